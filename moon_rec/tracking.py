@@ -1,0 +1,224 @@
+"""MLflow runs: what a run is called, tagged and logged, and how a finished one is found again.
+
+A run carries the tags `moon_rec.kind` (such as `encoder`, `ranker`, `study`), `moon_rec.key` (a digest of everything its result depends on) and one
+`moon_rec.reads.<name>` for each artifact it read, by digest. A cell whose key has a finished run need not run again.
+"""
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+from moon_rec.errors import StudyError
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run as MlflowRun
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+_TAG = "moon_rec."
+_MAX_PARAM = 5_000
+
+
+class TrackedRun:
+    """A run that is going on; see `Tracker.run`."""
+
+    def __init__(self, client: Any, run_id: str):
+        self._client, self.id = client, run_id
+
+    def log(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log finite figures; `@` in a name, which MLflow refuses, becomes `_at_`."""
+        from mlflow.entities import Metric
+        from mlflow.utils.time import get_current_time_millis
+
+        now = get_current_time_millis()
+        entries = [
+            Metric(_metric_name(name), float(value), now, step or 0)
+            for name, value in metrics.items()
+            if value == value and abs(value) != float("inf")
+        ]
+        for start in range(0, len(entries), 1000):
+            self._client.log_batch(self.id, metrics=entries[start : start + 1000])
+
+    def tag(self, name: str, value: object) -> None:
+        """Set a tag."""
+        self._client.set_tag(self.id, name, str(value))
+
+    def artifact(self, path: Path | str) -> None:
+        """Copy a file into the run's artifacts."""
+        self._client.log_artifact(self.id, str(path))
+
+    def json(self, value: Any, name: str) -> None:
+        """Store a JSON document as the artifact `name`."""
+        self._client.log_dict(self.id, value, name)
+
+
+class Tracker:
+    """A connection to one MLflow experiment.
+
+    Args:
+        uri: any MLflow tracking URI. For SQLite the folder is made, and artifacts lie in `artifacts/` beside the file. MLflow's own file store
+            (`./mlruns`) is deprecated and refused.
+        experiment: the experiment's name.
+
+    Raises:
+        StudyError: the store cannot be opened.
+    """
+
+    def __init__(self, uri: str = DEFAULT_URI, experiment: str = "moon_rec"):
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("DO_NOT_TRACK", "true")
+        self.uri, self.experiment = uri, experiment
+        artifacts = _prepare(uri)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from mlflow import MlflowClient
+            from mlflow.exceptions import MlflowException
+
+            for name in ("alembic", "mlflow.store.db.utils", "mlflow"):
+                logging.getLogger(name).setLevel(logging.WARNING)
+            try:
+                self._client = MlflowClient(tracking_uri=uri)
+                found = self._client.get_experiment_by_name(experiment)
+                self._experiment_id = (
+                    found.experiment_id
+                    if found
+                    else self._client.create_experiment(experiment, artifact_location=artifacts)
+                )
+            except (MlflowException, OSError) as error:
+                raise StudyError(
+                    f"cannot open the tracking store {uri!r}: {error}; name one such as {DEFAULT_URI}"
+                ) from None
+
+    @contextlib.contextmanager
+    def run(
+        self,
+        name: str,
+        kind: str,
+        params: Mapping[str, Any],
+        reads: Mapping[str, str],
+        key: str | None = None,
+        parent: str | None = None,
+    ) -> Iterator[TrackedRun]:
+        """Track a block of work: the run is FINISHED when it ends well, FAILED when it raises.
+
+        Args:
+            params: settings, nested ones flattened with dots.
+            reads: name -> digest of every artifact read.
+            key: digest of all the result depends on.
+            parent: id of the run this one belongs to.
+        """
+        tags = {_TAG + "kind": kind, "mlflow.runName": name}
+        tags |= {f"{_TAG}reads.{what}": digest for what, digest in reads.items()}
+        if key is not None:
+            tags[_TAG + "key"] = key
+        if parent is not None:
+            tags["mlflow.parentRunId"] = parent
+        made = self._client.create_run(self._experiment_id, tags=tags, run_name=name)
+        run = TrackedRun(self._client, made.info.run_id)
+        self._log_params(run.id, params)
+        try:
+            yield run
+        except BaseException:
+            self._client.set_terminated(run.id, "FAILED")
+            raise
+        self._client.set_terminated(run.id, "FINISHED")
+
+    def finished(self, key: str) -> str | None:
+        """Id of the newest finished run with this key, if any."""
+        found = self._search(f"tags.`{_TAG}key` = '{key}' and attributes.status = 'FINISHED'")
+        return found[0].info.run_id if found else None
+
+    def runs(self, kind: str | None = None, parent: str | None = None) -> list[dict[str, Any]]:
+        """Finished runs, oldest first, as dictionaries of id, name, kind, key, parent, start_time, params, metrics and tags."""
+        parts = ["attributes.status = 'FINISHED'"]
+        if kind is not None:
+            parts.append(f"tags.`{_TAG}kind` = '{kind}'")
+        if parent is not None:
+            parts.append(f"tags.`mlflow.parentRunId` = '{parent}'")
+        return [_as_dict(run) for run in reversed(self._search(" and ".join(parts)))]
+
+    def read_json(self, run_id: str, name: str) -> Any:
+        """A JSON artifact of a run, as `TrackedRun.json` stored it."""
+        import mlflow
+
+        uri = f"runs:/{run_id}/{name}"
+        try:
+            return mlflow.artifacts.load_dict(uri, tracking_uri=self.uri)  # type: ignore[call-arg]
+        except TypeError:
+            before = mlflow.get_tracking_uri()
+            mlflow.set_tracking_uri(self.uri)
+            try:
+                return mlflow.artifacts.load_dict(uri)
+            finally:
+                mlflow.set_tracking_uri(before)
+
+    def _search(self, filter_string: str) -> list["MlflowRun"]:
+        runs: list[MlflowRun] = []
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self._experiment_id],
+                filter_string,
+                order_by=["attributes.start_time DESC"],
+                page_token=token,
+            )
+            runs.extend(page)
+            token = page.token
+            if not token:
+                return runs
+
+    def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        flat = [Param(name, str(value)[:_MAX_PARAM]) for name, value in _flatten(params)]
+        for start in range(0, len(flat), 100):
+            self._client.log_batch(run_id, params=flat[start : start + 100])
+
+
+def plain_metric_name(name: str) -> str:
+    """The name as it was before `TrackedRun.log` made it fit for MLflow."""
+    return name.replace("_at_", "@")
+
+
+def _metric_name(name: str) -> str:
+    return name.replace("@", "_at_")
+
+
+def _prepare(uri: str) -> str | None:
+    parsed = urlparse(uri)
+    if parsed.scheme in ("", "file"):
+        raise StudyError(
+            f"tracking store {uri!r}: MLflow's file store is deprecated; name a database such as {DEFAULT_URI}"
+        )
+    if parsed.scheme != "sqlite":
+        return None
+    folder = Path(uri.removeprefix("sqlite:///")).absolute().parent
+    folder.mkdir(parents=True, exist_ok=True)
+    return (folder / "artifacts").as_uri()
+
+
+def _flatten(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in params.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _as_dict(run: "MlflowRun") -> dict[str, Any]:
+    tags = dict(run.data.tags)
+    return {
+        "id": run.info.run_id,
+        "name": run.info.run_name,
+        "kind": tags.get(_TAG + "kind"),
+        "key": tags.get(_TAG + "key"),
+        "parent": tags.get("mlflow.parentRunId"),
+        "start_time": run.info.start_time,
+        "params": dict(run.data.params),
+        "metrics": {plain_metric_name(name): value for name, value in run.data.metrics.items()},
+        "tags": tags,
+    }
