@@ -1,0 +1,154 @@
+"""What a shop says of itself in `manifest.json`.
+
+Notable choices
+- Only six fields are needed, so that anyone can write one by hand beside their own Parquet tables:
+  `schema_version`, `name`, `source`, `is_simulated`, `cut_time`, `test_time`.
+- Row counts and fingerprints are written by `ShopWriter`. A fingerprint is the digest of a table's file. It is trusted
+  while the file has the recorded size and is not newer than the manifest, and computed anew otherwise: the digest of
+  a shop is always that of the files on disk, so a table edited by hand never passes for the old one in a tracked run.
+"""
+
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from moon_rec.errors import MoonRecError, ShopError
+from moon_rec.files import digest_file, digest_of, read_json, write_json
+from moon_rec.shop.schema import FILES, MANIFEST, SCHEMA_VERSION
+
+EXAMPLE = (
+    '{"schema_version": 1, "name": "mine", "source": "our log, May", "is_simulated": false, '
+    '"cut_time": "2025-05-20T00:00:00", "test_time": "2025-05-25T00:00:00"}'
+)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Name, origin, the two times that split the shop, and counts, sizes and fingerprints of its tables.
+
+    Train is before `cut_time`, validation from there to `test_time`, test from there on; both are naive UTC.
+    """
+
+    name: str
+    source: str
+    is_simulated: bool
+    cut_time: datetime
+    test_time: datetime
+    rows: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    def write(self, folder: Path) -> None:
+        """Write `manifest.json` into the folder."""
+        values = asdict(self) | {
+            "cut_time": self.cut_time.isoformat(),
+            "test_time": self.test_time.isoformat(),
+        }
+        write_json(folder / MANIFEST, values)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        """Read and check `manifest.json`.
+
+        Raises:
+            ShopError: it is absent, is not JSON, misses a field, or a field has the wrong type.
+        """
+        path = folder / MANIFEST
+        if not path.is_file():
+            raise ShopError(
+                f"{folder} has no {MANIFEST}: write one such as {EXAMPLE}, or make a shop with "
+                "`python -m moon_rec shop import tables --data FOLDER --out FOLDER` or moon_rec.shop.writer.ShopWriter"
+            )
+        try:
+            values = read_json(path)
+        except (MoonRecError, ValueError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise ShopError(
+                f"{path} cannot be read as JSON ({reason}): it should look like {EXAMPLE}"
+            ) from None
+        if not isinstance(values, dict):
+            raise ShopError(
+                f"{path} holds a {type(values).__name__}, not an object: it should look like {EXAMPLE}"
+            )
+        return _parse(values, path)
+
+    def current_fingerprints(self, folder: Path) -> dict[str, str]:
+        """Table -> digest of its file as it is on disk now (see this module's notes on trust)."""
+        written = (folder / MANIFEST).stat().st_mtime_ns
+        prints = {}
+        for table, name in FILES.items():
+            file = folder / name
+            if not file.is_file():
+                continue
+            found = file.stat()
+            trusted = found.st_size == self.sizes.get(table) and found.st_mtime_ns <= written
+            recorded = self.fingerprints.get(table)
+            prints[table] = recorded if trusted and recorded else digest_file(file)
+        return prints
+
+    def digest(self, folder: Path) -> str:
+        """16 hex characters over the tables' contents and the two times; names and sources do not count."""
+        return digest_of(
+            {
+                "schema_version": self.schema_version,
+                "tables": self.current_fingerprints(folder),
+                "cut_time": self.cut_time.isoformat(),
+                "test_time": self.test_time.isoformat(),
+            }
+        )
+
+
+def parse_time(value: object, where: str) -> datetime:
+    """A naive UTC time from an ISO text or a datetime; a time with a zone is moved to UTC.
+
+    Raises:
+        ShopError: the value is no time.
+    """
+    try:
+        time = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    except ValueError:
+        raise ShopError(
+            f"{where}: {value!r} is not a time; write it as 2025-05-20T00:00:00 (UTC)"
+        ) from None
+    return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
+
+
+def _parse(values: dict[str, Any], path: Path) -> Manifest:
+    version = values.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise ShopError(
+            f"{path}: schema_version is {version!r}, wanted {SCHEMA_VERSION}: write the shop again with ShopWriter"
+        )
+    wanted: dict[str, type] = {
+        "name": str,
+        "source": str,
+        "is_simulated": bool,
+        "cut_time": str,
+        "test_time": str,
+    }
+    for name, kind in wanted.items():
+        if not isinstance(values.get(name), kind):
+            found = repr(values[name]) if name in values else "absent"
+            raise ShopError(
+                f"{path}: {name} is {found}, wanted {kind.__name__}: it should look like {EXAMPLE}"
+            )
+    optional = {}
+    for name, kind in {"rows": int, "sizes": int, "fingerprints": str}.items():
+        entries = values.get(name) or {}
+        if not isinstance(entries, dict) or not all(
+            isinstance(entry, kind) for entry in entries.values()
+        ):
+            raise ShopError(
+                f"{path}: {name} is {entries!r}, wanted table -> {kind.__name__}; leave it out if unsure"
+            )
+        optional[name] = entries
+    return Manifest(
+        name=values["name"],
+        source=values["source"],
+        is_simulated=values["is_simulated"],
+        cut_time=parse_time(values["cut_time"], f"{path}: cut_time"),
+        test_time=parse_time(values["test_time"], f"{path}: test_time"),
+        **optional,
+    )

@@ -1,0 +1,149 @@
+"""A shop: a folder of Parquet tables with a manifest, opened for reading.
+
+Notable choices
+- Tables are polars LazyFrames over the files: nothing is read before it is asked for, and pictures (the bulk of the
+  bytes) are read only by those who select them.
+- `open` reads the manifest and the files' headers, so a missing table, column or wrong type is
+  named at once; the rules that need the rows are for `validate`.
+"""
+
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, get_args
+
+import polars as pl
+
+from moon_rec.errors import ShopError
+from moon_rec.shop.manifest import Manifest
+from moon_rec.shop.problem import raise_first
+from moon_rec.shop.schema import FILES
+from moon_rec.shop.structure import structure_problems
+from moon_rec.shop.validation import validate_folder
+
+Period = Literal["train", "validation", "test"]
+"""train < cut_time <= validation < test_time <= test."""
+
+
+class Shop:
+    """Items, searches and impressions of one shop, and the two times that split them."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        """Use `Shop.open`."""
+        self.path = path
+        self.manifest = manifest
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Shop":
+        """Open a shop's folder.
+
+        Raises:
+            ShopError: the folder or its manifest is absent or unreadable, or a table misses a column or has a wrong type.
+        """
+        folder = Path(path)
+        if not folder.is_dir():
+            raise ShopError(
+                f"{folder} is not a folder: make a shop with `python -m moon_rec shop simulate --out {folder}`"
+            )
+        manifest = Manifest.read(folder)
+        raise_first(folder, structure_problems(folder))
+        return cls(folder, manifest)
+
+    @property
+    def name(self) -> str:
+        """The shop's name, from its manifest."""
+        return self.manifest.name
+
+    @property
+    def source(self) -> str:
+        """Where its tables come from, in words; printed with every number."""
+        return self.manifest.source
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether its behaviour is simulated; every printed number then says so."""
+        return self.manifest.is_simulated
+
+    @property
+    def cut_time(self) -> datetime:
+        """Train ends here, validation begins (naive UTC)."""
+        return self.manifest.cut_time
+
+    @property
+    def test_time(self) -> datetime:
+        """Validation ends here, test begins (naive UTC)."""
+        return self.manifest.test_time
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex characters over the contents of all tables and the two times."""
+        return self.manifest.digest(self.path)
+
+    @property
+    def items(self) -> pl.LazyFrame:
+        """The items; `image` is large: select it only where it is needed."""
+        return self.table("items")
+
+    @property
+    def searches(self) -> pl.LazyFrame:
+        """The searches; `query_image` is large: select it only where it is needed."""
+        return self.table("searches")
+
+    @property
+    def impressions(self) -> pl.LazyFrame:
+        """The impressions, with their labels and any context columns."""
+        return self.table("impressions")
+
+    @property
+    def users(self) -> pl.LazyFrame | None:
+        """Profiles of users, or None when the shop has none."""
+        return self.table("users") if self.has("users") else None
+
+    @property
+    def truth(self) -> pl.LazyFrame | None:
+        """True click probabilities of a simulated shop, for measuring only; None elsewhere."""
+        return self.table("truth") if self.has("truth") else None
+
+    def has(self, table: str) -> bool:
+        """Whether the table's file is there."""
+        return (self.path / FILES[table]).is_file()
+
+    def table(self, name: str) -> pl.LazyFrame:
+        """A table by name, as a LazyFrame over its file."""
+        return pl.scan_parquet(self.path / FILES[name])
+
+    def in_period(
+        self, frame: pl.LazyFrame | pl.DataFrame, period: Period, column: str = "time"
+    ) -> pl.LazyFrame:
+        """The rows of `frame` whose `column` lies in the period: train < cut_time <= validation < test_time <= test.
+
+        Raises:
+            ShopError: the period's name is unknown.
+        """
+        time = pl.col(column)
+        cut, test = (
+            pl.lit(self.cut_time, pl.Datetime("us")),
+            pl.lit(self.test_time, pl.Datetime("us")),
+        )
+        rows = {
+            "train": time < cut,
+            "validation": (time >= cut) & (time < test),
+            "test": time >= test,
+        }
+        if period not in rows:
+            raise ShopError(
+                f"period {period!r} is unknown: choose one of {', '.join(get_args(Period))}"
+            )
+        return frame.lazy().filter(rows[period])
+
+    def validate(self) -> None:
+        """Check every rule of the tables, reading each table once.
+
+        Raises:
+            ShopError: one line that names the first broken rule with table, column, row and value, and the count of others.
+        """
+        raise_first(self.path, validate_folder(self.path))
+
+    def __repr__(self) -> str:
+        simulated = ", simulated" if self.is_simulated else ""
+        return f"Shop({self.name!r} at {self.path}{simulated}, digest {self.digest})"

@@ -1,0 +1,243 @@
+"""Every rule of a shop's tables, checked on a folder that may come from anyone and be larger than memory.
+
+Notable choices
+- One streaming pass a table for the rules that a row alone can break, one streaming group-by or join for each other rule;
+  pictures are decoded a small batch at a time.
+- A table with a structural fault (`structure.py`) is left out of the later rules, so one fault is told once.
+- A cart or a purchase without a click is a broken rule: `clicked` is what the ranker learns, and a product that was bought
+  was of interest. Set `clicked` where your log counts purchases from the list.
+- A search needs a text or a picture; an impression outside any search has a null `search_id` instead.
+- Only one table may be empty: `searches`, of a shop without searches.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from moon_rec.errors import ShopError
+from moon_rec.progress import progress
+from moon_rec.shop.manifest import Manifest
+from moon_rec.shop.pictures import decode
+from moon_rec.shop.problem import Problem
+from moon_rec.shop.references import reference_problems
+from moon_rec.shop.schema import FILES, KEYS, MANIFEST, PICTURES, TABLES
+from moon_rec.shop.structure import structure_problems
+
+PICTURE_BATCH = 256
+
+
+def validate_folder(path: str | Path) -> list[Problem]:
+    """Every broken rule of a shop's folder, each with table, column, first row, value and how to mend it.
+
+    Returns:
+        The problems, structure first; empty when the folder is a shop.
+    """
+    folder = Path(path)
+    manifest: Manifest | None = None
+    problems: list[Problem] = []
+    try:
+        manifest = Manifest.read(folder)
+    except ShopError as error:
+        problems.append(Problem(MANIFEST, str(error).replace(f"{folder}/{MANIFEST}: ", ""), ""))
+    problems += structure_problems(folder)
+    broken = {problem.table for problem in problems}
+    sound = [table for table in TABLES if (folder / FILES[table]).is_file() and table not in broken]
+    frames = {table: pl.scan_parquet(folder / FILES[table]) for table in sound}
+    for table, frame in frames.items():
+        problems += _row_problems(table, frame)
+        problems += _key_problems(table, frame)
+    problems += reference_problems(frames)
+    if manifest is not None:
+        problems += _period_problems(manifest, frames.get("impressions"))
+    for table in PICTURES:
+        if table in frames:
+            problems += _picture_problems(table, folder / FILES[table])
+    return problems
+
+
+@dataclass(frozen=True)
+class _RowRule:
+    """A rule that a row alone can break: `bad` is true where it is broken."""
+
+    column: str
+    bad: pl.Expr
+    rule: str
+    mend: str
+
+
+def _row_rules(table: str) -> list[_RowRule]:
+    rules = [
+        _RowRule(column.name, pl.col(column.name).is_null(), "is null", "give every row a value")
+        for column in TABLES[table]
+        if not column.nullable
+    ]
+    return rules + _FURTHER_RULES.get(table, [])
+
+
+def _without_query() -> pl.Expr:
+    no_text = pl.col("query_text").fill_null("").str.strip_chars() == ""
+    return no_text & pl.col("query_image").is_null()
+
+
+def _nameless_attribute() -> pl.Expr:
+    element = pl.element().struct
+    nameless = element.field("name").is_null() | element.field("value").is_null()
+    return pl.col("attributes").list.eval(nameless).list.any()
+
+
+_CLICKED = "set clicked to true, for a product that was taken was of interest"
+
+_FURTHER_RULES: dict[str, list[_RowRule]] = {
+    "items": [
+        _RowRule("price", ~pl.col("price").is_finite(), "is not finite", "give the price or null"),
+        _RowRule("price", pl.col("price") < 0, "is negative", "give the price or null"),
+        _RowRule(
+            "attributes",
+            _nameless_attribute(),
+            "has a null name or value",
+            "leave that attribute out",
+        ),
+    ],
+    "searches": [
+        _RowRule(
+            "query_text",
+            _without_query(),
+            "is empty and query_image is null",
+            "give one of them, or drop the search and make its impressions' search_id null",
+        )
+    ],
+    "impressions": [
+        _RowRule("position", pl.col("position") < 0, "is negative", "count positions from 0"),
+        _RowRule("carted", pl.col("carted") & ~pl.col("clicked"), "is without a click", _CLICKED),
+        _RowRule(
+            "purchased", pl.col("purchased") & ~pl.col("clicked"), "is without a click", _CLICKED
+        ),
+    ],
+    "truth": [
+        _RowRule(
+            "click_probability",
+            ~pl.col("click_probability").is_between(0, 1),
+            "is outside 0 to 1",
+            "give a probability",
+        )
+    ],
+}
+
+
+def _row_problems(table: str, frame: pl.LazyFrame) -> Iterator[Problem]:
+    """All row rules of a table in one streaming pass."""
+    rules = _row_rules(table)
+    wanted = []
+    for index, rule in enumerate(rules):
+        bad = rule.bad.fill_null(False)
+        wanted += [bad.sum().alias(f"count {index}"), bad.arg_max().alias(f"row {index}")]
+    found = frame.select(wanted).collect(engine="streaming").row(0, named=True)
+    for index, rule in enumerate(rules):
+        count = found[f"count {index}"]
+        if count:
+            row = found[f"row {index}"]
+            value = frame.slice(row, 1).select(rule.column).collect().item()
+            value = value.to_list() if isinstance(value, pl.Series) else value
+            yield Problem(table, rule.rule, rule.mend, rule.column, row, value, count)
+
+
+def _key_problems(table: str, frame: pl.LazyFrame) -> Iterator[Problem]:
+    keys = KEYS[table]
+    found = (
+        frame.select(keys)
+        .with_row_index("row")
+        .group_by(keys)
+        .agg(first=pl.col("row").min(), second=pl.col("row").bottom_k(2).max(), copies=pl.len())
+        .filter(pl.col("copies") > 1)
+        .select(
+            pl.all().get(pl.col("first").arg_min()),
+            count=pl.len(),
+        )
+        .collect(engine="streaming")
+    )
+    if found.height == 0 or found["count"][0] == 0:
+        return
+    row = found.row(0, named=True)
+    value = ", ".join(str(row[key]) for key in keys) if len(keys) > 1 else row[keys[0]]
+    column = keys[0] if len(keys) == 1 else f"({', '.join(keys)})"
+    yield Problem(
+        table,
+        f"is duplicated: row {row['first']} has it too",
+        "make it unique",
+        column,
+        row["second"],
+        value,
+        row["count"],
+    )
+
+
+def _period_problems(manifest: Manifest, impressions: pl.LazyFrame | None) -> Iterator[Problem]:
+    cut, test = manifest.cut_time, manifest.test_time
+    if test <= cut:
+        yield Problem(
+            MANIFEST,
+            f"{test} is not after cut_time {cut}, so validation would be empty or the same as test",
+            "move test_time later: validation chooses, test is scored once",
+            "test_time",
+        )
+        return
+    if impressions is None:
+        return
+    time = pl.col("time")
+    found = impressions.select(
+        first=time.min(),
+        last=time.max(),
+        train=(time < cut).sum(),
+        validation=((time >= cut) & (time < test)).sum(),
+        test=(time >= test).sum(),
+    )
+    row = found.collect(engine="streaming").row(0, named=True)
+    for period, column in (
+        ("train", "cut_time"),
+        ("validation", "test_time"),
+        ("test", "test_time"),
+    ):
+        if not row[period]:
+            yield Problem(
+                MANIFEST,
+                f"{getattr(manifest, column)} leaves the {period} period without impressions "
+                f"(they run from {row['first']} to {row['last']})",
+                "move cut_time or test_time into the data",
+                column,
+            )
+
+
+def _picture_problems(table: str, path: Path) -> list[Problem]:
+    """Decode every picture, a small batch in memory at a time."""
+    column, key = PICTURES[table], KEYS[table][0]
+    first: Problem | None = None
+    count = row = 0
+    with pq.ParquetFile(path, buffer_size=1 << 20) as file:
+        total = file.metadata.num_rows
+        with progress(f"pictures of {table}", total) as bar:
+            for batch in file.iter_batches(PICTURE_BATCH, columns=[key, column]):
+                for number, data in zip(
+                    *(batch[name].to_pylist() for name in (key, column)), strict=True
+                ):
+                    reason = _decode_reason(data, f"{key} {number}")
+                    if reason is not None:
+                        count += 1
+                        first = first or Problem(table, reason, "", column, row, data)
+                    row += 1
+                bar.advance(batch.num_rows)
+    if first is None:
+        return []
+    return [Problem(table, first.rule, "", column, first.row, first.value, count)]
+
+
+def _decode_reason(data: bytes | None, where: str) -> str | None:
+    if data is None:
+        return None
+    try:
+        decode(data, where)
+    except ShopError as error:
+        return f"of {error}"
+    return None
