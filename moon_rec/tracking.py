@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from moon_rec.errors import StudyError
+from moon_rec.files import read_json
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
@@ -70,7 +71,7 @@ class Tracker:
 
     def __init__(self, uri: str = DEFAULT_URI, experiment: str = "moon_rec"):
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("DO_NOT_TRACK", "true")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         self.uri, self.experiment = uri, experiment
         artifacts = _prepare(uri)
         with warnings.catch_warnings():
@@ -143,18 +144,7 @@ class Tracker:
 
     def read_json(self, run_id: str, name: str) -> Any:
         """A JSON artifact of a run, as `TrackedRun.json` stored it."""
-        import mlflow
-
-        uri = f"runs:/{run_id}/{name}"
-        try:
-            return mlflow.artifacts.load_dict(uri, tracking_uri=self.uri)  # type: ignore[call-arg]
-        except TypeError:
-            before = mlflow.get_tracking_uri()
-            mlflow.set_tracking_uri(self.uri)
-            try:
-                return mlflow.artifacts.load_dict(uri)
-            finally:
-                mlflow.set_tracking_uri(before)
+        return read_json(self._client.download_artifacts(run_id, name))
 
     def _search(self, filter_string: str) -> list["MlflowRun"]:
         runs: list[MlflowRun] = []

@@ -1,0 +1,54 @@
+# Each target makes what it needs: `make demo` and `make test` are all that a fresh machine with Python, pip and make has to run.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+SEED   ?= 0
+DEMO   ?= runs/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint check clean
+
+help:
+	@echo "make setup     make the environment in $(VENV) (about 2 minutes)"
+	@echo "make demo      the whole chain on a simulated shop: encoders, rankers, exchange rate, report (5 minutes)"
+	@echo "make test      the tests"
+	@echo "make test-all  the tests with the slow ones"
+	@echo "make check     lint, types, import rules and tests: what CI runs"
+	@echo "make clean     remove the environment and everything the demo wrote"
+
+setup: $(READY)
+
+$(READY): requirements/cpu.txt requirements/torchrec.txt pyproject.toml
+	@$(PYTHON) requirements/preflight.py
+	@echo "[1/4] a fresh environment in $(VENV)"
+	@rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
+	@echo "[2/4] torch, transformers, polars, faiss, mlflow and their pinned companions"
+	@$(BIN)/python -m pip install --quiet --requirement requirements/cpu.txt
+	@echo "[3/4] torchrec, without the CUDA packages that its wheel demands"
+	@$(BIN)/python -m pip install --quiet --no-deps --requirement requirements/torchrec.txt
+	@echo "[4/4] moon_rec itself"
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m moon_rec doctor --quiet
+	@touch $(READY)
+
+demo: $(READY)
+	@$(BIN)/python -m moon_rec demo --out $(DEMO) --seed $(SEED)
+
+test: $(READY)
+	@echo "the tests, without the slow ones (make test-all runs those too)"
+	@$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-all: $(READY)
+	@$(BIN)/python -m pytest -m "not gpu"
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+
+check: lint test
+
+clean:
+	rm -rf $(VENV) runs

@@ -1,0 +1,131 @@
+"""Run a chain of commands one after another and measure each: wall time, CPU time, peak memory of its whole process tree.
+
+What the real-data benchmarks share. A step that has left its output behind from an earlier run can be skipped with `--resume`.
+"""
+
+import argparse
+import os
+import platform
+import resource
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+from moon_rec.errors import MoonRecError
+from moon_rec.files import write_json
+from moon_rec.progress import say
+
+SECONDS_BETWEEN_LOOKS = 0.25
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command of the chain: `words` follow `python`; `makes` is the path it leaves behind."""
+
+    name: str
+    words: list[str]
+    makes: Path
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a step cost."""
+
+    name: str
+    command: str
+    wall_seconds: float
+    cpu_seconds: float
+    peak_gib: float
+
+
+def run_chain(steps: list[Step], out: Path, resume: bool = False) -> list[Measured]:
+    """Run the steps in turn, print a line for each, and write `out` (JSON) after every step.
+
+    Raises:
+        MoonRecError: a step ended with another exit code than 0.
+    """
+    measured = []
+    for number, step in enumerate(steps, 1):
+        if resume and step.makes.exists():
+            say(f"[{number}/{len(steps)}] {step.name}: already there ({step.makes})")
+            continue
+        say(f"[{number}/{len(steps)}] {step.name}: python {' '.join(step.words)}")
+        one = _measure(step)
+        measured.append(one)
+        say(f"    {one.wall_seconds:.0f} s, peak {one.peak_gib:.2f} GiB")
+        write_json(out, {**describe_machine(), "steps": [asdict(item) for item in measured]})
+    total = sum(one.wall_seconds for one in measured)
+    peak = max((one.peak_gib for one in measured), default=0.0)
+    say(f"all: {total / 60:.1f} minutes, peak {peak:.2f} GiB; written to {out}")
+    return measured
+
+
+def describe_machine() -> dict[str, str | int]:
+    """Date, commit, hardware and Python, as a result must name them."""
+    head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "commit": head.stdout.strip(),
+        "cores": os.cpu_count() or 0,
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+    }
+
+
+def add_chain_options(parser: argparse.ArgumentParser, out: str) -> None:
+    """Add `--out` and `--resume`."""
+    parser.add_argument("--out", type=Path, default=Path(out), help="folder for all that is made")
+    parser.add_argument("--resume", action="store_true", help="skip steps whose output is there")
+
+
+def _measure(step: Step) -> Measured:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start = time.monotonic()
+    process = subprocess.Popen([sys.executable, *step.words])
+    watcher = _PeakMemory(process.pid)
+    watcher.start()
+    code = process.wait()
+    watcher.stop()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if code != 0:
+        raise MoonRecError(f"step {step.name!r} ended with exit code {code}; its own line is above")
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    peak = watcher.peak / 2**30
+    wall = time.monotonic() - start
+    return Measured(step.name, "python " + " ".join(step.words), wall, cpu, peak)
+
+
+class _PeakMemory(threading.Thread):
+    """Looks at a process tree four times a second and keeps the largest sum of resident memory (pages that processes share count in each: an upper bound)."""
+
+    def __init__(self, pid: int):
+        super().__init__(daemon=True)
+        self.peak, self._pid, self._over = 0, pid, threading.Event()
+
+    def run(self) -> None:
+        while not self._over.wait(SECONDS_BETWEEN_LOOKS):
+            self.peak = max(self.peak, self._now())
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join()
+
+    def _now(self) -> int:
+        try:
+            root = psutil.Process(self._pid)
+            family = [root, *root.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return 0
+        total = 0
+        for one in family:
+            try:
+                total += one.memory_info().rss
+            except psutil.NoSuchProcess:
+                continue
+        return total

@@ -1,0 +1,66 @@
+"""The front door: `python -m moon_rec {demo,shop,doctor}` and `moon-rec`. The one module that may import upwards."""
+
+import importlib
+import sys
+
+from moon_rec.command import run
+
+# Word -> (module with main(argv), what it does). Modules load when their word is used, so `--help` is quick.
+COMMANDS = {
+    "demo": ("exchange_rate.demo", "the whole chain on a simulated shop, with a report"),
+    "shop": ("moon_rec.shop.commands", "simulate, import, check or describe a shop"),
+    "doctor": ("moon_rec.doctor", "check that the installed packages work together"),
+}
+STAGES = """\
+python -m representation.pretrain   stage 1: next-token prediction on product questions
+python -m representation.posttrain  stage 2: contrastive, on what shoppers searched and bought
+python -m representation.embed      a whole catalogue and its searches -> embedding tables
+python -m representation.recall     image-, text- and mixed-search recall of those tables
+python -m ranking.train             stage 3: a CTR model over frozen embeddings
+python -m ranking.evaluate          AUC, GAUC, log loss, calibration; warm and cold
+python -m ranking.compare           two rankers, paired, with an interval over users
+python -m exchange_rate.study       many encoders, many seeds, tracked in MLflow
+python -m exchange_rate.report      what recall buys in AUC: HTML, Markdown, JSON, figures"""
+
+
+def usage() -> str:
+    """What `--help` prints."""
+    lines = [f"  {word:<8}{about}" for word, (_, about) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: python -m moon_rec COMMAND ... (COMMAND --help tells more)",
+            "",
+            *lines,
+            "",
+            "the stages:",
+            *(f"  {line}" for line in STAGES.splitlines()),
+            "",
+            "example:",
+            "  python -m moon_rec demo --out runs/demo",
+        ]
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Hand the words after the first to that command; the exit code is its own."""
+    words = sys.argv[1:] if argv is None else argv
+    if not words or words[0] in ("-h", "--help"):
+        print(usage())
+        return 0
+    if words[0] not in COMMANDS:
+        print(
+            f"error: no command {words[0]!r}; there are {', '.join(COMMANDS)} (see: python -m moon_rec --help)",
+            file=sys.stderr,
+        )
+        return 2
+    module = importlib.import_module(COMMANDS[words[0]][0])
+    return run(module.main, words[1:])
+
+
+def entry() -> None:
+    """The console script `moon-rec`."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry()
