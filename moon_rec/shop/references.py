@@ -130,5 +130,7 @@ def _first_of(broken: pl.LazyFrame, value: pl.Expr) -> tuple[int, object, int] |
         .select(pl.col("row").min(), pl.col("value").get(pl.col("row").arg_min()), count=pl.len())
         .collect(engine="streaming")
     )
-    row, first, count = found.row(0) if found.height else (None, None, 0)
-    return (row, first, count) if count else None
+    if found.height == 0 or not found["count"][0]:
+        return None
+    row, first, count = found.rows()[0]
+    return row, first, count

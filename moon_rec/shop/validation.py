@@ -162,7 +162,7 @@ def _key_problems(table: str, frame: pl.LazyFrame) -> Iterator[Problem]:
         return
     row = found.row(0, named=True)
     value = ", ".join(str(row[key]) for key in keys) if len(keys) > 1 else row[keys[0]]
-    column = keys[0] if len(keys) == 1 else f"({', '.join(keys)})"
+    column = f"({', '.join(keys)})" if len(keys) > 1 else keys[0]
     yield Problem(
         table,
         f"is duplicated: row {row['first']} has it too",
