@@ -1,0 +1,186 @@
+"""Every intermediate metric of an encoder on a shop: search recall, and the candidates that stand beside it.
+
+What a search is measured on, and what is left out, is told in `search_cases`; the three readings of recall in `search_recall`. A metric that nothing can be
+measured for (a shop without pictures, without SPUs of two items ...) is left out of the result, not given as NaN.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+
+from moon_rec.bootstrap import bootstrap_mean
+from moon_rec.embedding_table import EmbeddingTable
+from moon_rec.estimate import Estimate
+from moon_rec.shop.engagement import Engagement
+from moon_rec.shop.shop import Period, Shop
+from representation.evaluation.neighbours import (
+    alignment,
+    category_accuracy,
+    same_spu_recall,
+    uniformity,
+)
+from representation.evaluation.search_cases import (
+    MODALITIES,
+    Gallery,
+    SearchCases,
+    check_tables,
+    gallery_of,
+    search_cases,
+)
+from representation.evaluation.search_recall import search_recall
+
+SEARCHED_BY = {
+    "image": "by picture alone",
+    "text": "by words alone",
+    "mixed": "by picture and words",
+}
+READINGS = {
+    "recall": "share of searches {by} in the {period} period whose top {k} of {gallery} hold at least one item {engaged} after it",
+    "share_of_relevant": "mean over searches {by} in the {period} period of the share of the items {engaged} after it that the top {k} of {gallery} hold",
+    "precision": "mean over searches {by} in the {period} period of the share of the top {k} of {gallery} that was {engaged} after it",
+}
+
+
+def measure_shop(
+    shop: Shop,
+    items: EmbeddingTable,
+    queries: EmbeddingTable,
+    period: Period = "test",
+    engagement: Engagement = "purchased",
+    ks: Sequence[int] = (1, 5, 10, 50),
+    *,
+    seed: int = 0,
+    num_resamples: int = 1000,
+) -> dict[str, Estimate]:
+    """Measure an encoder's item and query vectors on a shop.
+
+    Args:
+        items: vectors by item_id; queries: vectors by search_id.
+        period: whose searches; only `validation` may choose anything.
+        engagement: what a search should find: "purchased", "clicked" or "carted".
+
+    Returns:
+        By name, each with definition, count and interval:
+        - `{image,text,mixed}_search_recall@k`, `..._share_of_relevant@k`, `..._precision@k`;
+        - `image_search_click_recall@k`: the first by clicks (unless `engagement` is clicks already);
+        - `category_accuracy`, `same_spu_recall@k`, `alignment`, `uniformity`: see `neighbours`.
+
+    Raises:
+        TableError: tables of another shop, of two encoders or dims, or vectors that are all zeros.
+    """
+    check_tables(shop, items, queries)
+    gallery = gallery_of(shop, items, period)
+    cases = search_cases(shop, gallery, queries, period, engagement)
+    options = {"seed": seed, "num_resamples": num_resamples}
+    measures: dict[str, Estimate] = {}
+    for name in MODALITIES:
+        words = {"by": SEARCHED_BY[name], "period": period, "engaged": engagement}
+        measures |= _search_measures(f"{name}_search", cases[name], gallery, ks, words, options)
+    if engagement != "clicked":
+        clicked = search_cases(shop, gallery, queries, period, "clicked")["image"]
+        words = {"by": SEARCHED_BY["image"], "period": period, "engaged": "clicked"}
+        found = _search_measures("image_search_click", clicked, gallery, ks, words, options)
+        measures |= {name: value for name, value in found.items() if "_recall@" in name}
+    measures |= _item_measures(gallery, ks, options)
+    measures["alignment"] = alignment(
+        np.concatenate([cases[name].queries for name in MODALITIES]),
+        gallery.vectors,
+        [rows for name in MODALITIES for rows in cases[name].relevant],
+        **options,
+    )
+    return {name: value for name, value in measures.items() if value.count}
+
+
+def measure_segments(
+    shop: Shop,
+    items: EmbeddingTable,
+    queries: EmbeddingTable,
+    period: Period = "test",
+    engagement: Engagement = "purchased",
+    k: int = 10,
+    *,
+    modality: str = "image",
+    depth: int = 1,
+    seed: int = 0,
+    num_resamples: int = 1000,
+) -> dict[str, Estimate]:
+    """Search recall@k by segment: the first `depth` levels of the category of what was engaged with.
+
+    A search whose engaged items lie in several segments counts in each. Segments come in alphabetical order; mind their counts.
+    """
+    check_tables(shop, items, queries)
+    gallery = gallery_of(shop, items, period)
+    cases = search_cases(shop, gallery, queries, period, engagement)[modality]
+    result = search_recall(
+        cases.queries,
+        gallery.vectors,
+        cases.relevant,
+        (k,),
+        excluded=cases.excluded,
+        num_resamples=1,
+    )
+    path = pl.col("category").str.split("/").list.head(depth).list.join("/")
+    names = gallery.frame.select(path)["category"].to_list()
+    by_segment: dict[str, list[bool]] = {}
+    for search, hit in zip(result.searches, result.hits[:, 0], strict=True):
+        wanted = set(cases.relevant[search]) - set(cases.excluded[search])
+        for segment in sorted({names[row] for row in wanted}):
+            by_segment.setdefault(segment, []).append(bool(hit))
+    words = _words(gallery, {"by": SEARCHED_BY[modality], "period": period, "engaged": engagement})
+    definition = READINGS["recall"].format(k=k, **words)
+    return {
+        segment: bootstrap_mean(
+            np.array(by_segment[segment]),
+            seed,
+            num_resamples,
+            definition=f"{definition}; searches after which an item of {segment} was {engagement}",
+        )
+        for segment in sorted(by_segment)
+    }
+
+
+def _search_measures(
+    name: str,
+    cases: SearchCases,
+    gallery: Gallery,
+    ks: Sequence[int],
+    words: dict[str, str],
+    options: dict[str, int],
+) -> dict[str, Estimate]:
+    result = search_recall(
+        cases.queries, gallery.vectors, cases.relevant, ks, excluded=cases.excluded, **options
+    )
+    num_all = len(cases) + cases.num_left_out
+    left_out = f"{cases.num_left_out:,} of {num_all:,} left out: nothing {words['engaged']} that could be found, or no vector"
+    words = _words(gallery, words)
+    readings = {
+        "recall": result.hit,
+        "share_of_relevant": result.share_of_relevant,
+        "precision": result.precision,
+    }
+    return {
+        f"{name}_{reading}@{k}": replace(
+            estimate, definition=f"{READINGS[reading].format(k=k, **words)}; {left_out}"
+        )
+        for reading, estimates in readings.items()
+        for k, estimate in estimates.items()
+    }
+
+
+def _item_measures(
+    gallery: Gallery, ks: Sequence[int], options: dict[str, int]
+) -> dict[str, Estimate]:
+    categories = np.unique(gallery.frame["category"].to_numpy(), return_inverse=True)[1]
+    siblings = same_spu_recall(gallery.vectors, gallery.frame["spu_id"].to_numpy(), ks, **options)
+    return {
+        "category_accuracy": category_accuracy(gallery.vectors, categories, **options),
+        **{f"same_spu_recall@{k}": estimate for k, estimate in siblings.items()},
+        "uniformity": uniformity(gallery.vectors, **options),
+    }
+
+
+def _words(gallery: Gallery, words: dict[str, str]) -> dict[str, str]:
+    size = f"the whole gallery ({len(gallery):,} items listed by then, the query's own picture left out)"
+    return {**words, "gallery": size}
