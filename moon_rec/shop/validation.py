@@ -161,8 +161,9 @@ def _key_problems(table: str, frame: pl.LazyFrame) -> Iterator[Problem]:
     if found.height == 0 or found["count"][0] == 0:
         return
     row = found.row(0, named=True)
-    value = ", ".join(str(row[key]) for key in keys) if len(keys) > 1 else row[keys[0]]
-    column = f"({', '.join(keys)})" if len(keys) > 1 else keys[0]
+    value, column = row[keys[0]], keys[0]
+    if len(keys) > 1:
+        value, column = ", ".join(str(row[key]) for key in keys), f"({', '.join(keys)})"
     yield Problem(
         table,
         f"is duplicated: row {row['first']} has it too",

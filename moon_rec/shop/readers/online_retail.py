@@ -1,0 +1,249 @@
+"""UCI Online Retail: real purchases with product texts, as a shop without pictures, searches or real non-clicks.
+
+How its rows are read; none of it is said by a paper:
+- A customer's rows of one moment are one request (an invoice); each distinct product of it is clicked, carted and purchased.
+  Rows without customer, without description, with quantity <= 0 (returns) or of services (postage, fees) are left out.
+- **The non-clicks are sampled**: nobody recorded what customers saw. `num_negatives` a purchase are drawn from the products sold
+  before that moment and not bought in that invoice, half of them (`popular_share`) in proportion to their sales so far, the
+  others uniformly. Popular ones alone would make every new product a purchase, uniform ones alone would make popularity
+  tell nearly everything. Click rates and calibration are therefore those of the sampling.
+- Positions are unknown: 0. The description, with its spaces made single, is the product (the file may lack stock codes).
+- A product is listed at its first sale to anyone, at its first price; it has no category: "Giftware".
+- Anything after a moment plays no part in that moment's negatives.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pydantic
+
+from moon_rec.config import Config
+from moon_rec.errors import ShopError
+from moon_rec.seeds import generator
+from moon_rec.shop.readers.sources import find_file, require_columns
+from moon_rec.shop.readers.split import check_shares, split_times
+from moon_rec.shop.shop import Shop
+from moon_rec.shop.writer import ShopWriter
+
+WHAT = "UCI Online Retail: online_retail.parquet, or the publisher's Online Retail.xlsx or .csv"
+FILES = (
+    "online_retail.parquet",
+    "Online Retail.xlsx",
+    "Online Retail.csv",
+    "online_retail.csv",
+    "OnlineRetail.csv",
+)
+
+COLUMNS: dict[str, pl.DataType] = {
+    "Description": pl.String(),
+    "Quantity": pl.Int64(),
+    "InvoiceDate": pl.Datetime("us"),
+    "UnitPrice": pl.Float64(),
+    "CustomerID": pl.Float64(),
+    "Country": pl.String(),
+}
+
+SERVICES = (
+    "POSTAGE",
+    "DOTCOM POSTAGE",
+    "CARRIAGE",
+    "NEXT DAY CARRIAGE",
+    "MANUAL",
+    "DISCOUNT",
+    "SAMPLES",
+    "BANK CHARGES",
+    "AMAZON FEE",
+    "ADJUST BAD DEBT",
+    "CRUK COMMISSION",
+)
+"""Descriptions, upper-cased, that are no products."""
+
+EXTRA_DRAWS = 2
+"""Draws a wanted negative: some hit a product of the invoice or one drawn already, and fall away."""
+
+
+class OnlineRetailConfig(Config):
+    """How Online Retail becomes a shop.
+
+    Attributes:
+        num_negatives: sampled non-clicks a purchase.
+        popular_share: share of them drawn by sales so far; the others are uniform over the products sold so far.
+        cut_share, test_share: shares of the impressions before `cut_time` and `test_time`.
+        num_customers: only the customers with the smallest ids, for a quick look; None takes all.
+        seed: of the sampling.
+    """
+
+    num_negatives: int = pydantic.Field(default=4, ge=1, le=100)
+    popular_share: float = pydantic.Field(default=0.5, ge=0, le=1)
+    cut_share: float = pydantic.Field(default=0.8, gt=0, lt=1)
+    test_share: float = pydantic.Field(default=0.9, gt=0, lt=1)
+    num_customers: int | None = pydantic.Field(default=None, ge=2)
+    seed: int = 0
+
+
+def import_online_retail(
+    folder: str | Path,
+    out: str | Path,
+    config: OnlineRetailConfig | None = None,
+    overwrite: bool = False,
+) -> Shop:
+    """Write Online Retail as a shop.
+
+    Raises:
+        ShopError: the file or a column is missing, or no purchase is left.
+    """
+    config = config or OnlineRetailConfig()
+    check_shares(config.cut_share, config.test_share)
+    sales, items = _sales_and_items(_read(find_file(folder, FILES, WHAT)))
+    invoices = sales.filter(pl.col("user_id").is_not_null())
+    if config.num_customers is not None:
+        kept = invoices["user_id"].unique().sort().head(config.num_customers)
+        invoices = invoices.filter(pl.col("user_id").is_in(kept.implode()))
+    if invoices.height == 0:
+        raise ShopError(
+            f"{folder}: no purchase by a known customer is left; take the publisher's file"
+        )
+    impressions = _impressions(invoices, sales, items, config)
+    cut_time, test_time = split_times(impressions["time"], config.cut_share, config.test_share)
+    with ShopWriter(
+        out,
+        name="online-retail",
+        source=f"UCI Online Retail; non-clicks are sampled ({config.num_negatives} a purchase, "
+        f"{config.popular_share:.0%} by sales so far, the others uniformly); no searches, no pictures",
+        is_simulated=False,
+        cut_time=cut_time,
+        test_time=test_time,
+        overwrite=overwrite,
+    ) as writer:
+        writer.write("items", items)
+        writer.write("impressions", impressions)
+        writer.write("users", _users(invoices))
+    return Shop.open(out)
+
+
+def _read(path: Path) -> pl.DataFrame:
+    """The columns used, of the right types, whichever form the file has."""
+    try:
+        if path.suffix == ".parquet":
+            frame = pl.read_parquet(path)
+        elif path.suffix == ".csv":
+            frame = pl.read_csv(path, infer_schema=False, encoding="utf8-lossy")
+        else:
+            frame = pl.read_excel(path)
+    except ImportError:
+        raise ShopError(
+            f"{path}: reading it needs `pip install fastexcel`; or save it as CSV"
+        ) from None
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ShopError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+    require_columns(frame, COLUMNS, path)
+    if frame.schema["InvoiceDate"] == pl.String:
+        iso = pl.col("InvoiceDate").str.to_datetime(
+            "%Y-%m-%d %H:%M:%S", time_unit="us", strict=False
+        )
+        month_first = pl.col("InvoiceDate").str.to_datetime(
+            "%m/%d/%Y %H:%M", time_unit="us", strict=False
+        )
+        frame = frame.with_columns(pl.coalesce(iso, month_first).alias("InvoiceDate"))
+        if frame["InvoiceDate"].null_count():
+            raise ShopError(
+                f"{path}: an InvoiceDate is none of 2010-12-01 08:26:00 and 12/1/2010 8:26; save it so"
+            )
+    try:
+        return frame.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items())
+    except pl.exceptions.PolarsError as error:
+        raise ShopError(
+            f"{path}: {str(error).splitlines()[0]}; take the publisher's file"
+        ) from None
+
+
+def _sales_and_items(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Sales `(user_id or null, item_id, time, country)` by time, and the items; an item's id is its title's rank."""
+    title = pl.col("Description").str.replace_all(r"\s+", " ").str.strip_chars()
+    is_sale = (
+        (pl.col("Quantity") > 0) & (pl.col("UnitPrice") >= 0) & pl.col("UnitPrice").is_finite()
+    )
+    sales = rows.filter(is_sale).select(
+        title=title,
+        time="InvoiceDate",
+        user_id=pl.col("CustomerID").cast(pl.Int64),
+        price="UnitPrice",
+        country="Country",
+    )
+    is_product = (pl.col("title") != "") & ~pl.col("title").str.to_uppercase().is_in(SERVICES)
+    sales = sales.filter(is_product & pl.col("time").is_not_null())
+    known = sales.filter(pl.col("user_id").is_not_null()).select("title").unique()
+    sales = sales.join(known, on="title", how="semi").sort("time", "title", "user_id", "price")
+    items = (
+        sales.group_by("title", maintain_order=True)
+        .agg(listed_at=pl.col("time").first(), price=pl.col("price").first())
+        .sort("title")
+        .with_row_index("item_id", offset=1)
+        .with_columns(pl.col("item_id").cast(pl.Int64))
+        .with_columns(
+            spu_id="item_id",
+            category=pl.lit("Giftware"),
+            attributes=pl.lit([], pl.List(pl.Struct({"name": pl.String, "value": pl.String}))),
+        )
+    )
+    sales = sales.join(items.select("title", "item_id"), on="title", maintain_order="left")
+    return sales.select("user_id", "item_id", "time", "country"), items
+
+
+def _impressions(
+    invoices: pl.DataFrame, sales: pl.DataFrame, items: pl.DataFrame, config: OnlineRetailConfig
+) -> pl.DataFrame:
+    bought = (
+        invoices.select("time", "user_id", "item_id")
+        .unique()
+        .sort("time", "user_id", "item_id")
+        .with_columns(request_id=pl.struct("time", "user_id").rle_id().cast(pl.Int64))
+    )
+    others = _negatives(bought, sales, items, config)
+    rows = pl.concat(
+        [bought.with_columns(clicked=pl.lit(True)), others.with_columns(clicked=pl.lit(False))],
+        how="diagonal",
+    )
+    return rows.sort("request_id", "item_id").with_columns(
+        search_id=pl.lit(None, pl.Int64),
+        position=pl.lit(0, pl.Int32),
+        carted=pl.col("clicked"),
+        purchased=pl.col("clicked"),
+    )
+
+
+def _negatives(
+    bought: pl.DataFrame, sales: pl.DataFrame, items: pl.DataFrame, config: OnlineRetailConfig
+) -> pl.DataFrame:
+    """Sampled non-clicks: products sold strictly before the request, not in its invoice, each once.
+
+    A draw in proportion to sales so far is a uniform draw among the sales so far; a uniform draw among the products sold so far
+    is one among the first listed. The first requests of all have fewer, for little was sold before.
+    """
+    random = generator(config.seed, "online retail negatives")
+    draws = config.num_negatives * EXTRA_DRAWS
+    asked = bought.select(pl.all().exclude("item_id").repeat_by(draws).explode())
+    times = asked["time"].to_numpy()
+    by_listing = items.sort("listed_at", "item_id")
+    num_sold = np.searchsorted(sales["time"].to_numpy(), times, side="left")
+    num_listed = np.searchsorted(by_listing["listed_at"].to_numpy(), times, side="left")
+    is_popular = random.random(asked.height) < config.popular_share
+    draw = random.random(asked.height)
+    of_sales = sales["item_id"].to_numpy()[(draw * num_sold).astype(np.int64)]
+    of_items = by_listing["item_id"].to_numpy()[(draw * num_listed).astype(np.int64)]
+    wanted = bought.group_by("request_id").agg(wanted=pl.len() * config.num_negatives)
+    return (
+        asked.with_columns(item_id=pl.Series(np.where(is_popular, of_sales, of_items)))
+        .filter(pl.Series(num_listed > 0))
+        .unique(["request_id", "item_id"], keep="first", maintain_order=True)
+        .join(bought, on=["request_id", "item_id"], how="anti", maintain_order="left")
+        .join(wanted, on="request_id", maintain_order="left")
+        .filter(pl.int_range(pl.len()).over("request_id") < pl.col("wanted"))
+        .drop("wanted")
+    )
+
+
+def _users(invoices: pl.DataFrame) -> pl.DataFrame:
+    by_user = invoices.sort("user_id", "time", "country").group_by("user_id", maintain_order=True)
+    return by_user.agg(pl.col("country").first())

@@ -1,0 +1,102 @@
+"""Raw files of a data set: one that is absent, or misses a column, is told in one line."""
+
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import polars as pl
+
+from moon_rec.errors import ShopError
+
+
+def find_file(folder: str | Path, names: Iterable[str], what: str) -> Path:
+    """The first of `names` that exists in the folder.
+
+    Raises:
+        ShopError: the folder or all of the files are absent.
+    """
+    folder, names = Path(folder), list(names)
+    if not folder.is_dir():
+        raise ShopError(f"{folder} is not a folder: --data names the folder of {what}")
+    for name in names:
+        if (folder / name).exists():
+            return folder / name
+    raise ShopError(f"{folder} has no {' or '.join(names)}: --data names the folder of {what}")
+
+
+def read_csv(path: Path, columns: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """The named columns of a CSV file (gzipped or not), of the given types.
+
+    Raises:
+        ShopError: a column is missing, or a value does not fit its type.
+    """
+    try:
+        frame = pl.read_csv(path, infer_schema=False)
+    except (pl.exceptions.PolarsError, OSError, EOFError) as error:
+        raise ShopError(f"{path} cannot be read as CSV: {_first_line(error)}") from None
+    require_columns(frame, columns, path)
+    try:
+        return frame.select(pl.col(name).cast(dtype) for name, dtype in columns.items())
+    except pl.exceptions.PolarsError as error:
+        raise ShopError(f"{path}: {_first_line(error)}; download the file again") from None
+
+
+def require_columns(frame: pl.DataFrame, columns: Iterable[str], path: Path) -> None:
+    """Raise when a column is missing.
+
+    Raises:
+        ShopError: it names the first missing column and those that are there.
+    """
+    for name in columns:
+        if name not in frame.columns:
+            raise ShopError(
+                f"{path} has no column {name}: it has {', '.join(frame.columns)}; take the publisher's file"
+            )
+
+
+class PictureSource:
+    """Pictures by name in a zip archive or in a folder: `<stem>.jpg`, wherever in it they lie."""
+
+    def __init__(self, path: Path) -> None:
+        """List what is there.
+
+        Raises:
+            ShopError: the archive cannot be read.
+        """
+        self.path = path
+        self._archive: zipfile.ZipFile | None = None
+        if path.is_dir():
+            self._names = {file.stem: str(file) for file in sorted(path.rglob("*.jpg"))}
+            return
+        try:
+            self._archive = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise ShopError(f"{path} is not a zip archive: {_first_line(error)}") from None
+        files = sorted(name for name in self._archive.namelist() if name.endswith(".jpg"))
+        self._names = {Path(name).stem: name for name in files}
+
+    def __contains__(self, stem: object) -> bool:
+        return str(stem) in self._names
+
+    def read(self, stem: object) -> bytes:
+        """A picture's bytes.
+
+        Raises:
+            ShopError: there is no such picture, or its bytes are damaged.
+        """
+        name = self._names.get(str(stem))
+        if name is None:
+            raise ShopError(f"{self.path} has no picture {stem}.jpg: leave that product out")
+        try:
+            return self._archive.read(name) if self._archive else Path(name).read_bytes()
+        except (zipfile.BadZipFile, OSError, EOFError) as error:
+            raise ShopError(f"{self.path}: {name} is damaged: {_first_line(error)}") from None
+
+    def read_all(self, stems: Iterable[object]) -> Iterator[bytes]:
+        """Pictures one after another, in the order asked for."""
+        for stem in stems:
+            yield self.read(stem)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

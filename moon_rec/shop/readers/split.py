@@ -1,0 +1,37 @@
+"""Where time cuts a shop that came without cuts of its own."""
+
+from datetime import datetime
+
+import polars as pl
+
+from moon_rec.errors import ShopError
+
+
+def check_shares(cut_share: float, test_share: float) -> None:
+    """Validation lies between the two shares, so they must ascend.
+
+    Raises:
+        ShopError: they do not.
+    """
+    if not 0 < cut_share < test_share < 1:
+        raise ShopError(
+            f"cut_share {cut_share} and test_share {test_share}: wanted 0 < cut_share < test_share < 1, such as 0.8 and 0.9"
+        )
+
+
+def split_times(times: pl.Series, cut_share: float, test_share: float) -> tuple[datetime, datetime]:
+    """The times before which a share of the events lies: (cut_time, test_time).
+
+    Raises:
+        ShopError: the two fall on one moment, so that validation would be empty, or train is empty.
+    """
+    cut_time = times.quantile(cut_share, interpolation="lower")
+    test_time = times.quantile(test_share, interpolation="lower")
+    if not isinstance(cut_time, datetime) or not isinstance(test_time, datetime):
+        raise ShopError("there are no events to split: the table of impressions is empty")
+    if not times.min() < cut_time < test_time:  # type: ignore[operator]
+        raise ShopError(
+            f"cut_time {cut_time} and test_time {test_time} leave a period empty (events begin at {times.min()}): "
+            "move cut_share and test_share apart, or take more data"
+        )
+    return cut_time, test_time
