@@ -1,0 +1,16 @@
+"""What upstream gains buy downstream: studies, exchange rates, scaling laws, the report. See docs/design.md."""
+
+from exchange_rate.candidates import rank_metrics
+from exchange_rate.rate import ExchangeRate, fit_by_segment, fit_exchange_rate, pairwise_ratios
+from exchange_rate.scaling import ScalingLaw, compare_forms, fit_scaling_law
+
+__all__ = [
+    "ExchangeRate",
+    "ScalingLaw",
+    "compare_forms",
+    "fit_by_segment",
+    "fit_exchange_rate",
+    "fit_scaling_law",
+    "pairwise_ratios",
+    "rank_metrics",
+]

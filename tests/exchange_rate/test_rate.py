@@ -1,0 +1,199 @@
+"""The slope against its references, its interval's coverage by simulation, and each verdict on data made for it."""
+
+import numpy as np
+import odrpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from exchange_rate import fit_by_segment, fit_exchange_rate, pairwise_ratios
+from moon_rec.errors import StudyError
+
+
+def simulate(
+    random, num_encoders=8, slope=0.2, noise=0.0, scatter=0.002, seed_noise=0.001, num_seeds=3
+):
+    """Runs of one study: true metrics spread evenly over [0.1, 0.8] and jittered."""
+    true = np.linspace(0.1, 0.8, num_encoders) + random.uniform(-0.03, 0.03, num_encoders)
+    measured = true + random.normal(0, noise, num_encoders)
+    mean = 0.6 + slope * true + random.normal(0, scatter, num_encoders)
+    metric = np.repeat(measured, num_seeds)
+    auc = np.repeat(mean, num_seeds) + random.normal(0, seed_noise, num_encoders * num_seeds)
+    encoder = np.repeat([f"encoder {row}" for row in range(num_encoders)], num_seeds)
+    return metric, auc, encoder, np.tile(np.arange(num_seeds), num_encoders)
+
+
+def test_without_metric_noise_it_is_least_squares_on_encoder_means_with_its_t_interval():
+    metric, auc, encoder, seed = simulate(np.random.default_rng(0))
+    fit = fit_exchange_rate(metric, auc, encoder, seed)
+    reference = stats.linregress(metric[::3], auc.reshape(-1, 3).mean(axis=1))
+    half = stats.t.ppf(0.975, 6) * reference.stderr
+    assert fit.slope == pytest.approx(reference.slope, rel=1e-9)
+    assert (fit.low, fit.high) == pytest.approx((reference.slope - half, reference.slope + half))
+    assert fit.verdict == "identified"
+    assert (fit.num_encoders, fit.num_runs) == (8, 24)
+
+
+def test_with_noise_in_both_axes_it_agrees_with_orthogonal_distance_regression():
+    random = np.random.default_rng(1)
+    noise, scatter, count = 0.1, 0.02, 400
+    metric, auc, encoder, _ = simulate(random, count, noise=noise, scatter=scatter, num_seeds=1)
+    fit = fit_exchange_rate(metric, auc, encoder, metric_error=noise)
+    both = odrpack.odr_fit(
+        lambda x, beta: beta[0] + beta[1] * x,
+        metric,
+        auc,
+        beta0=np.array([0.6, 0.1]),
+        weight_x=1 / noise**2,
+        weight_y=1 / (scatter**2 + 0.001**2),
+    )
+    plain = stats.linregress(metric, auc).slope
+    assert fit.slope == pytest.approx(both.beta[1], abs=0.01)
+    assert fit.slope == pytest.approx(0.2, abs=0.02)
+    assert plain < 0.175  # what ignoring the noise would have said
+
+
+@pytest.mark.parametrize(("num_encoders", "noise"), [(5, 0.0), (5, 0.06), (8, 0.03), (10, 0.08)])
+def test_interval_covers_the_planted_slope_as_often_as_it_says(num_encoders, noise):
+    random = np.random.default_rng(num_encoders)
+    covered = []
+    for _ in range(600):
+        metric, auc, encoder, seed = simulate(
+            random, num_encoders, noise=noise, scatter=0.02, seed_noise=0.005
+        )
+        fit = fit_exchange_rate(metric, auc, encoder, seed, metric_error=noise)
+        covered.append(fit.low <= 0.2 <= fit.high)
+    # three standard errors of a coverage of .95 over 600 studies are .027
+    assert 0.923 <= np.mean(covered) <= 0.995
+
+
+def test_seeds_are_not_taken_for_encoders():
+    random = np.random.default_rng(2)
+    few = simulate(random, num_encoders=6, scatter=0.02, num_seeds=2)
+    many = [np.repeat(column, 10) for column in few[:3]]
+    assert fit_exchange_rate(*many).high == pytest.approx(fit_exchange_rate(*few[:3]).high)
+
+
+def test_a_missing_run_of_a_lucky_seed_does_not_move_the_encoder():
+    random = np.random.default_rng(3)
+    metric, auc, encoder, seed = simulate(random, seed_noise=0.0, scatter=0.0)
+    lucky = auc + 0.05 * (seed == 1)
+    keep = ~((encoder == "encoder 7") & (seed == 1))
+    fit = fit_exchange_rate(metric[keep], lucky[keep], encoder[keep], seed[keep])
+    assert fit.slope == pytest.approx(0.2, abs=1e-9)
+    assert fit.seed_noise == pytest.approx(0.0, abs=1e-9)
+
+
+@given(st.floats(0.1, 10), st.floats(-5, 5), st.permutations(range(24)))
+def test_units_and_order_of_rows_do_not_matter(scale, shift, order):
+    metric, auc, encoder, seed = simulate(np.random.default_rng(4))
+    plain = fit_exchange_rate(metric, auc, encoder, seed)
+    rows = list(order)
+    moved = fit_exchange_rate(scale * metric[rows] + shift, auc[rows], encoder[rows], seed[rows])
+    assert moved.slope * scale == pytest.approx(plain.slope, rel=1e-6)
+    assert moved.low * scale == pytest.approx(plain.low, rel=1e-6)
+    assert moved.verdict == plain.verdict
+
+
+def test_three_encoders_are_too_few_however_many_seeds():
+    metric, auc, encoder, seed = simulate(np.random.default_rng(5), num_encoders=3, num_seeds=20)
+    fit = fit_exchange_rate(metric, auc, encoder, seed)
+    assert fit.verdict == "not identified"
+    assert np.isnan([fit.slope, fit.low, fit.high]).all()
+    assert "3 distinct encoders" in fit.reason
+
+
+def test_equal_metrics_identify_nothing():
+    fit = fit_exchange_rate([0.3] * 6, np.linspace(0.6, 0.7, 6), list("abcdef"))
+    assert fit.verdict == "not identified" and np.isnan(fit.slope) and "same metric" in fit.reason
+
+
+def test_a_spread_within_the_metrics_noise_identifies_nothing():
+    metric, auc, encoder, _ = simulate(np.random.default_rng(6), num_seeds=1)
+    fit = fit_exchange_rate(metric, auc, encoder, metric_error=0.3)
+    assert fit.verdict == "not identified" and np.isnan(fit.slope)
+    assert "measurement noise" in fit.reason
+
+
+def test_an_interval_over_zero_is_not_identified():
+    metric = np.linspace(0, 1, 8)
+    auc = 0.6 + 0.02 * metric + 0.02 * np.array([1, -1, -1, 1, -1, 1, 1, -1])
+    fit = fit_exchange_rate(metric, auc, list("abcdefgh"))
+    assert fit.low < 0 < fit.high
+    assert fit.verdict == "not identified" and "includes zero" in fit.reason
+
+
+def test_one_encoder_that_decides_the_sign_is_named():
+    metric = [0.1, 0.12, 0.14, 0.16, 0.18, 0.9]
+    auc = [0.66, 0.655, 0.65, 0.645, 0.64, 0.75]
+    fit = fit_exchange_rate(metric, auc, ["a", "b", "c", "d", "e", "outlier"])
+    assert fit.verdict == "sign unstable" and "'outlier'" in fit.reason
+
+
+def test_a_curve_that_flattens_is_called_saturating():
+    metric = np.linspace(0.1, 0.9, 8)
+    auc = 0.7 - 0.1 * np.exp(-5 * metric) + np.random.default_rng(7).normal(0, 0.001, 8)
+    fit = fit_exchange_rate(metric, auc, list("abcdefgh"))
+    assert fit.verdict == "saturating"
+    assert fit.end_slope < fit.slope / 2
+
+
+def test_a_curve_that_steepens_is_not_saturating():
+    metric = np.linspace(0.1, 0.9, 8)
+    assert fit_exchange_rate(metric, metric**3, list("abcdefgh")).verdict == "identified"
+
+
+def test_noise_alone_is_seldom_identified():
+    random = np.random.default_rng(8)
+    verdicts = [
+        fit_exchange_rate(*simulate(random, 6, slope=0.0, scatter=0.02)).verdict for _ in range(300)
+    ]
+    assert verdicts.count("identified") <= 0.05 * 300 + 3 * np.sqrt(300 * 0.05 * 0.95)
+    assert verdicts.count("saturating") <= 0.05 * 300
+
+
+def test_band_of_the_line_is_the_textbooks():
+    metric, auc, encoder, _ = simulate(np.random.default_rng(9), num_seeds=1)
+    fit = fit_exchange_rate(metric, auc, encoder)
+    value, low, high = fit.line([0.3])
+    line = stats.linregress(metric, auc)
+    rest = auc - line.intercept - line.slope * metric
+    variance = np.sum(rest**2) / 6
+    distance = (0.3 - metric.mean()) ** 2 / np.sum((metric - metric.mean()) ** 2)
+    half = stats.t.ppf(0.975, 6) * np.sqrt(variance * (1 / 8 + distance))
+    assert value[0] == pytest.approx(line.intercept + 0.3 * line.slope)
+    assert (high[0] - low[0]) / 2 == pytest.approx(half)
+
+
+def test_segments_are_fitted_apart():
+    random = np.random.default_rng(10)
+    warm, cold = simulate(random, slope=0.05, scatter=0.0), simulate(random, slope=0.4, scatter=0.0)
+    metric, auc, encoder, seed = (np.concatenate(pair) for pair in zip(warm, cold, strict=True))
+    fits = fit_by_segment(metric, auc, encoder, ["warm"] * 24 + ["cold"] * 24, seed)
+    assert list(fits) == ["warm", "cold"]
+    assert fits["warm"].slope == pytest.approx(0.05, abs=0.01)
+    assert fits["cold"].slope == pytest.approx(0.4, abs=0.01)
+
+
+def test_pairwise_ratio_stands_against_the_first_encoder_and_is_empty_without_a_gain():
+    metric = np.repeat([0.2, 0.6, 0.2001], 2)
+    auc = np.array([0.600, 0.602, 0.700, 0.702, 0.650, 0.652])
+    table = pairwise_ratios(metric, auc, list("aabbcc"), [0, 1] * 3, metric_error=0.01)
+    assert table["encoder"].to_list() == ["b", "c"]
+    assert table["ratio"][0] == pytest.approx(0.1 / 0.4)
+    assert table["low"][0] < 0.25 < table["high"][0]
+    assert table["ratio"][1] is None and table["low"][1] is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (([0.1], [0.6, 0.7], ["a", "b"]), "one length"),
+        (([0.1, np.nan], [0.6, 0.7], ["a", "b"]), "metric, row 1"),
+        (([], [], []), "one length"),
+    ],
+)
+def test_columns_that_do_not_fit_are_refused(columns, message):
+    with pytest.raises(StudyError, match=message):
+        fit_exchange_rate(*columns)
