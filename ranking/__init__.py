@@ -1,0 +1,9 @@
+"""Stage 3: impressions and frozen vectors -> click probability. Importing this is light: no torch.
+
+`python -m ranking.train`, `ranking.evaluate` and `ranking.compare` are the commands.
+"""
+
+from ranking.metrics import auc, calibration, gauc, log_loss
+from ranking.significance import Comparison, compare, compare_seeds
+
+__all__ = ["Comparison", "auc", "calibration", "compare", "compare_seeds", "gauc", "log_loss"]

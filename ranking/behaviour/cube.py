@@ -1,0 +1,184 @@
+"""CUBE: content-based user behaviour extractor (MOON Embedding, arXiv 2511.11305, Fig. 5).
+
+For each sequence (items clicked, searches made), with target t, query q, behaviours b:
+    1. ID-interest       DIN over e_b, asked by e_t
+    2. scores            s_b = cos(r_b, r_t), and cos(r_b, r_q), themselves inputs of the predictor
+    3. fusion-interest   e' = sum_b w(s_b) e_b      weights from content, values from IDs
+    4. content-interest  r' = sum_b w(s_b) r_b      weights and values from content
+and once
+    5. r_t, r_q and cos(r_t, r_q).
+
+Ours -> the paper's: `target.ids` -> e_t, `behaviours.ids` -> e_b, `.content` -> r, `scores` -> s_b.
+
+What the figure leaves open, and what we chose:
+- w is a masked softmax(s / temperature); the temperature is learned, from 0.1 (`learn_temperature`).
+- Scores, weights and interests are made for both askers, r_t and r_q: the figure's connector joins both
+  but labels one score set.
+- Scores reach the predictor as a histogram over [-1, 1] (`tiers`, log(1 + count), order and padding drop out),
+  as the vector of the last `score_length` scores, newest first, with presence beside it (`vector`), or
+  both.
+- Frozen vectors pass a small linear map to `projection_dim` before the predictor: r_t and r_q are wider
+  than all ID inputs together. r' is projected after the sum (the same by linearity, and cheaper).
+- Where r_t or r_q is missing a learned vector stands in, and a presence flag goes with the cosine: a
+  missing vector has no score, no weight, and no share in any interest.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from moon_rec.masking import masked_softmax
+from ranking.behaviour.din import DIN
+from ranking.behaviour.interface import BehaviourModule, Behaviours, Interest, Target
+
+ScoreForm = Literal["tiers", "vector", "both"]
+
+
+class CUBE(BehaviourModule):
+    """All five branches over any number of sequences.
+
+    Args:
+        target_dim, behaviour_dims, hidden_dim: as for `DIN`.
+        content_dim: width of the frozen vectors.
+        has_query: whether requests have queries with vectors; without, the branches of r_q are left out.
+        projection_dim: width of each projected frozen vector.
+        scores: how scores reach the predictor.
+        score_lengths: most behaviours of each sequence, for the vector form.
+        num_tiers: bins of the histogram.
+        temperature: initial temperature of the weights.
+        learn_temperature: whether it is learned (one a sequence and asker).
+    """
+
+    def __init__(
+        self,
+        target_dim: int,
+        behaviour_dims: Sequence[int],
+        content_dim: int,
+        score_lengths: Sequence[int],
+        has_query: bool = True,
+        hidden_dim: int = 32,
+        projection_dim: int = 16,
+        scores: ScoreForm = "tiers",
+        num_tiers: int = 20,
+        temperature: float = 0.1,
+        learn_temperature: bool = True,
+    ):
+        super().__init__()
+        self.din = DIN(target_dim, behaviour_dims, hidden_dim)
+        by_target = [
+            _ContentInterest(content_dim, projection_dim, scores, length, num_tiers)
+            for length in score_lengths
+        ]
+        by_query = [
+            _ContentInterest(content_dim, projection_dim, scores, length, num_tiers)
+            for length in score_lengths
+        ]
+        self.by_target = nn.ModuleList(by_target)
+        self.by_query = nn.ModuleList(by_query if has_query else [])
+        start = torch.full((1 + has_query, len(behaviour_dims)), math.log(temperature))
+        self.log_temperature = nn.Parameter(start, requires_grad=learn_temperature)
+        self.project_target = _Projection(content_dim, projection_dim)
+        self.project_query = _Projection(content_dim, projection_dim) if has_query else None
+        width = sum(behaviour_dims) + sum(branch.score_dim for branch in by_target)
+        width += len(by_target) * projection_dim
+        self.target_dim = self.din.target_dim + width + projection_dim + 2 * has_query
+        self.request_dim = (width + projection_dim) * has_query
+
+    def forward(self, target: Target, sequences: Sequence[Behaviours]) -> Interest:
+        """Everything the predictor gets from content and behaviours; see the module's docstring."""
+        assert target.content is not None and target.has_content is not None
+        per_target = [self.din(target, sequences).per_target]
+        per_request = []
+        temperatures = self.log_temperature.exp()
+        for number, sequence in enumerate(sequences):
+            branch = self.by_target[number]
+            per_target += branch(
+                target.content, target.has_content, sequence, temperatures[0, number]
+            )
+        per_target.append(self.project_target(target.content, target.has_content))
+        if self.project_query is None:
+            empty = target.ids.new_zeros(len(target.ids), 0)
+            return Interest(torch.cat(per_target, dim=-1), empty)
+        assert target.query is not None
+        query, has_query = target.query.content[:, None], target.query.has_content[:, None]
+        for number, sequence in enumerate(sequences):
+            branch = self.by_query[number]
+            per_request += branch(query, has_query, sequence, temperatures[1, number])
+        per_request.append(self.project_query(query, has_query))
+        both = (target.has_content & has_query).to(query.dtype)
+        cosine = torch.bmm(target.content, query.transpose(1, 2)).squeeze(-1)
+        per_target.append(torch.stack([cosine * both, both], dim=-1))
+        return Interest(torch.cat(per_target, dim=-1), torch.cat(per_request, dim=-1)[:, 0])
+
+
+class _ContentInterest(nn.Module):
+    """Branches 2 to 4 of one sequence for one asker (the targets, or the query as a single one)."""
+
+    def __init__(
+        self, content_dim: int, projection_dim: int, scores: ScoreForm, length: int, num_tiers: int
+    ):
+        super().__init__()
+        self.project = nn.Linear(content_dim, projection_dim, bias=False)
+        self.scores, self.length, self.num_tiers = scores, length, num_tiers
+        self.score_dim = num_tiers * (scores != "vector") + 2 * length * (scores != "tiers")
+
+    def forward(
+        self, asker: Tensor, has_asker: Tensor, behaviours: Behaviours, temperature: Tensor
+    ) -> list[Tensor]:
+        """Score features, fusion-interest and content-interest, `(batch, askers, ...)` each.
+
+        Args:
+            asker: `(batch, askers, content_dim)`; has_asker: `(batch, askers)`.
+        """
+        assert behaviours.content is not None and behaviours.has_content is not None
+        known = (behaviours.mask & behaviours.has_content)[:, None, :] & has_asker[:, :, None]
+        scores = torch.bmm(asker, behaviours.content.transpose(1, 2))
+        weights = masked_softmax(scores / temperature, known)
+        fusion = torch.bmm(weights, behaviours.ids)
+        content = self.project(torch.bmm(weights, behaviours.content))
+        return [*self._score_features(scores, known), fusion, content]
+
+    def _score_features(self, scores: Tensor, known: Tensor) -> list[Tensor]:
+        features = []
+        if self.scores != "vector":
+            features.append(tier_counts(scores, known, self.num_tiers).log1p())
+        if self.scores != "tiers":
+            given = known.to(scores.dtype)
+            missing = self.length - scores.shape[-1]
+            features += [
+                nn.functional.pad(values[..., : self.length], (0, max(missing, 0)))
+                for values in (scores * given, given)
+            ]
+        return features
+
+
+class _Projection(nn.Module):
+    """A linear map of frozen vectors; a learned vector stands in for a missing one."""
+
+    def __init__(self, content_dim: int, projection_dim: int):
+        super().__init__()
+        self.linear = nn.Linear(content_dim, projection_dim, bias=False)
+        self.missing = nn.Parameter(torch.zeros(projection_dim))
+
+    def forward(self, content: Tensor, has_content: Tensor) -> Tensor:
+        return torch.where(has_content[..., None], self.linear(content), self.missing)
+
+
+def tier_counts(scores: Tensor, mask: Tensor, num_tiers: int) -> Tensor:
+    """How many real scores lie in each of `num_tiers` equal bins of [-1, 1] (SimTier, arXiv 2407.19467).
+
+    Args:
+        scores: `(..., length)` cosines; values outside by rounding count in the outer bins.
+        mask: `(..., length)`.
+
+    Returns:
+        `(..., num_tiers)` in the dtype of `scores`.
+    """
+    tiers = ((scores.detach() + 1) * (num_tiers / 2)).floor().clamp(0, num_tiers - 1).long()
+    tiers = tiers.masked_fill(~mask, num_tiers)
+    counts = scores.new_zeros(*scores.shape[:-1], num_tiers + 1)
+    counts.scatter_add_(-1, tiers, torch.ones_like(scores))
+    return counts[..., :num_tiers]

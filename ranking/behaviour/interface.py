@@ -1,0 +1,92 @@
+"""The interface of all behaviour modules, and what each of them promises.
+
+Shapes: `batch` requests, `targets` candidates of a request (they share one user, query and past),
+`length` behaviours (newest first), `dim` of ID embeddings, `content_dim` of frozen vectors.
+
+Promises, held by the contract tests: an empty sequence gives a zero interest with finite gradients;
+padding, of targets or of behaviours, changes nothing; no row reads another; a missing vector has no
+part; half precision is finite.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Query:
+    """The search that a request answers.
+
+    Attributes:
+        content: `(batch, content_dim)` unit vectors. has_content: `(batch,)`.
+    """
+
+    content: Tensor
+    has_content: Tensor
+
+
+@dataclass(frozen=True)
+class Target:
+    """The items to be scored.
+
+    Attributes:
+        ids: `(batch, targets, dim)` ID embeddings.
+        content: `(batch, targets, content_dim)` unit vectors; has_content `(batch, targets)`.
+        query: the search, None where the shop has none.
+    """
+
+    ids: Tensor
+    content: Tensor | None = None
+    has_content: Tensor | None = None
+    query: Query | None = None
+
+
+@dataclass(frozen=True)
+class Behaviours:
+    """One sequence of what a user did: items clicked, or searches made.
+
+    Attributes:
+        ids: `(batch, length, dim)` ID embeddings. mask: `(batch, length)`, True means real.
+        content: `(batch, length, content_dim)` unit vectors; has_content `(batch, length)`.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    content: Tensor | None = None
+    has_content: Tensor | None = None
+
+
+class Interest(NamedTuple):
+    """What a module made of the past.
+
+    `per_target` is `(batch, targets, target_dim)`; `per_request`, `(batch, request_dim)`, is alike for
+    all targets of a request and is therefore computed, and multiplied into the tower, once.
+    """
+
+    per_target: Tensor
+    per_request: Tensor
+
+    def joined(self) -> Tensor:
+        """Both as `(batch, targets, target_dim + request_dim)`."""
+        num_targets = self.per_target.shape[1]
+        request = self.per_request[:, None, :].expand(-1, num_targets, -1)
+        return torch.cat([self.per_target, request], dim=-1)
+
+
+class BehaviourModule(nn.Module, ABC):
+    """Reads one or several behaviour sequences from the point of view of each target.
+
+    Attributes:
+        target_dim, request_dim: widths of the interest.
+    """
+
+    target_dim: int
+    request_dim: int
+
+    @abstractmethod
+    def forward(self, target: Target, sequences: Sequence[Behaviours]) -> Interest:
+        """The interest of each target in its request's sequences, in the order of construction."""
