@@ -1,0 +1,127 @@
+"""Settings of the simulated shop: how large it is, who searches how, and how strongly each cause of a click acts."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+import pydantic
+from pydantic import Field, NonNegativeFloat, PositiveInt
+
+from moon_rec.config import Config
+
+START = datetime(2025, 1, 1)
+"""The first moment of every simulated shop (naive UTC)."""
+
+DEFAULT_DRAWN_ITEMS = 2_500
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class SimulationConfig(Config):
+    """A shop to simulate; the same settings give the same bytes.
+
+    The logit of a click is a sum of causes, each standardised (mean about 0, deviation about 1 over random shoppers and
+    items) and multiplied by its strength; `bias` is solved so that `click_rate` comes out:
+
+        logit = bias + taste + relevance to the wanted product + price + quality + popularity + shopper - position
+
+    Taste and relevance are in the content (some of it in the picture only, some in the text only); price is a column;
+    quality, popularity, the shopper's eagerness and the position are in neither picture nor text. With the strengths
+    below the true probability reaches an AUC of about .82, on cold items too, so a shop has both something to win by
+    content and something that only ids can learn. `noise` blurs what is shown, ranked and wanted, never the truth.
+    """
+
+    catalogue: Literal["drawn", "myntra"] = "drawn"
+    """`drawn`: products drawn by the library. `myntra`: the real products, prices simulated."""
+    num_items: PositiveInt | None = None
+    """None: 2,500 drawn ones, or all of a real catalogue."""
+    num_users: PositiveInt = 2_000
+    num_requests: PositiveInt = 15_000
+    request_size: int = Field(10, ge=2)
+    """Impressions of a request; fewer where a shop has too few items to show."""
+    days: int = Field(30, ge=3)
+    validation_share: float = Field(0.1, gt=0.0, lt=0.5)
+    """Share of the days, at the end of training, that choose; at least one day."""
+    test_share: float = Field(0.2, gt=0.0, lt=0.5)
+    """Share of the days, at the end, that are scored once; at least one day."""
+
+    share_browse: Share = 0.3
+    """Requests without a search; the rest have one, of these kinds (they sum to 1):"""
+    share_image: Share = 0.45
+    share_text: Share = 0.30
+    share_both: Share = 0.25
+
+    buys_wanted: Share = 0.60
+    """Of purchases after a search: the wanted product itself (these three sum to 1),"""
+    buys_sibling: Share = 0.15
+    """another SKU of its SPU,"""
+    buys_near: Share = 0.25
+    """or one near it in its attributes."""
+    purchases_per_search: float = Field(0.5, gt=0.0, lt=1.0)
+    browse_purchase: Share = 0.12
+    """Purchases per click where nothing was searched."""
+    share_carted: Share = 0.25
+    """Clicked items that are carted but not bought."""
+
+    click_rate: float = Field(0.12, gt=0.005, lt=0.6)
+    taste_strength: NonNegativeFloat = 1.0
+    relevance_strength: NonNegativeFloat = 0.75
+    price_strength: NonNegativeFloat = 0.3
+    quality_strength: NonNegativeFloat = 0.35
+    popularity_strength: NonNegativeFloat = 0.3
+    shopper_strength: NonNegativeFloat = 0.3
+    position_strength: NonNegativeFloat = 0.25
+    noise: NonNegativeFloat = 1.0
+    """Scale of the noise in what a shopper wants and how the shop ranks; 0 is a shop that knows its shoppers."""
+    drift: float = Field(0.5, ge=0.0, le=1.0)
+    """How far tastes turn from the first to the last day; 1 is a quarter turn: the first tastes are forgotten."""
+
+    share_listed_later: Share = 0.4
+    """Items that are listed while time runs; the others are there from the start."""
+    share_new: Share = 0.14
+    """Share of impressions given to the newest items, listed in the last `days * validation_share` days."""
+    share_wanted_shown: Share = 0.92
+
+    image_size: int = Field(64, ge=32, le=512)
+    """Side of photos and of drawn catalogue pictures; a real catalogue's pictures stay as they are."""
+    photo_difficulty: float = Field(1.0, ge=0.0, le=2.0)
+    """0: an upright product on another ground; 1: turned up to 25 degrees, cropped, scaled and re-lit; 2: twice that."""
+    share_typos: Share = 0.15
+    """Searches by words with a slip of the finger in them."""
+    chunk: PositiveInt = 4_096
+    """Requests simulated at a time: bounds memory, and is part of what the bytes depend on."""
+    seed: int = 0
+
+    @pydantic.model_validator(mode="after")
+    def _shares_sum_to_one(self) -> "SimulationConfig":
+        for names in (
+            ("share_image", "share_text", "share_both"),
+            ("buys_wanted", "buys_sibling", "buys_near"),
+        ):
+            total = sum(getattr(self, name) for name in names)
+            if abs(total - 1.0) > 1e-6:
+                raise ValueError(f"{' + '.join(names)} = {total:g}; they must sum to 1")
+        if self.validation_days + self.test_days >= self.days:
+            raise ValueError(
+                f"days = {self.days} leaves none for training; raise days or lower the shares"
+            )
+        return self
+
+    @property
+    def validation_days(self) -> int:
+        """Whole days of the validation period."""
+        return max(round(self.days * self.validation_share), 1)
+
+    @property
+    def test_days(self) -> int:
+        """Whole days of the test period."""
+        return max(round(self.days * self.test_share), 1)
+
+    @property
+    def cut_time(self) -> datetime:
+        """Train ends here."""
+        return self.test_time - timedelta(days=self.validation_days)
+
+    @property
+    def test_time(self) -> datetime:
+        """Validation ends here."""
+        return START + timedelta(days=self.days - self.test_days)
