@@ -19,7 +19,9 @@ import pyarrow.parquet as pq
 from moon_rec.errors import ShopError
 from moon_rec.files import atomic_folder, digest_file
 from moon_rec.shop.manifest import Manifest, parse_time
+from moon_rec.shop.problem import raise_first
 from moon_rec.shop.schema import FILES, PICTURES, REQUIRED_TABLES, TABLES, empty_table
+from moon_rec.shop.validation import validate_folder
 
 PICTURE_ROW_GROUP = 1_024
 ROW_GROUP = 131_072
@@ -49,14 +51,17 @@ class ShopWriter:
         cut_time: datetime | str,
         test_time: datetime | str,
         overwrite: bool = False,
+        validate: bool = False,
     ) -> None:
         """Remember what the manifest will say; the folder is made on entering.
+
+        With `validate` every rule is checked at the end, and a shop that breaks one does not appear.
 
         Raises:
             ShopError: a time cannot be read, or `test_time` is not after `cut_time`.
         """
         self.out = Path(out)
-        self._overwrite = overwrite
+        self._overwrite, self._validate = overwrite, validate
         self._about = {"name": name, "source": source, "is_simulated": is_simulated}
         self.cut_time = parse_time(cut_time, "cut_time")
         self.test_time = parse_time(test_time, "test_time")
@@ -128,6 +133,8 @@ class ShopWriter:
                 table: digest_file(folder / FILES[table]) for table in sorted(self._tables)
             },
         ).write(folder)
+        if self._validate:
+            raise_first(self.out, validate_folder(folder))
 
     def _close_files(self) -> None:
         for writer in self._tables.values():

@@ -102,6 +102,7 @@ def import_movielens(
         cut_time=cut_time,
         test_time=test_time,
         overwrite=overwrite,
+        validate=True,
     ) as writer:
         writer.write("items", _with_posters(items, Path(folder)))
         writer.write("impressions", impressions)

@@ -71,6 +71,7 @@ def import_tables(
         cut_time=cut_time,
         test_time=test_time,
         overwrite=overwrite,
+        validate=True,
     ) as writer:
         for table, file in FILES.items():
             if (folder / file).is_file():

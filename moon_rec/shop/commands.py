@@ -1,0 +1,185 @@
+"""`python -m moon_rec shop {simulate,import,check,describe}`."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from moon_rec.command import Parser, add_config_options, run
+from moon_rec.config import load_config
+from moon_rec.data_folder import data_folder
+from moon_rec.errors import ShopError
+from moon_rec.progress import say
+from moon_rec.shop.description import describe
+from moon_rec.shop.printing import print_description, summary
+from moon_rec.shop.problem import raise_first
+from moon_rec.shop.readers import (
+    MovieLensConfig,
+    OnlineRetailConfig,
+    TablesConfig,
+    import_movielens,
+    import_online_retail,
+    import_tables,
+)
+from moon_rec.shop.shop import Shop
+from moon_rec.shop.validation import validate_folder
+
+PROGRAM = "python -m moon_rec shop"
+SOURCES: dict[str, tuple[type, Callable[..., Shop]]] = {
+    "movielens": (MovieLensConfig, import_movielens),
+    "online-retail": (OnlineRetailConfig, import_online_retail),
+    "tables": (TablesConfig, import_tables),
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one of the shop's commands.
+
+    Raises:
+        MoonRecError: what the user can mend; `moon_rec.command.run` prints it in one line.
+    """
+    options = _parser().parse_args(argv)
+    options.run(options)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog=PROGRAM,
+        description="Make a shop, import one, check one, or look at one.",
+        example=f"{PROGRAM} simulate --out runs/shop --set num_users=500",
+    )
+    commands: Any = parser.add_subparsers(
+        dest="command", required=True, metavar="{simulate,import,check,describe}"
+    )
+    _add_simulate(commands)
+    _add_import(commands)
+    _add_check(commands)
+    _add_describe(commands)
+    return parser
+
+
+def _add_simulate(commands: Any) -> None:
+    parser = commands.add_parser(
+        "simulate",
+        help="simulate a shop: catalogue, shoppers, searches, impressions",
+        description="Simulate a shop, with its true click probabilities kept apart in truth/.",
+        example=f"{PROGRAM} simulate --out runs/shop --set num_users=500 --set seed=1",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="the new shop's folder")
+    parser.add_argument("--data", type=Path, help="folder of the real catalogue, if one is used")
+    parser.add_argument("--overwrite", action="store_true", help="replace the shop if it exists")
+    add_config_options(parser)
+    parser.set_defaults(run=_simulate)
+
+
+def _add_import(commands: Any) -> None:
+    parser = commands.add_parser(
+        "import",
+        help="make a shop of a public data set or of your own tables",
+        description=(
+            "Make a shop of MovieLens (2018, 2016 or both), UCI Online Retail (non-clicks are sampled), Myntra's catalogue "
+            "(under simulated shoppers), or your own tables: Parquet files with the columns of docs/design.md."
+        ),
+        example=f"{PROGRAM} import movielens --data ml-latest-small --out runs/movielens --set edition=2018",
+    )
+    parser.add_argument("source", choices=["myntra", *SOURCES], help="what the files are")
+    parser.add_argument("--data", type=Path, help="folder of the raw files")
+    parser.add_argument("--out", type=Path, required=True, help="the new shop's folder")
+    parser.add_argument("--overwrite", action="store_true", help="replace the shop if it exists")
+    add_config_options(parser)
+    parser.set_defaults(run=_import)
+
+
+def _add_check(commands: Any) -> None:
+    parser = commands.add_parser(
+        "check",
+        help="check every rule of a shop's folder",
+        description="Check every rule of a shop's tables; a broken one is named with table, column, row and value.",
+        example=f"{PROGRAM} check runs/shop --all",
+    )
+    parser.add_argument("shop", type=Path, help="the shop's folder")
+    parser.add_argument("--all", action="store_true", help="print every broken rule, a line each")
+    parser.set_defaults(run=_check)
+
+
+def _add_describe(commands: Any) -> None:
+    parser = commands.add_parser(
+        "describe",
+        help="print what a shop holds, and draw it",
+        description="Print what a shop holds, period by period; draw a sheet of its items, searches and days.",
+        example=f"{PROGRAM} describe runs/shop --picture runs/shop.png",
+    )
+    parser.add_argument("shop", type=Path, help="the shop's folder")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw a sheet (PNG, PDF, SVG)")
+    parser.set_defaults(run=_describe)
+
+
+def _simulate(options: argparse.Namespace) -> None:
+    _simulate_with(options, options.settings, options.data)
+
+
+def _import(options: argparse.Namespace) -> None:
+    if options.source == "myntra":
+        _simulate_with(options, ['catalogue="myntra"', *options.settings], _data(options))
+        return
+    kind, reader = SOURCES[options.source]
+    settings = [_as_text(setting) for setting in options.settings]
+    config = load_config(kind, options.config, settings)
+    _report(reader(_data(options), options.out, config=config, overwrite=options.overwrite))
+
+
+def _as_text(setting: str) -> str:
+    """`edition=2018` means the text "2018", which TOML would read as a number."""
+    name, _, value = setting.partition("=")
+    return f'edition="{value}"' if name == "edition" and value.isdigit() else setting
+
+
+def _simulate_with(options: argparse.Namespace, settings: list[str], data: Path | None) -> None:
+    from moon_rec.shop.simulate import SimulationConfig, simulate_shop  # slow to load
+
+    config = load_config(SimulationConfig, options.config, settings)
+    shop = simulate_shop(config, options.out, data=data, overwrite=options.overwrite)
+    shop.validate()
+    _report(shop)
+
+
+def _data(options: argparse.Namespace) -> Path:
+    """The folder of raw files: as given, else the data set's own among the known data sets."""
+    if options.data is not None:
+        return options.data
+    known = data_folder()
+    folder = known / options.source.replace("-", "_") if known else None
+    if folder is None or not folder.is_dir():
+        raise ShopError(f"--data is absent: name the folder of {options.source}'s raw files")
+    return folder
+
+
+def _check(options: argparse.Namespace) -> None:
+    if not options.shop.is_dir():
+        Shop.open(options.shop)  # says what a shop is
+    problems = validate_folder(options.shop)
+    if options.all:
+        for problem in problems:
+            print(problem)
+    raise_first(options.shop, problems)
+    _report(Shop.open(options.shop))
+
+
+def _report(shop: Shop) -> None:
+    """One line on stdout, of a shop that keeps every rule."""
+    print(f"ok {shop.path}: {summary(shop)}")
+
+
+def _describe(options: argparse.Namespace) -> None:
+    shop = Shop.open(options.shop)
+    print_description(shop, describe(shop))
+    if options.picture is not None:
+        from moon_rec.shop.sheet import draw_sheet  # matplotlib is slow to load
+
+        draw_sheet(shop, options.picture)
+        say(f"drawn: {options.picture}")
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

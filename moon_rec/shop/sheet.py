@@ -1,0 +1,140 @@
+"""A shop on one page: some of its items, what was bought after some photos, and its days with the two cuts."""
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+
+from moon_rec.errors import ShopError
+from moon_rec.files import atomic_file
+from moon_rec.seeds import generator
+from moon_rec.shop.engagement import engagements
+from moon_rec.shop.pictures import decode
+from moon_rec.shop.shop import Shop
+
+NUM_ITEMS = 16
+NUM_QUERIES = 8
+COLUMNS = 8
+TITLE_WIDTH = 20
+FORMATS = (".png", ".pdf", ".svg")
+
+
+def draw_sheet(shop: Shop, path: str | Path, seed: int = 0) -> None:
+    """Draw the sheet into a PNG, PDF or SVG file; the samples are the same for the same seed.
+
+    Raises:
+        ShopError: the file's ending is none of these, or a sampled picture does not decode.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise ShopError(f"{path}: a sheet is drawn as {', '.join(FORMATS)}; end the name with one")
+    items, pairs = _sample_items(shop, seed), _sample_pairs(shop, seed)
+    heights = [1.5 * -(-len(items) // COLUMNS), 3.0 * bool(pairs), 2.4]
+    figure = Figure(figsize=(13, sum(heights) + 1), layout="constrained")
+    simulated = " (SIMULATED)" if shop.is_simulated else ""
+    figure.suptitle(f"{shop.name}{simulated}: {shop.source}", fontsize=11, wrap=True)
+    panels: Any = figure.subfigures(3, 1, height_ratios=[max(height, 0.01) for height in heights])
+    if items:
+        _draw_items(panels[0], items)
+    if pairs:
+        _draw_pairs(panels[1], pairs)
+    _draw_days(panels[2], shop)
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=110, metadata=_undated(path))
+
+
+def _undated(path: Path) -> dict[str, None] | None:
+    """A PDF or SVG would carry the time at which it was drawn."""
+    return {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(path.suffix.lower())
+
+
+def _sample(ids: pl.Series, count: int, seed: int, name: str) -> list[int]:
+    ids = ids.unique().sort()
+    rows = generator(seed, "sheet", name).choice(len(ids), min(count, len(ids)), replace=False)
+    return ids.gather(rows).to_list()
+
+
+def _sample_items(shop: Shop, seed: int) -> list[tuple[str, bytes]]:
+    """(title, picture) of some items with a picture."""
+    ids = shop.items.filter(pl.col("image").is_not_null()).select("item_id").collect()["item_id"]
+    chosen = _sample(ids, NUM_ITEMS, seed, "items")
+    rows = shop.items.filter(pl.col("item_id").is_in(chosen)).select("item_id", "title", "image")
+    return rows.sort("item_id").collect().select("title", "image").rows()
+
+
+def _sample_pairs(shop: Shop, seed: int) -> list[tuple[str | None, bytes, str, bytes | None]]:
+    """(query text, query picture, title, picture) of some searches by picture and the first purchase after each."""
+    by_picture = shop.searches.filter(pl.col("query_image").is_not_null()).select("search_id")
+    bought = (
+        engagements(shop, "purchased")
+        .join(by_picture, on="search_id", how="semi")
+        .select("search_id", "item_id", "time")
+        .collect()
+        .sort("time", "search_id", "item_id")
+        .unique("search_id", keep="first", maintain_order=True)
+    )
+    chosen = _sample(bought["search_id"], NUM_QUERIES, seed, "searches")
+    bought = bought.filter(pl.col("search_id").is_in(chosen))
+    searches = shop.searches.filter(pl.col("search_id").is_in(chosen))
+    items = shop.items.filter(pl.col("item_id").is_in(bought["item_id"].implode()))
+    return (
+        bought.lazy()
+        .join(searches.select("search_id", "query_text", "query_image"), on="search_id")
+        .join(items.select("item_id", "title", "image"), on="item_id")
+        .sort("search_id")
+        .select("query_text", "query_image", "title", "image")
+        .collect()
+        .rows()
+    )
+
+
+def _draw_items(panel: SubFigure, items: list[tuple[str, bytes]]) -> None:
+    panel.suptitle("items", fontsize=9, x=0.01, ha="left")
+    grid = panel.subplots(-(-len(items) // COLUMNS), COLUMNS, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, (title, image) in zip(grid.flat, items, strict=False):
+        _show(axes, image, title)
+
+
+def _draw_pairs(panel: SubFigure, pairs: list[tuple[str | None, bytes, str, bytes | None]]) -> None:
+    panel.suptitle(
+        "searched by picture (above), then bought (below)", fontsize=9, x=0.01, ha="left"
+    )
+    grid = panel.subplots(2, COLUMNS, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for column, (text, photo, title, image) in enumerate(pairs):
+        _show(grid[0, column], photo, text or "")
+        _show(grid[1, column], image, title)
+
+
+def _draw_days(panel: SubFigure, shop: Shop) -> None:
+    """Impressions a day (a month where the shop spans years), with the cuts."""
+    times = shop.impressions.select(pl.col("time").min().alias("first"), pl.col("time").max())
+    first, last = times.collect(engine="streaming").row(0)
+    unit = "1d" if (last - first).days <= 800 else "1mo"
+    days = shop.impressions.group_by(pl.col("time").dt.truncate(unit)).len().sort("time")
+    counts = days.collect(engine="streaming")
+    axes = panel.subplots()
+    axes.plot(counts["time"].to_numpy(), counts["len"].to_numpy(), color="#33658a", linewidth=1.2)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("impressions a " + ("day" if unit == "1d" else "month"), fontsize=8)
+    axes.tick_params(labelsize=7)
+    for time, label in ((shop.cut_time, "cut: validation"), (shop.test_time, "test")):
+        moment = np.datetime64(time)
+        axes.axvline(moment, color="#f26419", linewidth=1)  # type: ignore[arg-type]
+        axes.annotate(
+            f" {label}", (moment, 0.98), xycoords=("data", "axes fraction"), fontsize=8, va="top"
+        )
+
+
+def _show(axes: Axes, image: bytes | None, text: str) -> None:
+    if image is not None:
+        axes.imshow(np.asarray(decode(image, f"picture of {text!r}")))
+    lines = textwrap.wrap(text, TITLE_WIDTH)[:2]
+    axes.set_title("\n".join(lines).replace("$", r"\$"), fontsize=6.5)
