@@ -3,5 +3,7 @@
 from moon_rec.data_folder import data_folder
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.estimate import Estimate
+from moon_rec.shop import Shop
+from moon_rec.shop.simulate import simulate_shop
 
-__all__ = ["EmbeddingTable", "Estimate", "data_folder"]
+__all__ = ["EmbeddingTable", "Estimate", "Shop", "data_folder", "simulate_shop"]
