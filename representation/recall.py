@@ -1,0 +1,177 @@
+"""The command that measures item and query vectors on a shop: a table, the definitions, JSON, a picture."""
+
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from moon_rec.command import Parser, run
+from moon_rec.embedding_table import EmbeddingTable
+from moon_rec.estimate import Estimate
+from moon_rec.files import write_json
+from moon_rec.progress import say
+from moon_rec.shop import Shop
+from moon_rec.shop.engagement import Engagement
+from moon_rec.shop.shop import Period
+from representation.evaluation.shop_metrics import measure_segments, measure_shop
+
+CURVE = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
+SEGMENT_K = 10
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
+    options = _parser().parse_args(argv)
+    shop = Shop.open(options.shop)
+    items, queries = EmbeddingTable.open(options.items), EmbeddingTable.open(options.queries)
+    ks = tuple(sorted(set(options.ks)))
+    choice = {"period": options.period, "engagement": options.engagement, "seed": options.seed}
+    say(f"measuring {len(items):,} items and {len(queries):,} queries on {shop.name}")
+    all_ks = tuple(sorted({*ks, *CURVE})) if options.picture else ks
+    measured = measure_shop(shop, items, queries, ks=all_ks, **choice)
+    kept = {name: each for name, each in measured.items() if _cut(name) in (None, *ks)}
+    if not any("_search_recall@" in name for name in kept):
+        say(
+            f"no search of the {options.period} period can be measured; the metrics of items alone follow"
+        )
+    segments = {}
+    if any(name.startswith("image_search_recall@") for name in kept):
+        segments = measure_segments(
+            shop, items, queries, k=SEGMENT_K, depth=options.segment_depth, **choice
+        )
+    _print(shop, options, kept, segments)
+    if options.out:
+        write_json(options.out, _record(shop, options, items, queries, kept, segments))
+        print(f"figures: {options.out}")
+    if options.picture:
+        from representation.evaluation.recall_figure import (
+            draw_recall,
+        )  # matplotlib only when asked
+
+        draw_recall(options.picture, shop, items, queries, measured, **choice)
+        print(f"picture: {options.picture}")
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m representation.recall",
+        description="Measure item and query vectors on a shop: image-, text- and mixed-search recall with intervals, and the metrics beside it.",
+        example="python -m representation.recall runs/demo/shop --items runs/demo/vectors/items --queries runs/demo/vectors/queries --picture recall.png",
+    )
+    parser.add_argument("shop", type=Path, help="a shop's folder")
+    parser.add_argument(
+        "--items", type=Path, required=True, metavar="DIR", help="embedding table of the items"
+    )
+    parser.add_argument(
+        "--queries", type=Path, required=True, metavar="DIR", help="embedding table of the searches"
+    )
+    parser.add_argument(
+        "--period",
+        choices=get_args(Period),
+        default="test",
+        help="whose searches; only validation may choose anything",
+    )
+    parser.add_argument(
+        "--engagement",
+        choices=get_args(Engagement),
+        default="purchased",
+        help="what a search should find",
+    )
+    parser.add_argument(
+        "--ks", type=_positive, nargs="+", default=[1, 5, 10, 50], metavar="K", help="cuts"
+    )
+    parser.add_argument(
+        "--segment-depth",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="levels of the category that make a segment",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of samples and intervals")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE",
+        help="draw recall by k and a sheet of nearest neighbours (PNG)",
+    )
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def _cut(name: str) -> int | None:
+    """The k in a metric's name."""
+    return int(name.rpartition("@")[2]) if "@" in name else None
+
+
+def _print(
+    shop: Shop, options: Any, measured: dict[str, Estimate], segments: dict[str, Estimate]
+) -> None:
+    """A row a metric, so that it fits 80 columns; then each family's definition, at its largest k."""
+    kind = "SIMULATED shop" if shop.is_simulated else "shop"
+    table = Table(title=f"{kind} {shop.name}, {options.period} period, {options.engagement}")
+    table.add_column("metric", no_wrap=True)
+    table.add_column("value [95 %]", justify="right", no_wrap=True)
+    table.add_column("count", justify="right", no_wrap=True)
+    definitions: dict[str, str] = {}
+    for name, each in measured.items():
+        family = name.partition("@")[0]
+        if definitions and family not in definitions:
+            table.add_section()
+        definitions.pop(family, None)
+        definitions[family] = f"{name}: {each.definition}"
+        table.add_row(name, str(each), f"{each.count:,}")
+    table.add_section()
+    for name, each in segments.items():
+        table.add_row(f"image_search_recall@{SEGMENT_K} in {escape(name)}", str(each), f"{each.count:,}")
+    console = Console()
+    console.print(table)
+    for line in definitions.values():
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print("intervals: percentile bootstrap over the units counted", highlight=False)
+    if shop.is_simulated:
+        line = f"all of it is simulated: {shop.source}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _record(
+    shop: Shop,
+    options: Any,
+    items: EmbeddingTable,
+    queries: EmbeddingTable,
+    measured: dict[str, Estimate],
+    segments: dict[str, Estimate],
+) -> dict[str, Any]:
+    return {
+        "shop": {
+            "name": shop.name,
+            "digest": shop.digest,
+            "source": shop.source,
+            "is_simulated": shop.is_simulated,
+        },
+        "encoder": items.encoder,
+        "items": items.digest,
+        "queries": queries.digest,
+        "period": options.period,
+        "engagement": options.engagement,
+        "seed": options.seed,
+        "metrics": {name: each.as_dict() for name, each in measured.items()},
+        "segments": {
+            f"image_search_recall@{SEGMENT_K}": {
+                name: each.as_dict() for name, each in segments.items()
+            }
+        },
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
