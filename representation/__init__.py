@@ -1,0 +1,40 @@
+"""Stages 1 and 2: products and queries to vectors. Public names are loaded when first used, so `--help` of a command does not wait for torch."""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from representation.backbone import BackboneConfig
+    from representation.embed import embed_shop
+    from representation.encoder import ProductEncoder, build_encoder
+    from representation.evaluation.search_recall import search_recall
+    from representation.posttraining import Checkpoint, PosttrainConfig
+    from representation.pretraining import PretrainConfig
+
+__all__ = [
+    "BackboneConfig",
+    "Checkpoint",
+    "PosttrainConfig",
+    "PretrainConfig",
+    "ProductEncoder",
+    "build_encoder",
+    "embed_shop",
+    "search_recall",
+]
+
+_WHERE = {
+    "BackboneConfig": "representation.backbone",
+    "Checkpoint": "representation.posttraining",
+    "PosttrainConfig": "representation.posttraining",
+    "PretrainConfig": "representation.pretraining",
+    "ProductEncoder": "representation.encoder",
+    "build_encoder": "representation.encoder",
+    "embed_shop": "representation.embed",
+    "search_recall": "representation.evaluation.search_recall",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _WHERE:
+        return getattr(importlib.import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'representation' has no attribute {name!r}")

@@ -1,0 +1,277 @@
+"""The backbone: a Qwen3-VL, small with random weights or a checkpoint, run causally (pretraining) or in both directions (embedding).
+
+MOON turns a generative multimodal model into an embedder by changing causal attention to bidirectional and pooling the mean of the output states (technical
+report, post-training architecture). The paper's own backbone (TBStars-VL, 4B) is in-house; Qwen3-VL is the open family of the same build. Notable choices:
+- Attention is switched per call, not in the weights' config: one set of weights serves next-token prediction and embedding.
+- A row holds at most one picture, and all pictures are one size, so multimodal rotary positions are arithmetic instead of a loop over rows.
+- The language-model head is applied only where a caller asks for logits.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+from transformers.utils import logging as transformers_logging
+
+from moon_rec.config import Config
+from moon_rec.errors import ConfigError, EncoderError
+from moon_rec.seeds import seed_of
+from representation.pixels import PictureLayout
+from representation.prompt import PromptConfig
+from representation.vision import picture_features
+
+Backbone = Qwen3VLForConditionalGeneration
+
+
+class BackboneConfig(Config):
+    """Sizes of a random-weight Qwen3-VL, or the checkpoint to take instead.
+
+    With `checkpoint` (a local folder or a hub name) only `image_size`, `widths` and `prompt` are used besides; all other sizes are the checkpoint's. `widths`
+    are the Matryoshka widths below the full one, which is always added; the report names none.
+    """
+
+    checkpoint: str | None = None
+    image_size: int = Field(64, ge=8)
+    patch_size: int = Field(8, ge=2)
+    merge: int = Field(2, ge=1)
+    vision_dim: int = Field(128, ge=8)
+    vision_layers: int = Field(4, ge=1)
+    vision_heads: int = Field(4, ge=1)
+    vision_mlp_dim: int = Field(384, ge=8)
+    deepstack_layers: tuple[int, ...] = ()
+    text_dim: int = Field(128, ge=8)
+    text_layers: int = Field(4, ge=1)
+    text_heads: int = Field(4, ge=1)
+    text_mlp_dim: int = Field(256, ge=8)
+    vocabulary_size: int = Field(4000, ge=300)
+    initializer_range: float = Field(0.02, gt=0)
+    widths: tuple[int, ...] = (16, 32, 64)
+    prompt: PromptConfig = PromptConfig()
+
+    @classmethod
+    def preset(cls, name: Literal["demo", "small"]) -> "BackboneConfig":
+        """Named sizes: `small`, the default (2.1 M parameters); `demo`, for seconds on two cores (0.6 M parameters)."""
+        if name == "small":
+            return cls()
+        if name == "demo":
+            return cls(
+                patch_size=16,
+                vision_dim=96,
+                vision_layers=3,
+                vision_heads=3,
+                vision_mlp_dim=256,
+                text_dim=64,
+                text_layers=2,
+                text_heads=2,
+                text_mlp_dim=128,
+                vocabulary_size=2000,
+            )
+        raise ConfigError(f"backbone preset {name!r}: wanted demo or small")
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> "BackboneConfig":
+        if self.checkpoint is None:
+            if self.image_size % (self.patch_size * self.merge):
+                raise ValueError(
+                    f"image_size {self.image_size} must be a multiple of patch_size * merge = {self.patch_size * self.merge}"
+                )
+            if self.vision_dim % (4 * self.vision_heads) or self.text_dim % (2 * self.text_heads):
+                raise ValueError(
+                    "vision_dim must be a multiple of 4 * vision_heads, and text_dim of 2 * text_heads"
+                )
+        return self
+
+
+@dataclass
+class Inputs:
+    """A batch for the backbone.
+
+    Attributes:
+        token_ids: `(batch, length)` int64, padded on the right.
+        mask: `(batch, length)`, True where a token is real.
+        patches: `(pictures, patches, pixels)`, one entry a row that has a picture, in row order; None without pictures.
+    """
+
+    token_ids: Tensor
+    mask: Tensor
+    patches: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> "Inputs":
+        """The same batch on `device`."""
+        patches = self.patches.to(device) if self.patches is not None else None
+        return Inputs(self.token_ids.to(device), self.mask.to(device), patches)
+
+
+def random_backbone(
+    config: BackboneConfig, token_ids: dict[str, int], vocabulary: int, seed: int
+) -> Backbone:
+    """A Qwen3-VL of these sizes with random weights, the same for the same seed.
+
+    Args:
+        token_ids: ids of `<|image_pad|>`, `<|video_pad|>`, `<|vision_start|>`, `<|vision_end|>` and `<|endoftext|>` (padding).
+        vocabulary: number of tokens.
+    """
+    head = config.text_dim // config.text_heads
+    spatial = head // 2 // 3
+    text = {
+        "vocab_size": vocabulary,
+        "hidden_size": config.text_dim,
+        "intermediate_size": config.text_mlp_dim,
+        "num_hidden_layers": config.text_layers,
+        "num_attention_heads": config.text_heads,
+        "num_key_value_heads": config.text_heads,
+        "head_dim": head,
+        "max_position_embeddings": 4096,
+        "initializer_range": config.initializer_range,
+        "pad_token_id": token_ids["<|endoftext|>"],
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 10_000.0,
+            "mrope_interleaved": True,
+            "mrope_section": [head // 2 - 2 * spatial, spatial, spatial],
+        },
+    }
+    vision = {
+        "depth": config.vision_layers,
+        "hidden_size": config.vision_dim,
+        "intermediate_size": config.vision_mlp_dim,
+        "num_heads": config.vision_heads,
+        "patch_size": config.patch_size,
+        "spatial_merge_size": config.merge,
+        "temporal_patch_size": 2,
+        "out_hidden_size": config.text_dim,
+        "num_position_embeddings": (config.image_size // config.patch_size) ** 2,
+        "deepstack_visual_indexes": list(config.deepstack_layers),
+        "initializer_range": config.initializer_range,
+    }
+    settings = Qwen3VLConfig(
+        text_config=text,
+        vision_config=vision,
+        image_token_id=token_ids["<|image_pad|>"],
+        video_token_id=token_ids["<|video_pad|>"],
+        vision_start_token_id=token_ids["<|vision_start|>"],
+        vision_end_token_id=token_ids["<|vision_end|>"],
+        tie_word_embeddings=True,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(seed, "backbone"))
+        return Backbone(settings).eval()
+
+
+def load_backbone(path: str) -> Backbone:
+    """A Qwen3-VL from a local folder or the hub, in float32.
+
+    Raises:
+        EncoderError: nothing there, or another family of model.
+    """
+    try:
+        with quiet():
+            return Backbone.from_pretrained(path, dtype=torch.float32).eval()
+    except (OSError, ValueError, KeyError) as error:
+        line = " ".join(str(error).split())[:200]
+        raise EncoderError(f"no Qwen3-VL checkpoint at {path!r}: {line}") from None
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars of transformers within the block: reading a folder is over at once."""
+    was_on = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            transformers_logging.enable_progress_bar()
+
+
+def layout_of(backbone: Backbone, image_size: int, **normalisation: Any) -> PictureLayout:
+    """How pictures are cut for this backbone.
+
+    Raises:
+        EncoderError: `image_size` does not divide into merged patches.
+    """
+    vision = backbone.config.vision_config
+    step = vision.patch_size * vision.spatial_merge_size
+    if image_size % step:
+        raise EncoderError(
+            f"image_size {image_size} must be a multiple of {step} for this backbone"
+        )
+    return PictureLayout(
+        image_size,
+        vision.patch_size,
+        vision.spatial_merge_size,
+        vision.temporal_patch_size,
+        **normalisation,
+    )
+
+
+def rotary_positions(token_ids: Tensor, image_token_id: int, layout: PictureLayout) -> Tensor:
+    """Multimodal rotary positions (time, height, width) of rows with at most one picture each.
+
+    Equals transformers' `get_rope_index` at the real tokens. A picture's tokens take the position they start at as their time, and their place in the grid
+    as height and width; what follows goes on after the longest side.
+
+    Args:
+        token_ids: `(batch, length)`.
+
+    Returns:
+        `(3, batch, length)` int64.
+    """
+    is_picture = token_ids == image_token_id
+    place = torch.arange(token_ids.shape[1], device=token_ids.device).expand_as(token_ids)
+    start = torch.where(is_picture, place, token_ids.shape[1]).min(dim=1, keepdim=True).values
+    inside = (place - start).clamp(min=0)
+    after = place >= start + layout.num_tokens
+    text = place - after * (layout.num_tokens - layout.side)
+    time = torch.where(is_picture, start, text)
+    height = torch.where(is_picture, start + inside // layout.side, text)
+    width = torch.where(is_picture, start + inside % layout.side, text)
+    return torch.stack([time, height, width])
+
+
+def output_states(
+    backbone: Backbone, inputs: Inputs, layout: PictureLayout, causal: bool
+) -> Tensor:
+    """States of the language model's output layer, `(batch, length, dim)`.
+
+    Args:
+        causal: True, each token sees those before it (next-token prediction); False, all tokens of its row (embedding).
+    """
+    model = backbone.model
+    embedded = model.language_model.embed_tokens(inputs.token_ids)
+    is_picture = inputs.token_ids == backbone.config.image_token_id
+    deepstack = None
+    if inputs.patches is not None:
+        features, deepstack = picture_features(model.visual, inputs.patches, layout)
+        embedded = _put_pictures(embedded, is_picture, features)
+        deepstack = [layer.reshape(-1, layer.shape[-1]) for layer in deepstack]
+    length = inputs.token_ids.shape[1]
+    allowed = inputs.mask[:, None, None, :].expand(-1, 1, length, -1)
+    if causal:
+        allowed = (
+            allowed & torch.ones(length, length, dtype=torch.bool, device=allowed.device).tril()
+        )
+    blocked = torch.zeros(allowed.shape, dtype=embedded.dtype, device=allowed.device)
+    blocked = blocked.masked_fill(~allowed, torch.finfo(embedded.dtype).min)
+    return model.language_model(
+        inputs_embeds=embedded,
+        attention_mask=blocked,
+        position_ids=rotary_positions(inputs.token_ids, backbone.config.image_token_id, layout),
+        visual_pos_masks=is_picture if deepstack else None,
+        deepstack_visual_embeds=deepstack or None,
+        use_cache=False,
+        is_causal=False,  # the mask says it all
+    ).last_hidden_state
+
+
+def _put_pictures(embedded: Tensor, is_picture: Tensor, features: Tensor) -> Tensor:
+    """Visual tokens in the places kept for them, in order; `masked_scatter`, with a quicker gradient on CPU."""
+    flat = embedded.reshape(-1, embedded.shape[-1])
+    places = is_picture.reshape(-1).nonzero().squeeze(1)
+    values = features.reshape(-1, features.shape[-1]).to(flat.dtype)
+    return flat.index_copy(0, places, values).reshape(embedded.shape)

@@ -1,0 +1,68 @@
+"""Rows of tokens from prompts, pictures and texts, and batches of them for the backbone."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from moon_rec.errors import EncoderError
+from representation.backbone import Inputs
+from representation.pixels import PictureLayout, to_patches
+from representation.tokenizer import (
+    IMAGE_PAD,
+    PADDING,
+    SPECIAL_TOKENS,
+    VISION_END,
+    VISION_START,
+    encode_plain,
+)
+
+
+class Composer:
+    """Knows the tokenizer and how many visual tokens a picture takes."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, layout: PictureLayout) -> None:
+        known = tokenizer.get_vocab()
+        needed = [PADDING, IMAGE_PAD, VISION_START, VISION_END]
+        missing = [name for name in needed if name not in known]
+        if missing:
+            raise EncoderError(
+                f"the tokenizer has no {', '.join(missing)}: it is no Qwen-VL tokenizer"
+            )
+        self.tokenizer, self.layout = tokenizer, layout
+        self.special = {name: known[name] for name in SPECIAL_TOKENS if name in known}
+        self._picture = [
+            self.special[VISION_START],
+            *[self.special[IMAGE_PAD]] * layout.num_tokens,
+            self.special[VISION_END],
+        ]
+
+    def prompt(self, text: str) -> list[int]:
+        """Token ids of our own words, in which special tokens count as such."""
+        return self.tokenizer.encode(text, add_special_tokens=False) if text else []
+
+    def texts(self, texts: Sequence[str], length: int) -> list[list[int]]:
+        """Token ids of other people's words, cut to `length`; special tokens' names in them are plain characters."""
+        return [ids[:length] for ids in encode_plain(self.tokenizer, texts)]  # type: ignore[arg-type]
+
+    def row(self, prompt: list[int], has_picture: bool, text: list[int]) -> list[int]:
+        """Prompt, the places of a picture if there is one, then text."""
+        return prompt + self._picture + text if has_picture else prompt + text
+
+    def batch(self, rows: Sequence[list[int]], pictures: np.ndarray | None) -> Inputs:
+        """Pad rows on the right to the longest.
+
+        Args:
+            pictures: `(rows with a picture, image_size, image_size, 3)` uint8, in row order; None or empty without pictures.
+        """
+        length = max(len(row) for row in rows)
+        token_ids = np.full((len(rows), length), self.special[PADDING], dtype=np.int64)
+        mask = np.zeros((len(rows), length), dtype=bool)
+        for place, row in enumerate(rows):
+            token_ids[place, : len(row)] = row
+            mask[place, : len(row)] = True
+        patches = None
+        if pictures is not None and len(pictures):
+            patches = to_patches(pictures, self.layout)
+        return Inputs(torch.from_numpy(token_ids), torch.from_numpy(mask), patches)

@@ -1,0 +1,274 @@
+"""ProductEncoder: products and queries to unit vectors, one shared backbone for both sides and all modalities."""
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from moon_rec.config import Config, make_config
+from moon_rec.errors import EncoderError, MoonRecError
+from moon_rec.files import DIGEST_DIGITS, atomic_folder, read_json, write_json
+from moon_rec.masking import masked_mean
+from moon_rec.progress import progress as progress_bar
+from moon_rec.shop import Shop
+from representation.backbone import (
+    Backbone,
+    BackboneConfig,
+    Inputs,
+    layout_of,
+    load_backbone,
+    output_states,
+    quiet,
+    random_backbone,
+)
+from representation.compose import Composer
+from representation.picture_store import PictureStore
+from representation.prompt import PromptConfig, product_texts
+from representation.tokenizer import shop_texts, train_tokenizer
+
+Modality = Literal["both", "text", "image"]
+FORMAT_VERSION = 1
+ABOUT_FILE = "moon_rec.json"
+
+
+class EncoderConfig(Config):
+    """What an encoder needs besides weights and tokenizer; saved as `moon_rec.json`."""
+
+    image_size: int
+    image_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    image_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    widths: tuple[int, ...]
+    prompt: PromptConfig = PromptConfig()
+
+
+class ProductEncoder:
+    """Encodes products and queries.
+
+    A vector is the mean of the output states over all real tokens of a row, with attention in both directions (MOON technical report, post-training
+    architecture), at unit length. Its first `w` columns, made unit length again, are an embedding for each `w` in `widths` (Matryoshka).
+
+    Attributes:
+        config: picture size, widths and prompts.
+        dim: width of a vector.
+        widths: Matryoshka widths, rising, `dim` last.
+    """
+
+    def __init__(
+        self, backbone: Backbone, tokenizer: PreTrainedTokenizerBase, config: EncoderConfig
+    ) -> None:
+        """Use `from_pretrained` or `build_encoder`."""
+        self.backbone, self.tokenizer, self.config = backbone, tokenizer, config
+        self.layout = layout_of(
+            backbone, config.image_size, mean=config.image_mean, std=config.image_std
+        )
+        self.composer = Composer(tokenizer, self.layout)
+        self.dim: int = backbone.config.text_config.hidden_size
+        self.widths = config.widths
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path, device: str | None = None) -> "ProductEncoder":
+        """Open an encoder's folder.
+
+        Args:
+            device: `cpu`, `cuda` or another of torch's; None takes a GPU where there is one.
+
+        Raises:
+            EncoderError: no encoder at `path`, or one that this version cannot read.
+        """
+        folder = Path(path)
+        try:
+            about = read_json(folder / ABOUT_FILE)
+        except MoonRecError as error:
+            raise EncoderError(
+                f"no encoder at {folder} ({error}); make one with python -m representation.pretrain"
+            ) from None
+        if about.get("format_version") != FORMAT_VERSION:
+            found = about.get("format_version")
+            raise EncoderError(
+                f"{folder / ABOUT_FILE}: format_version {found!r}, wanted {FORMAT_VERSION}"
+            )
+        config = make_config(EncoderConfig, about["config"])
+        encoder = cls(load_backbone(str(folder)), AutoTokenizer.from_pretrained(folder), config)
+        encoder.backbone.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        return encoder
+
+    def save_pretrained(self, path: str | Path, overwrite: bool = False) -> Path:
+        """Write weights, tokenizer and `moon_rec.json` to the folder `path`, atomically."""
+        with atomic_folder(path, overwrite=overwrite) as folder:
+            with quiet():
+                self.backbone.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
+            about = {
+                "format_version": FORMAT_VERSION,
+                "digest": self.digest,
+                "config": self.config.model_dump(mode="json"),
+            }
+            write_json(folder / ABOUT_FILE, about)
+        return Path(path)
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits of the weights, the tokenizer and the config: what decides the vectors. Computed once: train first, ask after."""
+        state = hashlib.sha256(self.config.digest().encode())
+        state.update(repr(sorted(self.tokenizer.get_vocab().items())).encode())
+        for name, weights in sorted(self.backbone.state_dict().items()):
+            state.update(f"{name}{weights.dtype}{tuple(weights.shape)}".encode())
+            state.update(weights.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        return state.hexdigest()[:DIGEST_DIGITS]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.backbone.device
+
+    def embed(self, inputs: Inputs) -> Tensor:
+        """Unit vectors `(batch, dim)` in float32 of a batch; with gradients, for training."""
+        states = output_states(self.backbone, inputs, self.layout, causal=False)
+        return functional.normalize(masked_mean(states.float(), inputs.mask, dim=1), dim=-1)
+
+    def encode_items(
+        self,
+        frame: pl.DataFrame,
+        modality: Modality = "both",
+        batch_size: int = 256,
+        progress: bool = True,
+    ) -> np.ndarray:
+        """Unit vectors of products, float32 `(rows, dim)`, in the frame's order.
+
+        Args:
+            frame: columns of the items table, at least `title` (or `image` for modality `image`); columns that are absent count as null.
+            modality: `both` takes text, and the picture where there is one.
+
+        Raises:
+            EncoderError: an unknown modality, a needed column absent, or modality `image` and a row without a picture.
+        """
+        wanted = {"both": "title", "text": "title", "image": "image"}
+        if modality not in wanted:
+            raise EncoderError(f"modality {modality!r}: wanted both, text or image")
+        _need_column(frame, wanted[modality])
+        prompt = self.config.prompt
+        texts = [""] * frame.height
+        if modality != "image":
+            texts = product_texts(frame, prompt.item_text, prompt.with_price)
+        names = _row_names(frame, "item_id", "items.image of item")
+        pictures = _pictures(frame, "image") if modality != "text" else [None] * frame.height
+        if modality == "image" and None in pictures:
+            raise EncoderError(f"{names[pictures.index(None)]} is null where modality is image")
+        length = prompt.item_tokens(prompt.item_text)
+        return self._encode(
+            prompt.item_prompt, texts, length, pictures, names, batch_size, "products" * progress
+        )
+
+    def encode_queries(
+        self, frame: pl.DataFrame, batch_size: int = 256, progress: bool = True
+    ) -> np.ndarray:
+        """Unit vectors of queries, float32 `(rows, dim)`, in the frame's order.
+
+        Args:
+            frame: `query_text` and `query_image`, either may be null or absent, not both.
+
+        Raises:
+            EncoderError: a row with neither text nor picture.
+        """
+        texts = frame["query_text"].to_list() if "query_text" in frame.columns else []
+        texts = texts or [None] * frame.height
+        pictures = _pictures(frame, "query_image")
+        names = _row_names(frame, "search_id", "searches.query_image of search")
+        for place, (text, picture) in enumerate(zip(texts, pictures, strict=True)):
+            if not text and picture is None:
+                row = _row_names(frame, "search_id", "search")[place]
+                raise EncoderError(
+                    f"{row} has neither query_text nor query_image; give one of them"
+                )
+        prompt = self.config.prompt
+        texts = [text or "" for text in texts]
+        return self._encode(
+            prompt.query_prompt,
+            texts,
+            prompt.query_tokens,
+            pictures,
+            names,
+            batch_size,
+            "queries" * progress,
+        )
+
+    @torch.inference_mode()
+    def _encode(
+        self,
+        prompt: str,
+        texts: Sequence[str],
+        length: int,
+        pictures: Sequence[bytes | None],
+        names: Sequence[str],
+        batch_size: int,
+        description: str,
+    ) -> np.ndarray:
+        """Rows sorted by length, so a batch holds little padding; the order never shows in the result."""
+        start = self.composer.prompt(prompt)
+        has_picture = np.array([picture is not None for picture in pictures], dtype=bool)
+        ids = self.composer.texts(texts, length)
+        rows = [
+            self.composer.row(start, bool(has), text)
+            for has, text in zip(has_picture, ids, strict=True)
+        ]
+        order = np.lexsort(([len(row) for row in rows], has_picture))
+        store = PictureStore(pictures, names, self.config.image_size, keep=False)
+        vectors = np.empty((len(rows), self.dim), dtype=np.float32)
+        was_training = self.backbone.training
+        self.backbone.eval()
+        total = len(rows) if description else None
+        with progress_bar(f"encode {description}", total) as bar:
+            for first in range(0, len(order), batch_size):
+                chosen = order[first : first + batch_size]
+                decoded = (
+                    store.take(chosen[has_picture[chosen]]) if has_picture[chosen].any() else None
+                )
+                inputs = self.composer.batch([rows[row] for row in chosen], decoded).to(self.device)
+                vectors[chosen] = self.embed(inputs).cpu().numpy()
+                if description:
+                    bar.advance(len(chosen))
+        self.backbone.train(was_training)
+        return vectors
+
+
+def build_encoder(shop: Shop, out: str | Path, config: BackboneConfig, seed: int = 0) -> Path:
+    """Make an untrained encoder and save it at `out`: random weights and a tokenizer learnt from the shop's texts before the cut, or a checkpoint's own."""
+    return untrained_encoder(shop, config, seed).save_pretrained(out)
+
+
+def untrained_encoder(shop: Shop, config: BackboneConfig, seed: int = 0) -> ProductEncoder:
+    """As `build_encoder`, not saved."""
+    if config.checkpoint is not None:
+        backbone = load_backbone(config.checkpoint)
+        tokenizer = AutoTokenizer.from_pretrained(config.checkpoint)
+    else:
+        tokenizer = train_tokenizer(shop_texts(shop), config.vocabulary_size)
+        vocabulary = tokenizer.get_vocab()
+        backbone = random_backbone(config, vocabulary, len(vocabulary), seed)
+    dim = backbone.config.text_config.hidden_size
+    widths = (*[width for width in sorted(set(config.widths)) if width < dim], dim)
+    settings = EncoderConfig(image_size=config.image_size, widths=widths, prompt=config.prompt)
+    return ProductEncoder(backbone, tokenizer, settings)
+
+
+def _need_column(frame: pl.DataFrame, name: str) -> None:
+    if name not in frame.columns:
+        raise EncoderError(f"the frame has no column {name!r}; it has {', '.join(frame.columns)}")
+
+
+def _row_names(frame: pl.DataFrame, column: str, kind: str) -> list[str]:
+    if column in frame.columns:
+        return [f"{kind} {value}" for value in frame[column]]
+    return [f"{kind} in row {row}" for row in range(frame.height)]
+
+
+def _pictures(frame: pl.DataFrame, column: str) -> list[bytes | None]:
+    return frame[column].to_list() if column in frame.columns else [None] * frame.height

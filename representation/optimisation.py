@@ -1,0 +1,112 @@
+"""What both training stages share: optimiser, learning-rate schedule, precision, and the loop's bookkeeping.
+
+Measured on two cores with AVX-512 (AMD EPYC), the 2.2 M-parameter backbone, 128 pairs of (64x64 picture -> picture and 32 tokens): 0.93 s a step in float32,
+0.40 s in bfloat16, because the processor multiplies bfloat16 six times as fast. So `precision="auto"` takes bfloat16 where the hardware multiplies it, for
+training only; embeddings are always computed in float32. Weights, optimiser and loss are float32 throughout.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from moon_rec.config import Config
+from representation.backbone import Backbone, BackboneConfig
+
+Log = Callable[[int, dict[str, float]], None]
+"""Called with the step (from 1) and its numbers, such as `{"loss": 3.2, "learning_rate": 1e-3}`."""
+
+
+class OptimisationConfig(Config):
+    """AdamW with warm-up and a cosine to `final_rate_share` of the learning rate. All of it is a choice: the report publishes no schedule."""
+
+    backbone: BackboneConfig = BackboneConfig()
+    steps: int = Field(400, ge=1)
+    batch_size: int = Field(128, ge=2)
+    learning_rate: float = Field(1e-3, gt=0)
+    warmup_share: float = Field(0.05, ge=0, lt=1)
+    final_rate_share: float = Field(0.02, ge=0, le=1)
+    weight_decay: float = Field(0.01, ge=0)
+    clip_norm: float = Field(1.0, gt=0)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    num_threads: int | None = Field(None, ge=1, description="torch's threads; None: as they are")
+    log_every: int = Field(10, ge=1)
+    seed: int = Field(0, ge=0)
+
+
+def make_optimizer(
+    parameters: list[tuple[str, Tensor]], config: OptimisationConfig
+) -> torch.optim.AdamW:
+    """AdamW; weight decay on matrices only, not on norms, biases and scalars."""
+    matrices = [value for _, value in parameters if value.ndim >= 2]
+    others = [value for _, value in parameters if value.ndim < 2]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
+
+
+def rate_share(step: int, config: OptimisationConfig) -> float:
+    """Share of the learning rate at a step counted from 0: linear warm-up, then a cosine down to `final_rate_share`."""
+    warmup = max(1, round(config.warmup_share * config.steps))
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / max(1, config.steps - warmup)
+    return (
+        config.final_rate_share + (1 - config.final_rate_share) * (1 + math.cos(math.pi * done)) / 2
+    )
+
+
+def update(
+    optimizer: torch.optim.AdamW, loss: Tensor, step: int, config: OptimisationConfig
+) -> float:
+    """One clipped step down the gradient of `loss`; gives the learning rate it took."""
+    rate = config.learning_rate * rate_share(step, config)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    parameters = [value for group in optimizer.param_groups for value in group["params"]]
+    torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
+    optimizer.step()
+    return rate
+
+
+@contextlib.contextmanager
+def training_mode(backbone: Backbone, config: OptimisationConfig) -> Iterator[torch.dtype]:
+    """Set threads, training mode and the attention that trains fastest here; put all back after. Yields the dtype of the matrix products."""
+    threads = torch.get_num_threads()
+    attention = backbone.config._attn_implementation
+    if config.num_threads is not None:
+        torch.set_num_threads(config.num_threads)
+    if backbone.device.type == "cpu":
+        backbone.set_attn_implementation(
+            "eager"
+        )  # see vision._attend: fused attention is slow backward on CPU
+    backbone.train()
+    try:
+        yield _product_dtype(config, backbone.device)
+    finally:
+        backbone.eval()
+        backbone.set_attn_implementation(attention or "sdpa")
+        torch.set_num_threads(threads)
+
+
+def lower_precision(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Matrix products in `dtype` within the block; does nothing for float32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+
+
+def _product_dtype(config: OptimisationConfig, device: torch.device) -> torch.dtype:
+    if config.precision == "auto":
+        if device.type == "cuda":
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            fast = device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
+        return torch.bfloat16 if fast else torch.float32
+    return torch.bfloat16 if config.precision == "bfloat16" else torch.float32

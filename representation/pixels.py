@@ -1,0 +1,88 @@
+"""Pictures to patches, in the layout that Qwen3-VL's own image processor produces.
+
+Notable choices:
+- Every picture is resized to one square size (bicubic), so a batch of pictures is one dense tensor and the picture tower never loops over pictures.
+  The processor's own way (keep the aspect ratio, sizes differ) is for large checkpoints with large pictures; a shop's pictures are near square.
+- Pictures stay uint8 until the batch is built; a still picture's second frame (the family's temporal patch of 2) is not materialised, see `vision.py`.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+
+class PictureLayout(NamedTuple):
+    """How pictures become patches.
+
+    Attributes:
+        image_size: side of the square every picture is resized to, in pixels; a multiple of `patch_size * merge`.
+        patch_size: side of a patch in pixels.
+        merge: patches along a side that are merged into one visual token.
+        frames: temporal patch size of the backbone; a still picture is repeated.
+        mean, std: normalisation per channel, of values in [0, 1].
+    """
+
+    image_size: int
+    patch_size: int
+    merge: int
+    frames: int
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    @property
+    def grid(self) -> int:
+        """Patches along a side."""
+        return self.image_size // self.patch_size
+
+    @property
+    def side(self) -> int:
+        """Visual tokens along a side."""
+        return self.grid // self.merge
+
+    @property
+    def num_tokens(self) -> int:
+        """Visual tokens of a picture."""
+        return self.side**2
+
+
+def square(picture: Image.Image, image_size: int) -> np.ndarray:
+    """An RGB picture as `(image_size, image_size, 3)` uint8."""
+    if picture.size != (image_size, image_size):
+        picture = picture.resize((image_size, image_size), Image.Resampling.BICUBIC)
+    return np.asarray(picture.convert("RGB"), dtype=np.uint8)
+
+
+def to_patches(pictures: np.ndarray | Sequence[np.ndarray], layout: PictureLayout) -> Tensor:
+    """Normalise and cut pictures into patches, ordered merge block by merge block as the backbone expects.
+
+    Args:
+        pictures: `(pictures, image_size, image_size, 3)` uint8.
+
+    Returns:
+        Float32 `(pictures, patches, 3 * patch_size**2)`, one frame.
+    """
+    stacked = torch.from_numpy(np.ascontiguousarray(np.stack(list(pictures))))
+    mean = torch.tensor(layout.mean, dtype=torch.float32)
+    std = torch.tensor(layout.std, dtype=torch.float32)
+    values = (stacked.to(torch.float32) / 255 - mean) / std
+    blocks, merge, patch = layout.side, layout.merge, layout.patch_size
+    values = values.reshape(-1, blocks, merge, patch, blocks, merge, patch, 3)
+    values = values.permute(0, 1, 4, 2, 5, 7, 3, 6)
+    return values.reshape(len(stacked), layout.grid**2, 3 * patch**2)
+
+
+def with_frames(patches: Tensor, layout: PictureLayout) -> Tensor:
+    """The processor's `pixel_values`: each patch repeated over the frames, all pictures' patches in one list.
+
+    Args:
+        patches: `(pictures, patches, 3 * patch_size**2)`.
+
+    Returns:
+        `(pictures * patches, 3 * frames * patch_size**2)`.
+    """
+    pixels = patches.reshape(-1, 3, 1, layout.patch_size**2)
+    return pixels.expand(-1, -1, layout.frames, -1).reshape(len(pixels), -1)

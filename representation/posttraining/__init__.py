@@ -1,0 +1,7 @@
+"""Contrastive post-training: typed pairs, the negatives' masks, and the training loop."""
+
+from representation.posttraining.mixture import TABLE_2
+from representation.posttraining.pairs import logged_pairs
+from representation.posttraining.train import Checkpoint, PosttrainConfig, posttrain
+
+__all__ = ["TABLE_2", "Checkpoint", "PosttrainConfig", "logged_pairs", "posttrain"]

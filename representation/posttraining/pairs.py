@@ -1,0 +1,90 @@
+"""Positive pairs from the logs before the cut: what was searched, and what was then engaged with.
+
+The report pairs text, image and product queries with engaged items; how each form of query is drawn from the logs is not public. Here:
+- `text`: the words of a search; `image`: its photo. A search by both gives either alone too (`split_mixed`).
+- `title+image`: photo and words of a search by both, the log's nearest to a picture with a short text.
+- `richer-text+image`: a product. The query is another product that the shopper engaged with after the same search (`query_engagement`), the item is the one
+  engaged with in the end. A pair of products with the same title is left out: it would give the answer away word by word.
+Only searches, engagements and items listed before the cut are used. An item of the same SPU may be a query's answer: siblings are wanted neighbours.
+"""
+
+import polars as pl
+
+from moon_rec.shop import Shop
+from moon_rec.shop.engagement import Engagement, engagements
+from representation.posttraining.mixture import QueryKind
+
+COLUMNS = ("search_id", "query_item_id", "item_id", "spu_id", "has_image")
+
+
+def logged_pairs(
+    shop: Shop,
+    engagement: Engagement = "purchased",
+    query_engagement: Engagement = "clicked",
+    split_mixed: bool = True,
+) -> dict[QueryKind, pl.DataFrame]:
+    """All positive pairs before the cut, by form of query.
+
+    Returns:
+        For each form: search_id, query_item_id (null unless the query is a product), item_id, spu_id, and has_image of the item; sorted, so the same logs
+        give the same order.
+    """
+    items = known_items(shop)
+    engaged = (
+        engagements(shop, engagement, period="train")
+        .select("search_id", "item_id")
+        .join(items, on="item_id", how="inner")
+    )
+    searches = shop.in_period(shop.searches, "train").select(
+        "search_id",
+        has_text=pl.col("query_text").fill_null("").str.len_bytes() > 0,
+        has_photo=pl.col("query_image").is_not_null(),
+    )
+    pairs = engaged.join(searches, on="search_id", how="inner").collect()
+    by_words, by_photo = pl.col("has_text"), pl.col("has_photo")
+    both = by_words & by_photo
+    chosen: dict[QueryKind, pl.Expr] = {
+        "text": by_words if split_mixed else by_words & ~by_photo,
+        "image": by_photo if split_mixed else by_photo & ~by_words,
+        "title+image": both,
+    }
+    found = {kind: _tidy(pairs.filter(rows)) for kind, rows in chosen.items()}
+    found["richer-text+image"] = _product_pairs(shop, pairs, items, query_engagement)
+    return found
+
+
+def known_items(shop: Shop) -> pl.LazyFrame:
+    """item_id, spu_id and has_image of the items listed before the cut: all that training may see."""
+    return shop.items.filter(pl.col("listed_at") < shop.cut_time).select(
+        "item_id", "spu_id", has_image=pl.col("image").is_not_null()
+    )
+
+
+def _product_pairs(
+    shop: Shop, pairs: pl.DataFrame, items: pl.LazyFrame, kind: Engagement
+) -> pl.DataFrame:
+    titles = shop.items.select("item_id", "title")
+    queries = (
+        engagements(shop, kind, period="train")
+        .select("search_id", query_item_id="item_id")
+        .join(
+            items.filter("has_image").select("item_id"), left_on="query_item_id", right_on="item_id"
+        )
+        .join(titles.rename({"title": "query_title"}), left_on="query_item_id", right_on="item_id")
+    )
+    together = (
+        pairs.lazy()
+        .join(queries, on="search_id", how="inner")
+        .join(titles, on="item_id", how="inner")
+        .filter(
+            (pl.col("query_item_id") != pl.col("item_id"))
+            & (pl.col("query_title") != pl.col("title"))
+        )
+    )
+    return _tidy(together.collect())
+
+
+def _tidy(pairs: pl.DataFrame) -> pl.DataFrame:
+    if "query_item_id" not in pairs.columns:
+        pairs = pairs.with_columns(query_item_id=pl.lit(None, dtype=pl.Int64))
+    return pairs.select(COLUMNS).sort("search_id", "query_item_id", "item_id")

@@ -1,0 +1,37 @@
+"""Command: pretrain an encoder on questions about a shop's products.
+
+python -m representation.pretrain SHOP --out ENCODER
+"""
+
+import sys
+from pathlib import Path
+
+from moon_rec.command import Parser, add_config_options, run
+from moon_rec.config import load_config
+from moon_rec.shop import Shop
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command."""
+    parser = Parser(
+        prog="python -m representation.pretrain",
+        description="Pretrain a Qwen3-VL on questions about the products listed before the shop's cut (next-token prediction on the answers).",
+        example="python -m representation.pretrain demo/shop --out demo/pretrained --set steps=60 --set backbone.text_dim=64",
+    )
+    parser.add_argument("shop", type=Path, help="the shop's folder")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for the encoder; must not exist"
+    )
+    parser.add_argument(
+        "--start", type=Path, help="an encoder to go on from instead of random weights"
+    )
+    add_config_options(parser)
+    chosen = parser.parse_args(argv)
+    from representation.pretraining import PretrainConfig, pretrain
+
+    config = load_config(PretrainConfig, chosen.config, chosen.settings)
+    print(pretrain(Shop.open(chosen.shop), chosen.out, config, chosen.start))
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,74 @@
+"""What is said to the backbone about a product or a query.
+
+The report's items come as image, title or *richer text* (attributes, category, description and the like). Here:
+- `title`: the title;
+- `richer`: title, category path, brand, attributes, then the description, so that truncation costs the least telling part first. The price is left out by
+  default: it is no content, and it moves (an option).
+A row reads `<|product|> <|vision_start|> picture <|vision_end|> text` (or `<|query|>`), padded on the right. How the paper words its prompts is not public.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import polars as pl
+from pydantic import Field
+
+from moon_rec.config import Config
+
+Richness = Literal["title", "richer"]
+SEPARATOR = " | "
+
+
+class PromptConfig(Config):
+    """Wording and lengths, kept with the encoder."""
+
+    query_prompt: str = "<|query|>"
+    item_prompt: str = "<|product|>"
+    query_tokens: int = Field(24, ge=1, description="a query's text is cut to this many tokens")
+    title_tokens: int = Field(24, ge=1)
+    richer_tokens: int = Field(48, ge=1)
+    item_text: Richness = "richer"
+    with_price: bool = False
+
+    def item_tokens(self, richness: Richness) -> int:
+        """Length that an item's text is cut to."""
+        return self.title_tokens if richness == "title" else self.richer_tokens
+
+
+def product_texts(items: pl.DataFrame, richness: Richness, with_price: bool = False) -> list[str]:
+    """One text a product; columns that the frame does not have, and nulls, are left out.
+
+    Args:
+        items: some of the items table's columns, at least `title`.
+    """
+    if richness == "title":
+        return [title or "" for title in items["title"]]
+    columns = [_column(items, name) for name in ("title", "category", "brand")]
+    columns.append(attribute_texts(items))
+    columns.append(_column(items, "description"))
+    if with_price:
+        columns.append([f"price {price}" if price else "" for price in _column(items, "price")])
+    return [SEPARATOR.join(part for part in parts if part) for parts in zip(*columns, strict=True)]
+
+
+def attribute_texts(items: pl.DataFrame) -> list[str]:
+    """`name value, name value` of each product, in the order of the table; empty where it has none."""
+    texts = []
+    for pairs in _column(items, "attributes"):
+        found = [f"{pair['name']} {pair['value']}" for pair in pairs or [] if pair["value"]]
+        texts.append(", ".join(found))
+    return texts
+
+
+def category_leaves(items: pl.DataFrame) -> list[str]:
+    """The last level of each product's category path: its main subject."""
+    return [(path or "").rsplit("/", 1)[-1] for path in _column(items, "category")]
+
+
+def searchable_texts(items: pl.DataFrame) -> list[str]:
+    """Every text of the products that a prompt or an answer may hold, for learning a tokenizer."""
+    return product_texts(items, "richer", with_price=True)
+
+
+def _column(items: pl.DataFrame, name: str) -> Sequence:
+    return items[name].to_list() if name in items.columns else [None] * items.height

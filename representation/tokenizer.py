@@ -1,0 +1,79 @@
+"""A byte-level BPE tokenizer learnt from the shop's own texts, before the cut only.
+
+Its special tokens are named as Qwen's, so code that fills a prompt works alike on a checkpoint's tokenizer; `<|query|>` and `<|product|>` say which side of
+a search a text is. The same texts give the same tokenizer, whatever their order.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import polars as pl
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from moon_rec.shop import Shop
+from representation.prompt import searchable_texts
+
+PADDING = "<|endoftext|>"
+IMAGE_PAD = "<|image_pad|>"
+VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
+TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
+QUERY, PRODUCT = "<|query|>", "<|product|>"
+SPECIAL_TOKENS = (
+    PADDING,
+    TURN_START,
+    TURN_END,
+    VISION_START,
+    VISION_END,
+    IMAGE_PAD,
+    "<|video_pad|>",
+    QUERY,
+    PRODUCT,
+)
+
+
+def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> PreTrainedTokenizerFast:
+    """Learn merges from `texts`; every byte is a token, so no text is ever unknown.
+
+    Args:
+        vocabulary_size: the most tokens there may be, special ones included; few texts give fewer.
+    """
+    engine = Tokenizer(models.BPE())
+    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
+    engine.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary_size,
+        min_frequency=2,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    engine.train_from_iterator(sorted(texts), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=engine,
+        pad_token=PADDING,
+        eos_token=TURN_END,
+        additional_special_tokens=list(SPECIAL_TOKENS[1:]),
+    )
+
+
+def shop_texts(shop: Shop) -> list[str]:
+    """Texts of items listed and searches made before the cut: all that a tokenizer may see."""
+    cut = shop.cut_time
+    items = shop.items.filter(pl.col("listed_at") < cut)
+    names = items.collect_schema().names()
+    items = items.select([name for name in names if name != "image"]).collect()
+    searches = shop.in_period(shop.searches, "train").select("query_text").drop_nulls().collect()
+    return searchable_texts(items) + searches["query_text"].to_list()
+
+
+def encode_plain(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of texts that people wrote. A special token's name within them is read as plain characters, so no title can pretend to be a picture."""
+    engine = tokenizer.backend_tokenizer
+    engine.no_truncation()
+    engine.no_padding()
+    before = engine.encode_special_tokens
+    engine.encode_special_tokens = True
+    try:
+        return [found.ids for found in engine.encode_batch(list(texts), add_special_tokens=False)]
+    finally:
+        engine.encode_special_tokens = before
