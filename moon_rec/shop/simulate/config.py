@@ -63,16 +63,16 @@ class SimulationConfig(Config):
     """Clicked items that are carted but not bought."""
 
     click_rate: float = Field(0.12, gt=0.005, lt=0.6)
-    taste_strength: NonNegativeFloat = 1.0
-    relevance_strength: NonNegativeFloat = 0.75
-    price_strength: NonNegativeFloat = 0.3
-    quality_strength: NonNegativeFloat = 0.35
-    popularity_strength: NonNegativeFloat = 0.3
-    shopper_strength: NonNegativeFloat = 0.3
-    position_strength: NonNegativeFloat = 0.25
+    taste_strength: NonNegativeFloat = 1.1
+    relevance_strength: NonNegativeFloat = 0.5
+    price_strength: NonNegativeFloat = 0.25
+    quality_strength: NonNegativeFloat = 0.25
+    popularity_strength: NonNegativeFloat = 0.2
+    shopper_strength: NonNegativeFloat = 0.25
+    position_strength: NonNegativeFloat = 0.2
     noise: NonNegativeFloat = 1.0
     """Scale of the noise in what a shopper wants and how the shop ranks; 0 is a shop that knows its shoppers."""
-    drift: float = Field(0.5, ge=0.0, le=1.0)
+    drift: float = Field(0.3, ge=0.0, le=1.0)
     """How far tastes turn from the first to the last day; 1 is a quarter turn: the first tastes are forgotten."""
 
     share_listed_later: Share = 0.4

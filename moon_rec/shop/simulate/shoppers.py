@@ -13,9 +13,12 @@ from moon_rec.seeds import generator
 from moon_rec.shop.simulate.catalogue import Catalogue
 from moon_rec.shop.simulate.config import SimulationConfig
 
-NUM_SEGMENTS = 12
-SEGMENT_SHARE = 0.5
+NUM_SEGMENTS = 10
+SEGMENT_SHARE = 0.7
 """Share of the variance of tastes that a segment's shoppers have in common."""
+
+CARE_SHAPE = 0.6
+"""Of the gamma distribution of how much a shopper cares for each trait: under 1, for a few traits much and for others little."""
 
 ACTIVITY_SPREAD = 0.8
 """Deviation of the logarithm of how many requests shoppers make."""
@@ -38,7 +41,7 @@ class Shoppers:
         self._offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
         self._weights = np.array([trait.weight for trait in catalogue.traits])
         self.segment = rng.integers(NUM_SEGMENTS, size=config.num_users)
-        cares = rng.gamma(2.0, 0.5, (config.num_users, len(sizes))) * self._weights
+        cares = rng.gamma(CARE_SHAPE, 1.0, (config.num_users, len(sizes))) * self._weights
         cares /= np.sqrt((cares**2).sum(axis=1, keepdims=True))
         care = np.repeat(cares, sizes, axis=1).astype(np.float32)
         self._first, self._last = (care * _likings(self.segment, sum(sizes), rng) for _ in range(2))
