@@ -125,12 +125,13 @@ def _draw_days(panel: SubFigure, shop: Shop) -> None:
     axes.set_ylim(bottom=0)
     axes.set_ylabel("impressions a " + ("day" if unit == "1d" else "month"), fontsize=8)
     axes.tick_params(labelsize=7)
-    for time, label in ((shop.cut_time, "cut: validation"), (shop.test_time, "test")):
-        moment = np.datetime64(time)
-        axes.axvline(moment, color="#f26419", linewidth=1)  # type: ignore[arg-type]
-        axes.annotate(
-            f" {label}", (moment, 0.98), xycoords=("data", "axes fraction"), fontsize=8, va="top"
-        )
+    cut, test, end = (np.datetime64(time) for time in (shop.cut_time, shop.test_time, last))
+    for begin, until, label, colour in (
+        (cut, test, "validation", "#f6ae2d"),
+        (test, end, "test", "#f26419"),
+    ):
+        axes.axvspan(begin, until, color=colour, alpha=0.25, linewidth=0, label=label)  # type: ignore[arg-type]
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=7, frameon=False)
 
 
 def _show(axes: Axes, image: bytes | None, text: str) -> None:
