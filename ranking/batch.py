@@ -4,6 +4,7 @@ Dimensions: `batch` requests, `candidates` of a request, `length` behaviours, `r
 real candidates of the batch, request by request), `dim` of the frozen vectors.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
@@ -11,6 +12,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
+
+# building a KeyedJaggedTensor makes torch log once that `is_fx_tracing` has a successor: TorchRec's to mend
+logging.getLogger("torch.fx._symbolic_trace").addFilter(
+    lambda record: "is_fx_tracing" not in record.getMessage()
+)
 
 Self = TypeVar("Self", bound="_Movable")
 

@@ -11,7 +11,7 @@ Notable choices
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -78,13 +78,13 @@ class Ranker(nn.Module):
         found = self.tables(batch.ids)
         item = torch.cat([found[name].values() for name in SHARED], dim=-1)
         past = torch.cat([found[f"history_{name}"].values() for name in SHARED], dim=-1)
-        sequences = [Behaviours(_padded(past, batch.history_mask), batch.history_mask)]
+        sequences = [Behaviours(past, batch.history_mask)]
         request = [found["user"].values()]
         if self.sizes.has_searches:
-            searches = _padded(found["past_query"].values(), batch.past_query_mask)
+            searches = found["past_query"].values()
             sequences.append(Behaviours(searches, batch.past_query_mask))
             request.append(found["query"].values())
-        target = Target(_padded(item, batch.candidate_mask))
+        target = Target(_padded(item, batch.candidate_mask, batch.candidate_rows))
         if self.sizes.content_dim:
             assert batch.content is not None, "a ranker that reads content got a batch without"
             target, sequences = _with_content(target, sequences, batch.content)
@@ -128,11 +128,12 @@ def _behaviour(
 ) -> BehaviourModule:
     if not sizes.content_dim:
         return DIN(target_dim, behaviour_dims, config.attention_dim)
+    of_searches = sizes.query_history_length if sizes.has_query_content else None
     return CUBE(
         target_dim,
-        behaviour_dims if sizes.has_query_content else behaviour_dims[:1],
+        behaviour_dims,
         content_dim=sizes.content_dim,
-        score_lengths=[sizes.history_length, sizes.query_history_length],
+        score_lengths=[sizes.history_length, of_searches][: len(behaviour_dims)],
         has_query=sizes.has_query_content,
         hidden_dim=config.attention_dim,
         projection_dim=config.projection_dim,
@@ -151,11 +152,10 @@ def _tower(widths: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(widths[-1], 1))
 
 
-def _padded(values: Tensor, mask: Tensor) -> Tensor:
-    """Jagged rows `(real, dim)` at the True places of `mask`, zeros elsewhere: `(*mask.shape, dim)`."""
-    places = mask.flatten().nonzero().squeeze(-1)
-    empty = values.new_zeros(mask.numel(), values.shape[-1])
-    return empty.index_copy(0, places, values).view(*mask.shape, values.shape[-1])
+def _padded(values: Tensor, mask: Tensor, places: Tensor) -> Tensor:
+    """Rows `(rows, dim)` at their places of the grid `mask`, zeros elsewhere: `(*mask.shape, dim)`."""
+    grid = values.new_zeros(mask.numel(), values.shape[-1])
+    return grid.index_copy(0, places, values).view(*mask.shape, values.shape[-1])
 
 
 def _with_content(
@@ -170,7 +170,7 @@ def _with_content(
         (content.past_queries, content.has_past_query),
     ]
     full = [
-        Behaviours(sequence.ids, sequence.mask, *pair)
-        for sequence, pair in zip(sequences, vectors, strict=False)
+        replace(sequence, content=found, has_content=present)
+        for sequence, (found, present) in zip(sequences, vectors, strict=False)
     ]
     return Target(target.ids, content.targets, content.has_target, query), full

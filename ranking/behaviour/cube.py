@@ -46,7 +46,8 @@ class CUBE(BehaviourModule):
         has_query: whether requests have queries with vectors; without, the branches of r_q are left out.
         projection_dim: width of each projected frozen vector.
         scores: how scores reach the predictor.
-        score_lengths: most behaviours of each sequence, for the vector form.
+        score_lengths: most behaviours of each sequence, for the vector form; None for a sequence without
+            vectors, which has only its ID-interest.
         num_tiers: bins of the histogram.
         temperature: initial temperature of the weights.
         learn_temperature: whether it is learned (one a sequence and asker).
@@ -57,7 +58,7 @@ class CUBE(BehaviourModule):
         target_dim: int,
         behaviour_dims: Sequence[int],
         content_dim: int,
-        score_lengths: Sequence[int],
+        score_lengths: Sequence[int | None],
         has_query: bool = True,
         hidden_dim: int = 32,
         projection_dim: int = 16,
@@ -68,22 +69,20 @@ class CUBE(BehaviourModule):
     ):
         super().__init__()
         self.din = DIN(target_dim, behaviour_dims, hidden_dim)
-        by_target = [
-            _ContentInterest(content_dim, projection_dim, scores, length, num_tiers)
-            for length in score_lengths
+        self.with_content = [
+            number for number, length in enumerate(score_lengths) if length is not None
         ]
-        by_query = [
-            _ContentInterest(content_dim, projection_dim, scores, length, num_tiers)
-            for length in score_lengths
-        ]
-        self.by_target = nn.ModuleList(by_target)
-        self.by_query = nn.ModuleList(by_query if has_query else [])
-        start = torch.full((1 + has_query, len(behaviour_dims)), math.log(temperature))
+        lengths = [length for length in score_lengths if length is not None]
+        shape = (content_dim, projection_dim, scores, num_tiers)
+        by_target = [_ContentInterest(length, *shape) for length in lengths]
+        by_query = [_ContentInterest(length, *shape) for length in lengths if has_query]
+        self.by_target, self.by_query = nn.ModuleList(by_target), nn.ModuleList(by_query)
+        start = torch.full((1 + has_query, len(lengths)), math.log(temperature))
         self.log_temperature = nn.Parameter(start, requires_grad=learn_temperature)
         self.project_target = _Projection(content_dim, projection_dim)
         self.project_query = _Projection(content_dim, projection_dim) if has_query else None
-        width = sum(behaviour_dims) + sum(branch.score_dim for branch in by_target)
-        width += len(by_target) * projection_dim
+        width = sum(behaviour_dims[number] for number in self.with_content)
+        width += sum(branch.score_dim + projection_dim for branch in by_target)
         self.target_dim = self.din.target_dim + width + projection_dim + 2 * has_query
         self.request_dim = (width + projection_dim) * has_query
 
@@ -93,20 +92,19 @@ class CUBE(BehaviourModule):
         per_target = [self.din(target, sequences).per_target]
         per_request = []
         temperatures = self.log_temperature.exp()
-        for number, sequence in enumerate(sequences):
-            branch = self.by_target[number]
-            per_target += branch(
-                target.content, target.has_content, sequence, temperatures[0, number]
-            )
+        described = [sequences[number] for number in self.with_content]
+        for number, sequence in enumerate(described):
+            branch, temperature = self.by_target[number], temperatures[0, number]
+            per_target += branch(target.content, target.has_content, sequence, temperature)
         per_target.append(self.project_target(target.content, target.has_content))
         if self.project_query is None:
             empty = target.ids.new_zeros(len(target.ids), 0)
             return Interest(torch.cat(per_target, dim=-1), empty)
         assert target.query is not None
         query, has_query = target.query.content[:, None], target.query.has_content[:, None]
-        for number, sequence in enumerate(sequences):
-            branch = self.by_query[number]
-            per_request += branch(query, has_query, sequence, temperatures[1, number])
+        for number, sequence in enumerate(described):
+            branch, temperature = self.by_query[number], temperatures[1, number]
+            per_request += branch(query, has_query, sequence, temperature)
         per_request.append(self.project_query(query, has_query))
         both = (target.has_content & has_query).to(query.dtype)
         cosine = torch.bmm(target.content, query.transpose(1, 2)).squeeze(-1)
@@ -118,7 +116,7 @@ class _ContentInterest(nn.Module):
     """Branches 2 to 4 of one sequence for one asker (the targets, or the query as a single one)."""
 
     def __init__(
-        self, content_dim: int, projection_dim: int, scores: ScoreForm, length: int, num_tiers: int
+        self, length: int, content_dim: int, projection_dim: int, scores: ScoreForm, num_tiers: int
     ):
         super().__init__()
         self.project = nn.Linear(content_dim, projection_dim, bias=False)
@@ -137,7 +135,7 @@ class _ContentInterest(nn.Module):
         known = (behaviours.mask & behaviours.has_content)[:, None, :] & has_asker[:, :, None]
         scores = torch.bmm(asker, behaviours.content.transpose(1, 2))
         weights = masked_softmax(scores / temperature, known)
-        fusion = torch.bmm(weights, behaviours.ids)
+        fusion = torch.bmm(weights, behaviours.padded_ids)
         content = self.project(torch.bmm(weights, behaviours.content))
         return [*self._score_features(scores, known), fusion, content]
 

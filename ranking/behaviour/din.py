@@ -7,9 +7,10 @@ Notable choices
   the paper).
 - The paper's code also feeds `e_b - e_t`; a first linear layer over `[e_b, e_t, e_b * e_t]` spans the same
   functions, so it is left out.
-- The first layer is split: its share of `e_b` is computed once a behaviour, of `e_t` once a target, and
-  only the product is computed for every pair, as one batched matrix product without building
-  `e_b * e_t` (rows x length x dim) at all.
+- Pairs are made for real behaviours only: `(events, targets)` instead of `(batch, targets, length)`, four
+  to nine times faster on a CPU at the padding of real histories. The first layer's shares of `e_b` and of
+  `e_t` are computed once a behaviour and once a target, only that of the product once a pair.
+- The hidden activation is ReLU where the paper has PReLU or Dice: the cheapest. [our choice]
 - A sequence whose embeddings have another width than the target's (past searches) sees the target
   through a learned linear map. [our choice]
 
@@ -38,33 +39,24 @@ class Activation(nn.Module):
         self.match = nn.Identity() if same else nn.Linear(target_dim, behaviour_dim, bias=False)
         self.of_behaviour = nn.Linear(behaviour_dim, hidden_dim, bias=False)
         self.of_target = nn.Linear(behaviour_dim, hidden_dim)
-        self.of_product = nn.Parameter(torch.empty(hidden_dim, behaviour_dim))
-        self.slope = nn.Parameter(torch.full((1,), 0.25))
+        self.of_product = nn.Linear(behaviour_dim, hidden_dim, bias=False)
         self.out = nn.Linear(hidden_dim, 1)
-        nn.init.xavier_uniform_(self.of_product)
 
-    def forward(self, target: Tensor, behaviours: Tensor, mask: Tensor) -> Tensor:
-        """Weights, zero at padding.
+    def forward(self, target: Tensor, behaviours: Behaviours) -> Tensor:
+        """Weights of the real behaviours.
 
         Args:
             target: `(batch, targets, target_dim)`.
-            behaviours: `(batch, length, behaviour_dim)`.
-            mask: `(batch, length)`.
 
         Returns:
-            `(batch, targets, length)`.
+            `(events, targets)`.
         """
-        batch, num_targets = target.shape[:2]
-        length, hidden_dim = behaviours.shape[1], self.of_product.shape[0]
         target = self.match(target)
-        weighted = (target[:, :, None, :] * self.of_product).flatten(1, 2)
-        pairs = torch.bmm(weighted, behaviours.transpose(1, 2))
-        pairs = pairs.view(batch, num_targets, hidden_dim, length)
-        pairs = pairs + self.of_behaviour(behaviours).transpose(1, 2)[:, None]
-        pairs = pairs + self.of_target(target)[..., None]
-        hidden = nn.functional.prelu(pairs, self.slope)
-        weights = torch.einsum("bthl,h->btl", hidden, self.out.weight[0]) + self.out.bias
-        return weights * mask[:, None, :].to(weights.dtype)
+        of_target = self.of_target(target).index_select(0, behaviours.requests)
+        of_behaviour = self.of_behaviour(behaviours.ids)[:, None]
+        product = target.index_select(0, behaviours.requests) * behaviours.ids[:, None]
+        hidden = torch.relu(self.of_product(product) + of_target + of_behaviour)
+        return self.out(hidden).squeeze(-1)
 
 
 class DIN(BehaviourModule):
@@ -85,8 +77,8 @@ class DIN(BehaviourModule):
 
     def forward(self, target: Target, sequences: Sequence[Behaviours]) -> Interest:
         """Interests of the sequences, concatenated: `(batch, targets, sum of behaviour_dims)`."""
-        interests = [
-            torch.bmm(activation(target.ids, sequence.ids, sequence.mask), sequence.ids)
-            for activation, sequence in zip(self.activations, sequences, strict=True)
-        ]
+        interests = []
+        for activation, sequence in zip(self.activations, sequences, strict=True):
+            weights = sequence.pad(activation(target.ids, sequence))
+            interests.append(torch.bmm(weights.transpose(1, 2), sequence.padded_ids))
         return Interest(torch.cat(interests, dim=-1), target.ids.new_zeros(len(target.ids), 0))

@@ -11,6 +11,7 @@ part; half precision is finite.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -47,10 +48,14 @@ class Target:
 
 @dataclass(frozen=True)
 class Behaviours:
-    """One sequence of what a user did: items clicked, or searches made.
+    """One sequence of what a user did: items clicked, or searches made. Newest first.
+
+    ID embeddings are jagged, for pairs of target and behaviour are where the time goes and most padded
+    places are empty; frozen vectors are padded, for their cosines are one matrix product.
 
     Attributes:
-        ids: `(batch, length, dim)` ID embeddings. mask: `(batch, length)`, True means real.
+        ids: `(events, dim)` ID embeddings of the real behaviours, request by request.
+        mask: `(batch, length)`, True means real; `events` of them are.
         content: `(batch, length, content_dim)` unit vectors; has_content `(batch, length)`.
     """
 
@@ -58,6 +63,26 @@ class Behaviours:
     mask: Tensor
     content: Tensor | None = None
     has_content: Tensor | None = None
+
+    @cached_property
+    def places(self) -> Tensor:
+        """Place of each event in the flattened `(batch * length)` grid, `(events,)`."""
+        return self.mask.flatten().nonzero().squeeze(-1)
+
+    @cached_property
+    def requests(self) -> Tensor:
+        """Request of each event, `(events,)`."""
+        return self.places.div(max(self.mask.shape[1], 1), rounding_mode="floor")
+
+    @cached_property
+    def padded_ids(self) -> Tensor:
+        """`(batch, length, dim)`, zeros where not real."""
+        return self.pad(self.ids)
+
+    def pad(self, values: Tensor) -> Tensor:
+        """Values of the events `(events, width)` as `(batch, length, width)`, zeros where not real."""
+        grid = values.new_zeros(self.mask.numel(), values.shape[-1])
+        return grid.index_copy(0, self.places, values).view(*self.mask.shape, values.shape[-1])
 
 
 class Interest(NamedTuple):
