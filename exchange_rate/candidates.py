@@ -135,7 +135,7 @@ def _kendall(points: Points, level: float) -> tuple[float, float, float]:
     count = len(points.names)
     if count < 3 or np.ptp(points.metric) == 0 or np.ptp(points.auc) == 0:
         return NAN, NAN, NAN
-    tau = round(float(stats.kendalltau(points.metric, points.auc)[0]), 12)
+    tau = round(float(np.asarray(stats.kendalltau(points.metric, points.auc))[0]), 12)
     if count < 5:
         return tau, NAN, NAN
     most = 1 - 0.5 / (count * (count - 1) / 2)

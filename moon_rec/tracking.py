@@ -7,6 +7,7 @@ A run carries the tags `moon_rec.kind` (such as `encoder`, `ranker`, `study`), `
 import contextlib
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_URI = "sqlite:///mlflow.db"
 _TAG = "moon_rec."
 _MAX_PARAM = 5_000
+_NOT_IN_NAMES = re.compile(r"[^\w\-. :/]")
 
 
 class TrackedRun:
@@ -107,7 +109,7 @@ class Tracker:
         """Track a block of work: the run is FINISHED when it ends well, FAILED when it raises.
 
         Args:
-            params: settings, nested ones flattened with dots.
+            params: settings, nested ones flattened with dots; what MLflow refuses in a name becomes `_`.
             reads: name -> digest of every artifact read.
             key: digest of all the result depends on.
             parent: id of the run this one belongs to.
@@ -164,7 +166,10 @@ class Tracker:
     def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
-        flat = [Param(name, str(value)[:_MAX_PARAM]) for name, value in _flatten(params)]
+        flat = [
+            Param(_NOT_IN_NAMES.sub("_", name), str(value)[:_MAX_PARAM])
+            for name, value in _flatten(params)
+        ]
         for start in range(0, len(flat), 100):
             self._client.log_batch(run_id, params=flat[start : start + 100])
 

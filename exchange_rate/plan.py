@@ -1,0 +1,117 @@
+"""What a study trains: encoders that differ upstream, and the one ranker that all of them meet downstream.
+
+An encoder run is a path through the stages: random weights, then pretraining or not, then post-training or not. Each checkpoint of a post-training is an
+encoder of the study, so one run yields several points along the axis of training tokens. Runs that share a stage with equal settings share its result.
+"""
+
+from pydantic import Field, model_validator
+
+from moon_rec.config import Config
+from moon_rec.shop.engagement import Engagement
+from ranking.config import RankerConfig
+from ranking.features import FeatureConfig
+from representation.backbone import BackboneConfig
+from representation.posttraining import PosttrainConfig
+from representation.pretraining import PretrainConfig
+
+
+class EncoderRun(Config):
+    """One path through the stages.
+
+    Attributes:
+        name: of the encoder at its end; checkpoints before it are called `<name> at step <step>`.
+        pretraining: None leaves the stage out.
+        posttraining: None leaves the stage out; its `checkpoint_steps` are further encoders of the study.
+    """
+
+    name: str = Field(min_length=1)
+    pretraining: PretrainConfig | None = None
+    posttraining: PosttrainConfig | None = None
+
+    def encoders(self) -> list[tuple[str, int | None]]:
+        """Names of the encoders it yields with their post-training step (None: no post-training)."""
+        if self.posttraining is None:
+            return [(self.name, None)]
+        last = self.posttraining.steps
+        steps = sorted({step for step in self.posttraining.checkpoint_steps if step < last})
+        return [*((f"{self.name} at step {step}", step) for step in steps), (self.name, last)]
+
+
+class StudyConfig(Config):
+    """A study. Its digest, the shop's and the period name its result.
+
+    Attributes:
+        backbone: sizes of every encoder of the study; those inside a stage's own settings are not used.
+        encoders: the paths; together they should spread the steering metric as widely as they can.
+        ranker: the ranker over frozen vectors; ids_ranker: the one it is compared with. Both are trained with seeds `seed, seed + 1, ...`.
+        num_seeds: rankers trained on each encoder.
+        width: Matryoshka width given to the ranker; None: the full vector. Metrics are measured at the same width.
+        steering_metric: what the headline rate is fitted on, and what chooses (on the validation period) the encoder of the permuted control.
+        engagement, ks: of the search recalls.
+        num_resamples: of every bootstrap.
+        keep_rankers: save each ranker's weights in its cell's folder.
+        num_threads: torch threads of one cell.
+    """
+
+    name: str = "study"
+    seed: int = 0
+    backbone: BackboneConfig = BackboneConfig()
+    encoders: tuple[EncoderRun, ...] = Field(min_length=1)
+    features: FeatureConfig = FeatureConfig()
+    ranker: RankerConfig = RankerConfig(content="cube")
+    ids_ranker: RankerConfig = RankerConfig(content="none")
+    num_seeds: int = Field(default=3, ge=1)
+    width: int | None = Field(default=None, ge=1)
+    permuted_control: bool = True
+    steering_metric: str = "image_search_recall@10"
+    engagement: Engagement = "purchased"
+    ks: tuple[int, ...] = (1, 5, 10, 50)
+    num_resamples: int = Field(default=500, ge=1)
+    keep_rankers: bool = False
+    num_threads: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "StudyConfig":
+        names = self.encoder_names()
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"two encoders are called {twice[0]!r}; give each run its own name")
+        paths = [(run.pretraining, run.posttraining) for run in self.encoders]
+        for place, path in enumerate(paths):
+            if path in paths[:place]:
+                raise ValueError(
+                    f"{self.encoders[place].name!r} repeats an earlier run: one encoder counts once"
+                )
+        if self.ranker.content == "none" or self.ids_ranker.content != "none":
+            raise ValueError("ranker.content must read vectors, and ids_ranker.content be 'none'")
+        return self
+
+    def encoder_names(self) -> list[str]:
+        """All encoders of the study, in order."""
+        return [name for run in self.encoders for name, _ in run.encoders()]
+
+
+def demo_plan(seed: int = 0) -> StudyConfig:
+    """Seven encoders in about two minutes on two cores: random weights; pretrained only; post-trained at a quarter, a half and the whole of its steps; not
+    pretrained before; and with few negatives."""
+    pretraining = PretrainConfig(steps=40, batch_size=64, seed=seed)
+    steps = 160
+    posttraining = PosttrainConfig(
+        steps=steps, batch_size=96, checkpoint_steps=(steps // 4, steps // 2), seed=seed
+    )
+    short = posttraining.model_copy(update={"checkpoint_steps": ()})
+    few = short.model_copy(update={"num_negatives": 3})
+    return StudyConfig(
+        name="demo",
+        seed=seed,
+        backbone=BackboneConfig.preset("demo"),
+        encoders=(
+            EncoderRun(name="random weights"),
+            EncoderRun(name="pretrained only", pretraining=pretraining),
+            EncoderRun(name="post-trained", pretraining=pretraining, posttraining=posttraining),
+            EncoderRun(name="not pretrained", posttraining=short),
+            EncoderRun(name="3 negatives", pretraining=pretraining, posttraining=few),
+        ),
+        ranker=RankerConfig(content="cube", epochs=1),
+        ids_ranker=RankerConfig(content="none", epochs=1),
+        num_seeds=3,
+    )
