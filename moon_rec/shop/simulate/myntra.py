@@ -43,6 +43,7 @@ LEAST_OF_A_BRAND = 5
 _BUYER = re.compile(
     r"^(.+?)\s+(men|women|boy|girl|kid|unisex|infant|baby|teen)(?:['’]?s)?\b", re.IGNORECASE
 )
+_EMPTY_WORDS = {"a", "and", "by", "for", "in", "of", "on", "s", "the", "with"}
 _WORD = re.compile(r"[a-z]+")
 
 
@@ -149,7 +150,11 @@ def _items(
         price=pl.Series(prices),
     )
     words = [
-        list(dict.fromkeys(_WORD.findall(f"{title} {kind}".lower())))
+        [
+            word
+            for word in dict.fromkeys(_WORD.findall(f"{title} {kind}".lower()))
+            if word not in _EMPTY_WORDS
+        ]
         for title, kind in products.select("title", "article_type").iter_rows()
     ]
     return items, words

@@ -8,6 +8,7 @@ Everything here is arrays over a chunk of requests. Notable choices
   others by nearness, solved on a pilot so that the planned shares come out (`Purchases`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -209,16 +210,26 @@ class World:
         clicks = self.click_probability(pilot) * search / pilot.is_search.sum()
         is_wanted, is_sibling = self._tiers(pilot)
         of_wanted, of_siblings = clicks[is_wanted].sum(), clicks[is_sibling].sum()
-        of_near = (clicks * pilot.likeness**4)[~is_wanted & ~is_sibling].sum()
-        total = min(
-            config.purchases_per_search, MOST_BOUGHT * of_wanted / max(config.buys_wanted, 1e-9)
-        )
+        others = ~is_wanted & ~is_sibling & search
+        of_others, fourth = clicks[others], pilot.likeness[others] ** 4
+        can_give = (of_wanted, of_siblings + of_others.sum())
+        shares = (config.buys_wanted, config.buys_sibling + config.buys_near)
+        limits = [
+            MOST_BOUGHT * clicks / max(share, 1e-9)
+            for clicks, share in zip(can_give, shares, strict=True)
+        ]
+        total = min(config.purchases_per_search, *limits)
         bought_siblings = min(total * config.buys_sibling, MOST_BOUGHT * of_siblings)
-        bought_near = total * (config.buys_sibling + config.buys_near) - bought_siblings
+        bought_near = total * shares[1] - bought_siblings
         return Purchases(
             wanted=float(total * config.buys_wanted / max(of_wanted, 1e-9)),
             sibling=float(bought_siblings / max(of_siblings, 1e-9)),
-            near=float(bought_near / max(of_near, 1e-9)),
+            near=_rising(
+                lambda near: (of_others * np.minimum(near * fourth, MOST_BOUGHT)).sum(),
+                bought_near,
+                0.0,
+                1e4,
+            ),
         )
 
 
@@ -251,13 +262,13 @@ def _distinct(rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _bias(logits: np.ndarray, rate: float) -> float:
-    """The number to add to logits so that the mean probability is `rate`, by bisection."""
-    low, high = -30.0, 30.0
-    for _ in range(60):
+    """The number to add to logits so that the mean probability is `rate`."""
+    return _rising(lambda bias: (1 / (1 + np.exp(-(logits + bias)))).mean(), rate, -30.0, 30.0)
+
+
+def _rising(function: Callable[[float], float], wanted: float, low: float, high: float) -> float:
+    """Where a rising function takes the value `wanted`, by bisection between `low` and `high`."""
+    for _ in range(80):
         middle = 0.5 * (low + high)
-        low, high = (
-            (middle, high)
-            if (1 / (1 + np.exp(-(logits + middle)))).mean() < rate
-            else (low, middle)
-        )
+        low, high = (middle, high) if function(middle) < wanted else (low, middle)
     return 0.5 * (low + high)
