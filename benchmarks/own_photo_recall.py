@@ -1,7 +1,7 @@
-"""Own-photo recall: a photo held out of training -> its own product among all products of the shop, beside a plain HOG-and-colour baseline.
+"""Own-photo recall: a photo held out of training -> its own product among all products of the shop, beside two plain baselines of shapes and colours.
 
 A photo is a cluttered, cropped, rotated, re-lit view of one product's catalogue picture (`moon_rec.shop.simulate.photos`), drawn from a seed stream that nothing else
-uses, so no training ever saw it. Both methods get the same JPEG bytes; the gallery is every product with a picture. Rendered photos of real products are
+uses, so no training ever saw it. All get the same JPEG bytes; the gallery is every product with a picture. Rendered photos of real products are
 still simulated: the figures say so.
 """
 
@@ -19,7 +19,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.hog_colour import features_of, item_features
+from benchmarks.hog_colour import BASELINES, features_of, item_features
 from moon_rec.command import Parser, run
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import EncoderError, ShopError, TableError
@@ -68,17 +68,21 @@ def draw_photos(
 
 
 def own_recall(
-    gallery: EmbeddingTable, photos: np.ndarray, items: np.ndarray, seed: int
+    vectors: np.ndarray, ids: np.ndarray, photos: np.ndarray, items: np.ndarray, seed: int
 ) -> RecallResult:
-    """Recall of each photo's own item; photos `(photos, dim)` unit rows, items `(photos,)` ids."""
-    vectors = _unit(gallery.take(np.arange(len(gallery))))
-    rows = gallery.rows(items)
-    if (rows < 0).any():
-        missing = items[np.flatnonzero(rows < 0)[0]]
+    """Recall of each photo's own item.
+
+    Args:
+        vectors, ids: the gallery, `(items, dim)` and its ascending ids `(items,)`.
+        photos, items: `(photos, dim)` and the id of each photo's product.
+    """
+    rows = np.minimum(np.searchsorted(ids, items), len(ids) - 1)
+    missing = items[ids[rows] != items]
+    if missing.size:
         raise TableError(
-            f"item {missing} has a photo but no vector in the gallery; embed all items"
+            f"item {missing[0]} has a photo but no vector in the gallery; embed all items"
         )
-    return search_recall(_unit(photos), vectors, [[row] for row in rows], KS, seed=seed)
+    return search_recall(_unit(photos), _unit(vectors), [[row] for row in rows], KS, seed=seed)
 
 
 def ratio(
@@ -140,25 +144,33 @@ def main(argv: list[str] | None = None) -> None:
         raise EncoderError("--items goes with --encoder, which embeds the photos; give both")
     shop = Shop.open(options.shop)
     items, photos = draw_photos(shop, options.photos, options.seed, options.difficulty)
-    baseline = item_features(shop, options.cache, options.workers)
+    table = item_features(shop, options.cache, options.workers)
     named = [(f"photo of item {item}", photo) for item, photo in zip(items, photos, strict=True)]
-    shapes = features_of(named, len(named), "HOG and colours of photos", options.workers)
-    results = {"HOG and colour": own_recall(baseline, shapes, items, options.seed)}
-    ratios: dict[int, Estimate] = {}
+    queries = features_of(named, len(named), "HOG and colours of photos", options.workers)
+    vectors = table.take(np.arange(len(table)))
+    results = {
+        name: own_recall(vectors[:, columns], table.ids, queries[:, columns], items, options.seed)
+        for name, columns in BASELINES.items()
+    }
+    ratios: dict[str, dict[int, Estimate]] = {}
     if options.encoder is not None:
         gallery, queries = embed(options.encoder, shop, photos, options)
-        if len(gallery) != len(baseline):
+        if len(gallery) != len(table):
             raise TableError(
-                f"{options.items} has vectors for {len(gallery):,} of {len(baseline):,} items with a picture; embed all"
+                f"{options.items} has vectors for {len(gallery):,} of {len(table):,} items with a picture; embed all"
             )
-        results["encoder"] = own_recall(gallery, queries, items, options.seed)
-        hits = {name: result.hits for name, result in results.items()}
+        vectors = gallery.take(np.arange(len(gallery)))
+        result = own_recall(vectors, gallery.ids, queries, items, options.seed)
         ratios = {
-            k: ratio(hits["encoder"][:, at], hits["HOG and colour"][:, at], options.seed)
-            for at, k in enumerate(KS)
+            name: {
+                k: ratio(result.hits[:, at], other.hits[:, at], options.seed)
+                for at, k in enumerate(KS)
+            }
+            for name, other in results.items()
         }
-    _print(shop, len(baseline), results, ratios)
-    record = _record(shop, options, len(baseline), results, ratios, time.monotonic() - started)
+        results["encoder"] = result
+    _print(shop, len(table), results, ratios)
+    record = _record(shop, options, len(table), results, ratios, time.monotonic() - started)
     write_json(options.out, record)
     print(f"written to {options.out}")
 
@@ -205,22 +217,25 @@ def _parser() -> Parser:
 
 
 def _print(
-    shop: Shop, num_items: int, results: dict[str, RecallResult], ratios: dict[int, Estimate]
+    shop: Shop,
+    num_items: int,
+    results: dict[str, RecallResult],
+    ratios: dict[str, dict[int, Estimate]],
 ) -> None:
     count = next(iter(results.values())).count
     title = f"own-photo recall, {shop.name}: {count:,} rendered (simulated) photos, {num_items:,} products"
     table = Table(title=title)
     table.add_column("")
     for k in KS:
-        table.add_column(f"recall@{k}", justify="right")
+        table.add_column(f"recall@{k}", justify="right", no_wrap=True)
     for name, result in results.items():
         table.add_row(name, *(str(result.hit[k]) for k in KS))
-    if ratios:
-        table.add_row(
-            "ratio",
-            *(f"{each.value:.1f} [{each.low:.1f}, {each.high:.1f}]" for each in ratios.values()),
-        )
+    for name, by_cut in ratios.items():
+        cells = (f"{each.value:.1f} [{each.low:.1f}, {each.high:.1f}]" for each in by_cut.values())
+        table.add_row(f"encoder / {name}", *cells)
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)
     console.print(table)
     console.print(DEFINITION.format(count=count, k="k", items=num_items), soft_wrap=True)
     console.print("brackets: 95 % by bootstrap over photos, paired for the ratio", markup=False)
@@ -231,7 +246,7 @@ def _record(
     options: Any,
     num_items: int,
     results: dict[str, RecallResult],
-    ratios: dict[int, Estimate],
+    ratios: dict[str, dict[int, Estimate]],
     seconds: float,
 ) -> dict[str, Any]:
     """All that a claimed figure names: command, commit, seed, hardware, shop, and the figures."""
@@ -259,7 +274,10 @@ def _record(
         "hardware": {"machine": platform.machine(), "cores": os.cpu_count()},
         "seconds": round(seconds, 1),
         "figures": figures,
-        "ratio": {f"recall@{k}": estimate.as_dict() for k, estimate in ratios.items()},
+        "ratio": {
+            name: {f"recall@{k}": each.as_dict() for k, each in by_cut.items()}
+            for name, by_cut in ratios.items()
+        },
     }
 
 
