@@ -54,7 +54,7 @@ def top_rows(
         return ranked
     folded = _Folded(gallery)
     starts: Iterable[int] = range(0, len(searches), CHUNK_SEARCHES)
-    if len(searches) * folded.vectors.size > SLOW_PRODUCTS:
+    if len(searches) * len(folded.first) * gallery.shape[1] > SLOW_PRODUCTS:
         starts = track(starts, f"ranking {len(gallery):,} items for {len(searches):,} searches")
     for start in starts:
         rows = searches[start : start + CHUNK_SEARCHES]
@@ -68,20 +68,20 @@ class _Folded:
     """A gallery whose equal vectors are held once.
 
     Attributes:
-        vectors: `(units, dim)` distinct vectors, ordered by their bytes, so that faiss sees the same index whatever the gallery's order.
+        first: `(units,)` a gallery row of each distinct vector; units are ordered by their bytes, so that faiss sees the same index whatever the gallery's
+            order.
         members, offsets: gallery rows of unit u, ascending, at `members[offsets[u]:offsets[u + 1]]`.
     """
 
     def __init__(self, gallery: np.ndarray):
-        gallery = np.ascontiguousarray(gallery, dtype=np.float32) + np.float32(0)  # -0 becomes 0
-        self.num_items = len(gallery)
-        keys = gallery.view(np.dtype((np.void, gallery.itemsize * gallery.shape[1])))[:, 0]
-        _, first, unit = np.unique(keys, return_index=True, return_inverse=True)
-        self.vectors = gallery[first]
+        self.gallery = np.ascontiguousarray(gallery, dtype=np.float32) + np.float32(0)  # no -0
+        self.num_items, dim = self.gallery.shape
+        keys = self.gallery.view(np.dtype((np.void, self.gallery.itemsize * dim)))[:, 0]
+        _, self.first, unit = np.unique(keys, return_index=True, return_inverse=True)
         self.members = np.argsort(unit, kind="stable")
         self.offsets = np.concatenate([[0], np.bincount(unit).cumsum()])
-        self.index = faiss.IndexFlatIP(gallery.shape[1])
-        self.index.add(self.vectors)  # pyright: ignore[reportCallIssue]
+        self.index = faiss.IndexFlatIP(dim)
+        self.index.add(self.gallery[self.first])  # pyright: ignore[reportCallIssue]
 
     def rank(
         self, queries: np.ndarray, searches: np.ndarray, k: int, removed: np.ndarray
@@ -90,16 +90,16 @@ class _Folded:
         most_removed = np.bincount(removed // self.num_items - searches[0]).max(initial=0)
         need = k + int(most_removed)
         ranked = np.full((len(searches), k), -1, dtype=np.int64)
-        fetch = min(need + SPARE, len(self.vectors))
+        fetch = min(need + SPARE, len(self.first))
         scores, units = self._search(queries, fetch)
         unsettled = np.zeros(len(searches), dtype=bool)
-        if fetch < len(self.vectors):
+        if fetch < len(self.first):
             unsettled = scores[:, need - 1] - scores[:, -1] <= NEAR
         settled = np.flatnonzero(~unsettled)
         self._place(ranked, settled, queries, units[settled], searches, need, removed)
         again = np.flatnonzero(unsettled)
         if again.size:
-            _, wider = self._search(queries[again], min(max(WIDEST, fetch), len(self.vectors)))
+            _, wider = self._search(queries[again], min(max(WIDEST, fetch), len(self.first)))
             self._place(ranked, again, queries, wider, searches, need, removed)
         return ranked
 
@@ -118,7 +118,7 @@ class _Folded:
         removed: np.ndarray,
     ) -> None:
         """Fill `ranked[at]` from the units fetched for those searches, `(len(at), fetched)`."""
-        step = max(1, CHUNK_FLOATS // (units.shape[1] * self.vectors.shape[1]))
+        step = max(1, CHUNK_FLOATS // (units.shape[1] * self.gallery.shape[1]))
         for start in range(0, len(at), step):
             part = at[start : start + step]
             scores = self._exact(queries[part], units[start : start + step])
@@ -132,7 +132,7 @@ class _Folded:
             ranked[part[search[kept]], place[kept]] = rows[kept]
 
     def _exact(self, queries: np.ndarray, units: np.ndarray) -> np.ndarray:
-        fetched = self.vectors[units].astype(np.float64)
+        fetched = self.gallery[self.first[units]].astype(np.float64)
         fetched *= queries[:, None, :]
         return fetched.sum(axis=2)
 
