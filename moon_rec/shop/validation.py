@@ -10,8 +10,9 @@ Notable choices
 - Only one table may be empty: `searches`, of a shop without searches.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -27,6 +28,7 @@ from moon_rec.shop.schema import FILES, KEYS, MANIFEST, PICTURES, TABLES
 from moon_rec.shop.structure import structure_problems
 
 PICTURE_BATCH = 256
+KEYS_AT_A_TIME = 4_000_000
 
 
 def validate_folder(path: str | Path) -> list[Problem]:
@@ -46,12 +48,18 @@ def validate_folder(path: str | Path) -> list[Problem]:
     broken = {problem.table for problem in problems}
     sound = [table for table in TABLES if (folder / FILES[table]).is_file() and table not in broken]
     frames = {table: pl.scan_parquet(folder / FILES[table]) for table in sound}
+    steps: list[tuple[str, Callable[[], Iterable[Problem]]]] = []
     for table, frame in frames.items():
-        problems += _row_problems(table, frame)
-        problems += _key_problems(table, frame)
-    problems += reference_problems(frames)
+        steps.append((f"rows of {table}", partial(_row_problems, table, frame)))
+        steps.append((f"keys of {table}", partial(_key_problems, table, frame)))
+    steps.append(("references", partial(reference_problems, frames)))
     if manifest is not None:
-        problems += _period_problems(manifest, frames.get("impressions"))
+        periods = partial(_period_problems, manifest, frames.get("impressions"))
+        steps.append(("periods", periods))
+    with progress("rules of the tables", len(steps)) as bar:
+        for name, step in steps:
+            problems += step()
+            bar.advance(note=name)
     for table in PICTURES:
         if table in frames:
             problems += _picture_problems(table, folder / FILES[table])
@@ -145,20 +153,20 @@ def _row_problems(table: str, frame: pl.LazyFrame) -> Iterator[Problem]:
 
 
 def _key_problems(table: str, frame: pl.LazyFrame) -> Iterator[Problem]:
+    """A key that two rows share. Keys are taken a residue class at a time, so that memory stays bounded."""
     keys = KEYS[table]
-    found = (
-        frame.select(keys)
-        .with_row_index("row")
+    num_parts = 1 + frame.select(pl.len()).collect().item() // KEYS_AT_A_TIME
+    numbered = frame.select(keys).with_row_index("row")
+    copies = [
+        numbered.filter(pl.col(keys[0]) % num_parts == part)
         .group_by(keys)
-        .agg(first=pl.col("row").min(), second=pl.col("row").bottom_k(2).max(), copies=pl.len())
+        .agg(first=pl.col("row").min(), last=pl.col("row").max(), copies=pl.len())
         .filter(pl.col("copies") > 1)
-        .select(
-            pl.all().get(pl.col("first").arg_min()),
-            count=pl.len(),
-        )
         .collect(engine="streaming")
-    )
-    if found.height == 0 or found["count"][0] == 0:
+        for part in range(num_parts)
+    ]
+    found = pl.concat(copies).sort("first")
+    if found.height == 0:
         return
     row = found.row(0, named=True)
     value, column = row[keys[0]], keys[0]
@@ -169,9 +177,9 @@ def _key_problems(table: str, frame: pl.LazyFrame) -> Iterator[Problem]:
         f"is duplicated: row {row['first']} has it too",
         "make it unique",
         column,
-        row["second"],
+        row["last"],
         value,
-        row["count"],
+        found.height,
     )
 
 

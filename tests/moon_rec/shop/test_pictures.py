@@ -44,6 +44,18 @@ RED = (250, 10, 20)
         (encode(Image.new("I;16", (4, 4), 0x8000)), (128, 128, 128)),
         (encode(Image.new("RGB", (4, 4), (0, 0, 0)), transparency=(0, 0, 0)), (255, 255, 255)),
     ],
+    ids=[
+        "RGB",
+        "opaque RGBA",
+        "clear RGBA",
+        "clear LA",
+        "L",
+        "1",
+        "P",
+        "clear P",
+        "I;16",
+        "clear RGB",
+    ],
 )
 def test_every_mode_becomes_rgb(data, wanted):
     assert colour(data) == wanted
@@ -78,6 +90,7 @@ def test_exif_rotation_is_ignored():
         (encode(Image.new("RGB", (64, 64), RED), "JPEG")[:300], "item 7: 300 bytes do not decode"),
         (encode(Image.new("RGB", (4, 4)), "TIFF"), "do not decode as a picture"),
     ],
+    ids=["nothing", "SVG", "half a PNG", "half a JPEG", "TIFF"],
 )
 def test_a_broken_picture_is_one_line(data, message):
     with pytest.raises(ShopError, match=message) as error:

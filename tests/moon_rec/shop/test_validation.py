@@ -258,6 +258,16 @@ def test_all_problems_are_listed(make_shop, capsys):
     assert [problem.column for problem in validate_folder(path)] == ["title", "price", "carted"]
 
 
+def test_keys_checked_a_part_at_a_time_miss_nothing(make_shop, monkeypatch):
+    """Ids below zero and one that stands three times, in tables cut into many residue classes."""
+    monkeypatch.setattr("moon_rec.shop.validation.KEYS_AT_A_TIME", 2)
+    path = make_shop()
+    pl.DataFrame({"user_id": [-4, 1, 2, 3, -4, -5, 5, 2, -4]}).write_parquet(path / "users.parquet")
+    (problem,) = validate_folder(path)
+    assert (problem.row, problem.value, problem.count) == (8, -4, 2)
+    assert "row 0 has it too" in problem.rule
+
+
 def test_open_names_a_missing_column(make_shop):
     path = make_shop(items=lambda f: f.drop("category"))
     with pytest.raises(ValueError, match=r"items\.category: column is missing"):
