@@ -42,17 +42,17 @@ def main(argv: list[str] | None = None) -> None:
         segments = measure_segments(
             shop, items, queries, k=SEGMENT_K, depth=options.segment_depth, **choice
         )
-    _print(shop, options, kept, segments)
     if options.out:
         write_json(options.out, _record(shop, options, items, queries, kept, segments))
-        print(f"figures: {options.out}")
     if options.picture:
         from representation.evaluation.recall_figure import (
             draw_recall,
         )  # matplotlib only when asked
 
         draw_recall(options.picture, shop, items, queries, measured, **choice)
-        print(f"picture: {options.picture}")
+    _print(shop, options, kept, segments)
+    for path in filter(None, (options.out, options.picture)):
+        print(f"written to {path}")
 
 
 def _parser() -> Parser:
@@ -132,7 +132,9 @@ def _print(
         table.add_row(name, str(each), f"{each.count:,}")
     table.add_section()
     for name, each in segments.items():
-        table.add_row(f"image_search_recall@{SEGMENT_K} in {escape(name)}", str(each), f"{each.count:,}")
+        table.add_row(
+            f"image_search_recall@{SEGMENT_K} in {escape(name)}", str(each), f"{each.count:,}"
+        )
     console = Console()
     console.print(table)
     for line in definitions.values():

@@ -112,7 +112,7 @@ def _sheet(
         searches=drawn,
         removed=np.unique(np.array(removed, dtype=np.int64)),
     )
-    wanted = [set(cases.relevant[at]) - set(cases.excluded[at]) for at in drawn]
+    wanted = [set(cases.relevant[at]) for at in drawn]
     best = [
         next(rank for rank, row in enumerate(line) if row in rows)
         for line, rows in zip(ranked, wanted, strict=True)

@@ -48,7 +48,7 @@ class SearchCases:
     Attributes:
         search_ids: `(searches,)` int64, ascending.
         queries: `(searches, dim)` float32 unit rows.
-        relevant, excluded: gallery rows of each search; in `relevant` at least one that is not excluded.
+        relevant, excluded: gallery rows of each search, ascending; at least one in `relevant`, and none in both.
         num_left_out: searches of the modality in the period that are not here: no vector, or nothing to find.
     """
 
@@ -142,8 +142,8 @@ def search_cases(
 
 
 def _cases(searches: pl.DataFrame, queries: EmbeddingTable) -> SearchCases:
-    to_find = pl.col("relevant").list.set_difference("excluded").list.len() > 0
-    kept = searches.filter(to_find)
+    to_find = pl.col("relevant").list.set_difference("excluded").list.sort()
+    kept = searches.with_columns(relevant=to_find).filter(pl.col("relevant").list.len() > 0)
     vectors, present = queries.lookup(kept["search_id"].to_numpy())
     kept = kept.filter(pl.Series(present, dtype=pl.Boolean))
     return SearchCases(

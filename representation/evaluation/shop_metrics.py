@@ -125,8 +125,7 @@ def measure_segments(
     names = gallery.frame.select(path)["category"].to_list()
     by_segment: dict[str, list[bool]] = {}
     for search, hit in zip(result.searches, result.hits[:, 0], strict=True):
-        wanted = set(cases.relevant[search]) - set(cases.excluded[search])
-        for segment in sorted({names[row] for row in wanted}):
+        for segment in sorted({names[row] for row in cases.relevant[search]}):
             by_segment.setdefault(segment, []).append(bool(hit))
     words = _words(gallery, {"by": SEARCHED_BY[modality], "period": period, "engaged": engagement})
     definition = READINGS["recall"].format(k=k, **words)
