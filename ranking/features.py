@@ -40,14 +40,22 @@ class FeatureConfig(Config):
 
     label: Literal["clicked", "carted", "purchased"] = "clicked"
     history_kind: Literal["clicked", "carted", "purchased"] = "clicked"
-    history_length: int = Field(50, ge=0, description="newest behaviours kept of a user")
-    query_history_length: int = Field(20, ge=0, description="newest past searches kept of a user")
-    num_price_buckets: int = Field(10, ge=1, description="quantiles of the train items' prices")
-    min_query_count: int = Field(2, ge=1, description="train searches a query text needs for an id")
-    cold_below: int = Field(1, ge=1, description="cold: fewer train impressions than this")
+    history_length: int = Field(default=50, ge=0, description="newest behaviours kept of a user")
+    query_history_length: int = Field(
+        default=20, ge=0, description="newest past searches kept of a user"
+    )
+    num_price_buckets: int = Field(
+        default=10, ge=1, description="quantiles of the train items' prices"
+    )
+    min_query_count: int = Field(
+        default=2, ge=1, description="train searches a query text needs for an id"
+    )
+    cold_below: int = Field(default=1, ge=1, description="cold: fewer train impressions than this")
     context: tuple[str, ...] = ()
     use_position: bool = False
-    max_candidates: int = Field(32, ge=1, description="longer requests are cut into several")
+    max_candidates: int = Field(
+        default=32, ge=1, description="longer requests are cut into several"
+    )
 
 
 @dataclass(frozen=True)
