@@ -66,9 +66,50 @@ def run_chain(steps: list[Step], out: Path, resume: bool = False) -> list[Measur
     return measured
 
 
+def module_step(module: str, makes: Path, *words: object, name: str = "") -> Step:
+    """A step that is `python -m module words ...`."""
+    return Step(name or module, ["-m", module, *map(str, words)], makes)
+
+
+def ranker_steps(
+    shop: Path, out: Path, seeds: tuple[int, ...], tables: list[str], extra: tuple[str, ...] = ()
+) -> list[Step]:
+    """Train and score DIN on ids and CUBE with each seed, then compare them over all seeds.
+
+    Args:
+        tables: the words that name the embedding tables, for CUBE only.
+        extra: further words for both trainings.
+    """
+    steps = []
+    for content, words in (("none", []), ("cube", tables)):
+        for seed in seeds:
+            ranker = out / "rankers" / f"{content}-{seed}"
+            scores = out / f"scores-{content}" / f"seed-{seed}"
+            options = ["--content", content, *words, "--set", f"seed={seed}", *extra]
+            name = f"{content}, seed {seed}"
+            train = module_step(
+                "ranking.train", ranker, shop, "--out", ranker, *options, name=f"train {name}"
+            )
+            judge = module_step(
+                "ranking.evaluate",
+                scores,
+                ranker,
+                shop,
+                "--out",
+                scores,
+                *words,
+                name=f"score {name}",
+            )
+            steps += [train, judge]
+    sides = (out / "scores-none", out / "scores-cube")
+    compared = out / "comparison"
+    return [*steps, module_step("ranking.compare", compared, *sides, "--out", compared)]
+
+
 def describe_machine() -> dict[str, str | int]:
     """Date, commit, hardware and Python, as a result must name them."""
-    head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    words = ["git", "rev-parse", "--short", "HEAD"]
+    head = subprocess.run(words, check=False, capture_output=True, text=True)
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": head.stdout.strip(),
