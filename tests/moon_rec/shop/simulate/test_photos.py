@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from moon_rec.shop.simulate.photos import compose, cut_out, encode, render_photo
+from moon_rec.shop.simulate.photos import _pose, compose, cut_out, encode, render_photo
 
 
 def on_white(colour, size=(60, 80)):
@@ -63,6 +63,13 @@ def test_harder_photos_move_the_product_more():
         return np.std(covered, axis=0).mean()
 
     assert spread(0.0) < spread(0.5) < spread(1.0)
+
+
+def test_the_easiest_photo_keeps_the_pose():
+    product = cut_out(on_white("navy"))
+    poses = [np.asarray(_pose(product, np.random.default_rng(k), 64, 0.0)) for k in range(3)]
+    assert (poses[0] == poses[1]).all() and (poses[0] == poses[2]).all()
+    assert (poses[0] != np.asarray(_pose(product, np.random.default_rng(0), 64, 1.0))).any()
 
 
 def test_photos_are_nearer_to_their_own_product(catalogue):
