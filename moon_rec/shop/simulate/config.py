@@ -25,9 +25,19 @@ class SimulationConfig(Config):
         logit = bias + taste + relevance to the wanted product + price + quality + popularity + shopper - position
 
     Taste and relevance are in the content (some of it in the picture only, some in the text only); price is a column;
-    quality, popularity, the shopper's eagerness and the position are in neither picture nor text. With the strengths
-    below the true probability reaches an AUC of about .82, on cold items too, so a shop has both something to win by
-    content and something that only ids can learn. `noise` blurs what is shown, ranked and wanted, never the truth.
+    quality, popularity, the shopper's eagerness and the position are in neither picture nor text. `noise` blurs what is
+    wanted and how the shop ranks, never the truth.
+
+    What the strengths below give, on simulated shops (boosted trees over counts of ids, then also over the true traits
+    of what a shopper clicked before and of the wanted product; AUC on test impressions):
+
+    | shop | truth | ids, all / cold | ids and content, all / cold | gain on cold items |
+    |---|---|---|---|---|
+    | drawn, the defaults | .845 | .701 / .658 | .763 / .723 | .065 [.045, .084] |
+    | Myntra, 450,000 impressions | .846 | .714 / .691 | .785 / .762 | .071 [.061, .083] |
+
+    Of the content, traits of the history alone gain .024 to .033 on cold items, and .020 to .062 on those of requests
+    without a search; picture and text each carry part of it.
     """
 
     catalogue: Literal["drawn", "myntra"] = "drawn"
