@@ -36,7 +36,7 @@ class SimulationConfig(Config):
     | drawn, the defaults | .845 | .701 / .658 | .763 / .723 | .065 [.045, .084] |
     | Myntra, 450,000 impressions | .846 | .714 / .691 | .785 / .762 | .071 [.061, .083] |
 
-    Of the content, traits of the history alone gain .024 to .033 on cold items, and .020 to .062 on those of requests
+    Of the content, traits of the history alone gain .024 to .033 on cold items, and .042 to .063 on those of requests
     without a search; picture and text each carry part of it.
     """
 
