@@ -11,6 +11,11 @@ from benchmarks.chain import Step, add_chain_options, module_step, ranker_steps,
 from moon_rec.command import Parser, run
 
 SEEDS = (0, 1, 2)
+SHOPPERS = (
+    *("num_users=5000", "num_requests=75000", "request_size=6", "days=60"),
+    *("share_browse=.2", "share_image=.4", "share_text=.4", "share_both=.2"),
+)
+"""Settings of the simulation: about 60,000 searches, of which 36,000 with a photo, and 450,000 impressions."""
 
 
 def steps(data: Path, out: Path, posttraining_steps: int) -> list[Step]:
@@ -20,7 +25,8 @@ def steps(data: Path, out: Path, posttraining_steps: int) -> list[Step]:
     tables = ["--items", str(vectors / "items"), "--queries", str(vectors / "queries")]
     recall = ["--out", out / "recall.json", "--picture", out / "recall.png"]
     train = ["--start", pretrained, "--out", encoder, "--set", f"steps={posttraining_steps}"]
-    bring = ("import", "myntra", "--data", data, "--out", shop)
+    settings = [word for setting in SHOPPERS for word in ("--set", setting)]
+    bring = ("import", "myntra", "--data", data, "--out", shop, *settings)
     return [
         module_step("moon_rec", shop, "shop", *bring, name="import Myntra, simulate shoppers"),
         module_step("representation.pretrain", pretrained, shop, "--out", pretrained),
