@@ -34,6 +34,4 @@ def bootstrap_mean(
         rows = random.integers(0, values.size, size=(stop - start, values.size))
         means[start:stop] = values[rows].mean(axis=1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(
-        float(values.mean()), float(low), float(high), values.size, definition, level
-    )
+    return Estimate(float(values.mean()), float(low), float(high), values.size, definition, level)

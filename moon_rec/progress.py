@@ -89,9 +89,7 @@ def progress(description: str, total: int | None = None) -> Iterator[Bar]:
             _LIVE.remove(live)
 
 
-def track(
-    iterable: Iterable[Item], description: str, total: int | None = None
-) -> Iterator[Item]:
+def track(iterable: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
     """Iterate with progress, one step an item."""
     if total is None and hasattr(iterable, "__len__"):
         total = len(iterable)  # type: ignore[arg-type]

@@ -57,9 +57,7 @@ def test_the_digest_ignores_row_order_and_sees_a_changed_value():
 def test_permuting_keeps_the_vectors_and_moves_nearly_all():
     ids, vectors, table = make(items=400)
     control = table.permuted(seed=3)
-    np.testing.assert_array_equal(
-        np.sort(control.vectors, axis=0), np.sort(table.vectors, axis=0)
-    )
+    np.testing.assert_array_equal(np.sort(control.vectors, axis=0), np.sort(table.vectors, axis=0))
     same = (control.lookup(ids)[0] == vectors).all(axis=1).mean()
     assert same < 0.02 and control.digest != table.digest
 
