@@ -31,4 +31,9 @@ class RankerConfig(Config):
     weight_decay: float = Field(default=1e-4, ge=0, description="dense weights only")
     unknown_rate: float = Field(default=0.1, ge=0, lt=1, description="ids hidden in training")
     seed: int = 0
-    num_threads: int | None = Field(None, ge=1, description="torch threads; None leaves them")
+    num_threads: int | None = Field(
+        default=1,
+        ge=1,
+        description="torch threads; the batches' operations are small, so more gain little, and the last "
+        "bits of a result depend on it; None leaves torch's",
+    )

@@ -122,7 +122,7 @@ class Requests:
         return np.repeat(np.arange(self.request_ids.size), np.diff(self.offsets))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RankingTables:
     """What rankers of one shop are trained and scored on; built once, shared by all of them.
 
@@ -187,6 +187,10 @@ class RankingTables:
             num_context=len(scales),
             digest=digest_of([shop.digest, config.digest()]),
         )
+
+    def __repr__(self) -> str:
+        rows = ", ".join(f"{name} {requests.num_rows:,}" for name, requests in self.periods.items())
+        return f"RankingTables({rows} rows, digest {self.digest})"
 
     @property
     def has_searches(self) -> bool:

@@ -62,7 +62,8 @@ class TrainedRanker:
                 "score with the same shop and feature settings"
             )
         content = content_stores(tables, self.config, self.items, self.queries)
-        return predict(self.model, Loader(tables, period, batch_size, content))
+        with threads(self.config.num_threads):
+            return predict(self.model, Loader(tables, period, batch_size, content))
 
     def save(self, path: Path | str, overwrite: bool = False) -> None:
         """Write the folder `path` (weights.safetensors, ranker.json), atomically; vectors stay where they are."""
