@@ -36,20 +36,20 @@ class BackboneConfig(Config):
     """
 
     checkpoint: str | None = None
-    image_size: int = Field(64, ge=8)
-    patch_size: int = Field(8, ge=2)
-    merge: int = Field(2, ge=1)
-    vision_dim: int = Field(128, ge=8)
-    vision_layers: int = Field(4, ge=1)
-    vision_heads: int = Field(4, ge=1)
-    vision_mlp_dim: int = Field(384, ge=8)
+    image_size: int = Field(default=64, ge=8)
+    patch_size: int = Field(default=8, ge=2)
+    merge: int = Field(default=2, ge=1)
+    vision_dim: int = Field(default=128, ge=8)
+    vision_layers: int = Field(default=4, ge=1)
+    vision_heads: int = Field(default=4, ge=1)
+    vision_mlp_dim: int = Field(default=384, ge=8)
     deepstack_layers: tuple[int, ...] = ()
-    text_dim: int = Field(128, ge=8)
-    text_layers: int = Field(4, ge=1)
-    text_heads: int = Field(4, ge=1)
-    text_mlp_dim: int = Field(256, ge=8)
-    vocabulary_size: int = Field(4000, ge=300)
-    initializer_range: float = Field(0.02, gt=0)
+    text_dim: int = Field(default=128, ge=8)
+    text_layers: int = Field(default=4, ge=1)
+    text_heads: int = Field(default=4, ge=1)
+    text_mlp_dim: int = Field(default=256, ge=8)
+    vocabulary_size: int = Field(default=4000, ge=300)
+    initializer_range: float = Field(default=0.02, gt=0)
     widths: tuple[int, ...] = (16, 32, 64)
     prompt: PromptConfig = PromptConfig()
 
@@ -171,7 +171,8 @@ def load_backbone(path: str) -> Backbone:
     """
     try:
         with quiet():
-            return Backbone.from_pretrained(path, dtype=torch.float32).eval()
+            loaded: Any = Backbone.from_pretrained(path, dtype=torch.float32)
+            return loaded.eval()
     except (OSError, ValueError, KeyError) as error:
         line = " ".join(str(error).split())[:200]
         raise EncoderError(f"no Qwen3-VL checkpoint at {path!r}: {line}") from None
@@ -189,13 +190,19 @@ def quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
+def width_of(backbone: Backbone) -> int:
+    """Width of the language model's states."""
+    text: Any = backbone.config.text_config
+    return text.hidden_size
+
+
 def layout_of(backbone: Backbone, image_size: int, **normalisation: Any) -> PictureLayout:
     """How pictures are cut for this backbone.
 
     Raises:
         EncoderError: `image_size` does not divide into merged patches.
     """
-    vision = backbone.config.vision_config
+    vision: Any = backbone.config.vision_config
     step = vision.patch_size * vision.spatial_merge_size
     if image_size % step:
         raise EncoderError(

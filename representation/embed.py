@@ -81,7 +81,8 @@ class _Job:
     def __init__(
         self, encoder: ProductEncoder, shop_digest: str, precision: Precision, shard_size: int
     ) -> None:
-        self._encoder, self._shop, self._precision = encoder, shop_digest, precision
+        self._encoder, self._shop = encoder, shop_digest
+        self._precision: Precision = precision
         self._shard_size = shard_size
 
     def table(

@@ -28,6 +28,7 @@ from representation.backbone import (
     output_states,
     quiet,
     random_backbone,
+    width_of,
 )
 from representation.compose import Composer
 from representation.picture_store import PictureStore
@@ -70,7 +71,7 @@ class ProductEncoder:
             backbone, config.image_size, mean=config.image_mean, std=config.image_std
         )
         self.composer = Composer(tokenizer, self.layout)
-        self.dim: int = backbone.config.text_config.hidden_size
+        self.dim = width_of(backbone)
         self.widths = config.widths
 
     @classmethod
@@ -97,7 +98,8 @@ class ProductEncoder:
             )
         config = make_config(EncoderConfig, about["config"])
         encoder = cls(load_backbone(str(folder)), AutoTokenizer.from_pretrained(folder), config)
-        encoder.backbone.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        torch.nn.Module.to(encoder.backbone, chosen)
         return encoder
 
     def save_pretrained(self, path: str | Path, overwrite: bool = False) -> Path:
@@ -219,7 +221,7 @@ class ProductEncoder:
             self.composer.row(start, bool(has), text)
             for has, text in zip(has_picture, ids, strict=True)
         ]
-        order = np.lexsort(([len(row) for row in rows], has_picture))
+        order = np.lexsort((np.array([len(row) for row in rows]), has_picture))
         store = PictureStore(pictures, names, self.config.image_size, keep=False)
         vectors = np.empty((len(rows), self.dim), dtype=np.float32)
         was_training = self.backbone.training
@@ -253,7 +255,7 @@ def untrained_encoder(shop: Shop, config: BackboneConfig, seed: int = 0) -> Prod
         tokenizer = train_tokenizer(shop_texts(shop), config.vocabulary_size)
         vocabulary = tokenizer.get_vocab()
         backbone = random_backbone(config, vocabulary, len(vocabulary), seed)
-    dim = backbone.config.text_config.hidden_size
+    dim = width_of(backbone)
     widths = (*[width for width in sorted(set(config.widths)) if width < dim], dim)
     settings = EncoderConfig(image_size=config.image_size, widths=widths, prompt=config.prompt)
     return ProductEncoder(backbone, tokenizer, settings)

@@ -7,7 +7,7 @@ training only; embeddings are always computed in float32. Weights, optimiser and
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -25,21 +25,23 @@ class OptimisationConfig(Config):
     """AdamW with warm-up and a cosine to `final_rate_share` of the learning rate. All of it is a choice: the report publishes no schedule."""
 
     backbone: BackboneConfig = BackboneConfig()
-    steps: int = Field(400, ge=1)
-    batch_size: int = Field(128, ge=2)
-    learning_rate: float = Field(1e-3, gt=0)
-    warmup_share: float = Field(0.05, ge=0, lt=1)
-    final_rate_share: float = Field(0.02, ge=0, le=1)
-    weight_decay: float = Field(0.01, ge=0)
-    clip_norm: float = Field(1.0, gt=0)
+    steps: int = Field(default=400, ge=1)
+    batch_size: int = Field(default=128, ge=2)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    warmup_share: float = Field(default=0.05, ge=0, lt=1)
+    final_rate_share: float = Field(default=0.02, ge=0, le=1)
+    weight_decay: float = Field(default=0.01, ge=0)
+    clip_norm: float = Field(default=1.0, gt=0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    num_threads: int | None = Field(None, ge=1, description="torch's threads; None: as they are")
-    log_every: int = Field(10, ge=1)
-    seed: int = Field(0, ge=0)
+    num_threads: int | None = Field(
+        default=None, ge=1, description="torch's threads; None: as they are"
+    )
+    log_every: int = Field(default=10, ge=1)
+    seed: int = Field(default=0, ge=0)
 
 
 def make_optimizer(
-    parameters: list[tuple[str, Tensor]], config: OptimisationConfig
+    parameters: Sequence[tuple[str, Tensor]], config: OptimisationConfig
 ) -> torch.optim.AdamW:
     """AdamW; weight decay on matrices only, not on norms, biases and scalars."""
     matrices = [value for _, value in parameters if value.ndim >= 2]

@@ -1,8 +1,9 @@
 """Pictures to patches, in the layout that Qwen3-VL's own image processor produces.
 
 Notable choices:
-- Every picture is resized to one square size (bicubic), so a batch of pictures is one dense tensor and the picture tower never loops over pictures.
-  The processor's own way (keep the aspect ratio, sizes differ) is for large checkpoints with large pictures; a shop's pictures are near square.
+- Every picture is made one square size (bicubic, white margins where it is not square), so a batch of pictures is one dense tensor and the picture tower
+  never loops over pictures. Margins keep the aspect ratio, as the processor does with sizes that differ from picture to picture: a product must not look
+  narrower in the catalogue than in a shopper's photo.
 - Pictures stay uint8 until the batch is built; a still picture's second frame (the family's temporal patch of 2) is not materialised, see `vision.py`.
 """
 
@@ -51,9 +52,14 @@ class PictureLayout(NamedTuple):
 
 def square(picture: Image.Image, image_size: int) -> np.ndarray:
     """An RGB picture as `(image_size, image_size, 3)` uint8."""
+    picture = picture.convert("RGB")
     if picture.size != (image_size, image_size):
-        picture = picture.resize((image_size, image_size), Image.Resampling.BICUBIC)
-    return np.asarray(picture.convert("RGB"), dtype=np.uint8)
+        scale = image_size / max(picture.size)
+        width, height = (max(1, round(side * scale)) for side in picture.size)
+        fitted = picture.resize((width, height), Image.Resampling.BICUBIC)
+        picture = Image.new("RGB", (image_size, image_size), (255, 255, 255))
+        picture.paste(fitted, ((image_size - width) // 2, (image_size - height) // 2))
+    return np.asarray(picture, dtype=np.uint8)
 
 
 def to_patches(pictures: np.ndarray | Sequence[np.ndarray], layout: PictureLayout) -> Tensor:

@@ -24,9 +24,11 @@ class PromptConfig(Config):
 
     query_prompt: str = "<|query|>"
     item_prompt: str = "<|product|>"
-    query_tokens: int = Field(24, ge=1, description="a query's text is cut to this many tokens")
-    title_tokens: int = Field(24, ge=1)
-    richer_tokens: int = Field(48, ge=1)
+    query_tokens: int = Field(
+        default=24, ge=1, description="a query's text is cut to this many tokens"
+    )
+    title_tokens: int = Field(default=24, ge=1)
+    richer_tokens: int = Field(default=48, ge=1)
     item_text: Richness = "richer"
     with_price: bool = False
 

@@ -18,6 +18,7 @@ from moon_rec.shop import Shop
 from representation.backbone import Inputs
 from representation.encoder import ProductEncoder
 from representation.picture_store import PictureStore
+from representation.posttraining.augmentation import AugmentationConfig, altered
 from representation.posttraining.mixture import KINDS, ItemKind, PairKind, QueryKind
 from representation.posttraining.negatives import false_negatives
 from representation.prompt import product_texts
@@ -46,17 +47,24 @@ class Schedule:
     """Which kind and which rows of its pairs a step takes.
 
     Kinds without at least two pairs are left out, aloud, and their weight goes to the others in proportion.
+
+    Args:
+        pairs: of each form of query, as `pairs.logged_pairs` gives them.
+        own: pairs of a product with itself, as `pairs.own_pairs` gives them: of each batch of image queries, `own_share` comes from these.
     """
 
     def __init__(
         self,
         pairs: dict[QueryKind, pl.DataFrame],
+        own: pl.DataFrame,
         mixture: dict[str, float],
+        own_share: float,
         steps: int,
         batch_size: int,
         seed: int,
     ) -> None:
         self._seed, self._batch_size = seed, batch_size
+        self._own, self._num_own = own, min(round(own_share * batch_size), own.height)
         self.pairs: dict[PairKind, pl.DataFrame] = {}
         weights = []
         for name, weight in mixture.items():
@@ -77,38 +85,54 @@ class Schedule:
         drawn = generator(seed, "kinds").choice(len(shares), size=steps, p=shares)
         kinds = list(self.pairs)
         self.kinds = [kinds[number] for number in drawn]
-        self._turn = [
-            sum(other == number for other in drawn[:step]) for step, number in enumerate(drawn)
-        ]
-        self._orders: dict[PairKind, tuple[int, np.ndarray]] = {}
+        self._orders: dict[str, tuple[int, np.ndarray]] = {}
 
     def rows(self, step: int) -> tuple[PairKind, pl.DataFrame]:
-        """The kind and the pairs of a step."""
+        """The kind and the pairs of a step, those of a product with itself last."""
         kind = self.kinds[step]
-        pairs = self.pairs[kind]
-        size = min(self._batch_size, pairs.height)
-        first = self._turn[step] * size
-        chosen = [
-            self._order(kind, place // pairs.height)[place % pairs.height]
-            for place in range(first, first + size)
-        ]
-        return kind, pairs[chosen]
+        num_own = self._num_own if kind.query == "image" else 0
+        turn = self.kinds[:step].count(kind)
+        rows = self._next(kind.name, self.pairs[kind], turn, self._batch_size - num_own)
+        if num_own:
+            turn = sum(other.query == "image" for other in self.kinds[:step])
+            rows = pl.concat([rows, self._next("own", self._own, turn, num_own)])
+        return kind, rows
 
-    def _order(self, kind: PairKind, epoch: int) -> np.ndarray:
-        kept = self._orders.get(kind)
+    def _next(self, name: str, pairs: pl.DataFrame, turn: int, size: int) -> pl.DataFrame:
+        """The `turn`-th lot of `size` pairs in a seeded order, epoch by epoch; fewer where there are not as many."""
+        size = min(size, pairs.height)
+        places = range(turn * size, (turn + 1) * size)
+        return pairs[
+            [
+                int(self._order(name, place // pairs.height, pairs.height)[place % pairs.height])
+                for place in places
+            ]
+        ]
+
+    def _order(self, name: str, epoch: int, count: int) -> np.ndarray:
+        kept = self._orders.get(name)
         if kept is None or kept[0] != epoch:
-            order = generator(self._seed, "pairs", kind.name, epoch).permutation(
-                self.pairs[kind].height
-            )
-            kept = self._orders[kind] = (epoch, order)
+            order = generator(self._seed, "pairs", name, epoch).permutation(count)
+            kept = self._orders[name] = (epoch, order)
         return kept[1]
 
 
 class Batches:
-    """Turns a step's pairs into inputs; texts are tokenised and pictures decoded once."""
+    """Turns a step's pairs into inputs; texts are tokenised and pictures decoded once.
 
-    def __init__(self, shop: Shop, encoder: ProductEncoder, schedule: Schedule) -> None:
+    Photos are altered anew each time they are used (`augmentation`; None: never). A product paired with itself is shown as an altered view of its picture.
+    """
+
+    def __init__(
+        self,
+        shop: Shop,
+        encoder: ProductEncoder,
+        schedule: Schedule,
+        augmentation: AugmentationConfig | None = None,
+        seed: int = 0,
+    ) -> None:
         self._composer, self._schedule = encoder.composer, schedule
+        self._augmentation, self._seed = augmentation, seed
         prompt = encoder.config.prompt
         self._query_prompt = self._composer.prompt(prompt.query_prompt)
         self._item_prompt = self._composer.prompt(prompt.item_prompt)
@@ -143,8 +167,10 @@ class Batches:
             tensors.append(torch.from_numpy(self._item_ids[query_rows]))
             tensors.append(torch.from_numpy(self._spu_ids[query_rows]))
         else:
-            search_rows = np.searchsorted(self._search_ids, pairs["search_id"].to_numpy())
-            queries = self._searches(search_rows, kind.query)
+            is_own = (pairs["query_item_id"] == pairs["item_id"]).fill_null(False).to_numpy()
+            search_rows = np.searchsorted(self._search_ids, pairs["search_id"].to_numpy()[~is_own])
+            random = generator(self._seed, "views", step)
+            queries = self._searches(search_rows, item_rows[is_own], kind.query, random)
         blocked = false_negatives(*tensors)
         return PairBatch(kind, queries, items, blocked, self._item_ids[item_rows])
 
@@ -158,13 +184,26 @@ class Batches:
         tokens = [self._composer.row(prompt, has_picture, text) for text in texts]
         return self._composer.batch(tokens, self._images.take(rows) if has_picture else None)
 
-    def _searches(self, rows: np.ndarray, kind: QueryKind) -> Inputs:
-        texts: list[list[int]] = [[]] * len(rows)
+    def _searches(
+        self, rows: np.ndarray, own_rows: np.ndarray, kind: QueryKind, random: np.random.Generator
+    ) -> Inputs:
+        """Queries of searches, then views of products."""
+        texts: list[list[int]] = [[]] * (len(rows) + len(own_rows))
         if kind != "image":
             texts = [self._words[row] for row in rows]
         has_picture = kind != "text"
         tokens = [self._composer.row(self._query_prompt, has_picture, text) for text in texts]
-        return self._composer.batch(tokens, self._photos.take(rows) if has_picture else None)
+        if not has_picture:
+            return self._composer.batch(tokens, None)
+        photos = self._photos.take(rows)
+        views = self._images.take(own_rows)
+        if self._augmentation is not None and len(photos):
+            photos = altered(photos, self._augmentation, random, new_ground=False)
+        if len(views):
+            views = altered(
+                views, self._augmentation or AugmentationConfig(), random, new_ground=True
+            )
+        return self._composer.batch(tokens, np.concatenate([photos, views]))
 
 
 def _used_searches(shop: Shop, schedule: Schedule) -> pl.DataFrame:

@@ -5,6 +5,7 @@ The report pairs text, image and product queries with engaged items; how each fo
 - `title+image`: photo and words of a search by both, the log's nearest to a picture with a short text.
 - `richer-text+image`: a product. The query is another product that the shopper engaged with after the same search (`query_engagement`), the item is the one
   engaged with in the end. A pair of products with the same title is left out: it would give the answer away word by word.
+Besides, since a small shop's log holds few photos, a product's own picture, altered (`augmentation.py`), can stand for a photo of it: `own_pairs`.
 Only searches, engagements and items listed before the cut are used. An item of the same SPU may be a query's answer: siblings are wanted neighbours.
 """
 
@@ -48,7 +49,9 @@ def logged_pairs(
         "image": by_photo if split_mixed else by_photo & ~by_words,
         "title+image": both,
     }
-    found = {kind: _tidy(pairs.filter(rows)) for kind, rows in chosen.items()}
+    found: dict[QueryKind, pl.DataFrame] = {
+        kind: _tidy(pairs.filter(rows)) for kind, rows in chosen.items()
+    }
     found["richer-text+image"] = _product_pairs(shop, pairs, items, query_engagement)
     return found
 
@@ -57,6 +60,18 @@ def known_items(shop: Shop) -> pl.LazyFrame:
     """item_id, spu_id and has_image of the items listed before the cut: all that training may see."""
     return shop.items.filter(pl.col("listed_at") < shop.cut_time).select(
         "item_id", "spu_id", has_image=pl.col("image").is_not_null()
+    )
+
+
+def own_pairs(shop: Shop) -> pl.DataFrame:
+    """Each product with a picture, listed before the cut, as its own query: a view of its picture is to find it. Columns as `logged_pairs` has them."""
+    items = known_items(shop).filter("has_image").sort("item_id").collect()
+    return items.select(
+        search_id=-1 - pl.int_range(pl.len(), dtype=pl.Int64),  # each a search of its own
+        query_item_id="item_id",
+        item_id="item_id",
+        spu_id="spu_id",
+        has_image="has_image",
     )
 
 

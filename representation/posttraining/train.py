@@ -29,10 +29,11 @@ from representation.optimisation import (
     training_mode,
     update,
 )
+from representation.posttraining.augmentation import AugmentationConfig
 from representation.posttraining.batches import Batches, PairBatch, Schedule
 from representation.posttraining.mixture import TABLE_2, check_mixture
 from representation.posttraining.negatives import keep_some
-from representation.posttraining.pairs import logged_pairs
+from representation.posttraining.pairs import logged_pairs, own_pairs
 from representation.pretraining.train import refuse_existing
 
 LOG_FILE = "posttraining_log.json"
@@ -46,6 +47,8 @@ class PosttrainConfig(OptimisationConfig):
         mixture: weight of each kind of pairs, by default the report's Table 2; a kind left out has weight 0.
         engagement: what makes a pair positive.
         query_engagement: what makes a product a query for what else was engaged with after the same search.
+        alter_photos: alter shoppers' photos anew each time they are seen, as `augmentation` says.
+        own_picture_share: of each batch of image queries, the share that is an altered catalogue picture paired with its own product; 0 leaves the log alone.
         num_negatives: most in-batch negatives a query is compared with; None: all of the batch.
         checkpoint_steps: steps after which an encoder is saved besides the last, at `OUT-step-000100` and so on.
     """
@@ -55,10 +58,13 @@ class PosttrainConfig(OptimisationConfig):
     engagement: Engagement = "purchased"
     query_engagement: Engagement = "clicked"
     split_mixed: bool = True
-    temperature: float = Field(0.07, gt=0)
+    alter_photos: bool = True
+    own_picture_share: float = Field(default=0.5, ge=0, le=0.9)
+    augmentation: AugmentationConfig = AugmentationConfig()
+    temperature: float = Field(default=0.07, gt=0)
     learn_temperature: bool = True
     symmetric: bool = False
-    num_negatives: int | None = Field(None, ge=1)
+    num_negatives: int | None = Field(default=None, ge=1)
     checkpoint_steps: tuple[int, ...] = ()
 
 
@@ -99,10 +105,20 @@ def posttrain(
         else untrained_encoder(shop, config.backbone, config.seed)
     )
     pairs = logged_pairs(shop, config.engagement, config.query_engagement, config.split_mixed)
-    schedule = Schedule(pairs, config.mixture, config.steps, config.batch_size, config.seed)
+    schedule = Schedule(
+        pairs,
+        own_pairs(shop),
+        config.mixture,
+        config.own_picture_share,
+        config.steps,
+        config.batch_size,
+        config.seed,
+    )
     counts = ", ".join(f"{kind} {frame.height:,}" for kind, frame in pairs.items())
     say(f"post-train on pairs before the cut, by query: {counts}")
-    return _Run(encoder, Batches(shop, encoder, schedule), config, Path(out), on_log).go()
+    augmentation = config.augmentation if config.alter_photos else None
+    batches = Batches(shop, encoder, schedule, augmentation, config.seed)
+    return _Run(encoder, batches, config, Path(out), on_log).go()
 
 
 class _Run:

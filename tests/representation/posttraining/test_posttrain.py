@@ -1,0 +1,130 @@
+"""Post-training: it learns, its checkpoints are whole, and the same seed gives the same encoder."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from moon_rec.errors import ConfigError, EncoderError
+from representation.encoder import ProductEncoder
+from representation.posttraining import PosttrainConfig, posttrain
+from representation.posttraining.train import LOG_FILE
+
+
+@pytest.fixture
+def settings(tiny_config) -> PosttrainConfig:
+    return PosttrainConfig(
+        backbone=tiny_config,
+        steps=6,
+        batch_size=16,
+        learning_rate=4e-3,
+        log_every=1,
+        precision="float32",
+        mixture={"image->richer-text+image": 1.0, "text->title+image": 1.0},
+        alter_photos=False,  # where a shape is a quadrant, a mirror image is another shape
+        own_picture_share=0.0,
+    )
+
+
+def recall_at_3(encoder, shop) -> float:
+    """Photos and words of test-period searches -> the product bought, among all."""
+    items = shop.items.filter(pl.col("image").is_not_null()).sort("item_id").collect()
+    bought = shop.impressions.filter("purchased").select("search_id", "item_id")
+    late = (
+        shop.in_period(shop.searches, "test")
+        .join(bought, on="search_id")
+        .sort("search_id")
+        .collect()
+    )
+    scores = (
+        encoder.encode_queries(late, progress=False) @ encoder.encode_items(items, progress=False).T
+    )
+    rows = np.searchsorted(items["item_id"].to_numpy(), late["item_id"].to_numpy())
+    own = scores[np.arange(len(rows)), rows][:, None]
+    return float(((scores > own).sum(axis=1) < 3).mean())
+
+
+def test_learns_to_find(little_shop, settings, encoder_path, tmp_path):
+    """Chance is 3 in 47; so is what untrained weights find, near enough."""
+    longer = settings.model_copy(update={"steps": 120, "num_threads": 1})
+    losses = []
+    (last,) = posttrain(
+        little_shop,
+        tmp_path / "out",
+        longer,
+        start=encoder_path,
+        on_log=lambda _, numbers: losses.append(numbers["loss"]),
+    )
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
+    trained = ProductEncoder.from_pretrained(last.path, device="cpu")
+    before = recall_at_3(ProductEncoder.from_pretrained(encoder_path, device="cpu"), little_shop)
+    after = recall_at_3(trained, little_shop)
+    assert after > 0.35 > 3 * 3 / 47 and after > before + 0.1
+
+
+def test_checkpoints(little_shop, settings, tmp_path):
+    several = settings.model_copy(
+        update={"checkpoint_steps": (2, 4, 6), "num_negatives": 4, "symmetric": True}
+    )
+    found = posttrain(little_shop, tmp_path / "out", several)
+    assert [one.step for one in found] == [2, 4, 6]
+    assert [one.num_pairs for one in found] == [32, 64, 96]
+    assert found[0].num_tokens < found[1].num_tokens < found[2].num_tokens
+    assert found[-1].path == tmp_path / "out" and found[0].path == tmp_path / "out-step-000002"
+    digests = {ProductEncoder.from_pretrained(one.path).digest for one in found}
+    assert len(digests) == 3
+    for one in found:
+        about = json.loads((one.path / "moon_rec.json").read_text())
+        assert about["digest"] in digests
+        written = json.loads((one.path / LOG_FILE).read_text())
+        assert (written["step"], written["num_tokens"]) == (one.step, one.num_tokens)
+        assert len(written["log"]) == one.step
+
+
+def test_same_seed_same_bits(little_shop, settings, tmp_path):
+    digests = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        posttrain(
+            little_shop, tmp_path / name, settings.model_copy(update={"seed": seed, "steps": 3})
+        )
+        digests.append(ProductEncoder.from_pretrained(tmp_path / name).digest)
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_bfloat16_learns_much_the_same(little_shop, settings, tmp_path):
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        told: list[float] = []
+        chosen = settings.model_copy(update={"precision": precision})
+        posttrain(
+            little_shop,
+            tmp_path / precision,
+            chosen,
+            on_log=lambda _, numbers, told=told: told.append(numbers["loss"]),
+        )
+        losses[precision] = told
+    np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.15)
+
+
+def test_a_fixed_temperature_stays(little_shop, settings, tmp_path):
+    told = {}
+    for learns in (False, True):
+        chosen = settings.model_copy(update={"learn_temperature": learns})
+        posttrain(
+            little_shop,
+            tmp_path / str(learns),
+            chosen,
+            on_log=lambda _, numbers, learns=learns: told.update({learns: numbers["temperature"]}),
+        )
+    assert told[False] == pytest.approx(0.07) and told[True] != pytest.approx(0.07)
+
+
+def test_refusals(little_shop, settings, tmp_path):
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(EncoderError, match="exists already"):
+        posttrain(little_shop, tmp_path / "taken", settings)
+    with pytest.raises(ConfigError, match="no kind 'x'"):
+        posttrain(
+            little_shop, tmp_path / "out", settings.model_copy(update={"mixture": {"x": 1.0}})
+        )

@@ -1,0 +1,151 @@
+"""The backbone: positions, both kinds of attention, padding, sizes and refusals."""
+
+import pytest
+import torch
+
+from moon_rec.config import load_config
+from moon_rec.errors import ConfigError, EncoderError
+from representation.backbone import (
+    BackboneConfig,
+    Inputs,
+    load_backbone,
+    output_states,
+    random_backbone,
+    rotary_positions,
+)
+
+
+def rows_of(encoder) -> list[list[int]]:
+    """Rows with and without a picture, of several lengths."""
+    composer = encoder.composer
+    prompt, texts = (
+        composer.prompt("<|product|>"),
+        composer.texts(["red mug", "a", "blue lamp deep"], 20),
+    )
+    return [
+        composer.row(prompt, has, text)
+        for has, text in zip([True, False, True], texts, strict=True)
+    ]
+
+
+def batch_of(encoder, rows, seed=0) -> Inputs:
+    inputs = encoder.composer.batch(rows, None)
+    num_pictures = sum(encoder.backbone.config.image_token_id in row for row in rows)
+    layout = encoder.layout
+    generator = torch.Generator().manual_seed(seed)
+    shape = (num_pictures, layout.grid**2, 3 * layout.patch_size**2)
+    inputs.patches = torch.randn(shape, generator=generator)
+    return inputs
+
+
+def test_positions_equal_transformers(encoder):
+    inputs = batch_of(encoder, rows_of(encoder))
+    config = encoder.backbone.config
+    grid = torch.tensor([[1, encoder.layout.grid, encoder.layout.grid]] * 2)
+    wanted, _ = encoder.backbone.model.get_rope_index(
+        inputs.token_ids,
+        mm_token_type_ids=(inputs.token_ids == config.image_token_id).int(),
+        image_grid_thw=grid,
+        attention_mask=inputs.mask.long(),
+    )
+    found = rotary_positions(inputs.token_ids, config.image_token_id, encoder.layout)
+    real = inputs.mask.expand_as(found)
+    assert torch.equal(found[real], wanted[real])
+
+
+def test_causal_equals_transformers(encoder):
+    """Next-token states are those of the original model, fed as its processor would."""
+    from representation.pixels import with_frames
+
+    inputs = batch_of(encoder, rows_of(encoder))
+    config = encoder.backbone.config
+    original = encoder.backbone.model(
+        input_ids=inputs.token_ids,
+        attention_mask=inputs.mask.long(),
+        pixel_values=with_frames(inputs.patches, encoder.layout),
+        image_grid_thw=torch.tensor([[1, encoder.layout.grid, encoder.layout.grid]] * 2),
+        mm_token_type_ids=(inputs.token_ids == config.image_token_id).int(),
+    ).last_hidden_state
+    found = output_states(encoder.backbone, inputs, encoder.layout, causal=True)
+    torch.testing.assert_close(found[inputs.mask], original[inputs.mask], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_first_token_sees_the_last_only_when_bidirectional(encoder, attention):
+    encoder.backbone.set_attn_implementation(attention)
+    rows = rows_of(encoder)[:1]
+    changed = [[*rows[0][:-1], rows[0][-1] - 1]]
+    for causal in (True, False):
+        before, after = (
+            output_states(encoder.backbone, batch_of(encoder, which), encoder.layout, causal)
+            for which in (rows, changed)
+        )
+        moved = (before[0, 0] - after[0, 0]).abs().max().item()
+        assert moved == 0 if causal else moved > 1e-6
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_padding_changes_nothing(encoder, causal, attention):
+    encoder.backbone.set_attn_implementation(attention)
+    rows = rows_of(encoder)
+    together = batch_of(encoder, rows)
+    states = output_states(encoder.backbone, together, encoder.layout, causal)
+    picture = 0
+    for place, row in enumerate(rows):
+        alone = encoder.composer.batch([row], None)
+        if encoder.backbone.config.image_token_id in row:
+            alone.patches = together.patches[picture : picture + 1]
+            picture += 1
+        wanted = output_states(encoder.backbone, alone, encoder.layout, causal)[0]
+        torch.testing.assert_close(states[place, : len(row)], wanted, rtol=0, atol=1e-5)
+
+
+def test_gradients_reach_every_weight(encoder):
+    encoder.embed(batch_of(encoder, rows_of(encoder))).square()[:, :5].sum().backward()
+    missing = [
+        name
+        for name, value in encoder.backbone.named_parameters()
+        if value.grad is None or not value.grad.isfinite().all()
+    ]
+    assert missing == []
+
+
+def test_same_seed_same_weights_and_global_state_untouched():
+    ids = {
+        "<|image_pad|>": 1,
+        "<|video_pad|>": 2,
+        "<|vision_start|>": 3,
+        "<|vision_end|>": 4,
+        "<|endoftext|>": 0,
+    }
+    config = BackboneConfig.preset("demo")
+    state = torch.get_rng_state()
+    one, two, other = (random_backbone(config, ids, 300, seed) for seed in (0, 0, 1))
+    assert torch.equal(state, torch.get_rng_state())
+    equal = [torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True)]
+    assert all(equal)
+    assert not torch.equal(one.lm_head.weight, other.lm_head.weight)
+
+
+def test_preset_sizes():
+    ids = {
+        "<|image_pad|>": 1,
+        "<|video_pad|>": 2,
+        "<|vision_start|>": 3,
+        "<|vision_end|>": 4,
+        "<|endoftext|>": 0,
+    }
+    for name, low, high in (("small", 1.9e6, 2.4e6), ("demo", 0.5e6, 0.9e6)):
+        config = BackboneConfig.preset(name)
+        backbone = random_backbone(config, ids, config.vocabulary_size, 0)
+        assert low < sum(value.numel() for value in backbone.parameters()) < high
+
+
+def test_refusals():
+    with pytest.raises(ConfigError, match="image_size 60"):
+        load_config(BackboneConfig, settings=["image_size=60"])
+    with pytest.raises(ConfigError, match="preset 'huge'"):
+        BackboneConfig.preset("huge")  # type: ignore[arg-type]
+    with pytest.raises(EncoderError, match="no Qwen3-VL checkpoint at '/nowhere'"):
+        load_backbone("/nowhere")
