@@ -2,8 +2,9 @@
 
 Notable choices
 - **Rows are grouped by request.** Impressions of a request share user, query and histories, so these
-  are kept (and later embedded) once a request. A request with more than `max_candidates` rows is cut
-  into several with the same history.
+  are kept (and later embedded) once a request. Candidates are padded to the longest request of a batch,
+  so requests longer than `max_candidates` are cut into several with the same history; by default at
+  the length where padding and repeated histories together cost least on the train rows.
 - **Histories are never copied.** Each request holds `(start, end)` into one array of events a kind,
   sorted by user and time. They hold what the user did strictly before the *first* impression of the
   request, so a click in a request never informs its neighbours. Validation and test histories reach
@@ -32,6 +33,8 @@ from ranking.vocabulary import Vocabulary
 
 Period = Literal["train", "validation", "test"]
 PERIODS: tuple[Period, ...] = get_args(Period)
+LONGEST_CUT = 64
+SHARED_COST = 1.0
 ITEM_FEATURES = ("item", "category", "brand", "price")
 
 
@@ -53,8 +56,8 @@ class FeatureConfig(Config):
     cold_below: int = Field(default=1, ge=1, description="cold: fewer train impressions than this")
     context: tuple[str, ...] = ()
     use_position: bool = False
-    max_candidates: int = Field(
-        default=32, ge=1, description="longer requests are cut into several"
+    max_candidates: int | None = Field(
+        default=None, ge=1, description="longer requests are cut; None: where it costs least"
     )
 
 
@@ -171,7 +174,10 @@ class RankingTables:
         queries = _query_catalogue(searches, vocabularies["query"])
         clicks, past = Histories.of(shop, kind=config.history_kind), Histories.of_searches(shop)
         scales = _context_scales(train, config)
-        reader = _PeriodReader(config, items, queries, clicks, past, searches, scales, vocabularies)
+        cut = config.max_candidates or _cheapest_cut(np.diff(_request_bounds(train)))
+        reader = _PeriodReader(
+            config, cut, items, queries, clicks, past, searches, scales, vocabularies
+        )
         counts = items_counts(items, train)
         num_embeddings = {name: vocabulary.num_rows for name, vocabulary in vocabularies.items()}
         num_embeddings["price"] = config.num_price_buckets + 1
@@ -278,6 +284,7 @@ class _PeriodReader:
     """What every period is read with."""
 
     config: FeatureConfig
+    cut: int
     items: Catalogue
     queries: Catalogue
     clicks: Histories
@@ -288,7 +295,7 @@ class _PeriodReader:
 
     def read(self, frame: pl.DataFrame, period: Period, counts: np.ndarray) -> Requests:
         """Group a sorted frame into requests."""
-        offsets = self._offsets(frame)
+        offsets = _request_bounds(frame, self.cut)
         first = frame[offsets[:-1]]
         user_ids = first["user_id"].to_numpy().copy()
         starts, ends = self.clicks.before(
@@ -322,16 +329,6 @@ class _PeriodReader:
             is_cold=counts[items] < self.config.cold_below,
         )
 
-    def _offsets(self, frame: pl.DataFrame) -> np.ndarray:
-        """Where requests begin: a new id, user or search, or `max_candidates` rows."""
-        keys = frame.select("request_id", "user_id", pl.col("search_id").fill_null(-1)).to_numpy()
-        begins = np.ones(len(keys), dtype=bool)
-        begins[1:] = (keys[1:] != keys[:-1]).any(axis=1)
-        first = np.flatnonzero(begins)
-        place = np.arange(len(keys)) - np.repeat(first, np.diff(np.append(first, len(keys))))
-        begins |= place % self.config.max_candidates == 0
-        return np.append(np.flatnonzero(begins), len(keys))
-
     def _context(self, frame: pl.DataFrame, period: Period) -> np.ndarray:
         context = np.zeros((frame.height, len(self.scales)), dtype=np.float32)
         for column, (name, (mean, deviation)) in enumerate(self.scales.items()):
@@ -339,6 +336,26 @@ class _PeriodReader:
                 continue
             context[:, column] = np.nan_to_num((_numbers(frame, name) - mean) / deviation)
         return context
+
+
+def _request_bounds(frame: pl.DataFrame, cut: int | None = None) -> np.ndarray:
+    """Where requests begin, and the end: at a new id, user or search, or after `cut` rows."""
+    keys = frame.select("request_id", "user_id", pl.col("search_id").fill_null(-1)).to_numpy()
+    begins = np.ones(len(keys), dtype=bool)
+    begins[1:] = (keys[1:] != keys[:-1]).any(axis=1)
+    if cut is not None:
+        first = np.flatnonzero(begins)
+        place = np.arange(len(keys)) - np.repeat(first, np.diff(np.append(first, len(keys))))
+        begins |= place % cut == 0
+    return np.append(np.flatnonzero(begins), len(keys))
+
+
+def _cheapest_cut(sizes: np.ndarray) -> int:
+    """The length at which to cut requests, up to `LONGEST_CUT`: a piece of any length costs as many
+    candidates as the cut, for it is padded to it, and `SHARED_COST` more for its history."""
+    cuts = np.arange(1, min(LONGEST_CUT, int(sizes.max())) + 1)
+    pieces = np.array([np.ceil(sizes / cut).sum() for cut in cuts])
+    return int(cuts[np.argmin(pieces * (cuts + SHARED_COST))])
 
 
 def _microseconds(times: pl.Series) -> np.ndarray:

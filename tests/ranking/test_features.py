@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from moon_rec.errors import RankingError
-from ranking.features import PERIODS, FeatureConfig, RankingTables
+from ranking.features import PERIODS, FeatureConfig, RankingTables, _cheapest_cut
 from ranking.vocabulary import Vocabulary
 
 CONFIG = FeatureConfig(history_length=6, query_history_length=3, context=("dwell",))
@@ -103,6 +103,15 @@ def test_long_requests_are_cut_and_keep_their_history(planted):
     twice = np.flatnonzero(short.request_ids[1:] == short.request_ids[:-1])
     assert twice.size
     assert (short.history_ends[twice] == short.history_ends[twice + 1]).all()
+
+
+def test_requests_are_cut_where_it_costs_least(planted):
+    assert _cheapest_cut(np.full(100, 10)) == 10
+    assert _cheapest_cut(np.r_[np.ones(990), np.full(10, 30)].astype(int)) == 1
+    assert _cheapest_cut(np.array([500])) <= 64
+    sizes = np.diff(RankingTables.build(planted.shop).periods["train"].offsets)
+    assert (sizes == 6).all()
+    assert FeatureConfig().max_candidates is None
 
 
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
