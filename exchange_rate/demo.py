@@ -28,7 +28,7 @@ MARKER = "demo.json"
 
 def demo_shop(seed: int) -> SimulationConfig:
     """The demo's shop: small enough for minutes, large enough for an interval on cold items."""
-    return SimulationConfig(num_items=2_000, num_users=2_000, num_requests=12_000, seed=seed)
+    return SimulationConfig(seed=seed)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -270,8 +270,8 @@ def _no_slope(points: Points, spread: float, level: float, min_encoders: int) ->
         ratio = (count - 1) * (spread / points.metric_noise) ** 2
         if ratio < stats.chi2.ppf(level, count - 1):
             return (
-                f"the metric's spread over encoders ({spread:.4g}) is not told from its own measurement noise "
-                f"({points.metric_noise:.4g}): measure on more searches, or take encoders further apart"
+                f"the metric's spread over encoders (standard deviation {spread:.2g}) is not told from its own measurement noise "
+                f"(standard error {points.metric_noise:.2g}): measure on more searches, or take encoders further apart"
             )
     return ""
 

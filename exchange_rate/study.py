@@ -159,9 +159,7 @@ def _about(shop: Shop, config: StudyConfig, period: str, key: str) -> dict[str, 
     }
 
 
-def _cells(
-    done: dict[str, tuple[CellSpec, CellResult]], runs: dict[str, str]
-) -> dict[str, list[Any]]:
+def _cells(done: dict[str, tuple[CellSpec, CellResult]], runs: dict[str, str]) -> dict[str, Any]:
     """The cells with their runs and labels, and the definitions of their estimates, each text once."""
     texts: list[str] = []
     places: dict[str, int] = {}
@@ -175,7 +173,14 @@ def _cells(
             definitions[name] = places[one.definition]
         about = {"name": spec.name, "kind": spec.kind, "run": runs[spec.key], "labels": spec.labels}
         cells.append({**about, "definitions": definitions})
-    return {"cells": cells, "definitions": texts}
+    labels = [cell["labels"] for cell in cells]
+    control = [one["encoder"] for one in labels if one.get("ranker") == "permuted"]
+    return {
+        "cells": cells,
+        "definitions": texts,
+        "encoders": [cell["labels"]["encoder"] for cell in cells if cell["kind"] == "encoder"],
+        "control_encoder": control[0] if control else None,
+    }
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,0 +1,410 @@
+"""The report's figures: drawn from `exchange_rate.analysis`'s plain values, one function a figure, each to be saved as PNG and put into the page as SVG.
+
+Colours are Okabe and Ito's (told apart by colour-blind readers), and every mark has an interval or the figure says why it has none.
+"""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import numpy as np
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK, MUTED, FAINT = "#1f2933", "#66727f", "#d9dee3"
+BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#8a949e"
+VERDICT_COLOURS = {
+    "identified": BLUE,
+    "saturating": GREEN,
+    "sign unstable": ORANGE,
+    "not identified": GREY,
+}
+STYLE: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9.5,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "text.color": INK,
+    "legend.frameon": False,
+    "svg.hashsalt": "moon_rec",
+    "figure.dpi": 100,
+}
+Data = dict[str, Any]
+
+
+def draw_all(data: Data) -> dict[str, Figure]:
+    """Every figure that the study has the data for, by name."""
+    drawn: dict[str, Figure] = {}
+    with matplotlib.rc_context(STYLE):
+        for name, draw in FIGURES.items():
+            figure = draw(data)
+            if figure is not None:
+                drawn[name] = figure
+    return drawn
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, without the date that would make two equal figures differ."""
+    figure.savefig(path, format="png", dpi=160, metadata={"Software": None})
+
+
+def as_svg(figure: Figure) -> str:
+    """A figure as an `<svg>` element that scales with the page."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def exchange_rate(data: Data) -> Figure | None:
+    """AUC against the steering metric: encoders with intervals on both axes, the line with its band."""
+    encoders = [one for one in data["encoders"] if one["metric"]["value"] is not None]
+    if not encoders:
+        return None
+    figure = Figure(figsize=(8.6, 4.6), layout="constrained")
+    axes, key = figure.subplots(1, 2, width_ratios=(3.1, 1))
+    line = data["rates"]["auc"]["line"]
+    if line is not None:
+        is_sure = data["rates"]["auc"]["verdict"] == "identified"
+        style = "-" if is_sure else "--"
+        axes.fill_between(line["x"], line["low"], line["high"], color=BLUE, alpha=0.1, linewidth=0)
+        axes.plot(line["x"], line["value"], color=BLUE, linewidth=1.6, linestyle=style, alpha=0.8)
+    for number, one in enumerate(encoders, 1):
+        x, y = one["metric"], one["auc"]
+        bars = {"xerr": _bars(x), "yerr": _bars(y)}
+        axes.errorbar(
+            x["value"], y["value"], **bars, fmt="none", ecolor=MUTED, elinewidth=1, capsize=2
+        )
+        axes.plot(x["value"], y["value"], "o", color=BLUE, markersize=13, markeredgecolor="white")
+        axes.annotate(
+            str(number),
+            (x["value"], y["value"]),
+            color="white",
+            ha="center",
+            va="center",
+            fontsize=8,
+        )
+    _key(key, [one["encoder"] for one in encoders])
+    _references(axes, key, data, len(encoders) + 1.4)
+    if line is not None:
+        _keep_to_points(axes, encoders, data)
+    axes.set_xlabel(words(data["study"]["steering_metric"]))
+    axes.set_ylabel("AUC of the CTR model (CUBE)")
+    axes.set_title(_rate_title(data))
+    axes.grid(color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    return figure
+
+
+def candidates(data: Data) -> Figure | None:
+    """Forest plot: what one typical step between encoders on each metric is worth in AUC."""
+    rows = [one for one in data["candidates"] if one["is_shown"]]
+    rows = [one for one in rows if one["slope_per_deviation"]["value"] is not None][:18]
+    if not rows:
+        return None
+    figure = Figure(figsize=(8.6, 1.5 + 0.29 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    for place, one in enumerate(rows):
+        slope = one["slope_per_deviation"]
+        colour = VERDICT_COLOURS[one["verdict"]]
+        axes.errorbar(
+            slope["value"],
+            place,
+            xerr=_bars(slope),
+            fmt="o",
+            color=colour,
+            elinewidth=1.8,
+            capsize=3,
+        )
+    axes.axvline(0, color=MUTED, linewidth=0.9)
+    axes.set_yticks(range(len(rows)), [words(one["metric"]) for one in rows])
+    axes.tick_params(axis="y", length=0, colors=INK)
+    axes.invert_yaxis()
+    axes.set_xlabel("AUC per standard deviation of the metric over encoders")
+    axes.set_title("Best at predicting an unseen encoder's AUC first")
+    axes.grid(axis="x", color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    shown = {one["verdict"] for one in rows}
+    for verdict, colour in VERDICT_COLOURS.items():
+        if verdict in shown:
+            axes.plot([], [], "o-", color=colour, label=verdict)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13 - 0.6 / len(rows)), ncols=4)
+    return figure
+
+
+def rankers(data: Data) -> Figure | None:
+    """AUC of ids only, the permuted control and CUBE, and what each gains over ids only, by segment."""
+    cube, permuted = (
+        data["comparison"].get(pair) for pair in ("cube against ids", "permuted against ids")
+    )
+    if not cube:
+        return None
+    figure = Figure(figsize=(8.6, 3.7), layout="constrained")
+    levels, gains = figure.subplots(1, 2)
+    models = [("ids only", GREY, cube, "auc_a")]
+    if permuted:
+        models.append(("CUBE, permuted vectors", ORANGE, permuted, "auc_b"))
+    models.append(("CUBE", BLUE, cube, "auc_b"))
+    segments = [key for key in ("", "_warm", "_cold") if f"auc_b{key}" in cube]
+    for offset, (label, colour, numbers, name) in zip(_offsets(len(models)), models, strict=True):
+        _dots(levels, segments, numbers, name, offset, colour, label)
+    for place, segment in enumerate(segments):
+        best = cube.get(f"auc_best{segment}")
+        if best:
+            label = "best possible (simulated truth)" if not place else None
+            levels.hlines(best["value"], place - 0.36, place + 0.36, colors=GREEN, label=label)
+    for offset, (label, colour, numbers, _) in zip(
+        _offsets(len(models) - 1), models[1:], strict=True
+    ):
+        _dots(gains, segments, numbers, "auc_gain", offset, colour, label)
+    gains.axhline(0, color=MUTED, linewidth=0.9)
+    for axes, title in ((levels, "AUC"), (gains, "AUC gained over ids only")):
+        names = {"": "all items", "_warm": "warm items", "_cold": "cold items"}
+        axes.set_xticks(range(len(segments)), [names[segment] for segment in segments])
+        axes.tick_params(axis="x", length=0, colors=INK)
+        axes.set_xlim(-0.6, len(segments) - 0.4)
+        axes.set_title(title)
+        axes.grid(axis="y", color=FAINT, linewidth=0.6)
+        axes.set_axisbelow(True)
+    handles, labels = levels.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    return figure
+
+
+def tokens(data: Data) -> Figure | None:
+    """Steering metric and AUC against post-training tokens; checkpoints of one run are joined."""
+    trained = [one for one in data["encoders"] if one["posttraining_tokens"] > 0]
+    if not trained:
+        return None
+    figure = Figure(figsize=(8.6, 3.7), layout="constrained")
+    panels = figure.subplots(1, 2)
+    paths = list(dict.fromkeys(one["path"] for one in trained))
+    colours = [BLUE, ORANGE, GREEN, VERMILION, "#cc79a7", "#56b4e9"]
+    untrained = [one for one in data["encoders"] if not one["posttraining_tokens"]]
+    for axes, name in zip(panels, ("metric", "auc"), strict=True):
+        for place, path in enumerate(paths):
+            own = [one for one in trained if one["path"] == path and one[name]["value"] is not None]
+            x = [one["posttraining_tokens"] for one in own]
+            y = [one[name]["value"] for one in own]
+            bars = np.hstack([_bars(one[name]) for one in own]) if own else None
+            colour = colours[place % len(colours)]
+            axes.errorbar(
+                x,
+                y,
+                yerr=bars,
+                fmt="o-",
+                color=colour,
+                linewidth=1.4,
+                elinewidth=1,
+                capsize=2,
+                label=path,
+            )
+        for one, style in zip(untrained, ("--", ":", "-."), strict=False):
+            if one[name]["value"] is not None:
+                axes.axhline(
+                    one[name]["value"],
+                    color=GREY,
+                    linewidth=1,
+                    linestyle=style,
+                    label=one["encoder"],
+                )
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: _short(value)))
+        axes.xaxis.set_minor_formatter(ticker.FuncFormatter(lambda value, _: _short(value)))
+        axes.tick_params(axis="x", which="minor", labelsize=8)
+        if max(one["posttraining_tokens"] for one in trained) > 20 * min(
+            one["posttraining_tokens"] for one in trained
+        ):
+            axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+        axes.set_xlabel("post-training tokens (log scale)")
+        axes.grid(color=FAINT, linewidth=0.6)
+        axes.set_axisbelow(True)
+    panels[0].set_title(words(data["study"]["steering_metric"]))
+    panels[1].set_title("AUC of the CTR model (CUBE)")
+    handles, labels = panels[1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    return figure
+
+
+def share_of_the_way(data: Data) -> Figure | None:
+    """How far each encoder takes the ranker from ids only to the best possible AUC; simulated shops only."""
+    rows = [one for one in data["encoders"] if one["shares"][""]["value"] is not None]
+    if not rows or not data["is_simulated"]:
+        return None
+    figure = Figure(figsize=(8.6, 1.6 + 0.5 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    segments = {
+        "_cold": ("cold items", VERMILION),
+        "_warm": ("warm items", GREEN),
+        "": ("all items", BLUE),
+    }
+    shown = {
+        key: look for key, look in segments.items() if rows[0]["shares"][key]["value"] is not None
+    }
+    for offset, (segment, (label, colour)) in zip(_offsets(len(shown)), shown.items(), strict=True):
+        for place, one in enumerate(rows):
+            share = one["shares"][segment]
+            if share["value"] is not None:
+                axes.errorbar(
+                    100 * share["value"],
+                    place - offset,
+                    xerr=100 * _bars(share),
+                    fmt="o",
+                    color=colour,
+                    elinewidth=1.6,
+                    capsize=2.5,
+                    label=None if place else label,
+                )
+    axes.axvline(0, color=MUTED, linewidth=0.9)
+    axes.set_yticks(range(len(rows)), [one["encoder"] for one in rows])
+    axes.tick_params(axis="y", length=0, colors=INK)
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(ticker.PercentFormatter(decimals=0))
+    axes.set_xlabel(
+        "share of the way from ids only (0 %) to the true click probability (100 %), simulated"
+    )
+    axes.grid(axis="x", color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=3)
+    return figure
+
+
+FIGURES: dict[str, Callable[[Data], Figure | None]] = {
+    "exchange_rate": exchange_rate,
+    "candidates": candidates,
+    "rankers": rankers,
+    "tokens": tokens,
+    "share_of_the_way": share_of_the_way,
+}
+
+
+def words(metric: str) -> str:
+    """A metric's name for people: `image_search_recall@10` -> `image-search recall@10`."""
+    name, at, cut = metric.partition("@")
+    for modality in ("image", "text", "mixed"):
+        name = name.replace(f"{modality}_search_", f"{modality}-search ")
+    name = name.replace("same_spu", "same-SPU")
+    return name.replace("_", " ") + at + cut
+
+
+def _rate_title(data: Data) -> str:
+    rate = data["rates"]["auc"]
+    slope = rate["slope"]
+    if slope["value"] is None:
+        return "No exchange rate: " + rate["verdict"]
+    interval = f"[{slope['low']:+.3f}, {slope['high']:+.3f}]"
+    if rate["verdict"] in ("identified", "saturating"):
+        return f"Slope {slope['value']:+.3f} {interval}: {rate['verdict']}"
+    return f"Slope in {interval}: {rate['verdict']}"
+
+
+def _references(axes: Axes, key: Axes, data: Data, place: float) -> None:
+    """The AUC of ids only and of the permuted control, as lines across, named in the key from row `place` on."""
+    cube, permuted = (
+        data["comparison"].get(pair) for pair in ("cube against ids", "permuted against ids")
+    )
+    lines = [
+        (cube, "auc_a", "ids only", GREY, "--"),
+        (permuted, "auc_b", "permuted vectors", ORANGE, ":"),
+    ]
+    for numbers, name, label, colour, style in lines:
+        if numbers and name in numbers:
+            axes.axhline(numbers[name]["value"], color=colour, linewidth=1.4, linestyle=style)
+            key.plot([0, 0.1], [place, place], color=colour, linewidth=1.6, linestyle=style)
+            key.annotate(label, (0.16, place), va="center", fontsize=9)
+            place += 0.8
+
+
+def _keep_to_points(axes: Axes, encoders: list[Data], data: Data) -> None:
+    """Let the points and the reference lines, not a wide band, set the vertical range."""
+    values = [one["auc"][end] for one in encoders for end in ("value", "low", "high")]
+    cube, permuted = (
+        data["comparison"].get(pair) for pair in ("cube against ids", "permuted against ids")
+    )
+    values += [cube["auc_a"]["value"]] if cube else []
+    values += [permuted["auc_b"]["value"]] if permuted else []
+    known = [value for value in values if value is not None]
+    margin = 0.12 * (max(known) - min(known)) + 1e-6
+    axes.set_ylim(min(known) - margin, max(known) + margin)
+
+
+def _key(axes: Axes, names: list[str]) -> None:
+    axes.set_axis_off()
+    axes.set_xlim(0, 1)
+    axes.set_ylim(max(len(names) + 2.8, 9), 0.4)
+    for number, name in enumerate(names, 1):
+        axes.plot(
+            0.05, number, "o", color=BLUE, markersize=13, markeredgecolor="white", clip_on=False
+        )
+        axes.annotate(
+            str(number), (0.05, number), color="white", ha="center", va="center", fontsize=8
+        )
+        axes.annotate(_wrapped(name), (0.16, number), va="center", fontsize=9)
+
+
+def _dots(
+    axes: Axes,
+    segments: list[str],
+    numbers: Data,
+    name: str,
+    offset: float,
+    colour: str,
+    label: str,
+) -> None:
+    for place, segment in enumerate(segments):
+        one = numbers.get(f"{name}{segment}")
+        if one and one["value"] is not None:
+            axes.errorbar(
+                place + offset,
+                one["value"],
+                yerr=_bars(one),
+                fmt="o",
+                color=colour,
+                markersize=7,
+                elinewidth=1.8,
+                capsize=3,
+                label=None if place else label,
+            )
+
+
+def _bars(number: Data) -> np.ndarray:
+    """Distances to the two ends, `(2, 1)`; zero where an end is unknown."""
+    value = number["value"]
+    low = number["low"] if number["low"] is not None else value
+    high = number["high"] if number["high"] is not None else value
+    return np.array([[max(value - low, 0.0)], [max(high - value, 0.0)]])
+
+
+def _offsets(count: int) -> list[float]:
+    return [0.2 * (place - (count - 1) / 2) for place in range(count)]
+
+
+def _short(value: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
+
+
+def _wrapped(name: str, width: int = 22) -> str:
+    if len(name) <= width:
+        return name
+    place = name.rfind(" ", 0, width)
+    return name if place < 0 else name[:place] + "\n" + name[place + 1 :]

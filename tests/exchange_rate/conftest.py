@@ -1,0 +1,196 @@
+"""A study whose cells cost nothing: every function of `exchange_rate.cells.KINDS` is replaced by one that plants its numbers."""
+
+import shutil
+from collections import Counter
+from datetime import datetime
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from exchange_rate import cells
+from exchange_rate.cells import CellResult
+from exchange_rate.plan import EncoderRun, StudyConfig
+from exchange_rate.report import write_report
+from exchange_rate.study import run_study
+from moon_rec.estimate import Estimate
+from moon_rec.tracking import Tracker
+from representation.posttraining import PosttrainConfig
+from representation.pretraining import PretrainConfig
+
+RECALL = "image_search_recall@10"
+SLOPE = 0.2
+
+
+def estimate(value, half=0.01, words="planted"):
+    return Estimate(value, value - half, value + half, 100, words)
+
+
+def make_shop(folder) -> Any:
+    """As much of a shop as a study asks for."""
+    rows = pl.LazyFrame({"row": range(10)})
+    return SimpleNamespace(
+        path=folder / "shop",
+        name="planted",
+        digest="0123456789abcdef",
+        source="planted for a test",
+        is_simulated=True,
+        cut_time=datetime(2025, 1, 20),
+        test_time=datetime(2025, 1, 25),
+        items=rows,
+        searches=rows,
+        impressions=rows,
+    )
+
+
+def make_plan():
+    """Six encoders, three seeds."""
+    pretraining = PretrainConfig(steps=10)
+    posttraining = PosttrainConfig(steps=40, checkpoint_steps=(10, 20))
+    short = posttraining.model_copy(update={"checkpoint_steps": ()})
+    return StudyConfig(
+        name="planted",
+        encoders=(
+            EncoderRun(name="random"),
+            EncoderRun(name="pretrained", pretraining=pretraining),
+            EncoderRun(name="full", pretraining=pretraining, posttraining=posttraining),
+            EncoderRun(name="direct", posttraining=short),
+        ),
+    )
+
+
+def plant(patch):
+    """Replace what cells do; `calls` counts them by kind, `recall` may be changed before a study runs."""
+    about = SimpleNamespace(calls=Counter(), slope=SLOPE, half=0.01, recall={}, order=[])
+    about.recall = {"random": 0.05, "pretrained": 0.15, "full at step 10": 0.3}
+    about.recall |= {"full at step 20": 0.45, "full": 0.7, "direct": 0.6}
+
+    def cell(kind):
+        def run(spec, folder, own):
+            about.calls[kind] += 1
+            about.order.append(spec.name)
+            return _MAKE[kind](spec, about)
+
+        return run
+
+    for kind in cells.KINDS:
+        patch.setitem(cells.KINDS, kind, cell(kind))
+    return about
+
+
+@pytest.fixture
+def shop(tmp_path):
+    return make_shop(tmp_path)
+
+
+@pytest.fixture
+def plan():
+    return make_plan()
+
+
+@pytest.fixture
+def lean():
+    """The same encoders with one seed and no control: quicker where neither matters."""
+    return make_plan().model_copy(update={"num_seeds": 1, "permuted_control": False})
+
+
+@pytest.fixture
+def planted(monkeypatch):
+    return plant(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """An MLflow store without runs: copying it is quicker than making one."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    Tracker(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def tracker(tmp_path, empty_store):
+    return new_tracker(tmp_path, empty_store)
+
+
+def new_tracker(folder, empty_store):
+    shutil.copy(empty_store, folder / "mlflow.db")
+    return Tracker(f"sqlite:///{folder / 'mlflow.db'}")
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory, empty_store):
+    """Tracker and report of a planted study whose cells are gone from disk."""
+    folder = tmp_path_factory.mktemp("written")
+    tracker = new_tracker(folder, empty_store)
+    with pytest.MonkeyPatch.context() as patch:
+        plant(patch)
+        run_study(make_shop(folder), make_plan(), folder / "work", tracker, workers=1)
+    shutil.rmtree(folder / "work")
+    return tracker, write_report(tracker, folder / "report")
+
+
+def _stage(spec, about):
+    numbers = {"pretraining_tokens": 1000.0, "pretraining_loss": 1.0}
+    outputs = {"encoder": "encoder"}
+    for step in (10, 20, 40):
+        numbers |= {f"tokens at step {step}": 500.0 * step, f"pairs at step {step}": 10.0 * step}
+        outputs[f"step {step}"] = f"encoder-{step}"
+    return CellResult({}, numbers, {}, outputs)
+
+
+def _encoder(spec, about):
+    recall = about.recall[spec.labels["encoder"]]
+    estimates = {RECALL: estimate(recall, about.half, "share of planted searches")}
+    estimates["image_search_recall@1"] = estimate(recall / 3, about.half)
+    estimates["category_accuracy"] = estimate(0.5 + 0.3 * np.sin(40 * recall))
+    # validation disagrees with test about the best, so that a test can tell which one chose
+    estimates |= {
+        f"validation.{RECALL}": estimate(0.9 if spec.labels["encoder"] == "direct" else recall)
+    }
+    return CellResult(
+        estimates,
+        {"dim": 64.0},
+        {"items": "aa", "queries": "bb"},
+        {"items": "items", "queries": "queries"},
+    )
+
+
+def _ranker(spec, about):
+    ranker, seed = spec.labels["ranker"], spec.labels["seed"]
+    recall = about.recall[spec.labels["encoder"]] if ranker == "cube" else 0.0
+    wiggle = 0.001 * np.sin(10 * seed + 100 * recall)
+    auc = 0.6 + about.slope * recall + wiggle
+    estimates = {
+        "auc": estimate(auc),
+        "auc_cold": estimate(auc - 0.02),
+        "gauc": estimate(auc - 0.05),
+    }
+    return CellResult(estimates, {}, {}, {"scores": "scores.parquet"})
+
+
+def _comparison(spec, about):
+    recall = about.recall[spec.labels["encoder"]] if spec.labels["ranker"] == "cube" else 0.0
+    words = f"AUC of {spec.settings['b']} minus AUC of {spec.settings['a']}"
+    estimates = {
+        "auc_a": estimate(0.6, words="AUC of A"),
+        "auc_b": estimate(0.6 + about.slope * recall, words="AUC of B"),
+    }
+    for segment in ("", "_warm", "_cold"):
+        estimates[f"auc_gain{segment}"] = estimate(about.slope * recall, 0.02, words)
+        estimates[f"share_of_the_way{segment}"] = estimate(
+            recall, words="share of the way (simulated)"
+        )
+    estimates["auc_best"] = estimate(0.85, words="AUC of the truth")
+    return CellResult(estimates, {}, {}, {})
+
+
+_MAKE = {
+    "start": _stage,
+    "pretraining": _stage,
+    "posttraining": _stage,
+    "encoder": _encoder,
+    "ranker": _ranker,
+    "comparison": _comparison,
+}

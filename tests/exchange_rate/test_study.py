@@ -1,0 +1,168 @@
+"""What runs, what does not run again, and what is tracked; cells are planted, but for the last test."""
+
+import polars as pl
+import pytest
+
+from exchange_rate.plan import EncoderRun, demo_plan
+from exchange_rate.records import read_study, records_table
+from exchange_rate.study import main, run_study
+from moon_rec.command import run
+from moon_rec.config import make_config
+from moon_rec.errors import ConfigError, StudyError
+from moon_rec.files import read_json
+
+RECALL = "image_search_recall@10"
+
+
+def go(shop, plan, tmp_path, tracker):
+    return run_study(shop, plan, tmp_path / "work", tracker, workers=1)
+
+
+def test_every_cell_runs_once(shop, plan, planted, tmp_path, tracker):
+    result = go(shop, plan, tmp_path, tracker)
+    assert planted.calls == {
+        "start": 1,
+        "pretraining": 1,  # shared by two paths
+        "posttraining": 2,
+        "encoder": 6,
+        "ranker": 3 + 6 * 3 + 3,
+        "comparison": 6 + 2,
+    }
+    assert result.num_run == sum(planted.calls.values()) and result.num_known == 0
+
+
+def test_a_finished_cell_is_not_run_again(shop, plan, planted, tmp_path, tracker):
+    first = go(shop, plan, tmp_path, tracker)
+    planted.calls.clear()
+    second = go(shop, plan, tmp_path, tracker)
+    assert not planted.calls
+    assert second.num_run == 0 and second.num_known == first.num_run
+    assert len(tracker.runs(kind="ranker")) == 24  # tracked once, named by both studies
+    columns = ["ranker", "encoder", "seed", "auc", RECALL]
+    assert second.table.select(columns).equals(first.table.select(columns))
+
+
+def test_an_interrupted_study_goes_on_where_it_stopped(shop, plan, planted, tmp_path, tracker):
+    recall = planted.recall.pop("direct")
+    with pytest.raises(KeyError):
+        go(shop, plan, tmp_path, tracker)
+    assert tracker.runs(kind="study") == []
+    before = sum(planted.calls.values())
+    planted.recall["direct"] = recall
+    result = go(shop, plan, tmp_path, tracker)
+    assert result.num_known == before - 1  # the one that failed is run again
+    assert result.num_run + result.num_known == 42
+
+
+def test_one_more_encoder_runs_only_what_is_new(shop, plan, planted, tmp_path, tracker):
+    go(shop, plan, tmp_path, tracker)
+    planted.calls.clear()
+    few = plan.encoders[3].posttraining.model_copy(update={"num_negatives": 3})
+    more = plan.model_copy(
+        update={"encoders": (*plan.encoders, EncoderRun(name="few", posttraining=few))}
+    )
+    planted.recall["few"] = 0.2
+    go(shop, more, tmp_path, tracker)
+    assert planted.calls == {"posttraining": 1, "encoder": 1, "ranker": 3, "comparison": 1}
+
+
+def test_another_shop_shares_nothing(shop, plan, planted, tmp_path, tracker):
+    first = go(shop, plan, tmp_path, tracker)
+    shop.digest = "fedcba9876543210"
+    second = go(shop, plan, tmp_path, tracker)
+    assert second.num_known == 0 and second.num_run == first.num_run
+
+
+def test_validation_chooses_the_control(shop, plan, planted, tmp_path, tracker):
+    table = go(shop, plan, tmp_path, tracker).table
+    control = table.filter(pl.col("ranker") == "permuted")
+    assert control["encoder"].unique().to_list() == [
+        "direct"
+    ]  # best on validation; on test it is "full"
+    assert len(control) == 3
+
+
+def test_the_table_holds_runs_metrics_labels_and_digests(shop, plan, planted, tmp_path, tracker):
+    result = go(shop, plan, tmp_path, tracker)
+    table = records_table(tracker, result.id)
+    assert table.equals(result.table)
+    row = table.filter((pl.col("encoder") == "full at step 20") & (pl.col("seed") == 1)).row(
+        0, named=True
+    )
+    assert row[RECALL] == pytest.approx(0.45) and row[f"{RECALL}.low"] == pytest.approx(0.44)
+    assert row["auc"] == pytest.approx(0.69, abs=0.002)
+    assert (row["stages"], row["training_tokens"], row["negatives"]) == (
+        "pretraining + posttraining",
+        11_000.0,
+        127.0,
+    )
+    assert row["shop_digest"] == shop.digest and len(row["items_digest"]) == 16
+
+
+def test_longest_chain_goes_first(shop, plan, planted, tmp_path, tracker):
+    go(shop, plan, tmp_path, tracker)
+    assert planted.order[0] == "random weights"
+    assert planted.order.index("full") < planted.order.index("DIN on ids only, seed 0")
+
+
+def test_a_steering_metric_that_was_not_measured_is_named(shop, plan, planted, tmp_path, tracker):
+    wrong = plan.model_copy(update={"steering_metric": "own_photo_recall@10"})
+    with pytest.raises(
+        StudyError, match=r"'own_photo_recall@10'.*choose one of image_search_recall@10"
+    ):
+        go(shop, wrong, tmp_path, tracker)
+
+
+def test_plans_that_count_an_encoder_twice_are_refused(plan):
+    values = plan.model_dump()
+    values["encoders"] = [*values["encoders"], {**values["encoders"][3], "name": "again"}]
+    with pytest.raises(ConfigError, match="repeats an earlier run"):
+        make_config(type(plan), values)
+    values["encoders"] = [values["encoders"][0], {**values["encoders"][1], "name": "random"}]
+    with pytest.raises(ConfigError, match="two encoders are called 'random'"):
+        make_config(type(plan), values)
+
+
+def test_the_demo_plan_has_what_the_demo_promises():
+    plan = demo_plan(seed=7)
+    assert len(plan.encoder_names()) >= 6 and plan.num_seeds >= 3
+    assert plan.permuted_control
+    assert {run.pretraining.seed for run in plan.encoders if run.pretraining} == {7}
+    assert plan == demo_plan(seed=7) and plan.digest() != demo_plan(seed=8).digest()
+
+
+def test_the_command_says_in_one_line_that_there_is_no_shop(tmp_path, capsys):
+    code = run(main, [str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")])
+    assert code == 2
+    assert capsys.readouterr().err.strip().count("\n") == 0
+
+
+@pytest.mark.slow
+def test_end_to_end_on_a_simulated_shop_in_two_processes(tmp_path, tracker):
+    from exchange_rate.report import write_report
+    from moon_rec.shop.simulate import SimulationConfig, simulate_shop
+    from representation.backbone import BackboneConfig
+    from representation.posttraining import PosttrainConfig
+
+    config = SimulationConfig(num_items=120, num_users=80, num_requests=600, seed=1)
+    shop = simulate_shop(config, tmp_path / "shop")
+    posttraining = PosttrainConfig(steps=4, batch_size=8, checkpoint_steps=(2,))
+    plan = demo_plan(1).model_copy(
+        update={
+            "backbone": BackboneConfig.preset("demo"),
+            "encoders": (
+                EncoderRun(name="random"),
+                EncoderRun(name="trained", posttraining=posttraining),
+            ),
+            "num_seeds": 2,
+            "num_resamples": 20,
+        }
+    )
+    result = run_study(shop, plan, tmp_path / "work", tracker, workers=2)
+    again = run_study(shop, plan, tmp_path / "elsewhere", tracker, workers=2)
+    assert again.table["auc"].to_list() == result.table["auc"].to_list()  # the same bits
+    study = read_study(tracker, result.id)
+    assert study.about["shop"]["digest"] == shop.digest
+    data = write_report(tracker, tmp_path / "report", result.id).data
+    assert data["rates"]["auc"]["verdict"] == "not identified"  # three encoders
+    assert read_json(tmp_path / "report" / "report.json")["is_simulated"] is True
