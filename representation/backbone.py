@@ -32,7 +32,8 @@ class BackboneConfig(Config):
     """Sizes of a random-weight Qwen3-VL, or the checkpoint to take instead.
 
     With `checkpoint` (a local folder or a hub name) only `image_size`, `widths` and `prompt` are used besides; all other sizes are the checkpoint's. `widths`
-    are the Matryoshka widths below the full one, which is always added; the report names none.
+    are the Matryoshka widths below the full one, which is always added; the report names none. `initializer_range` is three times the family's, whose .02 suits
+    widths of thousands: at width 128, 75 steps of 64 picture pairs ended at a loss of 3.63 instead of 3.75.
     """
 
     checkpoint: str | None = None
@@ -49,7 +50,7 @@ class BackboneConfig(Config):
     text_heads: int = Field(default=4, ge=1)
     text_mlp_dim: int = Field(default=256, ge=8)
     vocabulary_size: int = Field(default=4000, ge=300)
-    initializer_range: float = Field(default=0.02, gt=0)
+    initializer_range: float = Field(default=0.06, gt=0)
     widths: tuple[int, ...] = (16, 32, 64)
     prompt: PromptConfig = PromptConfig()
 

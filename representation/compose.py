@@ -18,6 +18,9 @@ from representation.tokenizer import (
     encode_plain,
 )
 
+LENGTH_STEP = 4
+"""Ragged batches are padded to a multiple of this: each new shape costs a matrix library some preparation, and it keeps only so many."""
+
 
 class Composer:
     """Knows the tokenizer and how many visual tokens a picture takes."""
@@ -57,6 +60,8 @@ class Composer:
             pictures: `(rows with a picture, image_size, image_size, 3)` uint8, in row order; None or empty without pictures.
         """
         length = max(len(row) for row in rows)
+        if any(len(row) != length for row in rows):
+            length = -(-length // LENGTH_STEP) * LENGTH_STEP
         token_ids = np.full((len(rows), length), self.special[PADDING], dtype=np.int64)
         mask = np.zeros((len(rows), length), dtype=bool)
         for place, row in enumerate(rows):

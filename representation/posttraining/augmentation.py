@@ -18,18 +18,22 @@ GROUND_LEVEL = 232
 
 
 class AugmentationConfig(Config):
-    """How far a view may differ from its picture; 0 everywhere leaves it as it is."""
+    """How far a view may differ from its picture; 0 everywhere leaves it as it is.
 
-    turn: float = Field(default=20.0, ge=0, description="degrees to either side")
+    Mild by default. With twice as much and mirror images, a model of 2 M parameters had not caught up after 300 steps: photo to own product among 4,441,
+    recall@10 .14, against .27 with less.
+    """
+
+    turn: float = Field(default=15.0, ge=0, description="degrees to either side")
     zoom: float = Field(
-        default=0.3, ge=0, lt=1, description="larger or smaller by up to this share"
+        default=0.2, ge=0, lt=1, description="larger or smaller by up to this share"
     )
-    shift: float = Field(default=0.15, ge=0, lt=1, description="share of the side")
-    flip: float = Field(default=0.5, ge=0, le=1, description="share of pictures mirrored")
+    shift: float = Field(default=0.08, ge=0, lt=1, description="share of the side")
+    flip: float = Field(default=0.0, ge=0, le=1, description="share of pictures mirrored")
     light: float = Field(
-        default=0.3, ge=0, lt=1, description="brightness and contrast, up to this share"
+        default=0.2, ge=0, lt=1, description="brightness and contrast, up to this share"
     )
-    tint: float = Field(default=0.1, ge=0, lt=1, description="each channel, up to this share")
+    tint: float = Field(default=0.05, ge=0, lt=1, description="each channel, up to this share")
 
 
 def altered(
