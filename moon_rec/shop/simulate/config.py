@@ -95,6 +95,8 @@ class SimulationConfig(Config):
     """Side of photos and of drawn catalogue pictures; a real catalogue's pictures stay as they are."""
     photo_difficulty: float = Field(1.0, ge=0.0, le=2.0)
     """0: an upright product on another ground; 1: turned up to 25 degrees, cropped, scaled and re-lit; 2: twice that."""
+    clutter: float = Field(1.0, ge=0.0, le=1.0)
+    """How vivid the grounds of photos and of drawn catalogue pictures are: 1 as vivid as the products, 0 an even grey."""
     share_typos: Share = 0.15
     """Searches by words with a slip of the finger in them."""
     chunk: PositiveInt = 4_096

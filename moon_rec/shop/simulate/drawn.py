@@ -79,14 +79,15 @@ class DrawnCatalogue(Catalogue):
 
     def __init__(
         self, items: pl.DataFrame, traits: tuple[Trait, ...], codes: np.ndarray, words: list[list[str]],
-        shapes: np.ndarray, shades: np.ndarray, seed: int, size: int,
+        shapes: np.ndarray, shades: np.ndarray, seed: int, size: int, clutter: float = 1.0,
     ):  # fmt: skip
         super().__init__(items, traits, codes, words)
         self.shapes, self.shades, self.seed, self.size = shapes, shades, seed, size
+        self.clutter = clutter
 
     @classmethod
-    def make(cls, num_items: int, seed: int, size: int) -> "DrawnCatalogue":
-        """Invent `num_items` products."""
+    def make(cls, num_items: int, seed: int, size: int, clutter: float = 1.0) -> "DrawnCatalogue":
+        """Invent `num_items` products; `clutter` is that of their pictures' grounds."""
         brands = _brand_names(seed)
         traits = (
             Trait("category", tuple(SILHOUETTES), "both", 1.0),
@@ -100,7 +101,7 @@ class DrawnCatalogue(Catalogue):
         )
         spus, codes, shapes, shades, prices = _invent(num_items, seed)
         items, words = _describe(traits, spus, codes, prices, seed)
-        return cls(items, traits, codes, words, shapes, shades, seed, size)
+        return cls(items, traits, codes, words, shapes, shades, seed, size, clutter)
 
     def look(self, row: int) -> Look:
         """All that pictures of the row's product may show."""
@@ -128,7 +129,8 @@ class DrawnCatalogue(Catalogue):
     def pictures(self, rows: np.ndarray) -> Iterator[bytes]:
         for row, product in zip(rows, self.products(rows), strict=True):
             rng = generator(self.seed, "picture", int(self.item_ids[row]))
-            yield encode(compose(product, rng, CATALOGUE_DIFFICULTY, self.size), quality=90)
+            picture = compose(product, rng, CATALOGUE_DIFFICULTY, self.size, self.clutter)
+            yield encode(picture, quality=90)
 
     def products(self, rows: np.ndarray) -> Iterator[Image.Image]:
         for row in rows:

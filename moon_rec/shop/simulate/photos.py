@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 PHOTO_SIZE = 64
 PHOTO_QUALITY = 85
 
+EVEN_GROUND = (150, 150, 150)
 MAX_TURN = 25.0
 """Degrees at difficulty 1."""
 
@@ -63,10 +64,19 @@ def cut_out(picture: Image.Image, tolerance: float = 12.0) -> Image.Image:
 
 
 def compose(
-    product: Image.Image, rng: np.random.Generator, difficulty: float = 1.0, size: int = PHOTO_SIZE
+    product: Image.Image,
+    rng: np.random.Generator,
+    difficulty: float = 1.0,
+    size: int = PHOTO_SIZE,
+    clutter: float = 1.0,
 ) -> Image.Image:
-    """Put a cut-out product (RGBA) on clutter in a random pose and light; RGB, `size` x `size`."""
+    """Put a cut-out product (RGBA) on clutter in a random pose and light; RGB, `size` x `size`.
+
+    `clutter` is how vivid the ground is: 1 as drawn, 0 an even grey.
+    """
     ground = _ground(rng, size, difficulty)
+    if clutter < 1:
+        ground = Image.blend(Image.new("RGB", (size, size), EVEN_GROUND), ground, clutter)
     posed = _pose(product, rng, size, difficulty)
     ground.paste(posed, (0, 0), posed)
     return _light(ground, rng, difficulty)

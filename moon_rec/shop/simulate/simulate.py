@@ -82,7 +82,7 @@ def simulate_shop(
 def _catalogue(config: SimulationConfig, data: str | Path | None) -> Catalogue:
     if config.catalogue == "drawn":
         return DrawnCatalogue.make(
-            config.num_items or DEFAULT_DRAWN_ITEMS, config.seed, config.image_size
+            config.num_items or DEFAULT_DRAWN_ITEMS, config.seed, config.image_size, config.clutter
         )
     from moon_rec.shop.simulate.myntra import MyntraCatalogue
 
@@ -138,7 +138,7 @@ def _searches(world: World, requests: Requests, search_ids: np.ndarray) -> pl.Da
     ):
         rng = generator(config.seed, "photo", int(search_ids[place]))
         photos[int(place)] = encode(
-            compose(product, rng, config.photo_difficulty, config.image_size)
+            compose(product, rng, config.photo_difficulty, config.image_size, config.clutter)
         )
     texts: list[str | None] = []
     for place in searched.tolist():

@@ -116,3 +116,11 @@ def test_a_photo_takes_a_millisecond_or_so():
     for _ in range(200):
         encode(render_photo(picture, rng))
     assert (time.process_time() - start) / 200 < 0.01
+
+
+def test_without_clutter_the_ground_is_even():
+    product = Image.new("RGBA", (40, 40), (200, 30, 30, 255))
+    quiet = np.asarray(compose(product, np.random.default_rng(0), 0.0, clutter=0.0))
+    busy = np.asarray(compose(product, np.random.default_rng(0), 0.0, clutter=1.0))
+    edge = np.concatenate([quiet[:3].reshape(-1, 3), quiet[-3:].reshape(-1, 3)])
+    assert np.ptp(edge, axis=0).max() == 0 and np.ptp(busy[:3].reshape(-1, 3), axis=0).max() > 20
