@@ -13,9 +13,9 @@ from moon_rec.command import Parser, run
 SEEDS = (0, 1, 2)
 SHOPPERS = (
     *("num_users=5000", "num_requests=75000", "request_size=6", "days=60"),
-    *("share_browse=.2", "share_image=.4", "share_text=.4", "share_both=.2"),
+    *("share_browse=.2", "share_image=.6", "share_text=.25", "share_both=.15"),
 )
-"""Settings of the simulation: about 60,000 searches, of which 36,000 with a photo, and 450,000 impressions."""
+"""Settings of the simulation: about 60,000 searches, of which 45,000 with a photo, and 450,000 impressions."""
 
 
 def steps(data: Path, out: Path, posttraining_steps: int) -> list[Step]:
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
         example="python -m benchmarks.real_products --data DATA/myntra --out runs/myntra",
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with products.csv.gz")
-    parser.add_argument("--posttraining-steps", type=int, default=2000, help="of 128 pairs")
+    parser.add_argument("--posttraining-steps", type=int, default=3000, help="of 128 pairs")
     add_chain_options(parser, "runs/myntra")
     given = parser.parse_args(argv)
     chain = steps(given.data, given.out, given.posttraining_steps)
