@@ -9,13 +9,17 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 from exchange_rate.cells import CellResult, CellSpec, run_cell
+from moon_rec.errors import StudyError
 from moon_rec.progress import Bar, progress
 
 SECONDS_BETWEEN_LOOKS = 0.5
 PERCENT = 100
+SECONDS_OF_FAITH = 20.0
+"""What the expected costs count for against what cells of other kinds really took: the first ones also import their libraries."""
 
 Finished = Mapping[str, tuple[CellSpec, CellResult]]
 
@@ -115,7 +119,14 @@ class _Run:
         done, _ = wait(self.running, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
         for future in done:
             cell, spec = self.running.pop(future)
-            self._take(cell, spec, future.result(), keep, is_new=True)
+            try:
+                result = future.result()
+            except BrokenProcessPool:
+                raise StudyError(
+                    f"a worker process died while it ran {cell.name!r}, perhaps for want of memory; run again with --workers 1 "
+                    "(finished cells are kept)"
+                ) from None
+            self._take(cell, spec, result, keep, is_new=True)
         self._show()
 
     def _next(self) -> Cell | None:
@@ -175,9 +186,12 @@ class Clock:
     def expected(self, name: str) -> float:
         """Seconds a cell will take in all, corrected by those that have finished."""
         cell = self._cells[name]
-        pairs = self._took.get(cell.kind) or [pair for some in self._took.values() for pair in some]
-        cost = sum(pair[0] for pair in pairs)
-        return cell.cost * (sum(pair[1] for pair in pairs) / cost if cost > 0 else 1.0)
+        own = self._took.get(cell.kind)
+        if own:
+            return cell.cost * sum(took for _, took in own) / sum(cost for cost, _ in own)
+        others = [pair for pairs in self._took.values() for pair in pairs]
+        cost, took = (sum(pair[place] for pair in others) for place in (0, 1))
+        return cell.cost * (took + SECONDS_OF_FAITH) / (cost + SECONDS_OF_FAITH)
 
     def remaining(self, name: str) -> float:
         """Seconds a cell still needs; a late one is always about to end."""
@@ -206,14 +220,14 @@ class Clock:
         return max(work, max(self.chains().values(), default=0.0))
 
     def show(self, bar: Bar, num_finished: int, num_cells: int) -> None:
-        """Move the bar to the share of the time that has passed."""
+        """Move the bar, back too, to the share of the time that has passed: what it says is left is then what is expected."""
         passed, left = time.monotonic() - self._start, self.left()
-        percent = PERCENT if not self._left else int(PERCENT * passed / max(passed + left, 1e-9))
-        percent = max(min(percent, PERCENT - bool(self._left)), self._shown)
+        share = passed / max(passed + left, 1e-9)
+        percent = min(int(PERCENT * share), PERCENT - 1) if self._left else PERCENT
         note = f"{num_finished} of {num_cells} cells"
         if self._begun:
             note += f"; now {', '.join(self._begun)}"
-        bar.advance(percent - self._shown, note=f"{note}; about {left / 60:.1f} min left")
+        bar.advance(percent - self._shown, note=note)
         self._shown = percent
 
 

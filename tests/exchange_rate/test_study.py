@@ -1,15 +1,22 @@
 """What runs, what does not run again, and what is tracked; cells are planted, but for the last test."""
 
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
 import polars as pl
 import pytest
 
+from exchange_rate import plan as plan_module
+from exchange_rate.cells import CellSpec
 from exchange_rate.plan import EncoderRun, demo_plan
 from exchange_rate.records import read_study, records_table
+from exchange_rate.schedule import Cell, _Run
 from exchange_rate.study import main, run_study
 from moon_rec.command import run
-from moon_rec.config import make_config
+from moon_rec.config import load_config, make_config
 from moon_rec.errors import ConfigError, StudyError
 from moon_rec.files import read_json
+from moon_rec.progress import progress
 
 RECALL = "image_search_recall@10"
 
@@ -129,6 +136,36 @@ def test_the_demo_plan_has_what_the_demo_promises():
     assert plan.permuted_control
     assert {run.pretraining.seed for run in plan.encoders if run.pretraining} == {7}
     assert plan == demo_plan(seed=7) and plan.digest() != demo_plan(seed=8).digest()
+
+
+def test_the_plan_in_the_docstring_is_one(tmp_path):
+    text = plan_module.__doc__.partition("--plan plan.toml`:")[2]
+    file = tmp_path / "plan.toml"
+    file.write_text("\n".join(line.removeprefix("    ") for line in text.splitlines()))
+    plan = load_config(plan_module.StudyConfig, file, ["num_seeds=5"])
+    assert plan.encoder_names() == [
+        "random weights",
+        "all negatives at step 200",
+        "all negatives at step 400",
+        "all negatives",
+        "7 negatives",
+    ]
+    assert plan.encoders[2].posttraining.num_negatives == 7 and plan.num_seeds == 5
+
+
+def test_a_worker_that_dies_is_told_in_one_line(tmp_path):
+    cells = [Cell("fatal", "start", (), lambda done: CellSpec("start", "fatal", {}), 1.0)]
+    pool = ThreadPoolExecutor(1)
+    with progress("test", 1) as bar:
+        state = _Run(cells, str(tmp_path), 1, 2, pool, bar)  # type: ignore[arg-type]
+        future = pool.submit(_die)
+        state.running[future] = (cells[0], cells[0].make({}))
+        with pytest.raises(StudyError, match=r"died while it ran 'fatal'.*--workers 1"):
+            state.wait(lambda spec, result: None)
+
+
+def _die():
+    raise BrokenProcessPool
 
 
 def test_the_command_says_in_one_line_that_there_is_no_shop(tmp_path, capsys):
