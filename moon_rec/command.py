@@ -4,6 +4,7 @@ A command module defines `main(argv: list[str] | None) -> None` and ends with `s
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -57,6 +58,10 @@ def run(main: Main, argv: Sequence[str] | None = None) -> int:
     """Run a command and give its exit code: 0, 2 for the user's error (one line on stderr), 130 when interrupted."""
     try:
         main(list(argv) if argv is not None else None)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # the reader, such as `head`, has seen enough; what is still buffered has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except MoonRecError as error:
         line = " ".join(str(error).split())
         print(f"error: {line}", file=sys.stderr)

@@ -162,3 +162,13 @@ def test_padding_changes_nothing(length, padding, seed):
     torch.testing.assert_close(
         masked_softmax(padded[:, 0], mask)[:length], torch.softmax(values[:, 0], dim=0)
     )
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    code = (
+        "import sys; from moon_rec.command import run\n"
+        "sys.exit(run(lambda argv: [print('x' * 80) for _ in range(20000)] and None))"
+    )
+    words = f'{sys.executable} -c "{code}" | head -n 1; echo ${{PIPESTATUS[0]}}'
+    out = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=True)
+    assert out.stderr == "" and out.stdout.splitlines()[-1] == "0"
