@@ -68,8 +68,8 @@ def category_leaves(items: pl.DataFrame) -> list[str]:
 
 
 def searchable_texts(items: pl.DataFrame) -> list[str]:
-    """Every text of the products that a prompt or an answer may hold, for learning a tokenizer."""
-    return product_texts(items, "richer", with_price=True)
+    """Every text of the products that a prompt or an answer may hold, for learning a tokenizer; prices are digits, which every tokenizer has."""
+    return product_texts(items, "richer")
 
 
 def _column(items: pl.DataFrame, name: str) -> Sequence:
