@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from moon_rec.errors import MoonRecError
-from moon_rec.files import write_json
+from moon_rec.files import read_json, write_json
 from moon_rec.progress import say
 
 SECONDS_BETWEEN_LOOKS = 0.25
@@ -47,13 +47,18 @@ class Measured:
 def run_chain(steps: list[Step], out: Path, resume: bool = False) -> list[Measured]:
     """Run the steps in turn, print a line for each, and write `out` (JSON) after every step.
 
+    With `resume`, a step whose output is there keeps what an earlier run measured of it.
+
     Raises:
         MoonRecError: a step ended with another exit code than 0.
     """
+    known = read_json(out)["steps"] if resume and out.exists() else []
+    earlier = {one["name"]: Measured(**one) for one in known}
     measured = []
     for number, step in enumerate(steps, 1):
         if resume and step.makes.exists():
             say(f"[{number}/{len(steps)}] {step.name}: already there ({step.makes})")
+            measured += [earlier[step.name]] if step.name in earlier else []
             continue
         say(f"[{number}/{len(steps)}] {step.name}: python {' '.join(step.words)}")
         one = _measure(step)
