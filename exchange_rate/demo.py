@@ -27,8 +27,20 @@ MARKER = "demo.json"
 
 
 def demo_shop(seed: int) -> SimulationConfig:
-    """The demo's shop: small enough for minutes, large enough for an interval on cold items."""
-    return SimulationConfig(seed=seed)
+    """The demo's shop: small enough for minutes, large enough for an interval on cold items.
+
+    Its pictures stand on calmer grounds than the simulation's default, for an encoder that starts from random weights has half a minute to learn to see.
+    """
+    return SimulationConfig(
+        num_items=1_500,
+        share_image=0.60,
+        share_text=0.25,
+        share_both=0.15,
+        purchases_per_search=0.7,
+        clutter=0.3,
+        photo_difficulty=0.5,
+        seed=seed,
+    )
 
 
 def main(argv: list[str] | None = None) -> None:
