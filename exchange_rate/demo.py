@@ -6,6 +6,7 @@ starts afresh unless `--resume` keeps the finished cells of an interrupted one.
 """
 
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from moon_rec.shop.simulate import SimulationConfig, simulate_shop
 from moon_rec.tracking import Tracker
 
 MARKER = "demo.json"
+PLAIN_WIDTH = 120
+"""Columns of the table where no terminal says how wide it is."""
 
 
 def demo_shop(seed: int) -> SimulationConfig:
@@ -54,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
     tracker = Tracker(uri, experiment="demo")
     study = run_study(shop, demo_plan(arguments.seed), out / "study", tracker)
     report = write_report(tracker, out / "report", study=study.id)
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
     console.print(summary_table(report))
     console.print(f"report: {out / 'report' / 'report.html'}", soft_wrap=True)
     console.print(
