@@ -3,47 +3,33 @@
 Colours are Okabe and Ito's (told apart by colour-blind readers), and every mark has an interval or the figure says why it has none.
 """
 
-import io
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
 import numpy as np
 from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-INK, MUTED, FAINT = "#1f2933", "#66727f", "#d9dee3"
-BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#8a949e"
-VERDICT_COLOURS = {
-    "identified": BLUE,
-    "saturating": GREEN,
-    "sign unstable": ORANGE,
-    "not identified": GREY,
-}
-STYLE: dict[Any, Any] = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9.5,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.titlesize": 10.5,
-    "axes.titleweight": "bold",
-    "axes.titlecolor": INK,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.8,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "text.color": INK,
-    "legend.frameon": False,
-    "svg.hashsalt": "moon_rec",
-    "figure.dpi": 100,
-}
+from exchange_rate.drawing import (
+    BLUE,
+    FAINT,
+    GREEN,
+    GREY,
+    INK,
+    MUTED,
+    ORANGE,
+    STYLE,
+    VERDICT_COLOURS,
+    VERMILION,
+    error_bars,
+    offsets,
+    short,
+    words,
+    wrapped,
+)
+
 Data = dict[str, Any]
 
 
@@ -56,20 +42,6 @@ def draw_all(data: Data) -> dict[str, Figure]:
             if figure is not None:
                 drawn[name] = figure
     return drawn
-
-
-def save_png(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, without the date that would make two equal figures differ."""
-    figure.savefig(path, format="png", dpi=160, metadata={"Software": None})
-
-
-def as_svg(figure: Figure) -> str:
-    """A figure as an `<svg>` element that scales with the page."""
-    buffer = io.StringIO()
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
 
 
 def exchange_rate(data: Data) -> Figure | None:
@@ -87,7 +59,7 @@ def exchange_rate(data: Data) -> Figure | None:
         axes.plot(line["x"], line["value"], color=BLUE, linewidth=1.6, linestyle=style, alpha=0.8)
     for number, one in enumerate(encoders, 1):
         x, y = one["metric"], one["auc"]
-        bars = {"xerr": _bars(x), "yerr": _bars(y)}
+        bars = {"xerr": error_bars(x), "yerr": error_bars(y)}
         axes.errorbar(
             x["value"], y["value"], **bars, fmt="none", ecolor=MUTED, elinewidth=1, capsize=2
         )
@@ -126,7 +98,7 @@ def candidates(data: Data) -> Figure | None:
         axes.errorbar(
             slope["value"],
             place,
-            xerr=_bars(slope),
+            xerr=error_bars(slope),
             fmt="o",
             color=colour,
             elinewidth=1.8,
@@ -162,7 +134,7 @@ def rankers(data: Data) -> Figure | None:
         models.append(("CUBE, permuted vectors", ORANGE, permuted, "auc_b"))
     models.append(("CUBE", BLUE, cube, "auc_b"))
     segments = [key for key in ("", "_warm", "_cold") if f"auc_b{key}" in cube]
-    for offset, (label, colour, numbers, name) in zip(_offsets(len(models)), models, strict=True):
+    for offset, (label, colour, numbers, name) in zip(offsets(len(models)), models, strict=True):
         _dots(levels, segments, numbers, name, offset, colour, label)
     for place, segment in enumerate(segments):
         best = cube.get(f"auc_best{segment}")
@@ -170,7 +142,7 @@ def rankers(data: Data) -> Figure | None:
             label = "best possible (simulated truth)" if not place else None
             levels.hlines(best["value"], place - 0.36, place + 0.36, colors=GREEN, label=label)
     for offset, (label, colour, numbers, _) in zip(
-        _offsets(len(models) - 1), models[1:], strict=True
+        offsets(len(models) - 1), models[1:], strict=True
     ):
         _dots(gains, segments, numbers, "auc_gain", offset, colour, label)
     gains.axhline(0, color=MUTED, linewidth=0.9)
@@ -202,7 +174,7 @@ def tokens(data: Data) -> Figure | None:
             own = [one for one in trained if one["path"] == path and one[name]["value"] is not None]
             x = [one["posttraining_tokens"] for one in own]
             y = [one[name]["value"] for one in own]
-            bars = np.hstack([_bars(one[name]) for one in own]) if own else None
+            bars = np.hstack([error_bars(one[name]) for one in own]) if own else None
             colour = colours[place % len(colours)]
             axes.errorbar(
                 x,
@@ -225,8 +197,8 @@ def tokens(data: Data) -> Figure | None:
                     label=one["encoder"],
                 )
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: _short(value)))
-        axes.xaxis.set_minor_formatter(ticker.FuncFormatter(lambda value, _: _short(value)))
+        axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: short(value)))
+        axes.xaxis.set_minor_formatter(ticker.FuncFormatter(lambda value, _: short(value)))
         axes.tick_params(axis="x", which="minor", labelsize=8)
         if max(one["posttraining_tokens"] for one in trained) > 20 * min(
             one["posttraining_tokens"] for one in trained
@@ -257,14 +229,14 @@ def share_of_the_way(data: Data) -> Figure | None:
     shown = {
         key: look for key, look in segments.items() if rows[0]["shares"][key]["value"] is not None
     }
-    for offset, (segment, (label, colour)) in zip(_offsets(len(shown)), shown.items(), strict=True):
+    for offset, (segment, (label, colour)) in zip(offsets(len(shown)), shown.items(), strict=True):
         for place, one in enumerate(rows):
             share = one["shares"][segment]
             if share["value"] is not None:
                 axes.errorbar(
                     100 * share["value"],
                     place - offset,
-                    xerr=100 * _bars(share),
+                    xerr=100 * error_bars(share),
                     fmt="o",
                     color=colour,
                     elinewidth=1.6,
@@ -293,15 +265,6 @@ FIGURES: dict[str, Callable[[Data], Figure | None]] = {
     "tokens": tokens,
     "share_of_the_way": share_of_the_way,
 }
-
-
-def words(metric: str) -> str:
-    """A metric's name for people: `image_search_recall@10` -> `image-search recall@10`."""
-    name, at, cut = metric.partition("@")
-    for modality in ("image", "text", "mixed"):
-        name = name.replace(f"{modality}_search_", f"{modality}-search ")
-    name = name.replace("same_spu", "same-SPU")
-    return name.replace("_", " ") + at + cut
 
 
 def _rate_title(data: Data) -> str:
@@ -356,7 +319,7 @@ def _key(axes: Axes, names: list[str]) -> None:
         axes.annotate(
             str(number), (0.05, number), color="white", ha="center", va="center", fontsize=8
         )
-        axes.annotate(_wrapped(name), (0.16, number), va="center", fontsize=9)
+        axes.annotate(wrapped(name), (0.16, number), va="center", fontsize=9)
 
 
 def _dots(
@@ -374,7 +337,7 @@ def _dots(
             axes.errorbar(
                 place + offset,
                 one["value"],
-                yerr=_bars(one),
+                yerr=error_bars(one),
                 fmt="o",
                 color=colour,
                 markersize=7,
@@ -382,29 +345,3 @@ def _dots(
                 capsize=3,
                 label=None if place else label,
             )
-
-
-def _bars(number: Data) -> np.ndarray:
-    """Distances to the two ends, `(2, 1)`; zero where an end is unknown."""
-    value = number["value"]
-    low = number["low"] if number["low"] is not None else value
-    high = number["high"] if number["high"] is not None else value
-    return np.array([[max(value - low, 0.0)], [max(high - value, 0.0)]])
-
-
-def _offsets(count: int) -> list[float]:
-    return [0.2 * (place - (count - 1) / 2) for place in range(count)]
-
-
-def _short(value: float) -> str:
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:g}{letter}"
-    return f"{value:g}"
-
-
-def _wrapped(name: str, width: int = 22) -> str:
-    if len(name) <= width:
-        return name
-    place = name.rfind(" ", 0, width)
-    return name if place < 0 else name[:place] + "\n" + name[place + 1 :]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from exchange_rate.figures import words
+from exchange_rate.drawing import words
 
 Data = dict[str, Any]
 

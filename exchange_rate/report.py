@@ -13,7 +13,8 @@ from typing import Any
 import jinja2
 
 from exchange_rate.analysis import analyse
-from exchange_rate.figures import as_svg, draw_all, save_png, words
+from exchange_rate.drawing import as_svg, save_png, words
+from exchange_rate.figures import draw_all
 from exchange_rate.headline import headline, points
 from exchange_rate.records import read_study
 from moon_rec.command import Parser, run

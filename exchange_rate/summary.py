@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.table import Table
 
-from exchange_rate.figures import words
+from exchange_rate.drawing import words
 from exchange_rate.report import Report, interval
 
 

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 import polars as pl
 import pytest
@@ -139,7 +140,7 @@ def test_the_demo_plan_has_what_the_demo_promises():
 
 
 def test_the_plan_in_the_docstring_is_one(tmp_path):
-    text = plan_module.__doc__.partition("--plan plan.toml`:")[2]
+    text = (plan_module.__doc__ or "").partition("--plan plan.toml`:")[2]
     file = tmp_path / "plan.toml"
     file.write_text("\n".join(line.removeprefix("    ") for line in text.splitlines()))
     plan = load_config(plan_module.StudyConfig, file, ["num_seeds=5"])
@@ -150,7 +151,8 @@ def test_the_plan_in_the_docstring_is_one(tmp_path):
         "all negatives",
         "7 negatives",
     ]
-    assert plan.encoders[2].posttraining.num_negatives == 7 and plan.num_seeds == 5
+    last = plan.encoders[2].posttraining
+    assert last is not None and last.num_negatives == 7 and plan.num_seeds == 5
 
 
 def test_a_worker_that_dies_is_told_in_one_line(tmp_path):
@@ -164,7 +166,7 @@ def test_a_worker_that_dies_is_told_in_one_line(tmp_path):
             state.wait(lambda spec, result: None)
 
 
-def _die():
+def _die() -> Any:
     raise BrokenProcessPool
 
 
