@@ -46,12 +46,12 @@ class SimulationConfig(Config):
     """None: 2,500 drawn ones, or all of a real catalogue."""
     num_users: PositiveInt = 2_000
     num_requests: PositiveInt = 15_000
-    request_size: int = Field(10, ge=2)
+    request_size: int = Field(default=10, ge=2)
     """Impressions of a request; fewer where a shop has too few items to show."""
-    days: int = Field(30, ge=3)
-    validation_share: float = Field(0.1, gt=0.0, lt=0.5)
+    days: int = Field(default=30, ge=3)
+    validation_share: float = Field(default=0.1, gt=0.0, lt=0.5)
     """Share of the days, at the end of training, that choose; at least one day."""
-    test_share: float = Field(0.2, gt=0.0, lt=0.5)
+    test_share: float = Field(default=0.2, gt=0.0, lt=0.5)
     """Share of the days, at the end, that are scored once; at least one day."""
 
     share_browse: Share = 0.3
@@ -66,13 +66,13 @@ class SimulationConfig(Config):
     """another SKU of its SPU,"""
     buys_near: Share = 0.25
     """or one near it in its attributes."""
-    purchases_per_search: float = Field(0.5, gt=0.0, lt=1.0)
+    purchases_per_search: float = Field(default=0.5, gt=0.0, lt=1.0)
     browse_purchase: Share = 0.12
     """Purchases per click where nothing was searched."""
     share_carted: Share = 0.25
     """Clicked items that are carted but not bought."""
 
-    click_rate: float = Field(0.12, gt=0.005, lt=0.6)
+    click_rate: float = Field(default=0.12, gt=0.005, lt=0.6)
     taste_strength: NonNegativeFloat = 1.1
     relevance_strength: NonNegativeFloat = 0.5
     price_strength: NonNegativeFloat = 0.25
@@ -82,7 +82,7 @@ class SimulationConfig(Config):
     position_strength: NonNegativeFloat = 0.2
     noise: NonNegativeFloat = 1.0
     """Scale of the noise in what a shopper wants and how the shop ranks; 0 is a shop that knows its shoppers."""
-    drift: float = Field(0.3, ge=0.0, le=1.0)
+    drift: float = Field(default=0.3, ge=0.0, le=1.0)
     """How far tastes turn from the first to the last day; 1 is a quarter turn: the first tastes are forgotten."""
 
     share_listed_later: Share = 0.4
@@ -91,11 +91,11 @@ class SimulationConfig(Config):
     """Share of impressions given to the newest items, listed in the last `days * validation_share` days."""
     share_wanted_shown: Share = 0.92
 
-    image_size: int = Field(64, ge=32, le=512)
+    image_size: int = Field(default=64, ge=32, le=512)
     """Side of photos and of drawn catalogue pictures; a real catalogue's pictures stay as they are."""
-    photo_difficulty: float = Field(1.0, ge=0.0, le=2.0)
+    photo_difficulty: float = Field(default=1.0, ge=0.0, le=2.0)
     """0: an upright product on another ground; 1: turned up to 25 degrees, cropped, scaled and re-lit; 2: twice that."""
-    clutter: float = Field(1.0, ge=0.0, le=1.0)
+    clutter: float = Field(default=1.0, ge=0.0, le=1.0)
     """How vivid the grounds of photos and of drawn catalogue pictures are: 1 as vivid as the products, 0 an even grey."""
     share_typos: Share = 0.15
     """Searches by words with a slip of the finger in them."""
