@@ -81,7 +81,7 @@ def _control(data: Data) -> dict[str, str] | None:
     is_lost = lost is not None and _is_above_zero(lost)
     if lost:
         text += f"; the true vectors beat the permuted ones by {_with_interval(lost)}"
-    text += ": the gain comes from the content." if is_lost else "."
+    text += ": that much of the gain is content." if is_lost else "."
     return {"kind": "control", "tone": "good" if is_lost else "plain", "text": text}
 
 

@@ -119,7 +119,7 @@ def test_no_gain_is_not_called_one(shop, plan, planted, tmp_path, tracker):
     }
     assert "No gain is shown" in sentences["gain"]["text"]
     assert sentences["rate"]["tone"] == sentences["gain"]["tone"] == "caution"
-    assert "comes from the content" not in sentences["control"]["text"]
+    assert "gain is content" not in sentences["control"]["text"]
 
 
 def test_real_shops_show_no_share_of_the_way(shop, lean, planted, tmp_path, tracker):
