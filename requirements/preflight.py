@@ -9,9 +9,7 @@ import sys
 def complaint() -> str | None:
     """What stands in the way, with the way out; None where nothing does."""
     if sys.version_info < (3, 11):  # noqa: UP036 (an older Python is what this looks for)
-        return (
-            f"Python {platform.python_version()} is too old; wanted 3.11 or newer: make setup PYTHON=python3.11"
-        )
+        return f"Python {platform.python_version()} is too old; wanted 3.11 or newer: make setup PYTHON=python3.11"
     if platform.system() != "Linux":
         return (
             f"no fbgemm wheel exists for {platform.system()}, and pip would silently fall back to torchrec 0.1.0; "
