@@ -79,7 +79,7 @@ class Schedule:
                 say(f"no pairs of kind {name} before the cut: its weight goes to the other kinds")
         if not self.pairs:
             raise EncoderError(
-                "the shop's log before the cut has no pair of any kind in the mixture"
+                "there is no pair of any kind in the mixture before the cut; a shop without searches can be trained with pairs=catalogue"
             )
         shares = np.array(weights) / sum(weights)
         drawn = generator(seed, "kinds").choice(len(shares), size=steps, p=shares)
@@ -189,23 +189,25 @@ class Batches:
     def _searches(
         self, rows: np.ndarray, own_rows: np.ndarray, kind: QueryKind, random: np.random.Generator
     ) -> Inputs:
-        """Queries of searches, then views of products."""
+        """Queries of searches, then products as their own queries: by title, or by a view of their picture."""
         texts: list[list[int]] = [[]] * (len(rows) + len(own_rows))
         if kind != "image":
-            texts = [self._words[row] for row in rows]
+            texts = [self._words[row] for row in rows] + [self._title[row] for row in own_rows]
         has_picture = kind != "text"
         tokens = [self._composer.row(self._query_prompt, has_picture, text) for text in texts]
         if not has_picture:
             return self._composer.batch(tokens, None)
-        photos = self._photos.take(rows)
-        views = self._images.take(own_rows)
-        if self._augmentation is not None and len(photos):
-            photos = altered(photos, self._augmentation, random, new_ground=False)
-        if len(views):
-            views = altered(
-                views, self._augmentation or AugmentationConfig(), random, new_ground=True
-            )
-        return self._composer.batch(tokens, np.concatenate([photos, views]))
+        pictures = []
+        if len(rows):
+            photos = self._photos.take(rows)
+            if self._augmentation is not None:
+                photos = altered(photos, self._augmentation, random, new_ground=False)
+            pictures.append(photos)
+        if len(own_rows):
+            settings = self._augmentation or AugmentationConfig()
+            views = altered(self._images.take(own_rows), settings, random, new_ground=True)
+            pictures.append(views)
+        return self._composer.batch(tokens, np.concatenate(pictures))
 
 
 def _used_searches(shop: Shop, schedule: Schedule) -> pl.DataFrame:

@@ -33,6 +33,14 @@ TABLE_2: dict[str, float] = {
 }
 """Billions of pairs of each kind, as read from the report's Table 2: 2.6 in all."""
 
+CATALOGUE_KINDS = (
+    "text->image",
+    "image->image",
+    "image->title+image",
+    "image->richer-text+image",
+)
+"""Kinds that are left when products are their own queries: a title must not find an item that shows it."""
+
 KINDS = {name: PairKind(*name.split("->")) for name in TABLE_2}  # type: ignore[arg-type]
 
 

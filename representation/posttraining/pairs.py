@@ -75,6 +75,16 @@ def own_pairs(shop: Shop) -> pl.DataFrame:
     )
 
 
+def catalogue_pairs(shop: Shop) -> dict[QueryKind, pl.DataFrame]:
+    """Pairs for a shop whose log holds no search: each product is its own query, by its title or by a view of its picture.
+
+    In the form of `logged_pairs`; meant for the kinds of `mixture.CATALOGUE_KINDS`, whose items do not show what the query is.
+    """
+    own = own_pairs(shop)
+    none = own.clear()
+    return {"text": own, "image": own, "title+image": none, "richer-text+image": none}
+
+
 def _product_pairs(
     shop: Shop, pairs: pl.DataFrame, items: pl.LazyFrame, kind: Engagement
 ) -> pl.DataFrame:

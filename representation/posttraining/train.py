@@ -8,8 +8,9 @@ only as in the paper's formula, and each step is of one kind of pairs.
 import math
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+import polars as pl
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -31,9 +32,9 @@ from representation.optimisation import (
 )
 from representation.posttraining.augmentation import AugmentationConfig
 from representation.posttraining.batches import Batches, PairBatch, Schedule
-from representation.posttraining.mixture import TABLE_2, check_mixture
+from representation.posttraining.mixture import CATALOGUE_KINDS, TABLE_2, QueryKind, check_mixture
 from representation.posttraining.negatives import keep_some
-from representation.posttraining.pairs import logged_pairs, own_pairs
+from representation.posttraining.pairs import catalogue_pairs, logged_pairs, own_pairs
 from representation.pretraining.train import refuse_existing
 
 LOG_FILE = "posttraining_log.json"
@@ -47,6 +48,8 @@ class PosttrainConfig(OptimisationConfig):
         mixture: weight of each kind of pairs, by default the report's Table 2; a kind left out has weight 0.
         engagement: what makes a pair positive.
         query_engagement: what makes a product a query for what else was engaged with after the same search.
+        pairs: `log`, searches and what was engaged with; `catalogue`, for a shop without searches: each product is its own query, by its title or by an
+            altered view of its picture, and of the mixture only `mixture.CATALOGUE_KINDS` are used. The second is ours (compare MOON2.0's intra-product term).
         alter_photos: alter shoppers' photos anew each time they are seen, as `augmentation` says.
         own_picture_share: of each batch of image queries, the share that is an altered catalogue picture paired with its own product; 0 leaves the log alone.
         num_negatives: most in-batch negatives a query is compared with; None: all of the batch.
@@ -58,6 +61,7 @@ class PosttrainConfig(OptimisationConfig):
     engagement: Engagement = "purchased"
     query_engagement: Engagement = "clicked"
     split_mixed: bool = True
+    pairs: Literal["log", "catalogue"] = "log"
     alter_photos: bool = True
     own_picture_share: float = Field(default=0.5, ge=0, le=0.9)
     augmentation: AugmentationConfig = AugmentationConfig()
@@ -104,21 +108,28 @@ def posttrain(
         if start is not None
         else untrained_encoder(shop, config.backbone, config.seed)
     )
-    pairs = logged_pairs(shop, config.engagement, config.query_engagement, config.split_mixed)
-    schedule = Schedule(
-        pairs,
-        own_pairs(shop),
-        config.mixture,
-        config.own_picture_share,
-        config.steps,
-        config.batch_size,
-        config.seed,
-    )
+    schedule, pairs = _schedule(shop, config)
     counts = ", ".join(f"{kind} {frame.height:,}" for kind, frame in pairs.items())
     say(f"post-train on pairs before the cut, by query: {counts}")
     augmentation = config.augmentation if config.alter_photos else None
     batches = Batches(shop, encoder, schedule, augmentation, config.seed)
     return _Run(encoder, batches, config, Path(out), on_log).go()
+
+
+def _schedule(
+    shop: Shop, config: PosttrainConfig
+) -> tuple[Schedule, dict[QueryKind, pl.DataFrame]]:
+    own, mixture = own_pairs(shop), config.mixture
+    if config.pairs == "catalogue":
+        pairs, own = catalogue_pairs(shop), own.clear()
+        mixture = {name: mixture.get(name, 0) for name in CATALOGUE_KINDS}
+    else:
+        pairs = logged_pairs(shop, config.engagement, config.query_engagement, config.split_mixed)
+    own_share = config.own_picture_share
+    schedule = Schedule(
+        pairs, own, mixture, own_share, config.steps, config.batch_size, config.seed
+    )
+    return schedule, pairs
 
 
 class _Run:
