@@ -6,9 +6,6 @@ still simulated: the figures say so.
 """
 
 import json
-import os
-import platform
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,15 +13,17 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from rich.console import Console
 from rich.table import Table
 
+from benchmarks.chain import describe_machine
 from benchmarks.hog_colour import BASELINES, features_of, item_features
 from moon_rec.command import Parser, run
+from moon_rec.console import table_console
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import EncoderError, ShopError, TableError
 from moon_rec.estimate import Estimate
 from moon_rec.files import write_json
+from moon_rec.lookup import rows_of
 from moon_rec.progress import progress, track
 from moon_rec.seeds import generator
 from moon_rec.shop import Shop
@@ -76,8 +75,8 @@ def own_recall(
         vectors, ids: the gallery, `(items, dim)` and its ascending ids `(items,)`.
         photos, items: `(photos, dim)` and the id of each photo's product.
     """
-    rows = np.minimum(np.searchsorted(ids, items), len(ids) - 1)
-    missing = items[ids[rows] != items]
+    rows = rows_of(ids, items)
+    missing = items[rows < 0]
     if missing.size:
         raise TableError(
             f"item {missing[0]} has a photo but no vector in the gallery; embed all items"
@@ -233,9 +232,7 @@ def _print(
     for name, by_cut in ratios.items():
         cells = (f"{each.value:.1f} [{each.low:.1f}, {each.high:.1f}]" for each in by_cut.values())
         table.add_row(f"encoder / {name}", *cells)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=120)
+    console = table_console()
     console.print(table)
     console.print(DEFINITION.format(count=count, k="k", items=num_items), soft_wrap=True)
     console.print("brackets: 95 % by bootstrap over photos, paired for the ratio", markup=False)
@@ -260,9 +257,10 @@ def _record(
         }
         for name, result in results.items()
     }
+    machine = describe_machine()
     return {
         "command": "python -m benchmarks.own_photo_recall " + " ".join(sys.argv[1:]),
-        "commit": _commit(),
+        "commit": machine["commit"],
         "options": json.loads(json.dumps(vars(options), default=str)),
         "shop": {
             "name": shop.name,
@@ -271,7 +269,7 @@ def _record(
             "is_simulated": shop.is_simulated,
         },
         "photos": "simulated: rendered from catalogue pictures",
-        "hardware": {"machine": platform.machine(), "cores": os.cpu_count()},
+        "hardware": machine,
         "seconds": round(seconds, 1),
         "figures": figures,
         "ratio": {
@@ -279,13 +277,6 @@ def _record(
             for name, by_cut in ratios.items()
         },
     }
-
-
-def _commit() -> str | None:
-    found = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return found.stdout.strip() or None
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -6,17 +6,15 @@ starts afresh unless `--resume` keeps the finished cells of an interrupted one.
 """
 
 import shutil
-import sys
 import time
 from pathlib import Path
-
-from rich.console import Console
 
 from exchange_rate.plan import demo_plan
 from exchange_rate.report import write_report
 from exchange_rate.study import run_study
 from exchange_rate.summary import summary_table
 from moon_rec.command import Parser
+from moon_rec.console import table_console
 from moon_rec.errors import StudyError
 from moon_rec.files import write_json
 from moon_rec.progress import say
@@ -25,8 +23,6 @@ from moon_rec.shop.simulate import SimulationConfig, simulate_shop
 from moon_rec.tracking import Tracker
 
 MARKER = "demo.json"
-PLAIN_WIDTH = 120
-"""Columns of the table where no terminal says how wide it is."""
 
 
 def demo_shop(seed: int) -> SimulationConfig:
@@ -57,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     tracker = Tracker(uri, experiment="demo")
     study = run_study(shop, demo_plan(arguments.seed), out / "study", tracker)
     report = write_report(tracker, out / "report", study=study.id)
-    console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
+    console = table_console()
     console.print(summary_table(report))
     console.print(f"report: {out / 'report' / 'report.html'}", soft_wrap=True)
     console.print(

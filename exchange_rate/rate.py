@@ -45,7 +45,6 @@ from scipy import stats
 from exchange_rate.points import Floats, Points, gather_points
 from moon_rec.errors import StudyError
 
-VERDICTS = ("identified", "not identified", "saturating", "sign unstable")
 MIN_ENCODERS = 4
 NAN = float("nan")
 

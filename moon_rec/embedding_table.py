@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 
 from moon_rec.errors import MoonRecError, TableError
 from moon_rec.files import DIGEST_DIGITS, atomic_folder, read_json, write_json
+from moon_rec.lookup import rows_of
 from moon_rec.mapped_tensors import map_tensors
 from moon_rec.seeds import generator
 
@@ -136,11 +137,7 @@ class EmbeddingTable:
 
     def rows(self, ids: np.ndarray) -> np.ndarray:
         """Row of each id, -1 where it has no vector; any shape of int64."""
-        ids = np.asarray(ids, dtype=np.int64)
-        if len(self) == 0:
-            return np.full(ids.shape, -1, dtype=np.int64)
-        rows = np.minimum(np.searchsorted(self.ids, ids), len(self) - 1)
-        return np.where(self.ids[rows] == ids, rows, -1)
+        return rows_of(self.ids, ids)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Vectors of rows (none of them -1) as float32, shape `rows.shape + (dim,)`."""

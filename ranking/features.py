@@ -27,8 +27,9 @@ from pydantic import Field
 from moon_rec.config import Config
 from moon_rec.errors import RankingError
 from moon_rec.files import digest_of
+from moon_rec.lookup import rows_of
 from moon_rec.shop import Shop
-from moon_rec.shop.history import Histories
+from moon_rec.shop.history import Histories, microseconds
 from ranking.vocabulary import Vocabulary
 
 Period = Literal["train", "validation", "test"]
@@ -80,10 +81,7 @@ class Catalogue:
 
     def rows(self, ids: np.ndarray) -> np.ndarray:
         """Row of each id, `nothing` where there is none."""
-        if self.ids.size == 0:
-            return np.zeros(ids.shape, dtype=np.int64)
-        rows = np.minimum(np.searchsorted(self.ids, ids), self.ids.size - 1)
-        return np.where(self.ids[rows] == ids, rows, self.nothing)
+        return rows_of(self.ids, ids, missing=self.nothing)
 
 
 @dataclass(frozen=True)
@@ -299,7 +297,7 @@ class _PeriodReader:
         first = frame[offsets[:-1]]
         user_ids = first["user_id"].to_numpy().copy()
         starts, ends = self.clicks.before(
-            user_ids, _microseconds(first["start"]), self.config.history_length
+            user_ids, microseconds(first["start"]), self.config.history_length
         )
         # the search that led here is the query, not a past behaviour
         times = first.join(
@@ -310,7 +308,7 @@ class _PeriodReader:
         )
         before = times.select(pl.min_horizontal("start", "searched"))["start"]
         query_starts, query_ends = self.past_searches.before(
-            user_ids, _microseconds(before), self.config.query_history_length
+            user_ids, microseconds(before), self.config.query_history_length
         )
         items = self.items.rows(frame["item_id"].to_numpy())
         return Requests(
@@ -356,7 +354,3 @@ def _cheapest_cut(sizes: np.ndarray) -> int:
     cuts = np.arange(1, min(LONGEST_CUT, int(sizes.max())) + 1)
     pieces = np.array([np.ceil(sizes / cut).sum() for cut in cuts])
     return int(cuts[np.argmin(pieces * (cuts + SHARED_COST))])
-
-
-def _microseconds(times: pl.Series) -> np.ndarray:
-    return times.dt.timestamp("us").to_numpy()

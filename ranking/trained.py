@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -131,12 +131,6 @@ class TrainedRanker:
             validation_auc=tuple(about["validation_auc"]),
             rows_per_second=about["rows_per_second"],
         )
-
-    def with_vectors(
-        self, items: EmbeddingTable | None, queries: EmbeddingTable | None
-    ) -> "TrainedRanker":
-        """The same weights reading other vectors: what a control with permuted vectors asks at scoring."""
-        return replace(self, items=items, queries=queries)
 
 
 @torch.no_grad()

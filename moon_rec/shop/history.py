@@ -59,7 +59,7 @@ class Histories:
     @classmethod
     def from_events(cls, events: pl.DataFrame) -> "Histories":
         """Histories of events `user_id`, `time`, `item_id` that are sorted by user and time."""
-        times = _microseconds(events["time"])
+        times = microseconds(events["time"])
         user_ids, starts = np.unique(events["user_id"].to_numpy(), return_index=True)
         offsets = np.append(starts, events.height).astype(np.int64)
         moments = np.unique(times)
@@ -100,6 +100,6 @@ class Histories:
         return np.maximum(first, ends - length), ends
 
 
-def _microseconds(times: pl.Series) -> np.ndarray:
+def microseconds(times: pl.Series) -> np.ndarray:
     """Times of type Datetime("us") as int64 microseconds since 1970."""
     return times.cast(pl.Datetime("us")).to_physical().to_numpy()

@@ -66,7 +66,6 @@ TABLES: dict[str, tuple[Column, ...]] = {
 }
 
 REQUIRED_TABLES = ("items", "searches", "impressions")
-OPTIONAL_TABLES = ("users", "truth")
 
 KEYS: dict[str, tuple[str, ...]] = {
     "items": ("item_id",),
