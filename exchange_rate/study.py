@@ -28,8 +28,9 @@ from exchange_rate.grid import study_cells
 from exchange_rate.plan import StudyConfig, demo_plan
 from exchange_rate.records import ABOUT, records_table
 from exchange_rate.schedule import run_cells
-from moon_rec.command import Parser, run
+from moon_rec.command import Parser, add_config_options, run
 from moon_rec.config import load_config
+from moon_rec.errors import StudyError
 from moon_rec.files import digest_of
 from moon_rec.progress import say
 from moon_rec.shop import Shop
@@ -187,6 +188,10 @@ def main(argv: list[str] | None = None) -> None:
     """Run a study; see `--help`."""
     arguments = _parser().parse_args(argv)
     out: Path = arguments.out
+    if arguments.settings and arguments.plan is None:
+        raise StudyError(
+            f"--set {arguments.settings[0]!r} without --plan: the demo's plan is fixed but for --seed; write a plan and name it"
+        )
     config = (
         load_config(StudyConfig, arguments.plan, arguments.settings)
         if arguments.plan is not None
@@ -210,17 +215,7 @@ def _parser() -> argparse.ArgumentParser:
         example="python -m exchange_rate.study runs/shop --plan plan.toml --out runs/study",
     )
     parser.add_argument("shop", type=Path, help="folder of the shop")
-    parser.add_argument(
-        "--plan", type=Path, metavar="FILE", help="TOML; without it the demo's plan"
-    )
-    parser.add_argument(
-        "--set",
-        dest="settings",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="one setting over those of --plan, dotted where nested; may be given again",
-    )
+    add_config_options(parser, "--plan", "the plan in a TOML file; without it the demo's")
     parser.add_argument("--seed", type=int, default=0, help="of the demo's plan")
     parser.add_argument("--out", type=Path, required=True, help="folder of cells and tracking")
     parser.add_argument("--tracking", help="MLflow tracking URI; default OUT/mlflow.db")

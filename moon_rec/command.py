@@ -41,9 +41,11 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescrip
     """Defaults behind each option; the example's lines kept as written."""
 
 
-def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """Add `--config FILE.toml` and a repeatable `--set name=value`, as `moon_rec.config.load_config` reads them."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in a TOML file")
+def add_config_options(
+    parser: argparse.ArgumentParser, file: str = "--config", about: str = "settings in a TOML file"
+) -> None:
+    """Add `file` (a TOML file) and a repeatable `--set name=value`, as `moon_rec.config.load_config` reads them."""
+    parser.add_argument(file, type=Path, metavar="FILE", help=about)
     parser.add_argument(
         "--set",
         dest="settings",

@@ -205,3 +205,10 @@ def test_end_to_end_on_a_simulated_shop_in_two_processes(tmp_path, tracker):
     data = write_report(tracker, tmp_path / "report", result.id).data
     assert data["rates"]["auc"]["verdict"] == "not identified"  # three encoders
     assert read_json(tmp_path / "report" / "report.json")["is_simulated"] is True
+
+
+def test_a_setting_without_a_plan_is_refused_not_ignored(tmp_path, capsys):
+    words = [str(tmp_path / "shop"), "--set", "num_seeds=5", "--out", str(tmp_path / "out")]
+    assert run(main, words) == 2
+    assert "'num_seeds=5' without --plan" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
