@@ -165,7 +165,8 @@ def _estimates(
     whole = np.ones(num_users)
     values = {name: statistic.value(whole) for name, (statistic, _, _) in found.items()}
     kept = [name for name, value in values.items() if np.isfinite(value)]
-    drawn = resample([found[name][0] for name in kept], num_users, num_resamples, seed)
+    statistics = [found[name][0] for name in kept]
+    drawn = resample(statistics, num_users, num_resamples, seed, "bootstrap over users")
     estimates = {}
     for column, name in enumerate(kept):
         low, high = interval(drawn[:, column], level)

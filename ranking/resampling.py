@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from moon_rec.progress import track
 from moon_rec.seeds import generator
 from ranking.metrics import NUM_BINS, Weight, group_aucs, row_losses, score_bins
 
@@ -123,11 +124,18 @@ def user_resamples(num_users: int, num_resamples: int, seed: int) -> Iterator[np
 
 
 def resample(
-    statistics: Sequence[Statistic], num_users: int, num_resamples: int, seed: int
+    statistics: Sequence[Statistic],
+    num_users: int,
+    num_resamples: int,
+    seed: int,
+    description: str = "",
 ) -> np.ndarray:
-    """Every statistic under the same resamples of users: `(resamples, statistics)`."""
+    """Every statistic under the same resamples of users: `(resamples, statistics)`; with progress where there is a description."""
     values = np.empty((num_resamples, len(statistics)))
-    for row, weights in enumerate(user_resamples(num_users, num_resamples, seed)):
+    draws = user_resamples(num_users, num_resamples, seed)
+    if description:
+        draws = track(draws, description, num_resamples)
+    for row, weights in enumerate(draws):
         values[row] = [statistic.value(weights) for statistic in statistics]
     return values
 
