@@ -51,6 +51,7 @@ class CUBE(BehaviourModule):
         num_tiers: bins of the histogram.
         temperature: initial temperature of the weights.
         learn_temperature: whether it is learned (one a sequence and asker).
+        id_interest: whether branch 1 is made here; a ranker leaves it to its sequence model (DIN by default).
     """
 
     def __init__(
@@ -66,9 +67,10 @@ class CUBE(BehaviourModule):
         num_tiers: int = 20,
         temperature: float = 0.1,
         learn_temperature: bool = True,
+        id_interest: bool = True,
     ):
         super().__init__()
-        self.din = DIN(target_dim, behaviour_dims, hidden_dim)
+        self.din = DIN(target_dim, behaviour_dims, hidden_dim) if id_interest else None
         self.with_content = [
             number for number, length in enumerate(score_lengths) if length is not None
         ]
@@ -83,13 +85,15 @@ class CUBE(BehaviourModule):
         self.project_query = _Projection(content_dim, projection_dim) if has_query else None
         width = sum(behaviour_dims[number] for number in self.with_content)
         width += sum(branch.score_dim + projection_dim for branch in by_target)
-        self.target_dim = self.din.target_dim + width + projection_dim + 2 * has_query
+        self.target_dim = width + projection_dim + 2 * has_query
+        if self.din is not None:
+            self.target_dim += self.din.target_dim
         self.request_dim = (width + projection_dim) * has_query
 
     def forward(self, target: Target, sequences: Sequence[Behaviours]) -> Interest:
         """Everything the predictor gets from content and behaviours; see the module's docstring."""
         assert target.content is not None and target.has_content is not None
-        per_target = [self.din(target, sequences).per_target]
+        per_target = [] if self.din is None else [self.din(target, sequences).per_target]
         per_request = []
         temperatures = self.log_temperature.exp()
         described = [sequences[number] for number in self.with_content]

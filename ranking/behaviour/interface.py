@@ -3,6 +3,9 @@
 Shapes: `batch` requests, `targets` candidates of a request (they share one user, query and past),
 `length` behaviours (newest first), `dim` of ID embeddings, `content_dim` of frozen vectors.
 
+After a search unit each row is a request of its own, with one target and the behaviours found for it:
+the same modules read them.
+
 Promises, held by the contract tests: an empty sequence gives a zero interest with finite gradients;
 padding, of targets or of behaviours, changes nothing; no row reads another; a missing vector has no
 part; half precision is finite.
@@ -90,10 +93,14 @@ class Interest(NamedTuple):
 
     `per_target` is `(batch, targets, target_dim)`; `per_request`, `(batch, request_dim)`, is alike for
     all targets of a request and is therefore computed, and multiplied into the tower, once.
+    `hidden[k]`, `(batch, targets, hidden_dims[k])`, joins what the tower's layer k gives, and `logit`,
+    `(batch, targets)`, its last layer's input: a model within the model (MAKE) has them.
     """
 
     per_target: Tensor
     per_request: Tensor
+    hidden: tuple[Tensor, ...] = ()
+    logit: Tensor | None = None
 
     def joined(self) -> Tensor:
         """Both as `(batch, targets, target_dim + request_dim)`."""
@@ -107,10 +114,13 @@ class BehaviourModule(nn.Module, ABC):
 
     Attributes:
         target_dim, request_dim: widths of the interest.
+        hidden_dims: widths of `Interest.hidden`. has_logit: whether there is an `Interest.logit`.
     """
 
     target_dim: int
-    request_dim: int
+    request_dim: int = 0
+    hidden_dims: tuple[int, ...] = ()
+    has_logit: bool = False
 
     @abstractmethod
     def forward(self, target: Target, sequences: Sequence[Behaviours]) -> Interest:
