@@ -47,6 +47,7 @@ class ContentBatch(_Movable):
         history: `(batch, length, dim)`; has_history `(batch, length)`; newest first.
         query: `(batch, dim)`; has_query `(batch,)`; None for a shop without searches.
         past_queries: `(batch, length, dim)`; has_past_query `(batch, length)`; likewise.
+        searched: `(rows, found, dim)`; has_searched `(rows, found)`; None without a search unit.
     """
 
     targets: Tensor
@@ -57,6 +58,8 @@ class ContentBatch(_Movable):
     has_query: Tensor | None = None
     past_queries: Tensor | None = None
     has_past_query: Tensor | None = None
+    searched: Tensor | None = None
+    has_searched: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,10 @@ class Batch(_Movable):
     Attributes:
         ids: vocabulary rows, one jagged list a request and key. Of the request: `user`, `query` (none
             or one). Of its candidates: `item, category, brand, price`. Of its behaviours, newest
-            first: `history_item, history_category, history_brand`; `past_query`.
+            first: `history_item, history_category, history_brand`; `past_query`. Semantic ids, where
+            there are any, are named `code_0, ...` and `history_code_0, ...`. With a search unit also
+            `searched_item, searched_category, ...`: what was found for the rows of a request, row after
+            row, as one list a request (a KeyedJaggedTensor has one stride); `searched_mask` tells the rows.
         candidate_mask: `(batch, candidates)`.
         history_mask, past_query_mask: `(batch, length)`.
         candidate_rows: `(rows,)` place of each row in the flattened `(batch * candidates)` grid.
@@ -75,6 +81,7 @@ class Batch(_Movable):
         context: `(rows, num_context)`.
         table_rows: `(rows,)` row of each in the period's tables.
         content: vectors, None for a ranker of ids only.
+        loss_weight: `()`, of the batch's mean loss in the mean over ranks; None stands for 1.
     """
 
     ids: KeyedJaggedTensor
@@ -87,6 +94,7 @@ class Batch(_Movable):
     context: Tensor
     table_rows: Tensor
     content: ContentBatch | None = None
+    loss_weight: Tensor | None = None
 
     @property
     def num_rows(self) -> int:
