@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+PEERS  := .venv-peers
 SEED   ?= 0
 DEMO   ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint check clean
+.PHONY: help setup demo test test-all lint check peers clean
 
 help:
 	@echo "make setup     make the environment in $(VENV) (about 2 minutes)"
@@ -15,6 +16,7 @@ help:
 	@echo "make test      the tests"
 	@echo "make test-all  the tests with the slow ones"
 	@echo "make check     lint, types, import rules and tests: what CI runs"
+	@echo "make peers     the libraries that the benchmarks measure beside this one, in $(PEERS) (1 minute, 2 GB)"
 	@echo "make clean     remove the environment and everything the demo wrote"
 
 setup: $(READY)
@@ -50,5 +52,12 @@ lint: $(READY)
 
 check: lint test
 
+peers: $(PEERS)/.ready
+
+$(PEERS)/.ready: requirements/peers.txt
+	@rm -rf $(PEERS) && $(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --requirement requirements/peers.txt
+	@touch $@
+
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) $(PEERS) runs
