@@ -1,26 +1,29 @@
-"""The CTR model: TorchRec tables, a behaviour module, a tower.
+"""The CTR model: TorchRec tables, behaviour modules, a tower.
 
 Notable choices
 - One `EmbeddingCollection` holds all id tables; an item, category or brand has the same row as target and
   as behaviour. A request's candidates are one jagged list of the KeyedJaggedTensor, so what a request
   shares is looked up and attended once.
+- Semantic ids are further ids of an item, as target and as behaviour: a table a level, their sum one more
+  part of the item's embedding.
+- What a search unit found for each row is read by modules of its own, row by row, with the same tables.
 - The tower's first layer is split in the share of the request and the share of the row: the former is
   computed once a request and added to its rows. It is the same linear layer.
-- The output's bias starts at the click rate's logit, so that the first steps learn differences.
 """
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torchrec.modules.embedding_configs import EmbeddingConfig
 from torchrec.modules.embedding_modules import EmbeddingCollection
+from torchrec.sparse.jagged_tensor import JaggedTensor
 
+from ranking.assembly import TARGET_ALONE, ReadSizes, assemble
 from ranking.batch import Batch, ContentBatch
-from ranking.behaviour import CUBE, DIN, BehaviourModule, Behaviours, Query, Target
+from ranking.behaviour import Behaviours, Combination, Interest, Query, Target
 from ranking.config import RankerConfig
+from ranking.tower import Tower
 
 SHARED = ("item", "category", "brand")
 EMBEDDING_STD = 0.02
@@ -37,6 +40,7 @@ class InputSizes:
         has_searches: whether the shop has searches; without, there is no query sequence.
         content_dim: width of the frozen vectors, 0 for ids only.
         has_query_content: whether queries have vectors.
+        num_code_levels, num_codes: semantic ids of items, 0 for none; code 0 is "no vector".
     """
 
     num_embeddings: dict[str, int]
@@ -46,6 +50,13 @@ class InputSizes:
     has_searches: bool
     content_dim: int
     has_query_content: bool
+    num_code_levels: int = 0
+    num_codes: int = 0
+
+    @property
+    def code_names(self) -> list[str]:
+        """Feature names of the semantic ids."""
+        return [f"code_{level}" for level in range(self.num_code_levels)]
 
 
 class Ranker(nn.Module):
@@ -59,59 +70,142 @@ class Ranker(nn.Module):
 
     def __init__(self, sizes: InputSizes, config: RankerConfig, click_rate: float = 0.5):
         super().__init__()
-        self.sizes, dim = sizes, config.embedding_dim
-        self.tables = EmbeddingCollection(tables=_table_configs(sizes, dim))
-        target_dim = dim * len(SHARED)
-        behaviour_dims = [target_dim, dim] if sizes.has_searches else [target_dim]
-        self.behaviour = _behaviour(sizes, config, target_dim, behaviour_dims)
-        row_dim = target_dim + dim + self.behaviour.target_dim + sizes.num_context
+        self.sizes, self.config, dim = sizes, config, config.embedding_dim
+        self.tables = EmbeddingCollection(tables=_table_configs(sizes, config))
+        item_dim = dim * (len(SHARED) + (sizes.num_code_levels > 0))
+        shared, searched = _read_sizes(sizes, config, item_dim)
+        self.behaviour = assemble(shared, config)
+        self.found = None
+        if config.search != "none":
+            self.found = assemble(searched, config, left_out=TARGET_ALONE)
+        row_dim = item_dim + dim + self.behaviour.target_dim + sizes.num_context
+        if self.found is not None:
+            row_dim += self.found.target_dim + self.found.request_dim
         request_dim = dim * (1 + sizes.has_searches) + self.behaviour.request_dim
         self.row_layer = nn.Linear(row_dim, config.tower[0])
         self.request_layer = nn.Linear(request_dim, config.tower[0], bias=False)
-        self.tower = _tower(config.tower)
-        with torch.no_grad():
-            rate = min(max(click_rate, 1e-6), 1 - 1e-6)
-            self.tower[-1].bias.fill_(math.log(rate / (1 - rate)))  # type: ignore[union-attr]
+        inner = self.behaviour
+        self.tower = Tower(config.tower, inner.hidden_dims, inner.has_logit, click_rate)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits `(rows,)`, in the batch's order of rows."""
-        found = self.tables(batch.ids)
-        item = torch.cat([found[name].values() for name in SHARED], dim=-1)
-        past = torch.cat([found[f"history_{name}"].values() for name in SHARED], dim=-1)
-        sequences = [Behaviours(past, batch.history_mask)]
-        request = [found["user"].values()]
-        if self.sizes.has_searches:
-            searches = found["past_query"].values()
-            sequences.append(Behaviours(searches, batch.past_query_mask))
-            request.append(found["query"].values())
-        target = Target(_padded(item, batch.candidate_mask, batch.candidate_rows))
-        if self.sizes.content_dim:
-            assert batch.content is not None, "a ranker that reads content got a batch without"
-            target, sequences = _with_content(target, sequences, batch.content)
+        looked_up = self.tables(batch.ids)
+        item = self._items(looked_up, "")
+        target, sequences = self._reads(batch, looked_up, item)
         interest = self.behaviour(target, sequences)
-        of_rows = interest.per_target.flatten(0, 1).index_select(0, batch.candidate_rows)
-        row = torch.cat([item, found["price"].values(), of_rows, batch.context], dim=-1)
+        rows = batch.candidate_rows
+        row = [item, looked_up["price"].values(), _of_rows(interest.per_target, rows)]
+        if self.found is not None:
+            found = self._items(looked_up, "searched_")
+            row.append(self._found_interest(batch, target, item, found).joined()[:, 0])
+        request = [looked_up["user"].values()]
+        if self.sizes.has_searches:
+            request.append(looked_up["query"].values())
         of_request = self.request_layer(torch.cat([*request, interest.per_request], dim=-1))
-        hidden = self.row_layer(row) + of_request.index_select(0, batch.request_rows)
-        return self.tower(hidden).squeeze(-1)
+        sums = self.row_layer(torch.cat([*row, batch.context], dim=-1))
+        sums = sums + of_request.index_select(0, batch.request_rows)
+        hidden = [_of_rows(layer, rows) for layer in interest.hidden]
+        logit = interest.logit
+        inner = None if logit is None else _of_rows(logit[..., None], rows)[:, 0]
+        return self.tower(sums, hidden, inner)
+
+    def content_logits(self, batch: Batch) -> Tensor:
+        """Logits `(rows,)` of the content model alone (MAKE), from frozen vectors only."""
+        looked_up = self.tables(batch.ids)
+        target, sequences = self._reads(batch, looked_up, self._items(looked_up, ""))
+        logit = self.content_model()(target, sequences).logit
+        return _of_rows(logit[..., None], batch.candidate_rows)[:, 0]
+
+    def content_model(self) -> nn.Module:
+        """The module that is a model of its own (MAKE)."""
+        return next(module for module in self.behaviour.parts if module.has_logit)  # type: ignore[return-value]
 
     def dense_parameters(self) -> list[nn.Parameter]:
         """All parameters but the tables'."""
         return [p for name, p in self.named_parameters() if not name.startswith("tables.")]
 
+    def _items(self, looked_up: dict[str, JaggedTensor], prefix: str) -> Tensor:
+        """Embeddings of items `(events, item_dim)`: item, category, brand, and the sum of their codes."""
+        parts = [looked_up[f"{prefix}{name}"].values() for name in SHARED]
+        codes = [looked_up[f"{prefix}{name}"].values() for name in self.sizes.code_names]
+        if codes:
+            parts.append(torch.stack(codes).sum(dim=0))
+        return torch.cat(parts, dim=-1)
 
-def _table_configs(sizes: InputSizes, dim: int) -> list[EmbeddingConfig]:
+    def _reads(
+        self, batch: Batch, looked_up: dict[str, JaggedTensor], item: Tensor
+    ) -> tuple[Target, list[Behaviours]]:
+        """Targets and the sequences that all targets of a request share."""
+        sequences = [Behaviours(self._items(looked_up, "history_"), batch.history_mask)]
+        if self.sizes.has_searches:
+            searches = looked_up["past_query"].values()
+            sequences.append(Behaviours(searches, batch.past_query_mask))
+        target = Target(_padded(item, batch.candidate_mask, batch.candidate_rows))
+        if self.sizes.content_dim:
+            assert batch.content is not None, "a ranker that reads content got a batch without"
+            return _with_content(target, sequences, batch.content)
+        return target, sequences
+
+    def _found_interest(
+        self, batch: Batch, target: Target, item: Tensor, found: Tensor
+    ) -> Interest:
+        """What the modules make of the behaviours found for each row: rows as requests of one target."""
+        assert self.found is not None and batch.searched_mask is not None
+        behaviours = Behaviours(found, batch.searched_mask)
+        one = Target(item[:, None])
+        if self.sizes.content_dim:
+            assert batch.content is not None and target.content is not None
+            behaviours = replace(
+                behaviours, content=batch.content.searched, has_content=batch.content.has_searched
+            )
+            one = _one_target_a_row(target, item, batch)
+        return self.found(one, [behaviours])
+
+
+def _read_sizes(
+    sizes: InputSizes, config: RankerConfig, item_dim: int
+) -> tuple[ReadSizes, ReadSizes]:
+    """What is read of a request, and of a row where there is a search unit."""
+    has_content = sizes.content_dim > 0
+    searches = has_content and sizes.has_query_content
+    recent = sizes.history_length
+    if config.search != "none":
+        recent = min(recent, config.recent_length)
+    count = 1 + sizes.has_searches
+    shared = ReadSizes(
+        target_dim=item_dim,
+        behaviour_dims=(item_dim, config.embedding_dim)[:count],
+        lengths=(recent, sizes.query_history_length)[:count],
+        with_content=(has_content, searches)[:count],
+        content_dim=sizes.content_dim,
+        has_query=searches,
+    )
+    searched = replace(
+        shared,
+        behaviour_dims=(item_dim,),
+        lengths=(config.search_length,),
+        with_content=(has_content,),
+    )
+    return shared, searched
+
+
+def _table_configs(sizes: InputSizes, config: RankerConfig) -> list[EmbeddingConfig]:
+    prefixes = ["", "history_"]
+    if config.search != "none":
+        prefixes.append("searched_")
     features = {
         "user": ["user"],
-        **{name: [name, f"history_{name}"] for name in SHARED},
+        **{name: [prefix + name for prefix in prefixes] for name in SHARED},
         "price": ["price"],
         "query": ["query", "past_query"],
+        **{name: [prefix + name for prefix in prefixes] for name in sizes.code_names},
     }
+    rows = {**sizes.num_embeddings, **dict.fromkeys(sizes.code_names, sizes.num_codes)}
     return [
         EmbeddingConfig(
             name=name,
-            embedding_dim=dim,
-            num_embeddings=sizes.num_embeddings[name],
+            embedding_dim=config.embedding_dim,
+            num_embeddings=rows[name],
             feature_names=names,
             init_fn=_initialise,
         )
@@ -123,39 +217,15 @@ def _initialise(weight: Tensor) -> Tensor:
     return nn.init.normal_(weight, std=EMBEDDING_STD)
 
 
-def _behaviour(
-    sizes: InputSizes, config: RankerConfig, target_dim: int, behaviour_dims: Sequence[int]
-) -> BehaviourModule:
-    if not sizes.content_dim:
-        return DIN(target_dim, behaviour_dims, config.attention_dim)
-    of_searches = sizes.query_history_length if sizes.has_query_content else None
-    return CUBE(
-        target_dim,
-        behaviour_dims,
-        content_dim=sizes.content_dim,
-        score_lengths=[sizes.history_length, of_searches][: len(behaviour_dims)],
-        has_query=sizes.has_query_content,
-        hidden_dim=config.attention_dim,
-        projection_dim=config.projection_dim,
-        scores=config.scores,
-        num_tiers=config.num_tiers,
-        temperature=config.temperature,
-        learn_temperature=config.learn_temperature,
-    )
-
-
-def _tower(widths: Sequence[int]) -> nn.Sequential:
-    """The layers after the first linear one."""
-    layers: list[nn.Module] = [nn.ReLU()]
-    for narrow, wide in zip(widths[1:], widths, strict=False):
-        layers += [nn.Linear(wide, narrow), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(widths[-1], 1))
-
-
 def _padded(values: Tensor, mask: Tensor, places: Tensor) -> Tensor:
     """Rows `(rows, dim)` at their places of the grid `mask`, zeros elsewhere: `(*mask.shape, dim)`."""
     grid = values.new_zeros(mask.numel(), values.shape[-1])
     return grid.index_copy(0, places, values).view(*mask.shape, values.shape[-1])
+
+
+def _of_rows(values: Tensor, places: Tensor) -> Tensor:
+    """`(batch, candidates, width)` -> `(rows, width)`."""
+    return values.flatten(0, 1).index_select(0, places)
 
 
 def _with_content(
@@ -174,3 +244,17 @@ def _with_content(
         for sequence, (found, present) in zip(sequences, vectors, strict=False)
     ]
     return Target(target.ids, content.targets, content.has_target, query), full
+
+
+def _one_target_a_row(target: Target, item: Tensor, batch: Batch) -> Target:
+    """Each row as a request of its own, `(rows, 1, ...)`."""
+    assert target.content is not None and target.has_content is not None
+    query = target.query
+    if query is not None:
+        requests = batch.request_rows
+        query = Query(
+            query.content.index_select(0, requests), query.has_content.index_select(0, requests)
+        )
+    content = _of_rows(target.content, batch.candidate_rows)
+    present = target.has_content.flatten().index_select(0, batch.candidate_rows)
+    return Target(item[:, None], content[:, None], present[:, None], query)
