@@ -3,26 +3,31 @@
 Notable choices
 - A batch holds as many requests as reach `batch_size` rows; histories are gathered once a request.
 - Behaviours come newest first, so place k of any padded history is the k-th newest.
-- Shuffling and hidden ids depend on (seed, epoch) alone.
 - `unknown_rate` hides item and user ids at random in training, so that row 0, which stands for every
   item and user unseen before the cut, is trained on what it will be used for.
+- The order follows from (seed, epoch); whether an id is hidden from a hash of (seed, epoch, feature,
+  request, place). So the same event is hidden whoever loads it: batch sizes, ranks and a resumed epoch
+  change nothing.
+- Of several processes each takes a slice of every global batch: whole requests, balanced by rows.
 """
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
-from moon_rec.seeds import generator
+from moon_rec.seeds import generator, seed_of
 from ranking.batch import Batch, ContentBatch
 from ranking.content import ContentStores
 from ranking.features import ITEM_FEATURES, Period, RankingTables
 
 HISTORY_FEATURES = ("item", "category", "brand")
 HIDDEN_FEATURES = ("user", "item", "history_item")
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Loader:
@@ -35,6 +40,7 @@ class Loader:
         content: vectors, for a ranker that reads them.
         shuffle_seed: shuffles requests, anew each epoch; None keeps the tables' order.
         unknown_rate: probability that an item's or user's id is hidden; only where shuffled.
+        rank, world_size: which slice of every global batch; `batch_size` is that of all ranks.
     """
 
     def __init__(
@@ -45,26 +51,51 @@ class Loader:
         content: ContentStores | None = None,
         shuffle_seed: int | None = None,
         unknown_rate: float = 0.0,
+        rank: int = 0,
+        world_size: int = 1,
     ):
         self.tables, self.requests = tables, tables.periods[period]
         self.content, self.batch_size = content, batch_size
         self.shuffle_seed, self.unknown_rate = shuffle_seed, unknown_rate
+        self.rank, self.world_size = rank, world_size
         self._sizes = np.diff(self.requests.offsets)
 
     def __len__(self) -> int:
         """Batches an epoch in the tables' order; a shuffled epoch may have a few fewer or more."""
         return len(self._bounds(np.arange(self._sizes.size))) - 1
 
-    def epoch(self, epoch: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch."""
-        order = np.arange(self._sizes.size)
+    def epoch(self, epoch: int = 0, start_batch: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch from `start_batch` on; those before it are not built.
+
+        With several ranks, this rank's slices of them, each with its `loss_weight`. A rank that a small
+        last batch leaves without requests repeats one of another's at weight 0: all ranks take part in
+        every step.
+        """
+        order, bounds = self._plan(epoch)
         hide = None
+        if self.shuffle_seed is not None and self.unknown_rate > 0:
+            hide = epoch
+        for start, end in itertools.pairwise(bounds[start_batch:]):
+            chosen = order[start:end]
+            if self.world_size == 1:
+                yield self.batch(chosen, hide)
+                continue
+            own = chosen[deal(self._sizes[chosen], self.world_size) == self.rank]
+            batch = self.batch(own if own.size else chosen[:1], hide)
+            share = self._sizes[own].sum() / self._sizes[chosen].sum()
+            yield replace(batch, loss_weight=torch.tensor(share * self.world_size).float())
+
+    def batch_rows(self, epoch: int = 0) -> np.ndarray:
+        """Rows of each global batch of an epoch, `(batches,)`."""
+        order, bounds = self._plan(epoch)
+        return np.add.reduceat(self._sizes[order], bounds[:-1])
+
+    def _plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Requests in the order of that epoch, and where batches begin in it."""
+        order = np.arange(self._sizes.size)
         if self.shuffle_seed is not None:
             order = generator(self.shuffle_seed, "shuffle", epoch).permutation(order)
-            hide = generator(self.shuffle_seed, "hidden ids", epoch)
-        bounds = self._bounds(order)
-        for start, end in itertools.pairwise(bounds):
-            yield self.batch(order[start:end], hide)
+        return order, self._bounds(order)
 
     def _bounds(self, order: np.ndarray) -> np.ndarray:
         """Places in `order` where batches begin, and its end."""
@@ -73,8 +104,8 @@ class Loader:
         begins = np.flatnonzero(np.diff(number, prepend=-1) > 0)
         return np.append(begins, order.size)
 
-    def batch(self, chosen: np.ndarray, hide: np.random.Generator | None = None) -> Batch:
-        """The batch of those requests, `(batch,)` numbers within the period."""
+    def batch(self, chosen: np.ndarray, hide: int | None = None) -> Batch:
+        """The batch of those requests, `(batch,)` numbers within the period; `hide`: ids as in that epoch."""
         requests, tables = self.requests, self.tables
         sizes = self._sizes[chosen]
         rows = _ranges(requests.offsets[chosen], sizes)
@@ -97,9 +128,9 @@ class Loader:
         ids["query"], lengths["query"] = tables.queries.features["query"][queries], ones
         ids["past_query"] = tables.queries.features["query"][past]
         lengths["past_query"] = past_sizes
-        if hide is not None and self.unknown_rate > 0:
+        if hide is not None:
             for name in HIDDEN_FEATURES:
-                ids[name] = ids[name] * (hide.random(ids[name].size) >= self.unknown_rate)
+                ids[name] = ids[name] * self._is_shown(name, hide, chosen, lengths[name])
         request_rows = np.repeat(np.arange(chosen.size), sizes)
         width = int(sizes.max())
         within = np.arange(rows.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -119,6 +150,15 @@ class Loader:
             table_rows=torch.from_numpy(rows),
             content=self._content(items, sizes, history, history_sizes, queries, past, past_sizes),
         )
+
+    def _is_shown(
+        self, feature: str, epoch: int, chosen: np.ndarray, sizes: np.ndarray
+    ) -> np.ndarray:
+        """Which of the requests' ids are not hidden in that epoch, `(sum of sizes,)`."""
+        assert self.shuffle_seed is not None
+        stream = np.uint64(seed_of(self.shuffle_seed, "hidden ids", epoch, feature))
+        random = hashed(chosen.astype(np.uint64), sizes, stream)
+        return random >= np.uint64(min(int(self.unknown_rate * 2**64), 2**64 - 1))
 
     def _content(
         self,
@@ -152,6 +192,39 @@ class Loader:
             past_queries,
             has_past_query,
         )
+
+
+def deal(sizes: np.ndarray, world_size: int) -> np.ndarray:
+    """The rank of each request `(batch,)`: largest first to and fro, so that rows are balanced.
+
+    Two ranks differ by at most the largest request.
+    """
+    turn = np.arange(sizes.size) % (2 * world_size)
+    ranks = np.empty(sizes.size, dtype=np.int64)
+    ranks[np.argsort(-sizes, kind="stable")] = np.minimum(turn, 2 * world_size - 1 - turn)
+    return ranks
+
+
+def hashed(keys: np.ndarray, sizes: np.ndarray, stream: np.uint64) -> np.ndarray:
+    """Pseudo-random uint64 of (stream, key, place 0 ... size - 1), key by key: `(sum of sizes,)`.
+
+    Splitmix64 (Steele, Lea, Flood 2014): the state of a key is its hash, its places are the steps.
+    """
+    state = mixed(keys * GOLDEN + stream)
+    before = (np.cumsum(sizes) - sizes).astype(np.uint64)
+    steps = np.arange(1, int(sizes.sum()) + 1, dtype=np.uint64) * GOLDEN
+    steps += np.repeat(state - before * GOLDEN, sizes)
+    return mixed(steps)
+
+
+def mixed(values: np.ndarray) -> np.ndarray:
+    """Splitmix64's finaliser of `values`, uint64, in place."""
+    values ^= values >> np.uint64(30)
+    values *= np.uint64(0xBF58476D1CE4E5B9)
+    values ^= values >> np.uint64(27)
+    values *= np.uint64(0x94D049BB133111EB)
+    values ^= values >> np.uint64(31)
+    return values
 
 
 def _ranges(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:

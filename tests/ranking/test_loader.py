@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import RankingError
 from ranking.content import ContentStore, ContentStores
 from ranking.features import ITEM_FEATURES, FeatureConfig, RankingTables
-from ranking.loader import Loader
+from ranking.loader import Loader, deal, hashed
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +81,117 @@ def test_hidden_ids_are_of_the_rate_asked_and_only_items_and_users(tables):
             torch.equal(a[name].values(), b[name].values())
             for a, b in zip(plain, hidden, strict=True)
         )
+
+
+def _shown(batches, requests):
+    """Feature -> row of the tables (users: request) -> id as shown, of one epoch."""
+    found = {"item": {}, "user": {}, "history_item": {}}
+    for batch in batches:
+        ids, rows = batch.ids.to_dict(), batch.table_rows.numpy()
+        found["item"] |= zip(rows.tolist(), ids["item"].values().tolist(), strict=True)
+        numbers = np.unique(requests.row_requests()[rows]).tolist()
+        order = torch.unique_consecutive(torch.from_numpy(requests.row_requests()[rows])).tolist()
+        assert sorted(order) == numbers
+        found["user"] |= zip(order, ids["user"].values().tolist(), strict=True)
+        history = ids["history_item"].to_dense()
+        found["history_item"] |= {n: h.tolist() for n, h in zip(order, history, strict=True)}
+    return found
+
+
+@pytest.mark.parametrize(
+    "change", [{"batch_size": 37}, {"batch_size": 5000}, {"world_size": 3}, {"start_batch": 4}]
+)
+def test_what_is_hidden_depends_on_the_event_alone(tables, change):
+    requests = tables.periods["train"]
+    options = {"batch_size": 200, "shuffle_seed": 3, "unknown_rate": 0.3}
+    whole = _shown(Loader(tables, "train", **options).epoch(1), requests)
+    start = change.pop("start_batch", 0)
+    other: dict = {"item": {}, "user": {}, "history_item": {}}
+    for rank in range(change.get("world_size", 1)):
+        loader = Loader(tables, "train", **options | change | {"rank": rank})
+        for name, shown in _shown(loader.epoch(1, start), requests).items():
+            other[name] |= shown
+    for name, shown in other.items():
+        assert {key: whole[name][key] for key in shown} == shown
+        assert start or len(shown) == len(whole[name])
+    later = _shown(Loader(tables, "train", **options).epoch(2), requests)
+    assert all(later[name] != shown for name, shown in whole.items())
+
+
+def test_hashes_are_splitmix64_and_uniform():
+    mask = 2**64 - 1
+
+    def mix(value):
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            value = (value ^ (value >> shift)) * factor & mask
+        return value ^ (value >> 31)
+
+    golden, stream, keys, sizes = (
+        0x9E3779B97F4A7C15,
+        12345678901234567890,
+        [7, 0, 7, 2**40],
+        [2, 0, 3, 1],
+    )
+    found = hashed(np.array(keys, dtype=np.uint64), np.array(sizes), np.uint64(stream))
+    wanted = [
+        mix((mix((key * golden + stream) & mask) + place * golden) & mask)
+        for key, size in zip(keys, sizes, strict=True)
+        for place in range(1, size + 1)
+    ]
+    assert found.tolist() == wanted
+    # the published first outputs of splitmix64 from state 1234567
+    assert [mix((1234567 + n * golden) & mask) for n in (1, 2)] == [
+        6457827717110365317,
+        3203168211198807973,
+    ]
+    many = hashed(np.arange(2000, dtype=np.uint64), np.full(2000, 10), np.uint64(5)) / 2.0**64
+    assert abs(np.histogram(many, 20, (0, 1))[0] - 1000).max() < 150
+
+
+@given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=60), world_size=st.integers(1, 5))
+def test_requests_are_dealt_out_balanced_by_rows(sizes, world_size):
+    ranks = deal(np.array(sizes), world_size)
+    rows = np.bincount(ranks, weights=sizes, minlength=world_size)
+    assert rows.max() - rows.min() <= max(sizes)
+    assert (ranks >= 0).all() and (ranks < world_size).all()
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_the_ranks_slices_together_are_the_global_batch(tables, stores, world_size):
+    options = {"batch_size": 100, "content": stores, "shuffle_seed": 3}
+    whole = Loader(tables, "train", **options)
+    slices = [
+        list(Loader(tables, "train", **options, rank=rank, world_size=world_size).epoch())
+        for rank in range(world_size)
+    ]
+    for batch, *parts, rows in zip(whole.epoch(), *slices, whole.batch_rows(), strict=True):
+        counted = [part.table_rows for part in parts if part.loss_weight > 0]
+        assert torch.cat(counted).sort().values.tolist() == batch.table_rows.sort().values.tolist()
+        assert batch.num_rows == rows
+        shares = [float(part.loss_weight) / world_size for part in parts]
+        assert sum(shares) == pytest.approx(1)
+        mean = sum(s * part.labels.mean() for s, part in zip(shares, parts, strict=True))
+        assert float(mean) == pytest.approx(float(batch.labels.mean()), abs=1e-6)
+
+
+def test_a_rank_without_requests_repeats_one_that_does_not_count(tables):
+    parts = [
+        next(Loader(tables, "train", 1, shuffle_seed=3, rank=rank, world_size=2).epoch())
+        for rank in (0, 1)
+    ]
+    assert [float(part.loss_weight) for part in parts] == [2, 0]
+    assert parts[0].table_rows.tolist() == parts[1].table_rows.tolist()
+
+
+def test_an_epoch_goes_on_where_it_was_left(tables, stores):
+    loader = Loader(tables, "train", 100, stores, shuffle_seed=3, unknown_rate=0.2)
+    whole = list(loader.epoch(2))
+    rest = list(loader.epoch(2, start_batch=len(whole) - 2))
+    assert len(rest) == 2
+    for one, other in zip(whole[-2:], rest, strict=True):
+        assert torch.equal(one.ids.values(), other.ids.values())
+        assert torch.equal(one.table_rows, other.table_rows)
+    assert list(loader.epoch(2, start_batch=len(whole))) == []
 
 
 def test_a_table_too_large_to_hold_gives_the_same_bits(planted, tables, tmp_path):
