@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import ranking.behaviour as modules
-from ranking.behaviour import BehaviourModule, Combination, CUBE, DIN
+from ranking.behaviour import CUBE, BehaviourModule, Combination
 from ranking.config import RankerConfig, Way
 
 SEQUENCE_MODELS = {"din": "DIN", "dien": "DIEN", "bst": "BST"}

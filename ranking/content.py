@@ -7,7 +7,7 @@ Notable choices
   map, each row once a batch. Both give the same bits.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -74,10 +74,15 @@ def _lengths(table: EmbeddingTable, rows: np.ndarray, step: int = 65_536) -> np.
 
 @dataclass(frozen=True)
 class ContentStores:
-    """The vectors of items, and of queries where the shop has searches."""
+    """The vectors of items, and of queries where the shop has searches.
+
+    `item_codes` are semantic ids by catalogue row, `code_0, ...` -> `(items + 1,)` int64 with 0 for an item
+    without a vector; empty where the ranker reads none.
+    """
 
     items: ContentStore
     queries: ContentStore | None
+    item_codes: dict[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(

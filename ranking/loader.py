@@ -56,6 +56,10 @@ class Loader:
     ):
         self.tables, self.requests = tables, tables.periods[period]
         self.content, self.batch_size = content, batch_size
+        codes = content.item_codes if content is not None else {}
+        self._item_features = {**tables.items.features, **codes}
+        self._target_features = (*ITEM_FEATURES, *codes)
+        self._past_features = (*HISTORY_FEATURES, *codes)
         self.shuffle_seed, self.unknown_rate = shuffle_seed, unknown_rate
         self.rank, self.world_size = rank, world_size
         self._sizes = np.diff(self.requests.offsets)
@@ -119,10 +123,10 @@ class Loader:
         ones = np.ones_like(chosen)
         ids = {"user": requests.users[chosen]}
         lengths = {"user": ones}
-        for name in ITEM_FEATURES:
-            ids[name], lengths[name] = tables.items.features[name][items], sizes
-        for name in HISTORY_FEATURES:
-            ids[f"history_{name}"] = tables.items.features[name][history]
+        for name in self._target_features:
+            ids[name], lengths[name] = self._item_features[name][items], sizes
+        for name in self._past_features:
+            ids[f"history_{name}"] = self._item_features[name][history]
             lengths[f"history_{name}"] = history_sizes
         queries = requests.queries[chosen]
         ids["query"], lengths["query"] = tables.queries.features["query"][queries], ones

@@ -21,7 +21,7 @@ from torchrec.sparse.jagged_tensor import JaggedTensor
 
 from ranking.assembly import TARGET_ALONE, ReadSizes, assemble
 from ranking.batch import Batch, ContentBatch
-from ranking.behaviour import Behaviours, Combination, Interest, Query, Target
+from ranking.behaviour import Behaviours, Interest, Query, Target
 from ranking.config import RankerConfig
 from ranking.tower import Tower
 
@@ -110,11 +110,13 @@ class Ranker(nn.Module):
         return self.tower(sums, hidden, inner)
 
     def content_logits(self, batch: Batch) -> Tensor:
-        """Logits `(rows,)` of the content model alone (MAKE), from frozen vectors only."""
-        looked_up = self.tables(batch.ids)
-        target, sequences = self._reads(batch, looked_up, self._items(looked_up, ""))
-        logit = self.content_model()(target, sequences).logit
-        return _of_rows(logit[..., None], batch.candidate_rows)[:, 0]
+        """Logits `(rows,)` of the content model alone (MAKE): no id is looked up."""
+        assert batch.content is not None
+        target = Target(batch.context.new_zeros(*batch.candidate_mask.shape, 0))
+        masks = [batch.history_mask, batch.past_query_mask][: 1 + self.sizes.has_searches]
+        empty = [Behaviours(mask.new_zeros(int(mask.sum()), 0), mask) for mask in masks]
+        interest = self.content_model()(*_with_content(target, empty, batch.content))
+        return _of_rows(interest.logit[..., None], batch.candidate_rows)[:, 0]
 
     def content_model(self) -> nn.Module:
         """The module that is a model of its own (MAKE)."""

@@ -1,0 +1,206 @@
+"""Rankers that differ in how they use content, trained and scored with several seeds; a finished one is kept.
+
+Notable choices
+- A run is named by a digest of all it depends on (shop, features, settings, vectors); asked for again, it is
+  not trained again.
+- Its permuted control reads the same vectors dealt out among the same ids: what is then left of a gain
+  does not come from content.
+- Runs share nothing, so they go side by side in processes of one thread each.
+"""
+
+import functools
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from moon_rec.config import load_config
+from moon_rec.embedding_table import EmbeddingTable
+from moon_rec.errors import MoonRecError, RankingError
+from moon_rec.files import atomic_file, digest_of, read_json, write_json
+from moon_rec.progress import progress
+from moon_rec.shop import Shop
+from ranking.config import RankerConfig
+from ranking.features import FeatureConfig, Period
+
+IDS_ONLY = "none"
+STANDARD = (
+    IDS_ONLY,
+    "none,sequence=dien",
+    "none,sequence=bst",
+    "vector",
+    "scores",
+    "simtier",
+    "sata",
+    "simtier+sata",
+    "dmf",
+    "make",
+    "simtier+make",
+    "cube",
+    "semantic_ids",
+)
+
+
+@dataclass(frozen=True)
+class Variation:
+    """A ranker of the comparison.
+
+    Attributes:
+        name: its content, then its other settings: `simtier+sata,search=content`.
+        settings: of the ranker, each `name=value`.
+        is_permuted: whether its vectors are dealt out at random.
+    """
+
+    name: str
+    settings: tuple[str, ...]
+    is_permuted: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> "Variation":
+        """From its name."""
+        content, *others = text.split(",")
+        return cls(text, (f"content={content!r}", *others))
+
+    def permuted(self) -> "Variation":
+        """Its control."""
+        return Variation(f"{self.name}, permuted", self.settings, is_permuted=True)
+
+    def config(self, settings: Sequence[str], seed: int) -> RankerConfig:
+        """The ranker's configuration with that seed; `settings` are those all variations share.
+
+        Raises:
+            ConfigError: a setting that is not known, or of a wrong value.
+        """
+        return load_config(RankerConfig, None, [*settings, *self.settings, f"seed={seed}"])
+
+    def folder(self, out: Path) -> Path:
+        """Where its runs are, one folder a seed."""
+        return out / "scores" / self.name.replace("/", "-").replace(" ", "")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What all runs read: folders of the shop and of the embedding tables."""
+
+    shop: Path
+    features: FeatureConfig
+    items: Path
+    queries: Path | None
+    period: Period = "test"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One ranker to train and score."""
+
+    variation: Variation
+    config: RankerConfig
+    folder: Path
+
+
+def run_all(
+    inputs: Inputs,
+    variations: Sequence[Variation],
+    settings: Sequence[str],
+    seeds: Sequence[int],
+    out: Path,
+    processes: int,
+) -> dict[str, list[pl.DataFrame]]:
+    """Scores of every variation, one table a seed, trained where they are not there yet.
+
+    Raises:
+        RankingError: a run failed, with its own words.
+    """
+    runs = [
+        Run(one, one.config(settings, seed), one.folder(out) / f"seed-{seed}")
+        for seed in seeds
+        for one in variations
+    ]
+    with progress("rankers", total=len(runs)) as bar:
+        for run in _finished(inputs, runs, processes):
+            bar.advance(note=f"{run.variation.name}, seed {run.config.seed}")
+    tables: dict[str, list[pl.DataFrame]] = {one.name: [] for one in variations}
+    for run in runs:
+        scores = pl.read_parquet(run.folder / "scores.parquet")
+        tables[run.variation.name].append(scores.sort("request_id", "item_id"))
+    return tables
+
+
+def _finished(inputs: Inputs, runs: Sequence[Run], processes: int) -> Iterator[Run]:
+    """The runs, as they get done."""
+    if processes == 1:
+        for run in runs:
+            train_and_score(inputs, run)
+            yield run
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        waiting = {pool.submit(train_and_score, inputs, run): run for run in runs}
+        try:
+            for future in as_completed(waiting):
+                future.result()
+                yield waiting[future]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def train_and_score(inputs: Inputs, run: Run) -> None:
+    """Train one ranker and write `scores.parquet` and `run.json` into its folder, unless they are there."""
+    from ranking.evaluate import score
+    from ranking.train import train_ranker
+
+    shop = Shop.open(inputs.shop)
+    vectors = _vectors(inputs, run)
+    key = digest_of(
+        [
+            shop.digest,
+            inputs.features.digest(),
+            run.config.digest(),
+            inputs.period,
+            *[table.digest for table in vectors],
+        ]
+    )
+    if _is_done(run.folder, key):
+        return
+    tables = _tables(inputs.shop, inputs.features)
+    try:
+        ranker = train_ranker(tables, run.config, *vectors, description=run.variation.name)
+    except MoonRecError as error:
+        raise RankingError(f"{run.variation.name}, seed {run.config.seed}: {error}") from None
+    scores = score(ranker, tables, inputs.period)
+    with atomic_file(run.folder / "scores.parquet") as temporary:
+        scores.write_parquet(temporary)
+    about = {"key": key, "config": run.config.model_dump(mode="json")}
+    write_json(run.folder / "run.json", {**about, "rows_per_second": ranker.rows_per_second})
+
+
+def _vectors(inputs: Inputs, run: Run) -> list[EmbeddingTable]:
+    """The tables of items and queries that this run reads."""
+    if not run.config.reads_vectors:
+        return []
+    paths = [inputs.items, *([inputs.queries] if inputs.queries else [])]
+    tables = [EmbeddingTable.open(path) for path in paths]
+    if run.variation.is_permuted:
+        tables = [table.permuted(run.config.seed) for table in tables]
+    return tables
+
+
+def _is_done(folder: Path, key: str) -> bool:
+    written = folder / "run.json"
+    return (
+        written.exists()
+        and (folder / "scores.parquet").exists()
+        and read_json(written)["key"] == key
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _tables(shop: Path, features: FeatureConfig):  # type: ignore[no-untyped-def]
+    """Tables of the shop, built once a process."""
+    from ranking.features import RankingTables
+
+    return RankingTables.build(Shop.open(shop), features)
