@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> None:
     queries = EmbeddingTable.open(given.queries) if given.queries else None
     ranker = TrainedRanker.load(given.ranker, items, queries)
     shop = Shop.open(given.shop)
-    tables = RankingTables.build(shop, ranker.features)
+    tables = RankingTables.build(shop, preparation=ranker.preparation)
     scores = score(ranker, tables, given.period)
     truth = shop.truth if ranker.features.label == "clicked" else None
     metrics = evaluate(scores, truth, given.resamples)

@@ -65,7 +65,7 @@ def train_ranker(
     return TrainedRanker(
         model=model.eval(),
         config=config,
-        features=tables.config,
+        preparation=tables.preparation,
         sizes=sizes,
         tables_digest=tables.digest,
         items=items,

@@ -1,13 +1,23 @@
-"""A ranker with all that is needed to score with it again: weights, settings, what it was trained on."""
+"""A ranker with all that is needed to score with it again, on any shop: weights, settings, preparation.
+
+Notable choices
+- Its folder holds `ranker.json`, `weights.safetensors`, `preparation/` (vocabularies and scales), a sample
+  of its vectors (`vector_origin.py`) and any `attachments`, one safetensors file each. The
+  embedding tables themselves stay where they are.
+- New items join without retraining: a shop with more items, and a table with their vectors by the same
+  encoder, are read with the saved preparation. A new item has an unknown id and its own vector.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from moon_rec.config import make_config
 from moon_rec.embedding_table import EmbeddingTable
@@ -19,8 +29,10 @@ from ranking.content import ContentStores
 from ranking.features import FeatureConfig, Period, RankingTables
 from ranking.loader import Loader
 from ranking.model import InputSizes, Ranker
+from ranking.preparation import Preparation
+from ranking.vector_origin import VectorOrigin
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SCORING_ROWS = 4096
 
 
@@ -30,23 +42,31 @@ class TrainedRanker:
 
     Attributes:
         model: in evaluation mode.
-        config, features: settings of the ranker and of its tables.
+        config: settings of the ranker.
+        preparation: vocabularies and scales of its train rows; tables of another are refused.
         sizes: of its inputs.
-        tables_digest: of the tables it was trained on; others are refused.
+        tables_digest: of the tables it was trained on.
         items, queries: the frozen vectors it reads, None for a ranker of ids only.
         validation_auc: after each epoch, empty with one.
         rows_per_second: of training.
+        attachments: further tensors to keep with it: file name without suffix -> tensors by name.
     """
 
     model: Ranker
     config: RankerConfig
-    features: FeatureConfig
+    preparation: Preparation
     sizes: InputSizes
     tables_digest: str
     items: EmbeddingTable | None = None
     queries: EmbeddingTable | None = None
     validation_auc: tuple[float, ...] = ()
     rows_per_second: float = 0.0
+    attachments: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+
+    @property
+    def features(self) -> FeatureConfig:
+        """Settings of its tables."""
+        return self.preparation.config
 
     def predict(
         self, tables: RankingTables, period: Period, batch_size: int = SCORING_ROWS
@@ -54,33 +74,67 @@ class TrainedRanker:
         """Click probabilities of a period's rows, in the tables' order, float64 `(rows,)`.
 
         Raises:
-            RankingError: other tables than it was trained on.
+            RankingError: tables of another preparation, or a period without rows.
         """
-        if tables.digest != self.tables_digest:
+        self.refuse_other_tables(tables)
+        if tables.periods[period].num_rows == 0:
             raise RankingError(
-                f"the ranker was trained on tables {self.tables_digest}, not {tables.digest}: "
-                "score with the same shop and feature settings"
+                f"the tables hold no impression of the {period} period; score another period"
             )
         content = content_stores(tables, self.config, self.items, self.queries)
         with threads(self.config.num_threads):
             return predict(self.model, Loader(tables, period, batch_size, content))
 
+    def refuse_other_tables(self, tables: RankingTables) -> None:
+        """Raise RankingError where the tables were not read with this ranker's preparation."""
+        wanted, found = self.preparation.digest, tables.preparation.digest
+        if found != wanted:
+            raise RankingError(
+                f"the ranker reads tables of preparation {wanted}, not {found}: build them with "
+                "RankingTables.build(shop, preparation=ranker.preparation)"
+            )
+
+    def with_vectors(
+        self, items: EmbeddingTable | None, queries: EmbeddingTable | None = None
+    ) -> "TrainedRanker":
+        """The same ranker with tables that hold more items or searches.
+
+        Raises:
+            RankingError: tables that another encoder made, see `VectorOrigin`.
+        """
+        for name, old, new in (("items", self.items, items), ("queries", self.queries, queries)):
+            known = VectorOrigin.of(old) if old is not None else None
+            _refuse_other_vectors(known, new, name, "the ranker")
+        return replace(self, items=items, queries=queries)
+
     def save(self, path: Path | str, overwrite: bool = False) -> None:
-        """Write the folder `path` (weights.safetensors, ranker.json), atomically; vectors stay where they are."""
+        """Write the folder `path`, atomically; the embedding tables stay where they are."""
+        tables = {"items": self.items, "queries": self.queries}
+        origins = {
+            name: VectorOrigin.of(table) for name, table in tables.items() if table is not None
+        }
         about = {
             "format_version": FORMAT_VERSION,
             "config": self.config.model_dump(mode="json"),
-            "features": self.features.model_dump(mode="json"),
             "sizes": asdict(self.sizes),
             "tables": self.tables_digest,
-            "items": self.items.digest if self.items is not None else None,
-            "queries": self.queries.digest if self.queries is not None else None,
+            "preparation": self.preparation.digest,
+            "vectors": {
+                name: {"digest": origin.digest, "encoder": origin.encoder}
+                for name, origin in origins.items()
+            },
+            "attachments": sorted(self.attachments),
             "validation_auc": list(self.validation_auc),
             "rows_per_second": self.rows_per_second,
         }
-        weights = {name: value.contiguous() for name, value in self.model.state_dict().items()}
+        files = {"weights": self.model.state_dict(), **self.attachments}
         with atomic_folder(path, overwrite=overwrite) as folder:
-            save_file(weights, folder / "weights.safetensors")
+            for name, tensors in files.items():
+                kept = {key: value.cpu().contiguous() for key, value in tensors.items()}
+                save_file(kept, folder / f"{name}.safetensors")
+            for name, origin in origins.items():
+                origin.save(folder / f"{name}_sample.safetensors")
+            self.preparation.save(folder / "preparation")
             write_json(folder / "ranker.json", about)
 
     @classmethod
@@ -93,44 +147,76 @@ class TrainedRanker:
         """Read a saved ranker.
 
         Args:
-            items, queries: the vectors it was trained with, when it reads any.
+            items, queries: the vectors it was trained with, when it reads any, or tables with vectors of
+                further ids by the same encoder.
 
         Raises:
-            RankingError: no ranker at `path`, or vectors other than those it was trained with.
+            RankingError: no ranker at `path`, one of another version, or vectors of another encoder.
         """
         path = Path(path)
-        try:
-            about = read_json(path / "ranker.json")
-            weights = load_file(path / "weights.safetensors")
-        except (MoonRecError, OSError) as error:
-            raise RankingError(f"no ranker at {path}: {error}") from None
-        if about.get("format_version") != FORMAT_VERSION:
-            raise RankingError(
-                f"{path}/ranker.json: format_version {about.get('format_version')!r}, "
-                f"wanted {FORMAT_VERSION}"
-            )
+        about = _read_about(path)
         for name, given in (("items", items), ("queries", queries)):
-            found = given.digest if given is not None else None
-            if found != about[name]:
-                raise RankingError(
-                    f"{path} was trained with {name} vectors {about[name]}, got {found}; "
-                    f"pass the same embedding table of {name}"
-                )
-        config = make_config(RankerConfig, about["config"])
-        sizes = InputSizes(**about["sizes"])
+            known = about["vectors"].get(name)
+            file = path / f"{name}_sample.safetensors"
+            _refuse_other_vectors(
+                VectorOrigin.load(file, **known) if known else None, given, name, str(path)
+            )
+        config, sizes = make_config(RankerConfig, about["config"]), InputSizes(**about["sizes"])
         model = Ranker(sizes, config)
-        model.load_state_dict(weights)
+        model.load_state_dict(load_file(path / "weights.safetensors"))
         return cls(
             model=model.eval(),
             config=config,
-            features=make_config(FeatureConfig, about["features"]),
+            preparation=Preparation.load(path / "preparation"),
             sizes=sizes,
             tables_digest=about["tables"],
             items=items,
             queries=queries,
             validation_auc=tuple(about["validation_auc"]),
             rows_per_second=about["rows_per_second"],
+            attachments={
+                name: load_file(path / f"{name}.safetensors") for name in about["attachments"]
+            },
         )
+
+
+def _read_about(path: Path) -> dict[str, Any]:
+    try:
+        about = read_json(path / "ranker.json")
+    except (MoonRecError, OSError) as error:
+        raise RankingError(f"no ranker at {path}: {error}") from None
+    version = about.get("format_version")
+    if version == 1:
+        raise RankingError(
+            f"{path}/ranker.json: format_version 1 did not save vocabularies; train the ranker again"
+        )
+    if version != FORMAT_VERSION:
+        raise RankingError(
+            f"{path}/ranker.json: format_version {version!r}, wanted {FORMAT_VERSION}; read it with the "
+            "version of moon_rec that wrote it"
+        )
+    missing = [
+        name
+        for name in ("weights", *about["attachments"])
+        if not (path / f"{name}.safetensors").is_file()
+    ]
+    if missing:
+        raise RankingError(f"no ranker at {path}: {missing[0]}.safetensors is not there")
+    return about
+
+
+def _refuse_other_vectors(
+    origin: VectorOrigin | None, given: EmbeddingTable | None, name: str, where: str
+) -> None:
+    if origin is None and given is None:
+        return
+    if origin is None or given is None:
+        found = given.digest if given is not None else "none"
+        raise RankingError(
+            f"{where} was trained with {name} vectors {origin.digest if origin else 'none'}, got {found}; "
+            f"pass the same embedding table of {name}, or leave it out where it read none"
+        )
+    origin.refuse_other(given, name, where)
 
 
 @torch.no_grad()

@@ -1,9 +1,12 @@
 """Raw values -> rows of an embedding table. Row 0 is "unknown"."""
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+
+from moon_rec.files import DIGEST_DIGITS
 
 UNKNOWN = 0
 
@@ -39,3 +42,13 @@ class Vocabulary:
         asked = values.cast(self.values.dtype).rename("value").to_frame()
         found = asked.join(known, on="value", how="left", maintain_order="left")
         return found["row"].fill_null(UNKNOWN).to_numpy().copy()
+
+    def digest(self) -> str:
+        """16 hex digits of the values in order."""
+        state = hashlib.sha256(str(self.values.dtype).encode())
+        if self.values.dtype == pl.String:
+            state.update(self.values.str.len_bytes().to_numpy().astype(np.int64).tobytes())
+            state.update("".join(self.values).encode())
+        else:
+            state.update(self.values.cast(pl.Int64).to_numpy().tobytes())
+        return state.hexdigest()[:DIGEST_DIGITS]

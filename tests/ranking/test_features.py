@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from moon_rec.errors import RankingError
-from ranking.features import PERIODS, FeatureConfig, RankingTables, _cheapest_cut
+from ranking.features import PERIODS, FeatureConfig, RankingTables
+from ranking.impressions import cheapest_cut
 from ranking.vocabulary import Vocabulary
 
 CONFIG = FeatureConfig(history_length=6, query_history_length=3, context=("dwell",))
@@ -106,9 +107,9 @@ def test_long_requests_are_cut_and_keep_their_history(planted):
 
 
 def test_requests_are_cut_where_it_costs_least(planted):
-    assert _cheapest_cut(np.full(100, 10)) == 10
-    assert _cheapest_cut(np.r_[np.ones(990), np.full(10, 30)].astype(int)) == 1
-    assert _cheapest_cut(np.array([500])) <= 64
+    assert cheapest_cut(np.full(100, 10)) == 10
+    assert cheapest_cut(np.r_[np.ones(990), np.full(10, 30)].astype(int)) == 1
+    assert cheapest_cut(np.array([500])) <= 64
     sizes = np.diff(RankingTables.build(planted.shop).periods["train"].offsets)
     assert (sizes == 6).all()
     assert FeatureConfig().max_candidates is None

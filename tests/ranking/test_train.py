@@ -99,6 +99,7 @@ def test_a_saved_ranker_gives_the_same_scores(planted, tables, cube, ids_only, t
     again = TrainedRanker.load(tmp_path / "ids")
     assert np.array_equal(again.predict(tables, "test"), ids_only.predict(tables, "test"))
     assert sorted(p.name for p in (tmp_path / "ids").iterdir()) == [
+        "preparation",
         "ranker.json",
         "weights.safetensors",
     ]
@@ -116,7 +117,7 @@ def test_vectors_must_be_those_of_training(planted, cube, tmp_path):
 
 def test_tables_must_be_those_of_training(planted, ids_only):
     other = RankingTables.build(planted.shop, FeatureConfig(history_length=9))
-    with pytest.raises(RankingError, match="same shop and feature settings"):
+    with pytest.raises(RankingError, match="ranker reads tables of preparation"):
         ids_only.predict(other, "test")
 
 

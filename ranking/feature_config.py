@@ -1,0 +1,38 @@
+"""Settings of what a ranker reads of a shop."""
+
+from typing import Literal, get_args
+
+from pydantic import Field
+
+from moon_rec.config import Config
+
+Period = Literal["train", "validation", "test"]
+PERIODS: tuple[Period, ...] = get_args(Period)
+
+
+class FeatureConfig(Config):
+    """What a ranker reads of a shop."""
+
+    label: Literal["clicked", "carted", "purchased"] = "clicked"
+    history_kind: Literal["clicked", "carted", "purchased"] = "clicked"
+    history_length: int = Field(default=50, ge=0, description="newest behaviours kept of a user")
+    query_history_length: int = Field(
+        default=20, ge=0, description="newest past searches kept of a user"
+    )
+    num_price_buckets: int = Field(
+        default=10, ge=1, description="quantiles of the train items' prices"
+    )
+    min_query_count: int = Field(
+        default=2, ge=1, description="train searches a query text needs for an id"
+    )
+    cold_below: int = Field(default=1, ge=1, description="cold: fewer train impressions than this")
+    context: tuple[str, ...] = ()
+    missing_context: Literal["flag", "mean", "error"] = Field(
+        default="flag",
+        description="a null or NaN in a context column takes the train mean; flag: and a column that "
+        "misses values in training gets a 0/1 column which says so; error: it is refused",
+    )
+    use_position: bool = False
+    max_candidates: int | None = Field(
+        default=None, ge=1, description="longer requests are cut; None: where it costs least"
+    )
