@@ -89,7 +89,10 @@ class Ranker(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits `(rows,)`, in the batch's order of rows."""
-        looked_up = self.tables(batch.ids)
+        return self.logits(batch, self.tables(batch.ids))
+
+    def logits(self, batch: Batch, looked_up: dict[str, JaggedTensor]) -> Tensor:
+        """Logits `(rows,)` from what the tables gave for `batch.ids`."""
         item = self._items(looked_up, "")
         target, sequences = self._reads(batch, looked_up, item)
         interest = self.behaviour(target, sequences)
