@@ -33,6 +33,9 @@ from torch import Tensor, nn
 from moon_rec.masking import masked_softmax
 from ranking.behaviour.din import DIN
 from ranking.behaviour.interface import BehaviourModule, Behaviours, Interest, Target
+from ranking.behaviour.scores import score_vector
+from ranking.behaviour.simtier import tier_counts
+from ranking.behaviour.vector import Projection
 
 ScoreForm = Literal["tiers", "vector", "both"]
 
@@ -81,8 +84,8 @@ class CUBE(BehaviourModule):
         self.by_target, self.by_query = nn.ModuleList(by_target), nn.ModuleList(by_query)
         start = torch.full((1 + has_query, len(lengths)), math.log(temperature))
         self.log_temperature = nn.Parameter(start, requires_grad=learn_temperature)
-        self.project_target = _Projection(content_dim, projection_dim)
-        self.project_query = _Projection(content_dim, projection_dim) if has_query else None
+        self.project_target = Projection(content_dim, projection_dim)
+        self.project_query = Projection(content_dim, projection_dim) if has_query else None
         width = sum(behaviour_dims[number] for number in self.with_content)
         width += sum(branch.score_dim + projection_dim for branch in by_target)
         self.target_dim = width + projection_dim + 2 * has_query
@@ -146,41 +149,7 @@ class _ContentInterest(nn.Module):
     def _score_features(self, scores: Tensor, known: Tensor) -> list[Tensor]:
         features = []
         if self.scores != "vector":
-            features.append(tier_counts(scores, known, self.num_tiers).log1p())
+            features.append(tier_counts(scores, known, self.num_tiers).log1p().to(scores.dtype))
         if self.scores != "tiers":
-            given = known.to(scores.dtype)
-            missing = self.length - scores.shape[-1]
-            features += [
-                nn.functional.pad(values[..., : self.length], (0, max(missing, 0)))
-                for values in (scores * given, given)
-            ]
+            features += score_vector(scores, known, self.length)
         return features
-
-
-class _Projection(nn.Module):
-    """A linear map of frozen vectors; a learned vector stands in for a missing one."""
-
-    def __init__(self, content_dim: int, projection_dim: int):
-        super().__init__()
-        self.linear = nn.Linear(content_dim, projection_dim, bias=False)
-        self.missing = nn.Parameter(torch.zeros(projection_dim))
-
-    def forward(self, content: Tensor, has_content: Tensor) -> Tensor:
-        return torch.where(has_content[..., None], self.linear(content), self.missing)
-
-
-def tier_counts(scores: Tensor, mask: Tensor, num_tiers: int) -> Tensor:
-    """How many real scores lie in each of `num_tiers` equal bins of [-1, 1] (SimTier, arXiv 2407.19467).
-
-    Args:
-        scores: `(..., length)` cosines; values outside by rounding count in the outer bins.
-        mask: `(..., length)`.
-
-    Returns:
-        `(..., num_tiers)` in the dtype of `scores`.
-    """
-    tiers = ((scores.detach() + 1) * (num_tiers / 2)).floor().clamp(0, num_tiers - 1).long()
-    tiers = tiers.masked_fill(~mask, num_tiers)
-    counts = scores.new_zeros(*scores.shape[:-1], num_tiers + 1)
-    counts.scatter_add_(-1, tiers, torch.ones_like(scores))
-    return counts[..., :num_tiers]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ranking.behaviour import CUBE, Behaviours, Query, Target
-from ranking.behaviour.cube import tier_counts
+from ranking.behaviour.simtier import tier_counts
 
 LENGTHS, TIERS = (4, 3), 5
 
