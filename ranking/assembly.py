@@ -7,11 +7,23 @@ newest behaviours, its past searches), one over what was found for each target.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import ranking.behaviour as modules
-from ranking.behaviour import CUBE, BehaviourModule, Combination
+from ranking.behaviour import (
+    BST,
+    CUBE,
+    DIEN,
+    DIN,
+    DMF,
+    MAKE,
+    BehaviourModule,
+    Combination,
+    SimilarityAwareAttention,
+    SimilarityScores,
+    SimTier,
+    TargetVector,
+)
 from ranking.config import RankerConfig, Way
 
-SEQUENCE_MODELS = {"din": "DIN", "dien": "DIEN", "bst": "BST"}
+SEQUENCE_MODELS = {"din": DIN, "dien": DIEN, "bst": BST}
 TARGET_ALONE: tuple[Way, ...] = ("vector", "make", "semantic_ids")
 """Ways that nothing is added to by what a search unit found."""
 
@@ -45,7 +57,7 @@ class ReadSizes:
 
 def assemble(sizes: ReadSizes, config: RankerConfig, left_out: Sequence[Way] = ()) -> Combination:
     """The sequence model, then the configured ways but those left out."""
-    sequence = getattr(modules, SEQUENCE_MODELS[config.sequence])(
+    sequence = SEQUENCE_MODELS[config.sequence](
         sizes.target_dim, sizes.behaviour_dims, config.attention_dim
     )
     ways = [way for way in config.ways if way not in left_out and way != "semantic_ids"]
@@ -55,17 +67,17 @@ def assemble(sizes: ReadSizes, config: RankerConfig, left_out: Sequence[Way] = (
 def _way(way: Way, sizes: ReadSizes, config: RankerConfig) -> BehaviourModule:
     """One way; semantic ids are no module but further ids of every item."""
     if way == "vector":
-        return modules.TargetVector(sizes.content_dim, config.projection_dim, sizes.has_query)
+        return TargetVector(sizes.content_dim, config.projection_dim, sizes.has_query)
     if way == "scores":
-        return modules.SimilarityScores(sizes.content_lengths)
+        return SimilarityScores(sizes.content_lengths)
     if way == "simtier":
-        return modules.SimTier(sizes.with_content)
+        return SimTier(sizes.with_content)
     if way == "sata":
-        return modules.SimilarityAwareAttention(sizes.target_dim, sizes.behaviour_dims, sizes.with_content)
+        return SimilarityAwareAttention(sizes.target_dim, sizes.behaviour_dims, sizes.with_content)
     if way == "dmf":
-        return modules.DMF(sizes.target_dim, sizes.behaviour_dims, sizes.with_content)
+        return DMF(sizes.target_dim, sizes.behaviour_dims, sizes.with_content)
     if way == "make":
-        return modules.MAKE(sizes.content_dim, sizes.with_content, hidden_dims=config.make_hidden)
+        return MAKE(sizes.content_dim, sizes.with_content, hidden_dims=config.make_hidden)
     return CUBE(
         sizes.target_dim,
         sizes.behaviour_dims,

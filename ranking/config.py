@@ -61,6 +61,17 @@ class RankerConfig(Config):
     )
     weight_decay: float = Field(default=1e-4, ge=0, description="dense weights only")
     unknown_rate: float = Field(default=0.1, ge=0, lt=1, description="ids hidden in training")
+    clip_norm: float | None = Field(
+        default=None, gt=0, description="largest norm of all dense gradients together"
+    )
+    patience: int | None = Field(
+        default=None,
+        ge=1,
+        description="stop after so many epochs without a higher validation AUC; None trains all epochs",
+    )
+    device: Literal["cpu", "cuda", "auto"] = Field(
+        default="cpu", description="of training; auto takes a GPU where there is one"
+    )
     seed: int = 0
     num_threads: int | None = Field(
         default=1,
@@ -91,3 +102,8 @@ class RankerConfig(Config):
     def reads_vectors(self) -> bool:
         """Whether frozen vectors are needed."""
         return bool(self.ways) or self.search == "content"
+
+    @property
+    def batches_vectors(self) -> bool:
+        """Whether the model itself reads vectors; semantic ids and the search unit need none in a batch."""
+        return any(way != "semantic_ids" for way in self.ways)

@@ -77,12 +77,13 @@ class ContentStores:
     """The vectors of items, and of queries where the shop has searches.
 
     `item_codes` are semantic ids by catalogue row, `code_0, ...` -> `(items + 1,)` int64 with 0 for an item
-    without a vector; empty where the ranker reads none.
+    without a vector; empty where the ranker reads none. `in_batches`: whether batches hold the vectors.
     """
 
     items: ContentStore
     queries: ContentStore | None
     item_codes: dict[str, np.ndarray] = field(default_factory=dict)
+    in_batches: bool = True
 
     @classmethod
     def of(

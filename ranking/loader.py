@@ -174,7 +174,7 @@ class Loader:
         past: np.ndarray,
         past_sizes: np.ndarray,
     ) -> ContentBatch | None:
-        if self.content is None:
+        if self.content is None or not self.content.in_batches:
             return None
         nothing = self.tables.items.nothing
         stored = self.content.items
