@@ -30,11 +30,26 @@ class Piece(NamedTuple):
     """Requests of alike length.
 
     Attributes:
-        requests: `(pieces,)`. rows: `(pieces, length)` of the events; one past the last where padded.
+        requests: `(requests,)`. rows: `(requests, length)` of the events; one past the last where padded.
     """
 
     requests: Tensor
     rows: Tensor
+
+
+class Plan(NamedTuple):
+    """All pieces, and where in them everything is: a gather brings results home faster than a scatter.
+
+    Attributes:
+        pieces: longest first.
+        event_places: `(events,)` of each event in the pieces' rows, one after the other.
+        request_places: `(batch,)` of each request in the pieces' requests, one after the other; one past
+            the last for a request without events; None where a request is in several pieces.
+    """
+
+    pieces: list[Piece]
+    event_places: Tensor
+    request_places: Tensor | None
 
 
 class Unit(NamedTuple):
@@ -69,17 +84,17 @@ def attended(
     if values_at_a_time is None:
         values_at_a_time = GPU_VALUES if events.is_cuda else CACHED_VALUES
     places = values_at_a_time // max(shift.shape[1] * shift.shape[2], 1)
-    pieces = cut(lengths, places, events.shape[1] + 1)
+    plan = cut(lengths, places, events.shape[1] + 1)
     device = events.device.type
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         target, shift, events = target.to(dtype), shift.to(dtype), events.to(dtype)
         unit = Unit(*(weight.to(dtype) for weight in unit))
     with torch.autocast(device, enabled=False):
-        return _Attention.apply(target, shift, events, *unit, pieces)  # type: ignore[return-value]
+        return _Attention.apply(target, shift, events, *unit, plan)  # type: ignore[return-value]
 
 
-def cut(lengths: Tensor, places: int, matrix_places: int = 1) -> list[Piece]:
+def cut(lengths: Tensor, places: int, matrix_places: int = 1) -> Plan:
     """Pieces of at most `places` places each (one request of one behaviour at least), longest first.
 
     Args:
@@ -88,26 +103,38 @@ def cut(lengths: Tensor, places: int, matrix_places: int = 1) -> list[Piece]:
     """
     places = max(places, 1)
     sizes = lengths.cpu().numpy()
-    first, requests = np.cumsum(sizes) - sizes, np.arange(sizes.size)
-    if sizes.max(initial=0) > places:
+    num_events, batch = int(sizes.sum()), sizes.size
+    first, requests = np.cumsum(sizes) - sizes, np.arange(batch)
+    is_split = sizes.max(initial=0) > places
+    if is_split:
         number = -(-sizes // places)
         requests = np.repeat(requests, number)
         before = np.arange(requests.size) - np.repeat(np.cumsum(number) - number, number)
         first = first[requests] + before * places
         sizes = np.minimum(sizes[requests] - before * places, places)
-    order = np.argsort(-sizes, kind="stable")
+    order = np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)]
     first, requests, sizes = first[order], requests[order], sizes[order]
-    found, start, num_events = [], 0, int(lengths.sum())
-    while start < sizes.size and sizes[start] > 0:
+    found, start = [], 0
+    while start < sizes.size:
         end = start + max(places // max(int(sizes[start]), matrix_places), 1)
         within = np.arange(sizes[start])
         rows = np.where(
             within < sizes[start:end, None], first[start:end, None] + within, num_events
         )
-        pair = (torch.from_numpy(array).to(lengths.device) for array in (requests[start:end], rows))
-        found.append(Piece(*pair))
+        found.append((requests[start:end], rows))
         start = end
-    return found
+    event_places = np.empty(num_events + 1, dtype=np.int64)
+    in_turn = np.concatenate([rows.ravel() for _, rows in found]) if found else np.empty(0, int)
+    event_places[in_turn] = np.arange(in_turn.size)
+    request_places = np.full(batch, requests.size)
+    request_places[requests] = np.arange(requests.size)
+    device = lengths.device
+
+    def moved(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(device)
+
+    pieces = [Piece(moved(of), moved(rows)) for of, rows in found]
+    return Plan(pieces, moved(event_places[:-1]), None if is_split else moved(request_places))
 
 
 class _Attention(torch.autograd.Function):
@@ -123,21 +150,20 @@ class _Attention(torch.autograd.Function):
         of_behaviour: Tensor,
         out: Tensor,
         out_bias: Tensor,
-        pieces: list[Piece],
+        plan: Plan,
     ) -> Tensor:
         num_events, dim = events.shape
         known = events.new_zeros(num_events + 1, dim + 1)
         known[:-1, :-1], known[:-1, -1] = events, 1
         unit = Unit(of_product, of_behaviour, out, out_bias)
-        interest = target.new_zeros(*target.shape[:2], dim + 1)
-        for piece in pieces:
+        sums = []
+        for piece in plan.pieces:
             behaviours, _, hidden = _hidden(target, shift, known, unit, piece)
             weights = _weights(hidden, unit, target.shape[1])
-            sums = torch.bmm(weights.transpose(1, 2), behaviours)
-            interest.index_add_(0, piece.requests, sums)
+            sums.append(torch.bmm(weights.transpose(1, 2), behaviours))
         ctx.save_for_backward(target, shift, known, *unit)
-        ctx.pieces = pieces
-        return interest[..., :-1]
+        ctx.plan = plan
+        return _by_request(sums, plan, known.new_zeros(*target.shape[:2], dim + 1))[..., :-1]
 
     @staticmethod
     @once_differentiable
@@ -145,14 +171,13 @@ class _Attention(torch.autograd.Function):
         target, shift, known, *weights = ctx.saved_tensors
         unit, num_targets, dim = Unit(*weights), target.shape[1], target.shape[2]
         gradient = torch.nn.functional.pad(gradient, (0, 1))
-        of_target, of_shift = torch.zeros_like(target), torch.zeros_like(shift)
-        of_known = torch.zeros_like(known)
+        of_targets, of_shifts, of_events = [], [], []
         of_unit = [torch.zeros_like(weight) for weight in unit]
         product, behaviour, out, out_bias = of_unit
-        for requests, rows in ctx.pieces:
-            behaviours, matrix, hidden = _hidden(target, shift, known, unit, Piece(requests, rows))
+        for piece in ctx.plan.pieces:
+            behaviours, matrix, hidden = _hidden(target, shift, known, unit, piece)
             pair_weights = _weights(hidden, unit, num_targets)
-            asked = gradient.index_select(0, requests)
+            asked = gradient.index_select(0, piece.requests)
             of_weights = torch.bmm(behaviours, asked.transpose(1, 2))
             out += hidden.view(-1, out.numel()).t().mv(of_weights.reshape(-1))
             out_bias += of_weights.sum()
@@ -160,19 +185,34 @@ class _Attention(torch.autograd.Function):
             spread = of_weights[..., None].expand_as(by_pair)
             # the gradient of relu, over the hidden layer itself: what `out` multiplies comes after
             torch.ops.aten.threshold_backward(spread, by_pair, 0, grad_input=by_pair)
-            of_matrix = torch.bmm(behaviours.transpose(1, 2), hidden).view(matrix.shape) * unit.out
+            of_matrix = torch.bmm(behaviours.transpose(1, 2), hidden).view(matrix.shape)
             matrix *= unit.out
             of_behaviours = torch.bmm(pair_weights, asked)
             of_behaviours += torch.bmm(hidden, matrix.flatten(2).transpose(1, 2))
-            of_known.index_copy_(0, rows.view(-1), of_behaviours.view(-1, dim + 1))
-            of_shift.index_add_(0, requests, of_matrix[:, -1])
-            of_pairs = of_matrix[:, :-1]
-            behaviour += of_pairs.sum(dim=(0, 2)).t()
-            transposed = target.index_select(0, requests).transpose(1, 2)[..., None]
-            product += (of_pairs * transposed).sum(dim=(0, 2)).t()
-            of_ids = (of_pairs * unit.of_product.t()[None, :, None]).sum(dim=-1)
-            of_target.index_add_(0, requests, of_ids.transpose(1, 2))
-        return of_target, of_shift, of_known[:-1, :-1], *of_unit, None
+            of_events.append(of_behaviours.view(-1, dim + 1))
+            of_shifts.append(of_matrix[:, -1] * unit.out)
+            # place by place of the embedding: (dim, requests * targets, hidden)
+            by_place = of_matrix[:, :-1].transpose(0, 1).flatten(1, 2)
+            asking = target.index_select(0, piece.requests).flatten(0, 1).t()
+            left = torch.stack([asking, torch.ones_like(asking)], dim=1)
+            of_layer = torch.bmm(left, by_place) * unit.out
+            product += of_layer[:, 0].t()
+            behaviour += of_layer[:, 1].t()
+            seen = torch.bmm(by_place, (unit.of_product * unit.out[:, None]).t()[..., None])
+            of_targets.append(seen.view(dim, -1, num_targets).permute(1, 2, 0))
+        of_target = _by_request(of_targets, ctx.plan, torch.zeros_like(target))
+        of_shift = _by_request(of_shifts, ctx.plan, torch.zeros_like(shift))
+        of_known = torch.cat([known[:0], *of_events]).index_select(0, ctx.plan.event_places)
+        return of_target, of_shift, of_known[:, :-1], *of_unit, None
+
+
+def _by_request(parts: list[Tensor], plan: Plan, zeros: Tensor) -> Tensor:
+    """What the pieces found, request by request; in place of `zeros`, which have the wanted shape."""
+    if plan.request_places is None:
+        return zeros.index_add_(
+            0, torch.cat([piece.requests for piece in plan.pieces]), torch.cat(parts)
+        )
+    return torch.cat([*parts, zeros[:1]]).index_select(0, plan.request_places)
 
 
 def _hidden(

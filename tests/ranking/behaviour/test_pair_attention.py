@@ -86,7 +86,7 @@ def test_every_event_is_in_one_piece_and_no_piece_is_larger_than_allowed(
 ):
     seen = []
     owner = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
-    for requests, rows in cut(torch.tensor(lengths), places, matrix_places):
+    for requests, rows in cut(torch.tensor(lengths), places, matrix_places).pieces:
         assert rows.numel() <= places
         assert len(requests) == 1 or len(requests) * matrix_places <= places
         for request, of_request in zip(requests.tolist(), rows.tolist(), strict=True):
