@@ -18,9 +18,13 @@ from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import RankingError
 from moon_rec.estimate import Estimate
 from moon_rec.files import atomic_file, write_json
+from moon_rec.lookup import rows_of
 from moon_rec.shop import Shop
 from ranking.features import Period, RankingTables
+from ranking.figures import draw_evaluation
 from ranking.judgement import NUM_RESAMPLES, evaluate, share_of_the_way
+from ranking.reliability import curve_of
+from ranking.segments import MIN_USERS, Segments, segments_of
 from ranking.trained import TrainedRanker
 
 __all__ = ["evaluate", "score", "share_of_the_way"]
@@ -32,6 +36,10 @@ def score(ranker: TrainedRanker, tables: RankingTables, period: Period = "test")
     Returns:
         One row an impression, in order of time: `request_id, item_id, user_id, label, score, is_cold`;
         the score is a click probability (float64), cold means fewer than `cold_below` train impressions.
+        Then what to group by: `category` (leading level; null where the train period does not know
+        it), `price_bucket` (from 1 up at the train items' quantiles; null without a price),
+        `history_length` (behaviours before the request, as many as the ranker may read) and
+        `user_activity` (the user's train impressions).
 
     Raises:
         RankingError: tables other than the ranker's, or validation and test that are the same rows.
@@ -47,8 +55,33 @@ def score(ranker: TrainedRanker, tables: RankingTables, period: Period = "test")
             "label": requests.labels.astype(np.int8),
             "score": ranker.predict(tables, period),
             "is_cold": requests.is_cold,
+            "category": _leading_categories(tables)[requests.items],
+            "price_bucket": _price_buckets(tables)[requests.items],
+            "history_length": (requests.history_ends - requests.history_starts)[place],
+            "user_activity": _train_impressions(tables, requests.user_ids)[place],
         }
     )
+
+
+def _leading_categories(tables: RankingTables) -> pl.Series:
+    """First level of each catalogue row's category path, null where unknown."""
+    known = tables.vocabularies["category"].values.cast(pl.String).str.split("/").list.first()
+    values = pl.concat([pl.Series([None], dtype=pl.String), known.rename("")])
+    return values.gather(tables.items.features["category"])
+
+
+def _price_buckets(tables: RankingTables) -> pl.Series:
+    """Price bucket of each catalogue row, null without a price."""
+    buckets = pl.Series(tables.items.features["price"])
+    return buckets.set(buckets == 0, None)
+
+
+def _train_impressions(tables: RankingTables, users: np.ndarray) -> np.ndarray:
+    """Train impressions of each user id, `(users,)`."""
+    train = tables.periods["train"]
+    known, place = np.unique(train.user_ids, return_inverse=True)
+    counts = np.bincount(place, np.diff(train.offsets)).astype(np.int64)
+    return np.append(counts, 0)[rows_of(known, users, missing=known.size)]
 
 
 def refuse_equal_periods(tables: RankingTables) -> None:
@@ -84,24 +117,68 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--period", choices=("validation", "test"), default="test")
     parser.add_argument("--out", type=Path, required=True, help="folder for scores and metrics")
     parser.add_argument("--resamples", type=int, default=NUM_RESAMPLES, help="of users")
+    parser.add_argument(
+        "--by", action="append", default=[], metavar="COLUMN", help="segments; may be given again"
+    )
+    parser.add_argument("--min-users", type=int, default=MIN_USERS, help="of a segment")
     given = parser.parse_args(argv)
     items = EmbeddingTable.open(given.items) if given.items else None
     queries = EmbeddingTable.open(given.queries) if given.queries else None
     ranker = TrainedRanker.load(given.ranker, items, queries)
     shop = Shop.open(given.shop)
-    tables = RankingTables.build(shop, preparation=ranker.preparation)
+    tables = RankingTables.build(shop, ranker.features)
     scores = score(ranker, tables, given.period)
+    segments = segments_of(scores, given.by, given.min_users)
     truth = shop.truth if ranker.features.label == "clicked" else None
-    metrics = evaluate(scores, truth, given.resamples)
-    save_scores(scores, given.out, metrics, shop, given.period)
-    simulated = " (simulated)" if shop.is_simulated else ""
-    print(f"{shop.name}{simulated}, {given.period}: {scores.height:,} impressions")
-    for name, metric in metrics.items():
-        print(f"{name:24} {metric}  {metric.definition}")
+    metrics = evaluate(scores, truth, given.resamples, segments=segments)
+    save_scores(scores, given.out, metrics, shop, given.period, segments)
+    about = f"{shop.name}{' (simulated)' if shop.is_simulated else ''}, {given.period} period"
+    curve = curve_of(scores, given.resamples)
+    picture = given.out / "evaluation.png"
+    draw_evaluation(curve, metrics, segments, given.ranker.name, about, picture)
+    print(f"{about}: {scores.height:,} impressions")
+    print(metrics_text(metrics, segments))
+    print(f"picture: {picture}")
+
+
+def metrics_text(metrics: dict[str, Estimate], segments: Segments) -> str:
+    """A line a metric overall and on cold and warm items, a line a group of a column, and what was left out."""
+    groups = [one for one in segments.judged if one.key.startswith("[")]
+    keys = tuple(one.key for one in groups)
+    lines = [
+        f"{name:24} {metric}  {metric.definition}"
+        for name, metric in metrics.items()
+        if not name.endswith(keys or ("]",))
+    ]
+    if groups:
+        width = max(len(one.name) for one in groups)
+        lines.append(
+            f"{'':{width}} {'rows':>9} {'users':>8} {'clicks':>7}  AUC, GAUC by impressions, normalised entropy"
+        )
+    for one in groups:
+        found = [metrics.get(name + one.key) for name in ("auc", "gauc", "normalised_entropy")]
+        numbers = "  ".join(
+            f"{'no value' if metric is None else str(metric):24}" for metric in found
+        )
+        clicks = one.num_clicks / one.num_rows
+        lines.append(
+            f"{one.name:{width}} {one.num_rows:>9,} {one.num_users:>8,} {clicks:>7.2%}  {numbers}".rstrip()
+        )
+    lines += [f"left out: {one}" for one in segments.left_out]
+    if groups:
+        lines.append(
+            f"{len(segments.judged)} segments were looked at: the best and the worst of so many differ by chance too"
+        )
+    return "\n".join(lines)
 
 
 def save_scores(
-    scores: pl.DataFrame, folder: Path, metrics: dict[str, Estimate], shop: Shop, period: Period
+    scores: pl.DataFrame,
+    folder: Path,
+    metrics: dict[str, Estimate],
+    shop: Shop,
+    period: Period,
+    segments: Segments,
 ) -> None:
     """Write `scores.parquet` and `metrics.json` into `folder`."""
     with atomic_file(folder / "scores.parquet") as temporary:
@@ -109,9 +186,11 @@ def save_scores(
     about = {
         "shop": shop.name,
         "shop_digest": shop.digest,
+        "source": shop.source,
         "is_simulated": shop.is_simulated,
         "period": period,
         "metrics": {name: metric.as_dict() for name, metric in metrics.items()},
+        "segments": segments.as_dict(),
     }
     write_json(folder / "metrics.json", about)
 

@@ -1,11 +1,13 @@
-"""Judge tables of scores: every metric with its interval, overall, on cold and on warm items. No torch."""
+"""Judge tables of scores: every metric with its interval, overall and in segments. No torch."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 
 from moon_rec.errors import RankingError
 from moon_rec.estimate import Estimate
-from ranking.metrics import NUM_BINS, check_probabilities, checked, group_codes
+from ranking.metrics import NUM_BINS, WEIGHTS, Weight, check_probabilities, checked, group_codes
 from ranking.resampling import (
     Statistic,
     WeightedAuc,
@@ -14,12 +16,16 @@ from ranking.resampling import (
     weighted_calibration,
     weighted_gauc,
     weighted_log_loss,
+    weighted_normalised_entropy,
 )
+from ranking.segments import Segment, Segments, segments_of
 
 NUM_RESAMPLES = 500
 """Of the intervals; each costs one pass over the rows a metric."""
 
-SEGMENTS = ("", "_cold", "_warm")
+GAUC_NAMES: dict[Weight, str] = {
+    weight: "gauc" if weight == "impressions" else f"gauc_{weight}" for weight in WEIGHTS
+}
 
 
 def evaluate(
@@ -28,42 +34,40 @@ def evaluate(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
     level: float = 0.95,
+    by: Sequence[str] = (),
+    segments: Segments | None = None,
 ) -> dict[str, Estimate]:
-    """All metrics of a table of scores, overall and on cold and warm items.
+    """All metrics of a table of scores: overall, on cold and warm items, and in the groups of columns.
 
     Args:
-        scores: what `score` gives.
+        scores: what `score` gives; any column of it can be grouped by.
         truth: `request_id, item_id, click_probability` of a simulated shop.
         num_resamples: of the bootstrap over users, shared by all metrics.
+        by: columns, such as `category` or `history_length`, cut into segments.
+        segments: these instead, such as `segments_of(scores, by)` with other limits.
 
     Returns:
-        `auc, gauc, log_loss, calibration` (predicted over observed clicks), `calibration_error`, each
-        also with `_cold` and `_warm`; with truth also `auc_best, auc_best_cold, auc_best_warm`. What
-        has no value (a segment without clicks, no user with both classes) is left out.
+        `auc, gauc, gauc_users, gauc_positives, log_loss, normalised_entropy, calibration` (predicted
+        over observed clicks), `calibration_error`, each also with `_cold` and `_warm`, and with
+        `[column=value]` for each group; with truth also `auc_best`. What has no value (a segment
+        without clicks, no user with both classes) is left out; `segments_of` names what was.
 
     Raises:
         RankingError: labels of one class overall, NaN scores, a column or a true probability missing.
     """
-    _check_columns(scores)
-    checked(scores["label"].to_numpy(), scores["score"].to_numpy())
-    columns = {"": scores["score"].to_numpy()}
-    if truth is not None:
-        columns["best"] = true_probabilities(scores, truth)
+    check_columns(scores)
+    labels, given = checked(scores["label"].to_numpy(), scores["score"].to_numpy())
+    check_probabilities(given)
+    best = None if truth is None else true_probabilities(scores, truth)
     users = group_codes(scores["user_id"].to_numpy(), scores.height)
-    cold = scores["is_cold"].to_numpy()
-    rows = {"": np.ones(cold.size, dtype=bool), "_cold": cold, "_warm": ~cold}
     found: dict[str, tuple[Statistic, int, str]] = {}
-    for segment in SEGMENTS:
-        chosen = rows[segment]
-        labels = scores["label"].to_numpy()[chosen].astype(np.int64)
-        if labels.size == 0 or labels.min() == labels.max():
-            continue
-        given = columns[""][chosen].astype(np.float64)
-        found |= _statistics(labels, given, users[chosen], segment)
-        if truth is not None:
-            best = WeightedAuc(labels, columns["best"][chosen], users[chosen])
-            words = f"AUC of the true click probability (simulated){_of(segment)}"
-            found[f"auc_best{segment}"] = (best, labels.size, words)
+    for segment in (segments or segments_of(scores, by)).judged:
+        rows = segment.rows
+        found |= _statistics(labels[rows], given[rows], users[rows], segment)
+        if best is not None:
+            statistic = WeightedAuc(labels[rows], best[rows], users[rows])
+            words = f"AUC of the true click probability (simulated){segment.words}"
+            found[f"auc_best{segment.key}"] = (statistic, segment.num_rows, words)
     return _estimates(found, int(users.max()) + 1, num_resamples, seed, level)
 
 
@@ -129,30 +133,31 @@ def true_probabilities(scores: pl.DataFrame, truth: pl.DataFrame | pl.LazyFrame)
 
 
 def _statistics(
-    labels: np.ndarray, scores: np.ndarray, users: np.ndarray, segment: str
+    labels: np.ndarray, scores: np.ndarray, users: np.ndarray, segment: Segment
 ) -> dict[str, tuple[Statistic, int, str]]:
     """Name -> statistic, number of rows, definition, of one segment."""
-    check_probabilities(scores)
-    of = _of(segment)
     ratio, error = weighted_calibration(labels, scores, users)
+    counted = segment.num_two_class_users
+    left_out = f"{counted:,} users counted, {segment.num_users - counted:,} of one class left out"
     statistics: dict[str, tuple[Statistic, str]] = {
-        "auc": (WeightedAuc(labels, scores, users), f"AUC by midranks{of}"),
-        "gauc": (
-            weighted_gauc(labels, scores, users, "impressions"),
-            f"AUC within users, weighted by impressions, one-class users left out{of}",
+        "auc": (WeightedAuc(labels, scores, users), "AUC by midranks")
+    }
+    for weight, name in GAUC_NAMES.items():
+        words = f"AUC within users, weighted by {weight}, {left_out}"
+        statistics[name] = (weighted_gauc(labels, scores, users, weight), words)
+    statistics |= {
+        "log_loss": (weighted_log_loss(labels, scores, users), "mean log loss in nats"),
+        "normalised_entropy": (
+            weighted_normalised_entropy(labels, scores, users),
+            "log loss over the entropy of the click rate",
         ),
-        "log_loss": (weighted_log_loss(labels, scores, users), f"mean log loss in nats{of}"),
-        "calibration": (ratio, f"predicted over observed clicks{of}"),
-        "calibration_error": (error, f"calibration error over {NUM_BINS} equal bins of rows{of}"),
+        "calibration": (ratio, "predicted over observed clicks"),
+        "calibration_error": (error, f"calibration error over {NUM_BINS} equal bins of rows"),
     }
     return {
-        f"{name}{segment}": (statistic, labels.size, words)
+        f"{name}{segment.key}": (statistic, labels.size, words + segment.words)
         for name, (statistic, words) in statistics.items()
     }
-
-
-def _of(segment: str) -> str:
-    return {"": "", "_cold": ", cold items only", "_warm": ", warm items only"}[segment]
 
 
 def _estimates(
@@ -176,7 +181,8 @@ def _estimates(
     return estimates
 
 
-def _check_columns(scores: pl.DataFrame) -> None:
+def check_columns(scores: pl.DataFrame) -> None:
+    """Raise RankingError where a table of scores misses a column."""
     wanted = {"request_id", "item_id", "user_id", "label", "score", "is_cold"}
     missing = sorted(wanted - set(scores.columns))
     if missing:

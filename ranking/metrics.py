@@ -1,14 +1,17 @@
-"""How a ranker is judged: AUC, GAUC, log loss, calibration. NumPy only, exact, in float64.
+"""How a ranker is judged: AUC, GAUC, log loss, normalised entropy, calibration. NumPy only, in float64.
 
 Notable choices:
 - AUC by midranks: a tie between a click and a non-click counts a half, whatever the row order.
 - GAUC has a value only for groups with both classes; the others are left out and *counted*.
+- AUC and GAUC are sums of integers until the last division, group after group in order of their ids:
+  rows that come in another order, batch size or number of shards give the same bits.
 - Labels other than 0 and 1, NaN scores and one-class data are errors, never a silent 0.5 or NaN.
 
 Every statistic is a weighted one underneath (`ranking.resampling`), so that its bootstrap over users
 costs one pass a resample; the functions here are those statistics at weight one.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -109,6 +112,27 @@ def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """
     labels, probabilities = checked(labels, probabilities, both_classes=False)
     return float(row_losses(labels, probabilities).mean())
+
+
+def normalised_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Log loss over the log loss of always predicting the mean click rate; below 1 is better than that.
+
+    He et al. 2014 ("Practical Lessons from Predicting Clicks on Ads at Facebook"), section 3, eq. 3:
+    `NE = log loss / -(p ln p + (1 - p) ln(1 - p))` with p the click rate of the very rows that are
+    scored. Unlike log loss it can be compared between periods of different click rates.
+
+    Raises:
+        RankingError: as `log_loss`, or one class only (the entropy is zero then).
+    """
+    labels, probabilities = checked(labels, probabilities)
+    return float(row_losses(labels, probabilities).mean()) / entropy(float(labels.mean()))
+
+
+def entropy(rate: float) -> float:
+    """Entropy in nats of a click that happens with probability `rate`; zero at 0 and 1."""
+    if rate <= 0 or rate >= 1:
+        return 0.0
+    return -(rate * math.log(rate) + (1 - rate) * math.log1p(-rate))
 
 
 def calibration(

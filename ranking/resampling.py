@@ -13,7 +13,7 @@ import numpy as np
 
 from moon_rec.progress import track
 from moon_rec.seeds import generator
-from ranking.metrics import NUM_BINS, Weight, group_aucs, row_losses, score_bins
+from ranking.metrics import NUM_BINS, Weight, entropy, group_aucs, row_losses, score_bins
 
 NOTHING = float("nan")
 
@@ -84,6 +84,22 @@ class WeightedCalibrationError:
         return float(np.abs(weights @ self._gaps).sum()) / total if total > 0 else NOTHING
 
 
+class WeightedNormalisedEntropy:
+    """Log loss over the entropy of the click rate, all three taken again under the weights."""
+
+    def __init__(self, losses: np.ndarray, clicks: np.ndarray, sizes: np.ndarray):
+        self._losses, self._clicks, self._sizes = losses, clicks, sizes
+
+    def value(self, weights: np.ndarray) -> float:
+        """Normalised entropy at user `weights`; none where only one class is drawn."""
+        weights = weights[: self._sizes.size]
+        total = float(np.dot(weights, self._sizes))
+        if total <= 0:
+            return NOTHING
+        background = entropy(float(np.dot(weights, self._clicks)) / total)
+        return float(np.dot(weights, self._losses)) / total / background if background else NOTHING
+
+
 def weighted_gauc(
     labels: np.ndarray, scores: np.ndarray, users: np.ndarray, weight: Weight
 ) -> WeightedRatio:
@@ -98,6 +114,15 @@ def weighted_log_loss(
     """Mean log loss over rows under user weights."""
     losses = np.bincount(users, row_losses(labels, probabilities))
     return WeightedRatio(losses, np.bincount(users).astype(np.float64))
+
+
+def weighted_normalised_entropy(
+    labels: np.ndarray, probabilities: np.ndarray, users: np.ndarray
+) -> WeightedNormalisedEntropy:
+    """Normalised entropy under user weights."""
+    losses = np.bincount(users, row_losses(labels, probabilities))
+    sizes = np.bincount(users).astype(np.float64)
+    return WeightedNormalisedEntropy(losses, np.bincount(users, labels), sizes)
 
 
 def weighted_calibration(
