@@ -126,8 +126,9 @@ def in_time_order(behaviours: Behaviours) -> tuple[Tensor, Tensor]:
     requests = behaviours.requests
     newer = behaviours.mask.cumsum(dim=1).flatten().index_select(0, behaviours.places)
     places = requests * steps + counts.index_select(0, requests) - newer
-    grid = behaviours.ids.new_zeros(mask.numel(), behaviours.ids.shape[-1])
-    return grid.index_copy(0, places, behaviours.ids).view(*mask.shape, -1), mask
+    dim = behaviours.ids.shape[-1]
+    grid = behaviours.ids.new_zeros(mask.numel(), dim)
+    return grid.index_copy(0, places, behaviours.ids).view(*mask.shape, dim), mask
 
 
 def refuse_longer(behaviours: Behaviours, max_length: int, name: str) -> None:
