@@ -1,12 +1,71 @@
-"""Row-wise Adagrad for the tables: what is updated is what was looked up.
+"""Optimisers of a ranker in one process: AdamW for dense weights, row-wise Adagrad for tables.
 
 A dense Adam moves every row of a table each step and keeps two numbers a weight, which does not scale
 to tables of millions. Row-wise Adagrad (as in FBGEMM's EXACT_ROWWISE_ADAGRAD) keeps one number a row
 and touches only rows with a gradient, so a step costs what the batch looked up.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
+
+from ranking.config import RankerConfig
+
+FINAL_RATE = 0.1
+"""Both learning rates fall linearly to this share of themselves."""
+
+
+def rate_factor(done: int, total: int) -> float:
+    """Share of the learning rates after `done` of `total` rows."""
+    return 1 - (1 - FINAL_RATE) * done / total
+
+
+class DenseOptimiser:
+    """AdamW over named weights, with clipping, whose state is made at once so that it can be loaded.
+
+    Args:
+        weights: by name; those without gradient (frozen) are left out and get no state.
+        config: `learning_rate`, `weight_decay`, `clip_norm`.
+    """
+
+    def __init__(self, weights: Mapping[str, nn.Parameter], config: RankerConfig):
+        self._weights = {name: value for name, value in weights.items() if value.requires_grad}
+        self._learning_rate, self._clip_norm = config.learning_rate, config.clip_norm
+        self._adam = torch.optim.AdamW(
+            self._weights.values(),
+            config.learning_rate,
+            weight_decay=config.weight_decay,
+            foreach=True,
+        )
+        for weight in self._weights.values():
+            self._adam.state[weight] = {
+                "step": torch.tensor(0.0),
+                "exp_avg": torch.zeros_like(weight),
+                "exp_avg_sq": torch.zeros_like(weight),
+            }
+
+    def set_rate(self, factor: float) -> None:
+        """Learn at that share of the configured rate."""
+        self._adam.param_groups[0]["lr"] = self._learning_rate * factor
+
+    def zero_grad(self) -> None:
+        """Forget gradients."""
+        self._adam.zero_grad(set_to_none=True)
+
+    def step(self) -> None:
+        """Clip all gradients together to `clip_norm`, if there is one, and update."""
+        if self._clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._weights.values(), self._clip_norm)
+        self._adam.step()
+
+    def state(self) -> dict[str, Tensor]:
+        """The live state, `weight.part` -> tensor."""
+        return {
+            f"{name}.{part}": tensor
+            for name, weight in self._weights.items()
+            for part, tensor in self._adam.state[weight].items()
+        }
 
 
 class RowWiseAdagrad:

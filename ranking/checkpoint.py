@@ -1,0 +1,150 @@
+"""Checkpoints of a training: tensors as safetensors, each rank its shards; the position as JSON.
+
+Notable choices
+- `torch.distributed.checkpoint` writes and reads, so what N ranks wrote loads on any other number: each
+  reads the slices it holds. Its safetensors storage is used: nothing is pickled.
+- A checkpoint is a folder `step-<n>` that appears whole: it is written under another name and renamed, and
+  older ones go only then. Killed at any moment, a training has its last whole checkpoint.
+- Several ranks need a folder they all see.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.checkpoint.hf_storage import (
+    HuggingFaceStorageReader,
+    HuggingFaceStorageWriter,
+)
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+
+from moon_rec.errors import MoonRecError, RankingError
+from moon_rec.files import read_json, write_json
+
+FORMAT_VERSION = 1
+POSITION = "position.json"
+
+
+@dataclass
+class Position:
+    """How far a training is.
+
+    Attributes:
+        digest: of settings, tables and vectors; a checkpoint of others is refused.
+        epoch, batch: the next batch is that of that epoch.
+        step: batches done in all.
+        rows: impressions done in all, which the learning rates follow.
+        validation: AUC after each epoch that is done.
+    """
+
+    digest: str
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    rows: int = 0
+    validation: list[float] = field(default_factory=list)
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The first epoch of the highest AUC so far."""
+        if not self.validation:
+            return None
+        return self.validation.index(max(self.validation))
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where and how often a training is written down.
+
+    Attributes:
+        folder: is made where it does not exist.
+        every: steps between two checkpoints.
+        resume: go on from the newest checkpoint of `folder`, where there is one.
+    """
+
+    folder: Path
+    every: int = 1000
+    resume: bool = False
+
+    def latest(self) -> Path | None:
+        """The newest checkpoint."""
+        found = sorted(self.folder.glob("step-*/" + POSITION))
+        return found[-1].parent if found else None
+
+    def save(self, state: Mapping[str, Tensor], position: Position) -> Path:
+        """Write a checkpoint; all ranks call it at the same step.
+
+        Args:
+            state: plain or sharded tensors by name.
+        """
+        path = self.folder / f"step-{position.step:09d}"
+        partial = self.folder / f".step-{position.step:09d}.partial"
+        if _rank() == 0:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        _barrier()
+        writer = HuggingFaceStorageWriter(path=str(partial), save_distributed=True)
+        save(dict(state), storage_writer=writer, no_dist=not dist.is_initialized())
+        if _rank() == 0:
+            write_json(partial / POSITION, {"format_version": FORMAT_VERSION} | asdict(position))
+            shutil.rmtree(path, ignore_errors=True)
+            os.replace(partial, path)
+            for older in self.folder.glob("step-*"):
+                if older != path:
+                    shutil.rmtree(older, ignore_errors=True)
+        _barrier()
+        return path
+
+
+def read_position(path: Path) -> Position:
+    """The position of a checkpoint.
+
+    Raises:
+        RankingError: none there, or of another version.
+    """
+    try:
+        about = read_json(path / POSITION)
+    except MoonRecError as error:
+        raise RankingError(f"no checkpoint at {path}: {error}") from None
+    version = about.pop("format_version", None)
+    if version != FORMAT_VERSION:
+        raise RankingError(
+            f"{path / POSITION}: format_version {version!r}, wanted {FORMAT_VERSION}"
+        )
+    return Position(**about)
+
+
+def load_state(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Read a checkpoint's tensors into those of `state`, plain or sharded, whoever wrote them.
+
+    Raises:
+        RankingError: a tensor that the checkpoint has not, or of another shape.
+    """
+    reader = HuggingFaceStorageReader(path=str(path))
+    sizes = {
+        name: tuple(found.size)
+        for name, found in reader.read_metadata().state_dict_metadata.items()
+        if isinstance(found, TensorStorageMetadata)
+    }
+    for name, tensor in state.items():
+        if sizes.get(name) != tuple(tensor.size()):
+            raise RankingError(
+                f"{path}: {name} has shape {sizes.get(name)}, wanted {tuple(tensor.size())}; it is the "
+                "checkpoint of another ranker"
+            )
+    load(dict(state), storage_reader=reader, no_dist=not dist.is_initialized())
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def _barrier() -> None:
+    if dist.is_initialized():
+        dist.barrier()

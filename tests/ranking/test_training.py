@@ -1,0 +1,204 @@
+"""A training that is broken off and gone on with ends with the same bits; clipping, patience, refusals."""
+
+import itertools
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from moon_rec.errors import RankingError
+from moon_rec.tracking import Tracker
+from ranking.checkpoint import Checkpoints, load_state, read_position
+from ranking.config import RankerConfig
+from ranking.content import ContentStores
+from ranking.features import FeatureConfig, RankingTables
+from ranking.loader import Loader
+from ranking.optimiser import DenseOptimiser, RowWiseAdagrad
+from ranking.train import main as train_main
+from ranking.train import train_ranker
+from ranking.trained import TrainedRanker
+from ranking.trainer import LocalTrainer
+from ranking.training import input_sizes, new_ranker
+
+CONFIG = RankerConfig(
+    content="cube", epochs=3, batch_size=64, tower=(16,), attention_dim=8, embedding_dim=8
+)
+IDS = CONFIG.model_copy(update={"content": "none"})
+
+
+class Killed(BaseException):
+    """As by the operating system: nothing catches it."""
+
+
+@pytest.fixture(scope="module")
+def tables(planted):
+    return RankingTables.build(
+        planted.shop, FeatureConfig(history_length=10, query_history_length=5)
+    )
+
+
+@pytest.fixture
+def kill(monkeypatch):
+    """Kill training within the nth step from now, its tables half updated."""
+
+    def after(steps):
+        taken = []
+        step = RowWiseAdagrad.step
+
+        def counted(self):
+            taken.append(1)
+            if len(taken) == steps:
+                raise Killed
+            step(self)
+
+        monkeypatch.setattr(RowWiseAdagrad, "step", counted)
+        return lambda: monkeypatch.setattr(RowWiseAdagrad, "step", step)
+
+    return after
+
+
+@pytest.mark.parametrize("killed_at", [[3], [25], [95], [130, 7]])
+def test_a_resumed_training_has_the_bits_of_an_unbroken_one(
+    planted, tables, kill, tmp_path, killed_at
+):
+    vectors = (planted.items, planted.queries)
+    unbroken = train_ranker(
+        tables, CONFIG, *vectors, checkpoints=Checkpoints(tmp_path / "unbroken", every=23)
+    )
+    folder = tmp_path / "broken"
+    for number, steps in enumerate(killed_at):
+        heal = kill(steps)
+        with pytest.raises(Killed):
+            train_ranker(tables, CONFIG, *vectors, checkpoints=Checkpoints(folder, 23, number > 0))
+        heal()
+    resumed = train_ranker(tables, CONFIG, *vectors, checkpoints=Checkpoints(folder, 23, True))
+    assert resumed.validation_auc == unbroken.validation_auc
+    for name, value in unbroken.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+    last = [Checkpoints(tmp_path / name).latest() for name in ("unbroken", "broken")]
+    states = []
+    for path in last:
+        assert path is not None
+        trainer = LocalTrainer(new_ranker(tables, unbroken.sizes, CONFIG), CONFIG)
+        trainer.keep()
+        load_state(path, trainer.state())
+        states.append(trainer.state())
+    assert last[0].name == last[1].name
+    assert read_position(last[0]) == read_position(last[1])
+    kinds = {name.split(".")[0] for name in states[0]}
+    assert kinds == {"model", "best", "optimiser"}
+    assert any(name.endswith("accumulator") for name in states[0])
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name
+
+
+def test_writing_checkpoints_changes_no_bit(tables, tmp_path):
+    plain = train_ranker(tables, IDS)
+    written = train_ranker(tables, IDS, checkpoints=Checkpoints(tmp_path / "here", every=5))
+    for name, value in plain.model.state_dict().items():
+        assert torch.equal(value, written.model.state_dict()[name]), name
+
+
+def test_a_checkpoint_half_written_is_not_taken(tables, tmp_path, kill, monkeypatch):
+    folder = tmp_path / "here"
+    heal = kill(12)
+    with pytest.raises(Killed):
+        train_ranker(tables, IDS, checkpoints=Checkpoints(folder, every=5))
+    heal()
+    found = Checkpoints(folder).latest()
+    assert found is not None and found.name == "step-000000010"
+    (folder / ".step-000000015.partial").mkdir()
+    (folder / ".step-000000015.partial" / "shard-00001-model-00001-of-00001.safetensors").touch()
+    assert Checkpoints(folder).latest() == found
+    resumed = train_ranker(tables, IDS, checkpoints=Checkpoints(folder, 5, resume=True))
+    plain = train_ranker(tables, IDS)
+    assert all(
+        torch.equal(value, resumed.model.state_dict()[name])
+        for name, value in plain.model.state_dict().items()
+    )
+    assert not list(folder.glob("*/*.pt")) and not list(folder.glob("**/.metadata"))
+
+
+def test_checkpoints_of_another_training_are_refused(tables, tmp_path, kill):
+    folder = tmp_path / "here"
+    heal = kill(8)
+    with pytest.raises(Killed):
+        train_ranker(tables, IDS, checkpoints=Checkpoints(folder, every=5))
+    heal()
+    other = IDS.model_copy(update={"seed": 1})
+    with pytest.raises(RankingError, match="other settings, tables or vectors"):
+        train_ranker(tables, other, checkpoints=Checkpoints(folder, 5, resume=True))
+    with pytest.raises(RankingError, match="unfinished training; go on from it with --resume"):
+        train_ranker(tables, IDS, checkpoints=Checkpoints(folder, 5))
+    path = Checkpoints(folder).latest()
+    about = json.loads((path / "position.json").read_text())
+    (path / "position.json").write_text(json.dumps(about | {"format_version": 9}))
+    with pytest.raises(RankingError, match="format_version 9, wanted 1"):
+        train_ranker(tables, IDS, checkpoints=Checkpoints(folder, 5, resume=True))
+
+
+def test_patience_stops_after_epochs_that_gain_nothing(tables):
+    long = IDS.model_copy(update={"epochs": 8, "learning_rate": 3e-2})
+    stopped = train_ranker(tables, long.model_copy(update={"patience": 1})).validation_auc
+    whole = train_ranker(tables, long).validation_auc
+    assert len(whole) == 8
+    falls = [later <= max(whole[: at + 1]) for at, later in enumerate(whole[1:])]
+    assert falls.index(True) + 2 == len(stopped) < 8
+    assert stopped == whole[: len(stopped)]
+
+
+def test_frozen_vectors_have_no_gradient_and_no_optimiser_slot(planted, tables):
+    content = ContentStores.of(tables, planted.items, planted.queries)
+    model = new_ranker(tables, input_sizes(tables, content), CONFIG)
+    trainer = LocalTrainer(model, CONFIG)
+    batches = list(itertools.islice(Loader(tables, "train", 64, content).epoch(), 3))
+    for _ in trainer.steps(batches):
+        pass
+    dense = sum(2 * weight.numel() + 1 for weight in model.dense_parameters())
+    rows = sum(tables.num_embeddings.values())
+    assert sum(value.numel() for value in trainer.optimiser_state().values()) == dense + rows
+    for batch in batches:
+        assert batch.content is not None
+        assert batch.content.targets.grad is None and not batch.content.targets.requires_grad
+        assert batch.content.history.grad is None and not batch.content.history.requires_grad
+
+
+def test_dense_gradients_are_clipped_together(tables):
+    weights = {"a": nn.Parameter(torch.zeros(3)), "b": nn.Parameter(torch.zeros(2, 2))}
+    optimiser = DenseOptimiser(weights, IDS.model_copy(update={"clip_norm": 0.5}))
+    for weight in weights.values():
+        weight.grad = torch.full_like(weight, 2.0)
+    optimiser.step()
+    taken = torch.cat([weight.grad.flatten() for weight in weights.values()])
+    assert float(taken.norm()) == pytest.approx(0.5, abs=1e-5)
+    first = optimiser.state()["a.exp_avg"]
+    assert torch.allclose(first, 0.1 * taken[:3])
+    plain, clipped = (
+        train_ranker(tables, IDS.model_copy(update={"epochs": 1, "clip_norm": norm}))
+        for norm in (None, 1e-3)
+    )
+    assert not torch.equal(plain.model.row_layer.weight, clipped.model.row_layer.weight)
+
+
+def test_the_command_resumes_and_follows_the_training(planted, tmp_path, kill):
+    out, store = tmp_path / "ranker", f"sqlite:///{tmp_path}/mlflow.db"
+    words = [str(planted.shop.path), "--out", str(out), "--set", "batch_size=32"]
+    words += ["--set", "epochs=2", "--checkpoint-every", "9"]
+    heal = kill(50)
+    with pytest.raises(Killed):
+        train_main(words)
+    heal()
+    assert (tmp_path / "ranker.checkpoints").exists() and not out.exists()
+    train_main([*words, "--resume", "--track", store])
+    assert not (tmp_path / "ranker.checkpoints").exists()
+    train_main([*words[:2], str(tmp_path / "unbroken"), *words[3:]])
+    one, other = TrainedRanker.load(out), TrainedRanker.load(tmp_path / "unbroken")
+    for name, value in one.model.state_dict().items():
+        assert torch.equal(value, other.model.state_dict()[name]), name
+    (run,) = Tracker(store).runs("training")
+    assert run["metrics"]["validation_auc"] == pytest.approx(one.validation_auc[-1])
+    assert run["metrics"]["loss"] > 0
+    assert run["tags"]["moon_rec.reads.tables"] == one.tables_digest
+    with pytest.raises(RankingError, match="--resume needs --checkpoint-every"):
+        train_main([*words[:2], str(tmp_path / "third"), "--resume"])
