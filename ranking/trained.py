@@ -2,22 +2,21 @@
 
 Notable choices
 - Its folder holds `ranker.json`, `weights.safetensors`, `preparation/` (vocabularies and scales), a sample
-  of its vectors (`vector_origin.py`) and any `attachments`, one safetensors file each. The
-  embedding tables themselves stay where they are.
+  of its vectors (`vector_origin.py`) and, where it reads semantic ids, their `semantic_ids.safetensors`.
+  The embedding tables themselves stay where they are.
 - New items join without retraining: a shop with more items, and a table with their vectors by the same
   encoder, are read with the saved preparation. A new item has an unknown id and its own vector.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from moon_rec.config import make_config
 from moon_rec.embedding_table import EmbeddingTable
@@ -27,9 +26,11 @@ from moon_rec.progress import progress
 from ranking.config import RankerConfig
 from ranking.content import ContentStores
 from ranking.features import FeatureConfig, Period, RankingTables
+from ranking.item_codes import item_codes
 from ranking.loader import Loader
 from ranking.model import InputSizes, Ranker
 from ranking.preparation import Preparation
+from ranking.semantic_ids import SemanticIds
 from ranking.vector_origin import VectorOrigin
 
 FORMAT_VERSION = 2
@@ -49,7 +50,7 @@ class TrainedRanker:
         items, queries: the frozen vectors it reads, None for a ranker of ids only.
         validation_auc: after each epoch, empty with one.
         rows_per_second: of training.
-        attachments: further tensors to keep with it: file name without suffix -> tensors by name.
+        semantic_ids: the centroids that give new items their codes, None where it reads none.
     """
 
     model: Ranker
@@ -61,7 +62,7 @@ class TrainedRanker:
     queries: EmbeddingTable | None = None
     validation_auc: tuple[float, ...] = ()
     rows_per_second: float = 0.0
-    attachments: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    semantic_ids: SemanticIds | None = None
 
     @property
     def features(self) -> FeatureConfig:
@@ -81,9 +82,15 @@ class TrainedRanker:
             raise RankingError(
                 f"the tables hold no impression of the {period} period; score another period"
             )
-        content = content_stores(tables, self.config, self.items, self.queries)
         with threads(self.config.num_threads):
-            return predict(self.model, Loader(tables, period, batch_size, content))
+            return predict(self.model, self.loader(tables, period, batch_size))
+
+    def loader(
+        self, tables: RankingTables, period: Period, batch_size: int = SCORING_ROWS
+    ) -> Loader:
+        """Batches of a period with all that this ranker reads, in the tables' order."""
+        content = content_stores(tables, self.config, self.items, self.queries, self.semantic_ids)
+        return Loader(tables, period, batch_size, content)
 
     def refuse_other_tables(self, tables: RankingTables) -> None:
         """Raise RankingError where the tables were not read with this ranker's preparation."""
@@ -123,15 +130,14 @@ class TrainedRanker:
                 name: {"digest": origin.digest, "encoder": origin.encoder}
                 for name, origin in origins.items()
             },
-            "attachments": sorted(self.attachments),
             "validation_auc": list(self.validation_auc),
             "rows_per_second": self.rows_per_second,
         }
-        files = {"weights": self.model.state_dict(), **self.attachments}
+        weights = {key: value.cpu().contiguous() for key, value in self.model.state_dict().items()}
         with atomic_folder(path, overwrite=overwrite) as folder:
-            for name, tensors in files.items():
-                kept = {key: value.cpu().contiguous() for key, value in tensors.items()}
-                save_file(kept, folder / f"{name}.safetensors")
+            save_file(weights, folder / "weights.safetensors")
+            if self.semantic_ids is not None:
+                self.semantic_ids.save(folder / "semantic_ids.safetensors")
             for name, origin in origins.items():
                 origin.save(folder / f"{name}_sample.safetensors")
             self.preparation.save(folder / "preparation")
@@ -174,9 +180,11 @@ class TrainedRanker:
             queries=queries,
             validation_auc=tuple(about["validation_auc"]),
             rows_per_second=about["rows_per_second"],
-            attachments={
-                name: load_file(path / f"{name}.safetensors") for name in about["attachments"]
-            },
+            semantic_ids=(
+                SemanticIds.load(path / "semantic_ids.safetensors")
+                if "semantic_ids" in config.ways
+                else None
+            ),
         )
 
 
@@ -195,13 +203,8 @@ def _read_about(path: Path) -> dict[str, Any]:
             f"{path}/ranker.json: format_version {version!r}, wanted {FORMAT_VERSION}; read it with the "
             "version of moon_rec that wrote it"
         )
-    missing = [
-        name
-        for name in ("weights", *about["attachments"])
-        if not (path / f"{name}.safetensors").is_file()
-    ]
-    if missing:
-        raise RankingError(f"no ranker at {path}: {missing[0]}.safetensors is not there")
+    if not (path / "weights.safetensors").is_file():
+        raise RankingError(f"no ranker at {path}: weights.safetensors is not there")
     return about
 
 
@@ -239,21 +242,28 @@ def content_stores(
     config: RankerConfig,
     items: EmbeddingTable | None,
     queries: EmbeddingTable | None,
+    semantic_ids: SemanticIds | None = None,
 ) -> ContentStores | None:
-    """The vectors that `config.content` asks for.
+    """The vectors that the configuration asks for.
+
+    Args:
+        semantic_ids: the centroids of item codes, wanted exactly by `content="semantic_ids"`.
 
     Raises:
         RankingError: vectors that are missing, not wanted, or do not fit.
     """
-    if config.content == "none":
+    if not config.reads_vectors:
         if items is not None or queries is not None:
-            raise RankingError('content "none" reads no vectors: leave out items and queries')
+            raise RankingError(
+                f'content "{config.content}" reads no vectors: leave out items and queries'
+            )
         return None
     if items is None:
-        raise RankingError(
-            f'content "{config.content}" reads vectors: pass the embedding table of the items'
-        )
-    return ContentStores.of(tables, items, queries)
+        asks = f'content "{config.content}"' if config.ways else f'search "{config.search}"'
+        raise RankingError(f"{asks} reads vectors: pass the embedding table of the items")
+    stores = ContentStores.of(tables, items, queries)
+    codes = {} if semantic_ids is None else item_codes(tables, items, semantic_ids)
+    return replace(stores, item_codes=codes, in_batches=config.batches_vectors)
 
 
 @contextmanager

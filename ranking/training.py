@@ -28,11 +28,13 @@ from ranking.config import RankerConfig
 from ranking.content import ContentStores
 from ranking.devices import is_launched, process_group, rank, training_device, world_size
 from ranking.features import RankingTables
+from ranking.item_codes import fit_semantic_ids
 from ranking.loader import Loader
 from ranking.make_pretraining import pretrain_content_model
 from ranking.metrics import auc
 from ranking.model import InputSizes, Ranker
 from ranking.optimiser import rate_factor
+from ranking.semantic_ids import SemanticIds
 from ranking.trained import SCORING_ROWS, TrainedRanker, content_stores, threads
 from ranking.trainer import LocalTrainer, Trainer
 
@@ -83,8 +85,11 @@ def train_on_rank(
 ) -> TrainedRanker | None:
     """`train_ranker` where several processes may train together; None on all ranks but the first."""
     config = config or RankerConfig()
-    content = content_stores(tables, config, items, queries)
-    sizes = input_sizes(tables, content)
+    semantic_ids = None
+    if "semantic_ids" in config.ways and items is not None:
+        semantic_ids = fit_semantic_ids(tables, items, config)
+    content = content_stores(tables, config, items, queries, semantic_ids)
+    sizes = input_sizes(tables, content, semantic_ids)
     digests = [table.digest if table is not None else None for table in (items, queries)]
     position = Position(digest_of([config.digest(), tables.digest, *digests]))
     with threads(config.num_threads), ExitStack() as stack:
@@ -117,19 +122,25 @@ def train_on_rank(
         queries=queries,
         validation_auc=tuple(position.validation),
         rows_per_second=(position.rows - before) / seconds,
+        semantic_ids=semantic_ids,
     )
 
 
-def input_sizes(tables: RankingTables, content: ContentStores | None) -> InputSizes:
+def input_sizes(
+    tables: RankingTables, content: ContentStores | None, semantic_ids: SemanticIds | None = None
+) -> InputSizes:
     """What the shapes of a ranker over these inputs are."""
+    in_batches = content is not None and content.in_batches
     return InputSizes(
         num_embeddings=dict(tables.num_embeddings),
         num_context=tables.num_context,
         history_length=tables.config.history_length,
         query_history_length=tables.config.query_history_length,
         has_searches=tables.has_searches,
-        content_dim=content.dim if content is not None else 0,
-        has_query_content=content is not None and content.queries is not None,
+        content_dim=content.dim if content is not None and in_batches else 0,
+        has_query_content=in_batches and content is not None and content.queries is not None,
+        num_code_levels=semantic_ids.num_levels if semantic_ids is not None else 0,
+        num_codes=semantic_ids.num_codes + 1 if semantic_ids is not None else 0,
     )
 
 
