@@ -85,11 +85,6 @@ def train_on_rank(
 ) -> TrainedRanker | None:
     """`train_ranker` where several processes may train together; None on all ranks but the first."""
     config = config or RankerConfig()
-    semantic_ids = None
-    if "semantic_ids" in config.ways and items is not None:
-        semantic_ids = fit_semantic_ids(tables, items, config)
-    content = content_stores(tables, config, items, queries, semantic_ids)
-    sizes = input_sizes(tables, content, semantic_ids)
     digests = [table.digest if table is not None else None for table in (items, queries)]
     position = Position(digest_of([config.digest(), tables.digest, *digests]))
     with threads(config.num_threads), ExitStack() as stack:
@@ -98,7 +93,7 @@ def train_on_rank(
             stack.enter_context(process_group(device))
         started = time.perf_counter()
         found = _to_resume(checkpoints, position)
-        model = new_ranker(tables, sizes, config)
+        model, content, semantic_ids = prepare(tables, config, items, queries)
         if found is None and "make" in config.ways:
             assert content is not None
             pretrain_content_model(model, tables, config, content)
@@ -116,7 +111,7 @@ def train_on_rank(
         model=whole.eval(),
         config=config,
         preparation=tables.preparation,
-        sizes=sizes,
+        sizes=whole.sizes,
         tables_digest=tables.digest,
         items=items,
         queries=queries,
@@ -124,6 +119,25 @@ def train_on_rank(
         rows_per_second=(position.rows - before) / seconds,
         semantic_ids=semantic_ids,
     )
+
+
+def prepare(
+    tables: RankingTables,
+    config: RankerConfig,
+    items: EmbeddingTable | None = None,
+    queries: EmbeddingTable | None = None,
+) -> tuple[Ranker, ContentStores | None, SemanticIds | None]:
+    """An untrained ranker, and what it reads of the frozen vectors.
+
+    Raises:
+        RankingError: vectors that are missing, not wanted, or do not fit.
+    """
+    semantic_ids = None
+    if "semantic_ids" in config.ways and items is not None:
+        semantic_ids = fit_semantic_ids(tables, items, config)
+    content = content_stores(tables, config, items, queries, semantic_ids)
+    model = new_ranker(tables, input_sizes(tables, content, semantic_ids), config)
+    return model, content, semantic_ids
 
 
 def input_sizes(

@@ -15,14 +15,16 @@ import polars as pl
 
 from moon_rec.command import Parser, add_config_options, run
 from moon_rec.config import load_config
+from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import RankingError
 from moon_rec.files import write_json
 from moon_rec.progress import track
 from moon_rec.shop import Shop
 from ranking.config import RankerConfig
-from ranking.features import FeatureConfig
+from ranking.features import FeatureConfig, RankingTables
 from ranking.side_by_side import side_by_side
 from ranking.significance import Comparison
+from ranking.step_cost import StepCost, step_costs
 from ranking.variations import IDS_ONLY, STANDARD, Inputs, Variation, run_all
 from ranking.ways_picture import draw
 
@@ -40,14 +42,14 @@ class WayResult:
         gains: metric, with its segment -> the paired difference, over users and seeds.
         permuted: the same with permuted vectors against ids only, empty where not asked for.
         content: metric -> true against permuted vectors: what content itself is worth.
-        cost: of a training step, in steps of ids only (median, least and most over rounds), None where not measured.
+        cost: of a training step beside one of ids only, None where not measured.
     """
 
     name: str
     gains: dict[str, Comparison]
     permuted: dict[str, Comparison]
     content: dict[str, Comparison]
-    cost: tuple[float, float, float] | None
+    cost: StepCost | None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -57,7 +59,7 @@ class WayResult:
 def compare_ways(
     scores: dict[str, list[pl.DataFrame]],
     variations: Sequence[Variation],
-    costs: dict[str, tuple[float, float, float]],
+    costs: dict[str, StepCost],
     num_resamples: int = NUM_RESAMPLES,
 ) -> list[WayResult]:
     """Every variation against ids only, on the same rows.
@@ -152,11 +154,12 @@ def main(argv: list[str] | None = None) -> None:
 
 def _costs(
     inputs: Inputs, chosen: Sequence[Variation], settings: Sequence[str]
-) -> dict[str, tuple[float, float, float]]:
-    from ranking.step_cost import step_costs
-
+) -> dict[str, StepCost]:
+    tables = RankingTables.build(Shop.open(inputs.shop), inputs.features)
+    items = EmbeddingTable.open(inputs.items)
+    queries = EmbeddingTable.open(inputs.queries) if inputs.queries else None
     configs = {one.name: one.config(settings, 0) for one in chosen}
-    return step_costs(inputs, configs, IDS_ONLY)
+    return step_costs(tables, configs, items, queries, IDS_ONLY)
 
 
 def _parser() -> Parser:

@@ -67,8 +67,7 @@ def _costs(axes: Axes, results: Sequence["WayResult"]) -> None:
     axes.axvline(1, color="black", linewidth=0.8)
     for row, one in enumerate(results):
         if one.cost is not None:
-            middle, low, high = one.cost
-            axes.barh(row, middle, color="tab:orange", height=0.5)
-            axes.plot([low, high], [row, row], color="black", linewidth=1)
+            axes.barh(row, one.cost.ratio, color="tab:orange", height=0.5)
+            axes.plot([one.cost.low, one.cost.high], [row, row], color="black", linewidth=1)
     axes.set_title("training step, x ids only", fontsize=10)
     axes.set_xlim(left=0)
