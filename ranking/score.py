@@ -1,0 +1,171 @@
+"""Score impressions of any number: `python -m ranking.score RANKER SHOP --out scores.parquet`.
+
+Notable choices
+- Impressions are those of a shop's period, or any Parquet files (`--impressions`), with or without labels.
+  They are read, scored and written in chunks of whole requests, so memory is bounded by the shop's catalogue
+  and events and the chunk, not by the impressions.
+- **Histories are the shop's events** strictly before each request: what its users clicked and
+  searched. To score requests to come, add the newest events to the shop (its times need not move: the
+  ranker's own preparation is used, and nothing is learnt).
+- Items, users and queries that training never saw have unknown ids; an item's vector is looked up in the table
+  that is given, which may hold more items than at training.
+- Rows stand in the order of the input. A repeated row is scored as often as it is there. Scores
+  equal `TrainedRanker.predict` to 1e-6 whatever the chunks: the last bits of a matrix product depend on its shape.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+
+from moon_rec.command import Parser, run
+from moon_rec.embedding_table import EmbeddingTable
+from moon_rec.errors import RankingError
+from moon_rec.files import atomic_file
+from moon_rec.progress import progress, say
+from moon_rec.shop import Shop
+from moon_rec.shop.schema import FILES
+from ranking.features import PERIODS, Period, RankingTables
+from ranking.impressions import in_requests
+from ranking.loader import Loader
+from ranking.requests import RequestReader
+from ranking.stream import ImpressionStream
+from ranking.trained import SCORING_ROWS, TrainedRanker, content_stores, predict, threads
+
+CHUNK_ROWS = 65_536
+
+
+def score_impressions(
+    ranker: TrainedRanker,
+    shop: Shop,
+    out: Path | str,
+    impressions: Sequence[Path] = (),
+    period: Period | None = None,
+    chunk_rows: int = CHUNK_ROWS,
+    batch_size: int = SCORING_ROWS,
+) -> int:
+    """Score impressions and write one Parquet file, atomically; returns how many.
+
+    Args:
+        ranker: any trained one.
+        shop: items, searches and the events that histories are made of.
+        out: file of columns `request_id, item_id, user_id, label (where there is one), score, is_cold`;
+            the score is a click probability (float64).
+        impressions: Parquet files to score, in order; none: the shop's own impressions.
+        period: of the shop's two times, only its rows; None for all.
+        chunk_rows: rows read at a time.
+        batch_size: rows of a batch of the model.
+
+    Raises:
+        RankingError: no row to score, or a file that `ImpressionStream` refuses.
+    """
+    files = list(impressions) or [shop.path / FILES["impressions"]]
+    stream = ImpressionStream(files, ranker.features, shop, period)
+    scorer = _Scorer(ranker, shop, batch_size)
+    num_rows, total = 0, stream.num_rows if period is None else None
+    with atomic_file(out) as temporary, progress("score", total) as bar:
+        writer: pq.ParquetWriter | None = None
+        try:
+            for frame in stream.chunks(chunk_rows):
+                table = scorer.score(frame).to_arrow(compat_level=pl.CompatLevel.oldest())
+                writer = writer or pq.ParquetWriter(temporary, table.schema, compression="zstd")
+                writer.write_table(table)
+                num_rows += table.num_rows
+                bar.advance(table.num_rows)
+        finally:
+            if writer is not None:
+                writer.close()
+        if num_rows == 0:
+            where = f"the {period} period of {shop.path}" if period else "all files"
+            raise RankingError(f"no impression to score in {where}: {', '.join(map(str, files))}")
+    return num_rows
+
+
+class _Scorer:
+    """What all chunks are scored with."""
+
+    def __init__(self, ranker: TrainedRanker, shop: Shop, batch_size: int):
+        self.ranker, self.batch_size = ranker, batch_size
+        self.reader = RequestReader.of(shop, ranker.preparation)
+        self.tables = RankingTables.of(shop, self.reader, {})
+        self.content = content_stores(self.tables, ranker.config, ranker.items, ranker.queries)
+
+    def score(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Scores of a chunk, in its order."""
+        label = self.ranker.features.label
+        ordered = in_requests(frame.with_row_index("row"))
+        requests = self.reader.read(ordered)
+        tables = replace(self.tables, periods={"test": requests})
+        loader = Loader(tables, "test", self.batch_size, self.content)
+        with threads(self.ranker.config.num_threads):
+            found = predict(self.ranker.model, loader)
+        place = np.empty(frame.height, dtype=np.int64)
+        place[ordered["row"].to_numpy()] = np.arange(frame.height)
+        labels = [frame[label].alias("label")] if label in frame.columns else []
+        return frame.select("request_id", "item_id", "user_id").with_columns(
+            *labels,
+            pl.Series("score", found[place]),
+            pl.Series("is_cold", requests.is_cold[place]),
+        )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command."""
+    parser = Parser(
+        prog="python -m ranking.score",
+        description="Score impressions with a trained ranker, in bounded memory: a shop's period, or Parquet "
+        "files with request_id, user_id, item_id, time (and search_id and context columns where the ranker "
+        "reads them), labelled or not. Histories are the shop's events before each request.",
+        example="python -m ranking.score demo/cube demo/shop --items demo/encoder/items "
+        "--queries demo/encoder/queries --out demo/scores.parquet",
+    )
+    parser.add_argument("ranker", type=Path, help="folder of the ranker")
+    parser.add_argument("shop", type=Path, help="folder of the shop: items, searches, past events")
+    parser.add_argument(
+        "--impressions",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="Parquet files to score in place of the shop's impressions",
+    )
+    parser.add_argument(
+        "--period",
+        choices=(*PERIODS, "all"),
+        help="which rows (default: test of a shop, all of --impressions)",
+    )
+    parser.add_argument("--items", type=Path, help="embedding table of the items")
+    parser.add_argument("--queries", type=Path, help="embedding table of the searches")
+    parser.add_argument("--out", type=Path, required=True, help="Parquet file to write")
+    parser.add_argument("--chunk-rows", type=int, default=CHUNK_ROWS, help="rows held at a time")
+    parser.add_argument("--batch-size", type=int, default=SCORING_ROWS, help="rows a batch")
+    given = parser.parse_args(argv)
+    for name in ("chunk_rows", "batch_size"):
+        if getattr(given, name) < 1:
+            raise RankingError(
+                f"--{name.replace('_', '-')} {getattr(given, name)}: wanted 1 or more"
+            )
+    if given.out.exists():
+        raise RankingError(f"{given.out} exists already; remove it or name another file")
+    period = given.period or ("all" if given.impressions else "test")
+    items = EmbeddingTable.open(given.items) if given.items else None
+    queries = EmbeddingTable.open(given.queries) if given.queries else None
+    ranker = TrainedRanker.load(given.ranker, items, queries)
+    number = score_impressions(
+        ranker,
+        Shop.open(given.shop),
+        given.out,
+        given.impressions,
+        None if period == "all" else period,
+        given.chunk_rows,
+        given.batch_size,
+    )
+    say(f"{given.out}: {number:,} impressions scored")
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,53 @@
+"""Chunks hold whole requests, are of bounded size, and together are the files."""
+
+import numpy as np
+import polars as pl
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ranking.feature_config import FeatureConfig
+from ranking.stream import ImpressionStream
+
+CONFIG = FeatureConfig(context=("dwell",))
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=40),
+    chunk_rows=st.integers(1, 60),
+    group=st.integers(1, 50),
+)
+def test_chunks_of_whole_requests(tmp_path, sizes, chunk_rows, group):
+    requests = np.repeat(np.arange(len(sizes)), sizes)
+    shown = pl.DataFrame(
+        {
+            "request_id": requests,
+            "user_id": requests % 3,
+            "item_id": np.arange(requests.size),
+            "time": requests,
+            "clicked": requests % 2 == 0,
+            "dwell": np.arange(requests.size) / 2,
+        },
+        schema_overrides={"time": pl.Datetime("us")},
+    )
+    shown.write_parquet(tmp_path / "shown.parquet", row_group_size=group)
+    stream = ImpressionStream([tmp_path / "shown.parquet"], CONFIG)
+    chunks = list(stream.chunks(chunk_rows))
+    assert stream.num_rows == shown.height
+    together = pl.concat(chunks)
+    assert together.select("request_id", "item_id", "dwell").equals(
+        shown.select("request_id", "item_id", "dwell")
+    )
+    held = [set(chunk["request_id"]) for chunk in chunks]
+    assert sum(map(len, held)) == len(sizes)
+    assert max(chunk.height for chunk in chunks) <= 2 * chunk_rows + max(sizes)
+    assert together["clicked"].dtype == pl.Int8
+
+
+def test_a_period_is_cut_out(planted):
+    file = planted.shop.path / "impressions.parquet"
+    stream = ImpressionStream([file], CONFIG, planted.shop, "validation")
+    found = pl.concat(list(stream.chunks(50)))
+    wanted = planted.shop.in_period(planted.shop.impressions, "validation").collect()
+    assert found["item_id"].equals(wanted["item_id"])
+    assert 0 < found.height < stream.num_rows
