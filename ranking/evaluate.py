@@ -143,7 +143,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def metrics_text(metrics: dict[str, Estimate], segments: Segments) -> str:
     """A line a metric overall and on cold and warm items, a line a group of a column, and what was left out."""
-    groups = [one for one in segments.judged if one.key.startswith("[")]
+    groups = [one for one in segments.judged if one.is_group]
     keys = tuple(one.key for one in groups)
     lines = [
         f"{name:24} {metric}  {metric.definition}"

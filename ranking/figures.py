@@ -40,6 +40,7 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 1.6,
 }
+LINE_INCHES = 9.5 * 1.3 / 72
 NAMES = {
     "auc": "AUC",
     "gauc": "GAUC by impressions",
@@ -58,7 +59,7 @@ def draw_differences(
     gains = [name for name in NAMES if name in found and name not in LOWER_IS_BETTER]
     heights = [max(1, len(gains)), max(1, len(losses))]
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8, 0.42 * sum(heights) + 2.2), layout="constrained")
+        figure = Figure(figsize=(8, 0.42 * sum(heights) + 2.4))
         panels = figure.subplots(2, 1, height_ratios=heights)
         for axes, chosen in zip(panels, (gains, losses), strict=True):
             rows = [(NAMES[name], name, found[name]) for name in chosen]
@@ -81,14 +82,13 @@ def draw_segments(
     with matplotlib.rc_context(STYLE):
         figure = Figure(
             figsize=(10, 0.34 * len(segments.judged) + 2.2 + 0.15 * len(segments.left_out[:8])),
-            layout="constrained",
         )
         panels = figure.subplots(1, 2, sharey=True)
         for axes, metric in zip(panels, ("auc", "gauc"), strict=True):
             rows = []
             for segment in segments.judged:
                 result = found.get(metric + segment.key)
-                label = f"{segment.name}  ({segment.num_rows:,} rows, {segment.num_users:,} users)"
+                label = f"{_shortened(segment.name)}  ({segment.num_rows:,} rows, {segment.num_users:,} users)"
                 rows.append((label, metric, result))
             _intervals(axes, rows)
             axes.set_title(f"{NAMES[metric]}: B minus A")
@@ -102,7 +102,7 @@ def draw_segments(
 def draw_calibration(curves: Mapping[str, CalibrationCurve], about: str, path: Path) -> None:
     """Calibration curves over each other."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(6, 5.8), layout="constrained")
+        figure = Figure(figsize=(6, 5.8))
         axes = figure.subplots()
         _curves(axes, curves)
         _head(figure, "Calibration: clicks against promises", _bins_words(curves), about)
@@ -112,7 +112,7 @@ def draw_calibration(curves: Mapping[str, CalibrationCurve], about: str, path: P
 def draw_power(tables: Sequence[PowerTable], about: str, path: Path) -> None:
     """Smallest difference shown against users, a line a number of seeds, a panel a metric."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.6 * len(tables), 5.6), layout="constrained")
+        figure = Figure(figsize=(5.6 * len(tables), 5.6))
         panels = figure.subplots(1, len(tables), squeeze=False)[0]
         for axes, table in zip(panels, tables, strict=True):
             _power(axes, table)
@@ -136,11 +136,11 @@ def draw_evaluation(
 ) -> None:
     """One ranker: its calibration curve, and AUC and GAUC in every segment."""
     with matplotlib.rc_context(STYLE):
-        height = max(5.0, 0.34 * len(segments.judged) + 2.2)
-        figure = Figure(figsize=(12, height), layout="constrained")
+        height = max(5.6, 0.34 * len(segments.judged) + 2.2)
+        figure = Figure(figsize=(12, height))
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
         _curves(left, {name: curve})
-        left.set_title(f"calibration; {_bins_words({name: curve})}", fontsize=9)
+        left.set_title("calibration")
         left.set_aspect("equal", anchor="N")
         for row, segment in enumerate(segments.judged):
             for shift, metric, colour in ((-0.15, "auc", BLUE), (0.15, "gauc", VERMILION)):
@@ -150,14 +150,14 @@ def draw_evaluation(
                 label = NAMES[metric] if row == 0 else None
                 right.plot([found.low, found.high], [row + shift] * 2, color=colour)
                 right.plot([found.value], [row + shift], "o", ms=4, color=colour, label=label)
-        labels = [f"{one.name}  ({one.num_users:,} users)" for one in segments.judged]
+        labels = [f"{_shortened(one.name)}  ({one.num_users:,} users)" for one in segments.judged]
         right.set_yticks(range(len(labels)), labels)
         right.set_ylim(len(labels) - 0.4, -1.4)
         right.axvline(0.5, color=MUTED, linewidth=0.8, linestyle=":")
         right.grid(axis="x", color=FAINT, linewidth=0.6)
         right.set_title("AUC and GAUC by segment; dotted: chance")
         right.legend(loc="upper right", ncols=2)
-        words = f"{curve.level:.0%} intervals, bootstrap over users"
+        words = f"calibration: {_bins_words({name: curve})}; AUCs: the same interval"
         _head(figure, f"{name}: calibration, AUC and GAUC", words, about)
         _left_out(figure, segments)
         _save(figure, path)
@@ -184,8 +184,24 @@ def _intervals(axes: Axes, rows: Sequence[tuple[str, str, Comparison | None]]) -
     axes.set_axisbelow(True)
     axes.set_yticks(range(len(rows)), [label for label, _, _ in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlim(*_x_range(rows))
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(6))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:+g}" if value else "0")
+
+
+def _x_range(rows: Sequence[tuple[str, str, Comparison | None]]) -> tuple[float, float]:
+    """Room for thick intervals and seeds; a thin one of few seeds may run out of the picture."""
+    ends = [0.0]
+    for _, metric, result in rows:
+        if result is not None:
+            sign = -1 if metric in LOWER_IS_BETTER else 1
+            ends += [sign * value for value in (result.low, result.high, *result.seed_values)]
+            width = result.high - result.low
+            if result.wide_high - result.wide_low < 3 * width:
+                ends += [sign * result.wide_low, sign * result.wide_high]
+    known = [end for end in ends if isfinite(end)]
+    room = 0.06 * (max(known) - min(known)) or 1e-4
+    return min(known) - room, max(known) + room
 
 
 def _curves(axes: Axes, curves: Mapping[str, CalibrationCurve]) -> None:
@@ -225,7 +241,7 @@ def _power(axes: Axes, table: PowerTable) -> None:
     axes.set_yscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: _short(value))
     axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.6g}")
+    axes.yaxis.set_major_formatter(lambda value, _: np.format_float_positional(value, 3, trim="-"))
     axes.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     axes.set_xlim(users[0], users[-1])
     axes.set_xlabel(f"users (dotted: the {noise.num_users:,} of these scores)")
@@ -233,7 +249,7 @@ def _power(axes: Axes, table: PowerTable) -> None:
     axes.grid(color=FAINT, linewidth=0.6)
     cautious = " / cautiously" if isfinite(noise.seeds) else ""
     axes.legend(title=f"users needed for {table.target:+g}{cautious}", loc="upper right")
-    axes.set_title("\n".join([noise.of, *textwrap.wrap(seed_words(table)[0], 88)]), fontsize=8)
+    axes.set_title("\n".join([noise.of, *textwrap.wrap(seed_words(table)[0], 84)]), fontsize=8)
 
 
 def _span(table: PowerTable) -> tuple[float, float]:
@@ -247,6 +263,10 @@ def _needed(table: PowerTable, seeds: int) -> str:
     if isfinite(table.noise.seeds):
         counts.append(table.users_needed_cautious[place])
     return " / ".join("never" if count is None else f"{count:,}" for count in counts)
+
+
+def _shortened(name: str, most: int = 44) -> str:
+    return name if len(name) <= most else name[: most - 3] + "..."
 
 
 def _short(value: float) -> str:
@@ -271,17 +291,20 @@ def _title(figure: Figure, title: str, found: Mapping[str, Comparison], about: s
     words = f"thick: {first.level:.0%} interval over {first.count:,} users"
     if first.num_seeds > 1:
         words += f"; thin: over users and {first.num_seeds} seeds; ticks: each seed"
-    words += f"; {len(found)} intervals were looked at"
+    words += f"; blue: zero is outside the thick one; {len(found)} intervals were looked at"
     _head(figure, title, words, about)
 
 
 def _head(figure: Figure, title: str, words: str, about: str) -> None:
     """A bold title at the top left, and under it where the numbers come from and how to read them."""
-    width = int(figure.get_figwidth() * 13)
+    width = int(figure.get_figwidth() * 12.5)
     lines = [*textwrap.wrap(about, width), *textwrap.wrap(words, width)]
-    place: dict[str, Any] = {"x": 0.012, "y": 0.992, "ha": "left", "va": "top", "fontsize": 9.5}
-    figure.suptitle("\n".join(["", *lines]), **place)
-    figure.text(s=title, fontweight="bold", **place)
+    inches = (len(lines) + 1) * LINE_INCHES + 0.12
+    height = figure.get_figheight()
+    place: dict[str, Any] = {"x": 0.1 / figure.get_figwidth(), "va": "top", "fontsize": 9.5}
+    figure.text(y=1 - 0.08 / height, s=title, fontweight="bold", **place)
+    figure.text(y=1 - (0.08 + LINE_INCHES) / height, s="\n".join(lines), **place)
+    figure.set_layout_engine("constrained", rect=(0, 0, 1, 1 - inches / height))
 
 
 def _left_out(figure: Figure, segments: Segments) -> None:

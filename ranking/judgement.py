@@ -182,10 +182,14 @@ def _estimates(
 
 
 def check_columns(scores: pl.DataFrame) -> None:
-    """Raise RankingError where a table of scores misses a column."""
+    """Raise RankingError where a table of scores misses a column or a value."""
     wanted = {"request_id", "item_id", "user_id", "label", "score", "is_cold"}
     missing = sorted(wanted - set(scores.columns))
     if missing:
         raise RankingError(
             f"a table of scores misses {', '.join(missing)}; it has {', '.join(scores.columns)}"
         )
+    for name in sorted(wanted):
+        if scores[name].null_count():
+            row = int(scores[name].is_null().arg_max() or 0)
+            raise RankingError(f"column {name} of the scores has no value in row {row}")

@@ -282,7 +282,7 @@ def seed_words(table: PowerTable) -> list[str]:
         lines.append(
             f"between seeds: standard deviation {sqrt(noise.seeds):.5f} of a difference, from "
             f"{noise.num_seeds} seeds; at most {noise.seed_deviation_at(CAUTION):.5f} with "
-            f"{CAUTION:.0%} confidence, which is what `cautiously` reckons with"
+            f"{CAUTION:.0%} confidence, reckoned with where it says cautiously"
         )
         if any(count is None for count in table.users_needed):
             lines.append(

@@ -53,6 +53,11 @@ class Segment:
     num_two_class_users: int
 
     @property
+    def is_group(self) -> bool:
+        """Whether it is a group of a column that was asked for."""
+        return self.key.startswith("[")
+
+    @property
     def words(self) -> str:
         """What a definition ends with."""
         return f", {self.name} only" if self.key else ""

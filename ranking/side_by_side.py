@@ -21,6 +21,7 @@ from moon_rec.command import Parser
 from moon_rec.errors import RankingError
 from moon_rec.files import write_json
 from ranking import figures
+from ranking.judgement import check_columns
 from ranking.metrics import Weight, group_codes
 from ranking.power import TARGET, Noise, PowerTable, noise_of_one_ranker, power_table, power_text
 from ranking.reliability import CalibrationCurve, curve_of
@@ -111,7 +112,7 @@ def side_by_side(
     users = group_codes(first["user_id"].to_numpy(), first.height)
     questions = {}
     for segment in (segments or segments_of(first, by)).judged:
-        for name in MEASURES if not segment.key or segment.column == "is_cold" else GROUP_MEASURES:
+        for name in GROUP_MEASURES if segment.is_group else MEASURES:
             questions[name + segment.key] = _question(name, segment, a, b, users)
     return answer(questions, int(users.max()) + 1, num_resamples, seed, description=description)
 
@@ -119,7 +120,8 @@ def side_by_side(
 def check_same_rows(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """The first table of scores; raise RankingError where another is of other impressions or labels."""
     first = tables[0]
-    for table in tables[1:]:
+    for table in tables:
+        check_columns(table)
         if not table.select(*KEYS, "label").equals(first.select(*KEYS, "label")):
             raise RankingError(
                 f"the scores are of different impressions ({first.height} and {table.height} rows); "

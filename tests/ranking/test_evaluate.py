@@ -1,6 +1,8 @@
 """Scores and what is said of them, on tables made by hand."""
 
 import dataclasses
+import json
+import shutil
 
 import numpy as np
 import polars as pl
@@ -10,9 +12,10 @@ from moon_rec.errors import RankingError
 from ranking.evaluate import evaluate, refuse_equal_periods, score, share_of_the_way
 from ranking.evaluate import main as evaluate_main
 from ranking.features import FeatureConfig, RankingTables
+from ranking.judgement import GAUC_NAMES
 from ranking.metrics import auc, gauc
 from ranking.side_by_side import main as compare_main
-from ranking.side_by_side import read_scores, side_by_side
+from ranking.side_by_side import multiplicity, read_scores, side_by_side, verdict
 from ranking.train import RankerConfig, train_ranker
 
 
@@ -94,6 +97,102 @@ def test_errors_of_scores():
         side_by_side([scores], [scores.head(7)])
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"score": float("nan")}, "score nan in row 7"),
+        ({"score": 1.5}, "probability 1.5 in row 7.*sigmoid"),
+        ({"score": None}, "column score of the scores has no value in row 7"),
+        ({"label": 2}, "label .*2.* in row 7: wanted 0 or 1"),
+        ({"is_cold": None}, "column is_cold of the scores has no value in row 7"),
+    ],
+)
+def test_a_bad_value_is_named_by_both_commands(change, words):
+    scores, _ = table()
+    ((name, value),) = change.items()
+    at = pl.int_range(pl.len()) == 7
+    bad = scores.with_columns(pl.when(at).then(pl.lit(value)).otherwise(pl.col(name)).alias(name))
+    with pytest.raises(RankingError, match=words):
+        evaluate(bad)
+    with pytest.raises(RankingError, match=words):
+        side_by_side([bad], [bad])
+
+
+def test_gauc_says_who_was_counted_and_left_out():
+    scores, _ = table()
+    found = evaluate(scores, num_resamples=5)
+    users = scores["user_id"].to_numpy()
+    for weight, name in GAUC_NAMES.items():
+        by_hand = gauc(scores["label"].to_numpy(), scores["score"].to_numpy(), users, weight)
+        assert found[name].value == pytest.approx(by_hand.value, abs=1e-12)
+        counts = f"{by_hand.num_groups} users counted, {by_hand.num_left_out} of one class left out"
+        assert counts in found[name].definition
+
+
+def test_all_metrics_of_a_comparison_are_differences_of_the_metrics():
+    a, b = table(seed=3, noise=2.0)[0], table(seed=3, noise=0.5)[0]
+    found = side_by_side([a], [b], 20, by=["is_cold"])
+    left, right = (evaluate(one, num_resamples=1) for one in (a, b))
+    for name in [one for one in found if "[" not in one]:
+        difference = right[name].value - left[name].value
+        assert found[name].value == pytest.approx(difference, abs=1e-12), name
+    assert found["auc[is_cold=true]"].value == pytest.approx(found["auc_cold"].value, abs=1e-12)
+    assert "gauc_users[is_cold=true]" not in found
+    assert len(found) == 3 * 6 + 2 * 3
+
+
+def test_the_number_of_intervals_is_told_with_what_chance_makes_of_them():
+    a, b = table(seed=3, noise=2.0)[0], table(seed=3, noise=0.5)[0]
+    found = side_by_side([a], [b], 100)
+    said = multiplicity(found)
+    assert "18 intervals were looked at" in said and "about 0.9 of them" in said
+    same = side_by_side([a], [a], 20)
+    assert "; 0 do, 0 also after Bonferroni" in multiplicity(same)
+
+
+def test_a_difference_of_these_seeds_alone_is_called_so():
+    a, _ = table(seed=3)
+    random = np.random.default_rng(0)
+    jumps = [0.0, 0.0, 0.6]  # B's gain is one lucky seed's
+    b = [
+        a.with_columns(score=(pl.col("score") * (1 - jump) + pl.col("label") * jump).clip(0, 1))
+        for jump in jumps
+    ]
+    sides = [
+        [
+            one.with_columns(score=(pl.col("score") + random.normal(size=600) * 1e-3).clip(0, 1))
+            for one in side
+        ]
+        for side in ([a] * 3, b)
+    ]
+    found = side_by_side(*sides, 100)["auc"]
+    assert found.is_significant and not found.is_significant_over_seeds
+    assert verdict("auc", found) == "B better, of these seeds"
+
+
+def test_scores_carry_what_to_group_by(planted):
+    tables = RankingTables.build(planted.shop, FeatureConfig(history_length=4))
+    ranker = train_ranker(tables, RankerConfig(batch_size=64))
+    scores = score(ranker, tables)
+    shop = planted.shop
+    train = shop.in_period(shop.impressions, "train").collect()
+    items = planted.frames["items"].select("item_id", path="category", cost="price")
+    found = scores.join(items, on="item_id", maintain_order="left")
+    seen = set(items.join(train, on="item_id", how="semi")["path"])
+    expected = [path.split("/")[0] if path in seen else None for path in found["path"]]
+    assert found["category"].to_list() == expected
+    assert (found["price_bucket"].is_null() == found["cost"].is_null()).all()
+    means = found.drop_nulls("cost").group_by("price_bucket").agg(pl.col("cost").mean())
+    assert means.sort("price_bucket")["cost"].is_sorted()
+    activity = dict(train["user_id"].value_counts().iter_rows())
+    assert scores["user_activity"].to_list() == [activity.get(u, 0) for u in scores["user_id"]]
+    clicked = shop.impressions.filter("clicked").select("user_id", "time").collect()
+    starts = shop.impressions.group_by("request_id").agg(start=pl.col("time").min()).collect()
+    for row in scores.join(starts, on="request_id").sample(20, seed=0).iter_rows(named=True):
+        before = (clicked["user_id"] == row["user_id"]) & (clicked["time"] < row["start"])
+        assert row["history_length"] == min(4, before.sum())
+
+
 def test_equal_validation_and_test_are_refused(planted):
     tables = RankingTables.build(planted.shop, FeatureConfig())
     refuse_equal_periods(tables)
@@ -122,13 +221,17 @@ def test_commands_from_ranker_to_picture(planted, two_rankers, capsys):
     folder, scores = two_rankers
     shop = str(planted.shop.path)
     vectors = ["--items", str(folder / "items"), "--queries", str(folder / "queries")]
-    small = ["--resamples", "30"]
+    small = ["--resamples", "30", "--by", "category", "--min-users", "10"]
     evaluate_main([str(folder / "ids"), shop, "--out", str(folder / "ids_scores"), *small])
     evaluate_main(
         [str(folder / "cube"), shop, "--out", str(folder / "cube_scores"), *vectors, *small]
     )
     said = capsys.readouterr().out
     assert "(simulated), test" in said and "auc_cold" in said
+    assert "category = all" in said and "3 segments" not in said and "4 segments" in said
+    assert (folder / "cube_scores" / "evaluation.png").read_bytes().startswith(b"\x89PNG")
+    about = json.loads((folder / "cube_scores" / "metrics.json").read_text())
+    assert about["segments"]["judged"][0]["name"] == "all"
     written = pl.read_parquet(folder / "cube_scores" / "scores.parquet")
     assert written.equals(scores)
     out = folder / "comparison"
@@ -137,13 +240,17 @@ def test_commands_from_ranker_to_picture(planted, two_rankers, capsys):
     )
     said = capsys.readouterr().out
     assert "gauc_cold" in said and "B - A" in said
-    assert (out / "comparison.png").read_bytes().startswith(b"\x89PNG")
-    assert (out / "comparison.json").is_file()
+    assert "intervals were looked at" in said and "80% power" in said
+    assert "planted (simulated), test period" in said
+    for name in ("comparison", "segments", "calibration", "power"):
+        assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert "gauc[category=all]" in json.loads((out / "comparison.json").read_text())
+    assert json.loads((out / "power.json").read_text())[0]["noise"]["num_seeds"] == 1
     with pytest.raises(RankingError, match=r"no scores\.parquet"):
         read_scores(folder / "items")
 
 
-def test_seeds_are_subfolders(tmp_path):
+def test_seeds_are_subfolders(tmp_path, capsys):
     for seed in (0, 1):
         for side, noise in (("a", 2.0), ("b", 0.5)):
             scores, _ = table(seed=5, noise=noise)
@@ -156,3 +263,23 @@ def test_seeds_are_subfolders(tmp_path):
     found = side_by_side(read_scores(tmp_path / "a"), read_scores(tmp_path / "b"), 50)
     assert len(found["auc"].seed_values) == 2
     assert found["auc"].low > 0
+    compare_main([str(tmp_path / "a"), "--resamples", "20", "--out", str(tmp_path / "noise")])
+    assert "one ranker against itself" in capsys.readouterr().out
+    assert (tmp_path / "noise" / "power.png").is_file()
+    shutil.rmtree(tmp_path / "b" / "seed1")
+    with pytest.raises(RankingError, match="2 seeds of A and 1 of B"):
+        side_by_side(read_scores(tmp_path / "a"), read_scores(tmp_path / "b"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--by", "category"], "name the second one"),
+        (["--resamples", "1"], "--resamples 1: wanted at least 2"),
+        (["--target", "0"], "--target 0.0: wanted above 0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_named(tmp_path, capsys, words, message):
+    with pytest.raises(SystemExit, match="2"):
+        compare_main([str(tmp_path), *words])
+    assert message in capsys.readouterr().err

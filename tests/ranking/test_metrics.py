@@ -12,7 +12,7 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics import roc_auc_score
 
 from moon_rec.errors import RankingError
-from ranking.metrics import WEIGHTS, auc, calibration, gauc, log_loss
+from ranking.metrics import WEIGHTS, auc, calibration, gauc, log_loss, normalised_entropy
 
 
 def rows(seed, count=400, levels=12, users=30):
@@ -65,10 +65,35 @@ def test_gauc_is_the_literal_loop(weight, seed):
     assert (found.num_left_out, found.num_groups) == (left_out, len(set(users)) - left_out)
 
 
-def test_gauc_does_not_depend_on_row_order():
-    labels, scores, users = rows(1)
-    order = np.random.default_rng(2).permutation(labels.size)
-    assert gauc(labels, scores, users) == gauc(labels[order], scores[order], users[order])
+@given(st.integers(0, 10_000), st.integers(1, 9), st.sampled_from(WEIGHTS))
+@settings(max_examples=30)
+def test_pieces_of_any_size_in_any_order_give_the_same_bits(seed, num_shards, weight):
+    """Rows dealt to ranks and gathered rank by rank, users torn apart: equal, not merely close."""
+    labels, scores, users = rows(seed, count=200)
+    scores = scores + np.random.default_rng(seed).normal(size=200).round(1) * 1e-3
+    rank = np.random.default_rng(seed + 1).integers(0, num_shards, 200)
+    order = np.concatenate([np.flatnonzero(rank == one) for one in range(num_shards)])
+    assert auc(labels, scores) == auc(labels[order], scores[order])
+    whole = gauc(labels, scores, users, weight)
+    assert whole == gauc(labels[order], scores[order], users[order], weight)
+
+
+def test_users_who_clicked_all_or_nothing_are_counted_and_change_nothing():
+    labels, scores, users = rows(4)
+    alone = gauc(labels, scores, users)
+    more = [np.ones(5, int), np.zeros(7, int)]
+    labels = np.concatenate([labels, *more])
+    scores = np.concatenate([scores, np.linspace(0, 1, 12)])
+    users = np.concatenate([users, np.full(5, 900), np.full(7, 901)])
+    found = gauc(labels, scores, users)
+    assert (found.value, found.num_groups) == (alone.value, alone.num_groups)
+    assert found.num_left_out == alone.num_left_out + 2
+
+
+def test_a_tie_within_a_user_counts_a_half():
+    labels, users = np.array([1, 0, 0, 1, 0]), np.array([0, 0, 0, 1, 1])
+    # user 0: one tie and one win of two pairs; user 1: a tie
+    assert gauc(labels, np.array([0.5, 0.5, 0.1, 0.3, 0.3]), users, "users").value == 0.625
 
 
 def test_log_loss_is_sklearns():
@@ -76,6 +101,18 @@ def test_log_loss_is_sklearns():
     assert log_loss(labels, scores) == pytest.approx(
         sklearn_log_loss(labels, np.clip(scores, 1e-12, 1 - 1e-12)), abs=1e-9
     )
+
+
+def test_normalised_entropy_is_log_loss_over_that_of_the_mean_rate():
+    labels, scores, _ = rows(6)
+    always = np.full(labels.size, labels.mean())
+    scores = np.clip(scores, 0.02, 0.98)
+    found = normalised_entropy(labels, scores)
+    by_sklearn = sklearn_log_loss(labels, scores) / sklearn_log_loss(labels, always)
+    assert found == pytest.approx(by_sklearn, abs=1e-12)
+    assert normalised_entropy(labels, always) == pytest.approx(1, abs=1e-12)
+    with pytest.raises(RankingError, match="all 400 labels are 1"):
+        normalised_entropy(labels * 0 + 1, scores)
 
 
 def test_calibration_of_promises_twice_too_large():

@@ -7,9 +7,16 @@ import pytest
 
 import ranking
 from moon_rec.errors import RankingError
-from ranking.metrics import auc, calibration, gauc
-from ranking.resampling import WeightedAuc, user_resamples, weighted_calibration, weighted_gauc
-from ranking.significance import compare_seeds
+from ranking.metrics import auc, calibration, gauc, normalised_entropy
+from ranking.resampling import (
+    WeightedAuc,
+    WeightedRatio,
+    user_resamples,
+    weighted_calibration,
+    weighted_gauc,
+    weighted_normalised_entropy,
+)
+from ranking.significance import Question, answer, compare_seeds
 
 
 def simulate(seed, users=60, rows_per_user=12, edge=0.0):
@@ -36,11 +43,14 @@ def test_weighted_statistics_are_those_of_the_rows_written_out():
     grouped = weighted_gauc(labels, scores, users, "impressions")
     chances = 1 / (1 + np.exp(-scores))
     ratio, error = weighted_calibration(labels, chances, users)
+    entropy = weighted_normalised_entropy(labels, chances, users)
     for weights in user_resamples(60, 20, seed=3):
         drawn = repeated(labels, scores, users, weights)
         assert fast.value(weights) == pytest.approx(auc(drawn[0], drawn[1]), abs=1e-12)
         drawn_chances = repeated(labels, chances, users, weights)[1]
         assert ratio.value(weights) == pytest.approx(drawn_chances.sum() / drawn[0].sum())
+        by_hand = normalised_entropy(drawn[0], drawn_chances)
+        assert entropy.value(weights) == pytest.approx(by_hand, abs=1e-12)
         total = sum(
             weights[user]
             * gauc(labels[users == user], scores[users == user], users[users == user]).value
@@ -108,6 +118,61 @@ def test_seeds_are_averaged_and_their_spread_is_told():
     assert found.seed_values == pytest.approx(each)
     assert found.value == pytest.approx(np.mean(each))
     assert found.seed_spread == pytest.approx(np.std(each, ddof=1))
+
+
+def seeds_of(random, edge, num_seeds, users=60, rows_per_user=12):
+    """Labels and users, and scores of A and B a seed; seeds of a side differ in noise and in its size."""
+    user = np.repeat(np.arange(users), rows_per_user)
+    true = random.normal(size=user.size) + random.normal(size=users)[user]
+    labels = (random.random(user.size) < 1 / (1 + np.exp(1 - true))).astype(int)
+    own = random.normal(size=(2, user.size))
+    sides = [
+        [
+            true + weak * own[side] + size * random.normal(size=user.size)
+            for size in np.exp(random.normal(size=num_seeds) * 0.4)
+        ]
+        for side, weak in enumerate((1.0, 1.0 - edge))
+    ]
+    return labels, sides[0], sides[1], user
+
+
+def test_the_interval_over_users_and_seeds_covers_where_that_over_users_does_not():
+    """Ways of training of equal quality, three seeds each: zero belongs into 95 of 100 wide intervals."""
+    narrow = wide = 0
+    for seed in range(100):
+        data = seeds_of(np.random.default_rng(500 + seed), 0.0, 3)
+        found = compare_seeds(*data, num_resamples=80, seed=seed)
+        assert found.wide_low <= found.low and found.high <= found.wide_high
+        narrow += found.low <= 0 <= found.high
+        wide += found.wide_low <= 0 <= found.wide_high
+    assert narrow < 85 < 90 <= wide
+
+
+def test_variances_of_users_and_seeds_are_told_apart():
+    """Differences with planted variances: shared 4, each 9, seeds .05; 40 users, 4 seeds, 300 times."""
+    random = np.random.default_rng(8)
+    found = []
+    for _ in range(300):
+        shared = random.normal(size=40) * 2
+        each = random.normal(size=(4, 40)) * 3 + random.normal(size=(4, 1)) * 0.05**0.5
+        ones = np.ones(40)
+        nothing = [WeightedRatio(np.zeros(40), ones)] * 4
+        parts = [WeightedRatio(shared + one, ones) for one in each]
+        one = answer({"": Question(nothing, parts, 40, "")}, 40, 100)[""]
+        parts = one.standard_error**2, one.seed_standard_error**2, one.seed_spread**2
+        found.append([(4 * parts[0] - parts[1]) / 3, parts[1], parts[2]])
+    covariance, single, spread = np.mean(found, axis=0)
+    # a bootstrap over n users is short by (n - 1) / n
+    assert covariance == pytest.approx(4 / 40 * 39 / 40, rel=0.08)
+    assert single == pytest.approx(13 / 40 * 39 / 40, rel=0.05)
+    assert spread == pytest.approx(0.05 + 9 / 40, rel=0.1)
+
+
+def test_gauc_without_a_user_of_both_classes_is_named():
+    with pytest.raises(RankingError, match="none of 2 users has both"):
+        ranking.compare(
+            np.array([0, 0, 1]), np.ones(3), np.ones(3), np.array([1, 1, 2]), metric="gauc"
+        )
 
 
 def test_errors():
