@@ -5,6 +5,9 @@ What stage 2 hands to stage 3. Notable choices:
 - On disk it is a folder of `table.safetensors` (sorted ids, vectors, and a scale a row for int8) and `table.json`; opening maps the file and reads
   no vector until it is looked up, so a table larger than memory works.
 - Vectors are stored in float32, float16 or int8. Int8 uses one scale a row, `max|v| / 127`, so no value is clipped.
+- A table grows by `extended`: the vectors it had keep their bits, and the new table names the digests of all tables it grew from, so that whoever was
+  trained on one of these can tell that nothing it learnt has moved. The name is written down when the table is made, for comparing millions of vectors
+  at every opening would cost more than opening; `extending` makes the comparison once, for a table that came another way.
 """
 
 import hashlib
@@ -35,6 +38,7 @@ class EmbeddingTable:
         widths: Matryoshka widths at which a prefix of the vector is itself an embedding; the last is `dim`.
         digest: 16 hex digits of ids, vectors and scales.
         encoder, shop: digests of what made the vectors, empty when unknown.
+        grown_from: digests of the tables that this one extends, nearest first.
     """
 
     def __init__(
@@ -46,9 +50,11 @@ class EmbeddingTable:
         encoder: str,
         shop: str,
         digest: str,
+        grown_from: tuple[str, ...] = (),
     ):
         self.ids, self.vectors, self._scales = ids, vectors, scales
         self.widths, self.encoder, self.shop, self.digest = widths, encoder, shop, digest
+        self.grown_from = grown_from
 
     @classmethod
     def from_arrays(
@@ -78,7 +84,7 @@ class EmbeddingTable:
             raise TableError(
                 f"widths {widths} must rise and end at the vectors' dim {vectors.shape[1]}"
             )
-        stored, scales = _quantise(vectors[order], precision)
+        stored, scales = quantise(vectors[order], precision)
         return cls(ids, stored, scales, widths, encoder, shop, _digest(ids, stored, scales))
 
     @classmethod
@@ -99,13 +105,14 @@ class EmbeddingTable:
                 f"{path}/table.json: format_version {about.get('format_version')!r}, wanted {FORMAT_VERSION}"
             )
         return cls(
-            np.array(tensors["ids"]),
+            tensors["ids"],
             tensors["vectors"],
             tensors.get("scales"),
             tuple(about["widths"]),
             about["encoder"],
             about["shop"],
             about["digest"],
+            tuple(about.get("grown_from", ())),
         )
 
     def save(self, path: Path | str, overwrite: bool = False) -> None:
@@ -122,6 +129,7 @@ class EmbeddingTable:
             "encoder": self.encoder,
             "shop": self.shop,
             "digest": self.digest,
+            "grown_from": list(self.grown_from),
         }
         with atomic_folder(path, overwrite=overwrite) as folder:
             save_file(tensors, folder / "table.safetensors")
@@ -162,6 +170,63 @@ class EmbeddingTable:
         if present.any():
             vectors[present] = self.take(rows[present])
         return vectors, present
+
+    def extended(self, ids: np.ndarray, vectors: np.ndarray) -> "EmbeddingTable":
+        """The table with more items: `ids` `(items,)` in any order, `vectors` `(items, dim)`.
+
+        Vectors of ids that it had keep their bits, whatever the precision.
+
+        Raises:
+            TableError: arrays that do not fit, or an id that the table has already.
+        """
+        new = EmbeddingTable.from_arrays(ids, vectors, precision=str(self.vectors.dtype))  # type: ignore[arg-type]
+        if new.dim != self.dim:
+            raise TableError(f"the new vectors have dim {new.dim}, the table {self.dim}")
+        known = np.flatnonzero(self.rows(new.ids) >= 0)
+        if known.size:
+            raise TableError(
+                f"id {new.ids[known[0]]} has a vector already; give only ids that are new"
+            )
+        joined = np.concatenate([self.ids, new.ids])
+        order = np.argsort(joined, kind="stable")
+        joined, stored = joined[order], np.concatenate([self.vectors, new.vectors])[order]
+        scales = None
+        if self._scales is not None and new._scales is not None:
+            scales = np.concatenate([self._scales, new._scales])[order]
+        return EmbeddingTable(
+            joined, stored, scales, self.widths, self.encoder, self.shop,
+            _digest(joined, stored, scales), (self.digest, *self.grown_from),
+        )  # fmt: skip
+
+    def extending(self, older: "EmbeddingTable") -> "EmbeddingTable":
+        """This table with `older` among those it grew from, after comparing every vector of it, bit by bit.
+
+        Raises:
+            TableError: an id of `older` that is absent here or has another vector.
+        """
+        problem = f"is no extension of table {older.digest}: a ranker trained on that would read other vectors"
+        if (older.dim, older.vectors.dtype) != (self.dim, self.vectors.dtype):
+            raise TableError(f"{self.vectors.dtype} table of dim {self.dim} {problem}")
+        for start in range(0, len(older), HASH_ROWS):
+            piece = slice(start, start + HASH_ROWS)
+            rows = self.rows(older.ids[piece])
+            same = rows >= 0
+            if same.all():
+                same = (self.vectors[rows] == older.vectors[piece]).all(axis=1)
+                if self._scales is not None and older._scales is not None:
+                    same &= self._scales[rows] == older._scales[piece]
+            if not same.all():
+                row = start + int(np.argmin(same))
+                raise TableError(f"the table {problem} (first: id {older.ids[row]})")
+        grown_from = (older.digest, *older.grown_from, *self.grown_from)
+        return EmbeddingTable(
+            self.ids, self.vectors, self._scales, self.widths, self.encoder, self.shop,
+            self.digest, tuple(dict.fromkeys(grown_from)),
+        )  # fmt: skip
+
+    def extends(self, digest: str) -> bool:
+        """Whether all vectors of the table of that digest are in this one, unchanged: it is the same table, or one that this grew from."""
+        return digest == self.digest or digest in self.grown_from
 
     def narrow(self, width: int) -> "EmbeddingTable":
         """The table of the first `width` columns, each row at unit length again (Matryoshka, Kusupati et al. 2022)."""
@@ -206,7 +271,8 @@ def _check_arrays(ids: np.ndarray, vectors: np.ndarray) -> None:
         )
 
 
-def _quantise(vectors: np.ndarray, precision: Precision) -> tuple[np.ndarray, np.ndarray | None]:
+def quantise(vectors: np.ndarray, precision: Precision) -> tuple[np.ndarray, np.ndarray | None]:
+    """Vectors `(items, dim)` as they are stored, and their scales `(items,)` (int8 alone)."""
     if precision == "float32" or precision == "float16":
         return np.ascontiguousarray(vectors, dtype=precision), None
     if precision != "int8":

@@ -103,3 +103,46 @@ def test_a_missing_or_cut_table_is_named(tmp_path):
         EmbeddingTable.open(tmp_path / "table")
     with pytest.raises(MoonRecError, match="exists already"):
         make()[2].save(tmp_path / "table")
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+def test_an_extended_table_keeps_the_bits_and_names_what_it_grew_from(tmp_path, precision):
+    ids, _, table = make(precision=precision)
+    random = np.random.default_rng(7)
+    new = np.array([-3, 1000, 75_000])
+    larger = table.extended(new, random.normal(size=(3, 8)))
+    np.testing.assert_array_equal(larger.lookup(ids)[0], table.lookup(ids)[0])
+    assert larger.lookup(new)[1].all() and (np.diff(larger.ids) > 0).all()
+    again = larger.extended(np.array([-9]), random.normal(size=(1, 8)))
+    again.save(tmp_path / "again")
+    again = EmbeddingTable.open(tmp_path / "again")
+    assert all(again.extends(one.digest) for one in (table, larger, again))
+    assert not table.extends(larger.digest) and not larger.extends(again.digest)
+    assert not again.extends("") and not make(seed=5)[2].extends(table.digest)
+
+
+def test_an_extension_that_came_another_way_is_compared(tmp_path):
+    ids, vectors, table = make()
+    more, longer = np.append(ids, 9999), np.append(vectors, vectors[:1], axis=0)
+    other = EmbeddingTable.from_arrays(more, longer)
+    assert not other.extends(table.digest)
+    assert other.extending(table).extends(table.digest)
+    longer[3, 2] += 1e-6
+    with pytest.raises(TableError, match=rf"no extension of table {table.digest}.*id {ids[3]}\)"):
+        EmbeddingTable.from_arrays(more, longer).extending(table)
+    absent = EmbeddingTable.from_arrays(more[1:], np.append(vectors, vectors[:1], axis=0)[1:])
+    with pytest.raises(TableError, match=rf"first: id {ids[0]}\)"):
+        absent.extending(table)
+
+
+def test_extensions_that_do_not_fit_are_named():
+    ids, _, table = make()
+    with pytest.raises(TableError, match=f"id {ids[4]} has a vector already"):
+        table.extended(ids[4:5], np.ones((1, 8)))
+    with pytest.raises(TableError, match="dim 3, the table 8"):
+        table.extended(np.array([-1]), np.ones((1, 3)))
+
+
+def test_a_control_of_a_table_extends_nothing():
+    table = make()[2].extended(np.array([-1]), np.ones((1, 8)))
+    assert table.permuted().grown_from == table.narrow(8).grown_from == ()
