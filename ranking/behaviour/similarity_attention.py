@@ -106,7 +106,8 @@ class _Attention(nn.Module):
         of_dot, of_bias, of_both = self.mixing
         mask = behaviours.mask[:, None, :]
         weights = masked_softmax(of_dot * dot + of_bias * bias + of_both * dot * bias, mask)
-        return torch.bmm(weights + FLOOR * mask.to(weights.dtype), value)
+        # padded values are zeros, so the floor gives padding nothing
+        return torch.bmm(weights + FLOOR, value)
 
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:
