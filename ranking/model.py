@@ -225,7 +225,7 @@ def _initialise(weight: Tensor) -> Tensor:
 def _padded(values: Tensor, mask: Tensor, places: Tensor) -> Tensor:
     """Rows `(rows, dim)` at their places of the grid `mask`, zeros elsewhere: `(*mask.shape, dim)`."""
     grid = values.new_zeros(mask.numel(), values.shape[-1])
-    return grid.index_copy(0, places, values).view(*mask.shape, values.shape[-1])
+    return grid.index_copy_(0, places, values).view(*mask.shape, values.shape[-1])
 
 
 def _of_rows(values: Tensor, places: Tensor) -> Tensor:

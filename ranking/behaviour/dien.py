@@ -128,7 +128,7 @@ def in_time_order(behaviours: Behaviours) -> tuple[Tensor, Tensor]:
     places = requests * steps + counts.index_select(0, requests) - newer
     dim = behaviours.ids.shape[-1]
     grid = behaviours.ids.new_zeros(mask.numel(), dim)
-    return grid.index_copy(0, places, behaviours.ids).view(*mask.shape, dim), mask
+    return grid.index_copy_(0, places, behaviours.ids).view(*mask.shape, dim), mask
 
 
 def refuse_longer(behaviours: Behaviours, max_length: int, name: str) -> None:

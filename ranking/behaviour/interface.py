@@ -85,7 +85,7 @@ class Behaviours:
     def pad(self, values: Tensor) -> Tensor:
         """Values of the events `(events, width)` as `(batch, length, width)`, zeros where not real."""
         grid = values.new_zeros(self.mask.numel(), values.shape[-1])
-        return grid.index_copy(0, self.places, values).view(*self.mask.shape, values.shape[-1])
+        return grid.index_copy_(0, self.places, values).view(*self.mask.shape, values.shape[-1])
 
 
 class Interest(NamedTuple):
