@@ -50,7 +50,7 @@ def score(ranker: TrainedRanker, tables: RankingTables, period: Period = "test")
     return pl.DataFrame(
         {
             "request_id": requests.request_ids[place],
-            "item_id": tables.items.ids[requests.items],
+            "item_id": requests.item_ids,
             "user_id": requests.user_ids[place],
             "label": requests.labels.astype(np.int8),
             "score": ranker.predict(tables, period),
@@ -98,7 +98,7 @@ def refuse_equal_periods(tables: RankingTables) -> None:
 def _keys(tables: RankingTables, period: Period) -> pl.DataFrame:
     requests = tables.periods[period]
     return pl.DataFrame(
-        {"request_id": requests.request_ids[requests.row_requests()], "item_id": requests.items}
+        {"request_id": requests.request_ids[requests.row_requests()], "item_id": requests.item_ids}
     )
 
 
@@ -126,7 +126,7 @@ def main(argv: list[str] | None = None) -> None:
     queries = EmbeddingTable.open(given.queries) if given.queries else None
     ranker = TrainedRanker.load(given.ranker, items, queries)
     shop = Shop.open(given.shop)
-    tables = RankingTables.build(shop, ranker.features)
+    tables = RankingTables.build(shop, preparation=ranker.preparation)
     scores = score(ranker, tables, given.period)
     segments = segments_of(scores, given.by, given.min_users)
     truth = shop.truth if ranker.features.label == "clicked" else None

@@ -55,7 +55,7 @@ class Requests:
         history_starts, history_ends: `(requests,)` into `RankingTables.history_events`, oldest first.
         query_starts, query_ends: the same into `RankingTables.query_events`.
         offsets: `(requests + 1,)`; the rows of request r are `offsets[r]:offsets[r + 1]`.
-        items: `(rows,)` rows of the item catalogue. labels: `(rows,)` float32 of 0 and 1, NaN where
+        item_ids: `(rows,)` raw ids. items: their rows of the item catalogue. labels: `(rows,)` float32 of 0 and 1, NaN where
             there is none (impressions that are only scored).
         context: `(rows, num_context)` float32, standardised.
         is_cold: `(rows,)`.
@@ -70,6 +70,7 @@ class Requests:
     query_starts: np.ndarray
     query_ends: np.ndarray
     offsets: np.ndarray
+    item_ids: np.ndarray
     items: np.ndarray
     labels: np.ndarray
     context: np.ndarray
@@ -136,7 +137,8 @@ class RequestReader:
         query_starts, query_ends = self.past_searches.before(
             user_ids, np.minimum(begins, self.searched[queries]), config.query_history_length
         )
-        items = self.items.rows(frame["item_id"].to_numpy())
+        item_ids = frame["item_id"].to_numpy().copy()
+        items = self.items.rows(item_ids)
         counts = self.preparation.item_counts[self.items.features["item"]]
         return Requests(
             request_ids=first["request_id"].to_numpy().copy(),
@@ -148,6 +150,7 @@ class RequestReader:
             query_starts=query_starts,
             query_ends=query_ends,
             offsets=offsets,
+            item_ids=item_ids,
             items=items,
             labels=_labels(frame, config.label),
             context=read_context(self.preparation.context, frame, config, in_training),

@@ -34,7 +34,7 @@ from ranking.impressions import in_requests
 from ranking.loader import Loader
 from ranking.requests import RequestReader
 from ranking.stream import ImpressionStream
-from ranking.trained import SCORING_ROWS, TrainedRanker, content_stores, predict, threads
+from ranking.trained import TrainedRanker, predict, threads
 
 CHUNK_ROWS = 65_536
 
@@ -46,7 +46,7 @@ def score_impressions(
     impressions: Sequence[Path] = (),
     period: Period | None = None,
     chunk_rows: int = CHUNK_ROWS,
-    batch_size: int = SCORING_ROWS,
+    batch_size: int | None = None,
 ) -> int:
     """Score impressions and write one Parquet file, atomically; returns how many.
 
@@ -58,7 +58,7 @@ def score_impressions(
         impressions: Parquet files to score, in order; none: the shop's own impressions.
         period: of the shop's two times, only its rows; None for all.
         chunk_rows: rows read at a time.
-        batch_size: rows of a batch of the model.
+        batch_size: rows of a batch of the model; None: as `TrainedRanker.predict` chooses.
 
     Raises:
         RankingError: no row to score, or a file that `ImpressionStream` refuses.
@@ -88,11 +88,11 @@ def score_impressions(
 class _Scorer:
     """What all chunks are scored with."""
 
-    def __init__(self, ranker: TrainedRanker, shop: Shop, batch_size: int):
+    def __init__(self, ranker: TrainedRanker, shop: Shop, batch_size: int | None):
         self.ranker, self.batch_size = ranker, batch_size
         self.reader = RequestReader.of(shop, ranker.preparation)
         self.tables = RankingTables.of(shop, self.reader, {})
-        self.content = content_stores(self.tables, ranker.config, ranker.items, ranker.queries)
+        self.content = ranker.content(self.tables)
 
     def score(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Scores of a chunk, in its order."""
@@ -100,7 +100,8 @@ class _Scorer:
         ordered = in_requests(frame.with_row_index("row"))
         requests = self.reader.read(ordered)
         tables = replace(self.tables, periods={"test": requests})
-        loader = Loader(tables, "test", self.batch_size, self.content)
+        batch_size = self.batch_size or self.ranker.scoring_rows(requests)
+        loader = Loader(tables, "test", batch_size, self.content)
         with threads(self.ranker.config.num_threads):
             found = predict(self.ranker.model, loader)
         place = np.empty(frame.height, dtype=np.int64)
@@ -142,10 +143,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--queries", type=Path, help="embedding table of the searches")
     parser.add_argument("--out", type=Path, required=True, help="Parquet file to write")
     parser.add_argument("--chunk-rows", type=int, default=CHUNK_ROWS, help="rows held at a time")
-    parser.add_argument("--batch-size", type=int, default=SCORING_ROWS, help="rows a batch")
+    parser.add_argument(
+        "--batch-size", type=int, help="rows a batch (default: 4,096, fewer with long histories)"
+    )
     given = parser.parse_args(argv)
     for name in ("chunk_rows", "batch_size"):
-        if getattr(given, name) < 1:
+        if getattr(given, name) is not None and getattr(given, name) < 1:
             raise RankingError(
                 f"--{name.replace('_', '-')} {getattr(given, name)}: wanted 1 or more"
             )

@@ -25,7 +25,7 @@ from moon_rec.files import atomic_folder, read_json, write_json
 from moon_rec.progress import progress
 from ranking.config import RankerConfig
 from ranking.content import ContentStores
-from ranking.features import FeatureConfig, Period, RankingTables
+from ranking.features import FeatureConfig, Period, RankingTables, Requests
 from ranking.item_codes import item_codes
 from ranking.loader import Loader
 from ranking.model import InputSizes, Ranker
@@ -35,6 +35,8 @@ from ranking.vector_origin import VectorOrigin
 
 FORMAT_VERSION = 2
 SCORING_ROWS = 4096
+SCORING_BEHAVIOURS = 2**19
+"""Padded behaviours a scoring batch may hold: fewer rows are scored at a time where histories are long."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,12 @@ class TrainedRanker:
         return self.preparation.config
 
     def predict(
-        self, tables: RankingTables, period: Period, batch_size: int = SCORING_ROWS
+        self, tables: RankingTables, period: Period, batch_size: int | None = None
     ) -> np.ndarray:
         """Click probabilities of a period's rows, in the tables' order, float64 `(rows,)`.
+
+        Args:
+            batch_size: rows a batch; None: what `SCORING_ROWS` and `SCORING_BEHAVIOURS` allow.
 
         Raises:
             RankingError: tables of another preparation, or a period without rows.
@@ -86,11 +91,22 @@ class TrainedRanker:
             return predict(self.model, self.loader(tables, period, batch_size))
 
     def loader(
-        self, tables: RankingTables, period: Period, batch_size: int = SCORING_ROWS
+        self, tables: RankingTables, period: Period, batch_size: int | None = None
     ) -> Loader:
         """Batches of a period with all that this ranker reads, in the tables' order."""
-        content = content_stores(tables, self.config, self.items, self.queries, self.semantic_ids)
-        return Loader(tables, period, batch_size, content)
+        rows = batch_size or self.scoring_rows(tables.periods[period])
+        return Loader(tables, period, rows, self.content(tables))
+
+    def content(self, tables: RankingTables) -> ContentStores | None:
+        """The vectors and codes it reads, by row of the tables' catalogues."""
+        return content_stores(tables, self.config, self.items, self.queries, self.semantic_ids)
+
+    def scoring_rows(self, requests: Requests) -> int:
+        """Rows a batch, so few that the longest history fits `SCORING_BEHAVIOURS` for each."""
+        longest = int((requests.history_ends - requests.history_starts).max(initial=1))
+        if self.config.search != "none":
+            longest = min(longest, self.config.recent_length + self.config.search_length)
+        return min(SCORING_ROWS, max(1, SCORING_BEHAVIOURS // max(longest, 1)))
 
     def refuse_other_tables(self, tables: RankingTables) -> None:
         """Raise RankingError where the tables were not read with this ranker's preparation."""

@@ -1,10 +1,11 @@
 """Which vectors a ranker was trained with, and which other tables may take their place.
 
 Notable choices
-- The table of training is known by its digest. Another one may follow it, with vectors of items that came
-  later, if it could have been made by the same encoder: same encoder digest and width, and of the ids that
-  both hold, a sample of `SAMPLE` has the same vectors, to the bit. So a permuted table, another precision
-  or another encoder are refused, whatever the table says of itself.
+- The table of training is known by its digest, and so are the tables that grew from it
+  (`EmbeddingTable.extended`, `.extending`).
+- Another one, such as that of a later catalogue embedded anew, may follow it if the same encoder could have
+  made it: same encoder digest and width, and of the ids that both hold, a sample of `SAMPLE` has the same
+  vectors, to the bit. So a permuted table, another precision and another encoder are refused.
 - Where the encoder is not named, at least one id of the sample must be there.
 """
 
@@ -42,7 +43,7 @@ class VectorOrigin:
 
     def refuse_other(self, table: EmbeddingTable, name: str, where: str) -> None:
         """Raise RankingError where `table` neither is the remembered one nor may follow it."""
-        if table.digest == self.digest:
+        if self.digest in (table.digest, *table.grown_from):
             return
         reason = self._difference(table)
         if reason:

@@ -7,7 +7,6 @@ from datetime import timedelta
 import numpy as np
 import polars as pl
 import pytest
-import torch
 
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import RankingError
