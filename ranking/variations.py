@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -25,6 +26,9 @@ from moon_rec.progress import progress
 from moon_rec.shop import Shop
 from ranking.config import RankerConfig
 from ranking.features import FeatureConfig, Period
+
+if TYPE_CHECKING:
+    from ranking.features import RankingTables
 
 IDS_ONLY = "none"
 STANDARD = (
@@ -166,7 +170,7 @@ def train_and_score(inputs: Inputs, run: Run) -> None:
     )
     if _is_done(run.folder, key):
         return
-    tables = _tables(inputs.shop, inputs.features)
+    tables = _tables(inputs.shop, inputs.features.model_dump_json())
     try:
         ranker = train_ranker(tables, run.config, *vectors, description=run.variation.name)
     except MoonRecError as error:
@@ -199,8 +203,8 @@ def _is_done(folder: Path, key: str) -> bool:
 
 
 @functools.lru_cache(maxsize=1)
-def _tables(shop: Path, features: FeatureConfig):  # type: ignore[no-untyped-def]
-    """Tables of the shop, built once a process."""
+def _tables(shop: Path, features: str) -> "RankingTables":
+    """Tables of the shop, built once a process; `features` is JSON."""
     from ranking.features import RankingTables
 
-    return RankingTables.build(Shop.open(shop), features)
+    return RankingTables.build(Shop.open(shop), FeatureConfig.model_validate_json(features))

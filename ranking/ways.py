@@ -94,9 +94,9 @@ def markdown(results: Sequence[WayResult]) -> str:
     for one in results:
         cells = [_points(one.gains.get(name)) for name in ("auc", "auc_cold", "auc_warm", "gauc")]
         cells += [_points(one.permuted.get("auc")), _points(one.content.get("auc"))]
-        cost = (
-            "" if one.cost is None else f"{one.cost[0]:.2f} ({one.cost[1]:.2f}-{one.cost[2]:.2f})"
-        )
+        cost = ""
+        if one.cost is not None:
+            cost = f"{one.cost.ratio:.2f} ({one.cost.low:.2f}-{one.cost.high:.2f})"
         lines.append(f"| {one.name} | {' | '.join(cells)} | {cost} |")
     return "\n".join(lines)
 
