@@ -47,7 +47,7 @@ class _Movable:
 
 @dataclass(frozen=True)
 class ContentBatch(_Movable):
-    """Frozen unit vectors of a batch and which of them exist.
+    """Frozen vectors of a batch, as they are stored (float32, float16 or int8), and which of them exist.
 
     Attributes:
         targets: `(batch, candidates, dim)`; has_target `(batch, candidates)`.
@@ -67,6 +67,17 @@ class ContentBatch(_Movable):
     has_past_query: Tensor | None = None
     searched: Tensor | None = None
     has_searched: Tensor | None = None
+
+    def units(self) -> "ContentBatch":
+        """The same as float32 vectors of unit length, made where the batch is."""
+        return self._each(lambda value: value if value.dtype == torch.bool else unit_vectors(value))
+
+
+def unit_vectors(stored: Tensor) -> Tensor:
+    """Vectors `(..., dim)` in any precision as float32 of unit length; zero stays zero."""
+    vectors = stored.float()
+    lengths = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    return vectors / lengths.clamp_min(torch.finfo(torch.float32).tiny)
 
 
 @dataclass(frozen=True)
@@ -89,6 +100,7 @@ class Batch(_Movable):
         table_rows: `(rows,)` row of each in the period's tables.
         content: vectors, None for a ranker of ids only.
         loss_weight: `()`, of the batch's mean loss in the mean over ranks; None stands for 1.
+        searched_mask: `(rows, found)`, None without a search unit.
     """
 
     ids: KeyedJaggedTensor
@@ -102,6 +114,11 @@ class Batch(_Movable):
     table_rows: Tensor
     content: ContentBatch | None = None
     loss_weight: Tensor | None = None
+    searched_mask: Tensor | None = None
+
+    def with_units(self) -> "Batch":
+        """The batch with unit vectors as its content; see `ContentBatch.units`."""
+        return self if self.content is None else replace(self, content=self.content.units())
 
     @property
     def num_rows(self) -> int:

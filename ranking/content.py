@@ -1,10 +1,14 @@
 """Frozen vectors by catalogue row: gathered for a batch from a memory-mapped EmbeddingTable.
 
 Notable choices
-- A missing vector is told apart by a mask; its row reads as zeros only so that tensors have a shape.
-- Vectors are brought to unit length, so an inner product is a cosine.
-- A table that fits `preload_bytes` is read once as float32; a larger one is read row by row from its
-  map, each row once a batch. Both give the same bits.
+- **Nothing is read before it is needed, and nothing is kept.** A store holds one number a catalogue row (which
+  row of the table it is); vectors stay in the table's map, whose pages the system keeps or drops. So a table
+  larger than memory works, and one that fits is as fast as a copy of it would be.
+- **Batches carry the stored precision.** A float16 or int8 batch is a half or a quarter of the bytes to gather
+  and to move; the device makes float32 unit vectors of it (`unit_vectors`), so an inner product is a cosine.
+  The scale of an int8 row cancels in its unit vector and is not read at all.
+- A missing vector is told apart by a mask; its row reads as zeros only so that tensors have a shape. A vector
+  of length zero has no direction: it is missing too, found out when its row is first asked for.
 """
 
 from dataclasses import dataclass, field
@@ -17,59 +21,48 @@ from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import RankingError
 from ranking.features import Catalogue, RankingTables
 
-PRELOAD_BYTES = 2 * 1024**3
+ABSENT, PRESENT, UNREAD = 0, 1, 2
 
 
 class ContentStore:
-    """Unit vectors of one catalogue's rows.
+    """The vectors of one catalogue's rows.
 
     Args:
         table: frozen vectors by id.
         catalogue: whose ids the rows are; its `nothing` row has no vector.
-        preload_bytes: up to this size the vectors are held in memory as float32.
     """
 
-    def __init__(
-        self, table: EmbeddingTable, catalogue: Catalogue, preload_bytes: int = PRELOAD_BYTES
-    ):
-        self._table, self.dim = table, table.dim
-        self._table_rows = np.append(table.rows(catalogue.ids), -1)
-        present = self._table_rows >= 0
-        if present.any():
-            zero = _lengths(table, self._table_rows[present]) == 0
-            self._table_rows[np.flatnonzero(present)[zero]] = -1
-        self._present = torch.from_numpy(self._table_rows >= 0)
-        size = 4 * self._table_rows.size * self.dim
-        self._vectors = self._read(self._table_rows) if size <= preload_bytes else None
+    def __init__(self, table: EmbeddingTable, catalogue: Catalogue):
+        # a plain view: numpy gathers from a memmap object several times slower
+        self._vectors, self.dim = np.asarray(table.vectors), table.dim
+        rows = np.append(table.rows(catalogue.ids), -1)
+        self._table_rows = np.maximum(rows, 0).astype(np.int32)
+        self._state = np.where(rows >= 0, UNREAD, ABSENT).astype(np.uint8)
 
     @property
     def num_present(self) -> int:
-        """Catalogue rows that have a vector."""
-        return int(self._present.sum())
+        """Catalogue rows whose id is in the table."""
+        return int(np.count_nonzero(self._state))
 
     def gather(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Vectors float32 `rows.shape + (dim,)` of unit length, and presence `rows.shape`."""
-        flat = torch.from_numpy(np.ascontiguousarray(rows).reshape(-1))
-        if self._vectors is not None:
-            vectors = self._vectors.index_select(0, flat)
-        else:
-            distinct, place = np.unique(rows, return_inverse=True)
-            vectors = self._read(self._table_rows[distinct])[torch.from_numpy(place.reshape(-1))]
-        present = self._present.index_select(0, flat)
-        return vectors.reshape(*rows.shape, self.dim), present.reshape(rows.shape)
+        """Vectors in stored precision `rows.shape + (dim,)`, zeros where absent, and presence `rows.shape`."""
+        vectors, present = self.read(rows.reshape(-1))
+        shaped = torch.from_numpy(vectors).view(*rows.shape, self.dim)
+        return shaped, torch.from_numpy(present).view(rows.shape)
 
-    def _read(self, table_rows: np.ndarray) -> Tensor:
-        vectors = np.zeros((table_rows.size, self.dim), dtype=np.float32)
-        present = table_rows >= 0
-        if present.any():
-            found = self._table.take(table_rows[present])
-            vectors[present] = found / np.linalg.norm(found, axis=1, keepdims=True)
-        return torch.from_numpy(vectors)
-
-
-def _lengths(table: EmbeddingTable, rows: np.ndarray, step: int = 65_536) -> np.ndarray:
-    pieces = [rows[start : start + step] for start in range(0, rows.size, step)]
-    return np.concatenate([np.linalg.norm(table.take(piece), axis=1) for piece in pieces])
+    def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `gather`, for `rows` of one dimension, as arrays."""
+        state = self._state[rows]
+        if len(self._vectors) == 0:
+            return np.zeros((rows.size, self.dim), self._vectors.dtype), state == PRESENT
+        vectors = np.take(self._vectors, self._table_rows[rows], axis=0)
+        unread = np.flatnonzero(state == UNREAD)
+        if unread.size:
+            state[unread] = vectors[unread].any(axis=1)
+            self._state[rows[unread]] = state[unread]
+        present = state == PRESENT
+        vectors[~present] = 0
+        return vectors, present
 
 
 @dataclass(frozen=True)
@@ -91,14 +84,13 @@ class ContentStores:
         tables: RankingTables,
         items: EmbeddingTable,
         queries: EmbeddingTable | None,
-        preload_bytes: int = PRELOAD_BYTES,
     ) -> "ContentStores":
         """Stores of both catalogues.
 
         Raises:
             RankingError: no item of the shop has a vector, or the two tables differ in dim.
         """
-        item_store = ContentStore(items, tables.items, preload_bytes)
+        item_store = ContentStore(items, tables.items)
         if item_store.num_present == 0:
             raise RankingError(
                 f"none of the shop's {tables.items.ids.size} items is in the embedding table of "
@@ -111,7 +103,7 @@ class ContentStores:
                 f"item vectors have dim {items.dim}, query vectors {queries.dim}; "
                 "cosines need both from one encoder and width"
             )
-        return cls(item_store, ContentStore(queries, tables.queries, preload_bytes))
+        return cls(item_store, ContentStore(queries, tables.queries))
 
     @property
     def dim(self) -> int:

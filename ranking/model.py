@@ -93,6 +93,7 @@ class Ranker(nn.Module):
 
     def logits(self, batch: Batch, looked_up: dict[str, JaggedTensor]) -> Tensor:
         """Logits `(rows,)` from what the tables gave for `batch.ids`."""
+        batch = batch.with_units()
         item = self._items(looked_up, "")
         target, sequences = self._reads(batch, looked_up, item)
         interest = self.behaviour(target, sequences)
@@ -114,6 +115,7 @@ class Ranker(nn.Module):
 
     def content_logits(self, batch: Batch) -> Tensor:
         """Logits `(rows,)` of the content model alone (MAKE): no id is looked up."""
+        batch = batch.with_units()
         assert batch.content is not None
         target = Target(batch.context.new_zeros(*batch.candidate_mask.shape, 0))
         masks = [batch.history_mask, batch.past_query_mask][: 1 + self.sizes.has_searches]

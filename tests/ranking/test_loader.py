@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import RankingError
-from ranking.content import ContentStore, ContentStores
+from ranking.content import ContentStores
 from ranking.features import ITEM_FEATURES, FeatureConfig, RankingTables
 from ranking.loader import Loader, deal, hashed
 
@@ -192,27 +192,6 @@ def test_an_epoch_goes_on_where_it_was_left(tables, stores):
         assert torch.equal(one.ids.values(), other.ids.values())
         assert torch.equal(one.table_rows, other.table_rows)
     assert list(loader.epoch(2, start_batch=len(whole))) == []
-
-
-def test_a_table_too_large_to_hold_gives_the_same_bits(planted, tables, tmp_path):
-    planted.items.save(tmp_path / "items")
-    mapped = EmbeddingTable.open(tmp_path / "items")
-    held = ContentStore(planted.items, tables.items)
-    read = ContentStore(mapped, tables.items, preload_bytes=0)
-    rows = np.array([[0, 5, 119, tables.items.nothing], [5, 5, 1, 2]])
-    for one, other in zip(held.gather(rows), read.gather(rows), strict=True):
-        assert torch.equal(one, other)
-
-
-def test_vectors_are_of_unit_length_and_zero_ones_are_missing(tables):
-    ids = tables.items.ids
-    vectors = np.full((ids.size, 4), 3.0)
-    vectors[1] = 0
-    gathered, present = ContentStore(EmbeddingTable.from_arrays(ids, vectors), tables.items).gather(
-        np.array([0, 1])
-    )
-    assert gathered[0].norm() == pytest.approx(1, abs=1e-6)
-    assert present.tolist() == [True, False]
 
 
 def test_tables_that_do_not_fit_are_refused(planted, tables):
