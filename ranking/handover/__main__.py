@@ -1,0 +1,65 @@
+"""Hand a shop over to another library: `python -m ranking.handover SHOP --out DIR --to fuxictr`."""
+
+import sys
+from pathlib import Path
+
+from moon_rec.command import Parser, run
+from moon_rec.config import load_config
+from moon_rec.embedding_table import EmbeddingTable
+from moon_rec.errors import RankingError
+from moon_rec.progress import say
+from moon_rec.shop import Shop
+from ranking.features import FeatureConfig, RankingTables
+from ranking.handover import write_fuxictr, write_torcheasyrec
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command."""
+    parser = Parser(
+        prog="python -m ranking.handover",
+        description="Write a shop's ranking tables, and vectors, in the format of another library: FuxiCTR "
+        "(npz, feature map, pretrained embedding) or TorchEasyRec (Parquet, sample configuration).",
+        example="python -m ranking.handover runs/demo/shop --items runs/demo/encoder/items --to fuxictr "
+        "--out runs/demo/fuxictr",
+    )
+    parser.add_argument("shop", type=Path, help="folder of the shop")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--to", choices=("fuxictr", "torcheasyrec"), required=True)
+    parser.add_argument("--items", type=Path, help="embedding table of the items, to go along")
+    parser.add_argument(
+        "--history-vectors",
+        action="store_true",
+        help="torcheasyrec: write the vectors of every history too (large)",
+    )
+    parser.add_argument(
+        "--feature",
+        dest="features",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of the features, such as history_length=50; may be given again",
+    )
+    given = parser.parse_args(argv)
+    if given.out.exists():
+        raise RankingError(f"{given.out} exists already; remove it or name another folder")
+    if given.history_vectors and (given.to != "torcheasyrec" or not given.items):
+        raise RankingError("--history-vectors goes with --to torcheasyrec and --items VECTORS")
+    items = EmbeddingTable.open(given.items) if given.items else None
+    tables = RankingTables.build(
+        Shop.open(given.shop), load_config(FeatureConfig, None, given.features)
+    )
+    if items is not None and not (items.rows(tables.items.ids) >= 0).any():
+        raise RankingError(
+            f"none of the shop's {tables.items.ids.size} items is in the embedding table {given.items} "
+            f"of {len(items)} ids; pass the table of this shop's items"
+        )
+    if given.to == "fuxictr":
+        write_fuxictr(tables, given.out, items)
+    else:
+        write_torcheasyrec(tables, given.out, items, given.history_vectors)
+    rows = ", ".join(f"{name} {period.num_rows:,}" for name, period in tables.periods.items())
+    say(f"{given.out}: {rows} rows for {given.to}")
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
