@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
+import torch
 
 from moon_rec.command import Parser, run
 from moon_rec.embedding_table import EmbeddingTable
@@ -31,7 +32,6 @@ from moon_rec.shop import Shop
 from moon_rec.shop.schema import FILES
 from ranking.features import PERIODS, Period, RankingTables
 from ranking.impressions import in_requests
-from ranking.loader import Loader
 from ranking.requests import RequestReader
 from ranking.stream import ImpressionStream
 from ranking.trained import TrainedRanker, predict, threads
@@ -100,8 +100,7 @@ class _Scorer:
         ordered = in_requests(frame.with_row_index("row"))
         requests = self.reader.read(ordered)
         tables = replace(self.tables, periods={"test": requests})
-        batch_size = self.batch_size or self.ranker.scoring_rows(requests)
-        loader = Loader(tables, "test", batch_size, self.content)
+        loader = self.ranker.loader(tables, "test", self.batch_size, self.content)
         with threads(self.ranker.config.num_threads):
             found = predict(self.ranker.model, loader)
         place = np.empty(frame.height, dtype=np.int64)
@@ -112,6 +111,17 @@ class _Scorer:
             pl.Series("score", found[place]),
             pl.Series("is_cold", requests.is_cold[place]),
         )
+
+
+def _files(given: Sequence[Path]) -> list[Path]:
+    """The files given, those of a folder by name."""
+    found = []
+    for path in given:
+        inside = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+        if not inside:
+            raise RankingError(f"{path} holds no .parquet file; name the files to score")
+        found += inside
+    return found
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -132,7 +142,7 @@ def main(argv: list[str] | None = None) -> None:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="Parquet files to score in place of the shop's impressions",
+        help="Parquet files (or folders of them) to score in place of the shop's impressions",
     )
     parser.add_argument(
         "--period",
@@ -143,6 +153,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--queries", type=Path, help="embedding table of the searches")
     parser.add_argument("--out", type=Path, required=True, help="Parquet file to write")
     parser.add_argument("--chunk-rows", type=int, default=CHUNK_ROWS, help="rows held at a time")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument(
         "--batch-size", type=int, help="rows a batch (default: 4,096, fewer with long histories)"
     )
@@ -158,11 +169,14 @@ def main(argv: list[str] | None = None) -> None:
     items = EmbeddingTable.open(given.items) if given.items else None
     queries = EmbeddingTable.open(given.queries) if given.queries else None
     ranker = TrainedRanker.load(given.ranker, items, queries)
+    if given.device == "cuda" and not torch.cuda.is_available():
+        raise RankingError("--device cuda, but torch finds no GPU; leave it out")
+    ranker.model.to(given.device)
     number = score_impressions(
         ranker,
         Shop.open(given.shop),
         given.out,
-        given.impressions,
+        _files(given.impressions),
         None if period == "all" else period,
         given.chunk_rows,
         given.batch_size,

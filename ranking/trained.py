@@ -91,11 +91,20 @@ class TrainedRanker:
             return predict(self.model, self.loader(tables, period, batch_size))
 
     def loader(
-        self, tables: RankingTables, period: Period, batch_size: int | None = None
+        self,
+        tables: RankingTables,
+        period: Period,
+        batch_size: int | None = None,
+        content: ContentStores | None = None,
     ) -> Loader:
-        """Batches of a period with all that this ranker reads, in the tables' order."""
+        """Batches of a period with all that this ranker reads, in the tables' order.
+
+        Args:
+            batch_size: as in `predict`.
+            content: what `content` gave for these catalogues, where it is at hand.
+        """
         rows = batch_size or self.scoring_rows(tables.periods[period])
-        return Loader(tables, period, rows, self.content(tables))
+        return Loader(tables, period, rows, content or self.content(tables))
 
     def content(self, tables: RankingTables) -> ContentStores | None:
         """The vectors and codes it reads, by row of the tables' catalogues."""
@@ -240,14 +249,14 @@ def _refuse_other_vectors(
 
 @torch.no_grad()
 def predict(model: Ranker, loader: Loader) -> np.ndarray:
-    """Click probabilities of the loader's rows, in its tables' order, float64 `(rows,)`."""
-    was_training = model.training
+    """Click probabilities of the loader's rows, in its tables' order, float64 `(rows,)`; on the model's device."""
+    was_training, device = model.training, next(model.parameters()).device
     model.eval()
     found = np.empty(loader.requests.num_rows)
     with progress("score", total=loader.requests.num_rows) as bar:
         for batch in loader.epoch():
-            logits = model(batch).double()
-            found[batch.table_rows.numpy()] = torch.sigmoid(logits).numpy()
+            moved = batch if device.type == "cpu" else batch.to(device)
+            found[batch.table_rows.numpy()] = torch.sigmoid(model(moved).double()).cpu().numpy()
             bar.advance(batch.num_rows)
     model.train(was_training)
     return found

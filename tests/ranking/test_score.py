@@ -5,6 +5,7 @@ import re
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -216,7 +217,16 @@ def test_the_command(planted, cube, tmp_path, capsys):
     assert run(score_main, [*words, *vectors]) == 2
     assert "exists already" in capsys.readouterr().err
     out.unlink()
+    (tmp_path / "parts").mkdir()
+    for number, part in enumerate((shown[:30], shown[30:])):
+        part.write_parquet(tmp_path / "parts" / f"{number}.parquet")
+    assert run(score_main, [*words, *vectors, "--impressions", str(tmp_path / "parts")]) == 0
+    assert pl.read_parquet(out)["item_id"].equals(shown["item_id"])
+    out.unlink()
+    capsys.readouterr()
+    (tmp_path / "none").mkdir()
     for wrong, reason in (
+        ([*words, *vectors, "--impressions", str(tmp_path / "none")], "holds no .parquet file"),
         ([*words, *vectors[:2]], "trained with queries vectors"),
         ([*words, *vectors, "--chunk-rows", "0"], "--chunk-rows 0: wanted 1 or more"),
     ):
@@ -230,3 +240,16 @@ def test_help_has_a_worked_example(capsys):
     with pytest.raises(SystemExit):
         score_main(["--help"])
     assert re.search(r"example:\n\s+python -m ranking\.score", capsys.readouterr().out)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_gives_the_same_scores(planted, cube, wanted, tmp_path):
+    try:
+        cube.model.to("cuda")
+        score_impressions(cube, planted.shop, tmp_path / "scores.parquet")
+    finally:
+        cube.model.to("cpu")
+    found = pl.read_parquet(tmp_path / "scores.parquet")
+    joined = found.join(wanted, on=KEYS, how="left", maintain_order="left")
+    assert (joined["score"] - joined["score_right"]).abs().max() < 1e-4
