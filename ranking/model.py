@@ -54,6 +54,12 @@ class InputSizes:
     num_codes: int = 0
 
     @property
+    def item_features(self) -> list[str]:
+        """Ids of an item, as target and as behaviour. A category or brand that training never saw is no
+        feature: its table would have the one row of what is unknown, at the full price in every pair."""
+        return [name for name in SHARED if name == "item" or self.num_embeddings[name] > 1]
+
+    @property
     def code_names(self) -> list[str]:
         """Feature names of the semantic ids."""
         return [f"code_{level}" for level in range(self.num_code_levels)]
@@ -72,7 +78,7 @@ class Ranker(nn.Module):
         super().__init__()
         self.sizes, self.config, dim = sizes, config, config.embedding_dim
         self.tables = EmbeddingCollection(tables=_table_configs(sizes, config))
-        item_dim = dim * (len(SHARED) + (sizes.num_code_levels > 0))
+        item_dim = dim * (len(sizes.item_features) + (sizes.num_code_levels > 0))
         shared, searched = _read_sizes(sizes, config, item_dim)
         self.behaviour = assemble(shared, config)
         self.found = None
@@ -133,7 +139,7 @@ class Ranker(nn.Module):
 
     def _items(self, looked_up: dict[str, JaggedTensor], prefix: str) -> Tensor:
         """Embeddings of items `(events, item_dim)`: item, category, brand, and the sum of their codes."""
-        parts = [looked_up[f"{prefix}{name}"].values() for name in SHARED]
+        parts = [looked_up[f"{prefix}{name}"].values() for name in self.sizes.item_features]
         codes = [looked_up[f"{prefix}{name}"].values() for name in self.sizes.code_names]
         if codes:
             parts.append(torch.stack(codes).sum(dim=0))
@@ -202,7 +208,7 @@ def _table_configs(sizes: InputSizes, config: RankerConfig) -> list[EmbeddingCon
         prefixes.append("searched_")
     features = {
         "user": ["user"],
-        **{name: [prefix + name for prefix in prefixes] for name in SHARED},
+        **{name: [prefix + name for prefix in prefixes] for name in sizes.item_features},
         "price": ["price"],
         "query": ["query", "past_query"],
         **{name: [prefix + name for prefix in prefixes] for name in sizes.code_names},

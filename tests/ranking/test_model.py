@@ -7,6 +7,7 @@ import torch
 from ranking.config import WAYS, RankerConfig
 from ranking.features import FeatureConfig, RankingTables
 from ranking.metrics import auc
+from ranking.model import InputSizes, Ranker
 from ranking.tower import Tower
 from ranking.train import train_ranker
 
@@ -102,3 +103,11 @@ def test_an_unknown_way_is_named():
         with pytest.raises(ValueError, match="wanted none, or different ones of vector"):
             RankerConfig(content=wrong)
     assert RankerConfig(content="cube+simtier").content == "simtier+cube"
+
+
+def test_a_category_that_training_never_saw_is_no_feature():
+    rows = {"user": 5, "item": 9, "category": 1, "brand": 4, "price": 3, "query": 2}
+    sizes = InputSizes(rows, 0, 5, 5, has_searches=True, content_dim=0, has_query_content=False)
+    model = Ranker(sizes, RankerConfig(embedding_dim=8))
+    assert set(model.tables.embeddings) == {"user", "item", "brand", "price", "query"}
+    assert model.behaviour.parts[0].activations[0].of_product.in_features == 2 * 8
