@@ -100,7 +100,7 @@ def gauc(
     counted = weights > 0
     if not counted.any():
         raise RankingError(f"gauc: none of {values.size} groups holds both clicks and non-clicks")
-    mean = float(np.dot(values[counted], weights[counted]) / weights[counted].sum())
+    mean = float((values[counted] * weights[counted]).sum() / weights[counted].sum())
     return Gauc(mean, int(counted.sum()), int((~counted).sum()), weight)
 
 
