@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from moon_rec.errors import RankingError
 from ranking.metrics import auc
@@ -90,6 +91,18 @@ def rankers(random, users, num_seeds, edge=0.0, rows_per_user=12):
     a = true + faults[0] + noise[0]
     b = true + (1 - edge) * faults[1] + noise[1]
     return labels, list(a), list(b), user
+
+
+def test_the_wider_interval_has_the_variance_that_the_table_plans_with():
+    found = compare_seeds(*rankers(np.random.default_rng(2), 150, 4), num_resamples=100)
+    variance = Noise.of_comparison(found).variance(150, 4)
+    of_seeds = found.seed_spread**2 / 4
+    half = stats.t(3 * (variance / of_seeds) ** 2).ppf(0.975) * variance**0.5
+    assert found.seed_variance > 0
+    assert (found.wide_low, found.wide_high) == pytest.approx(
+        (min(found.low, found.value - half), max(found.high, found.value + half)), rel=1e-9
+    )
+    assert found.wide_low < found.low
 
 
 def gain(edge):
