@@ -13,6 +13,7 @@ Notable choices
   optimisers stay float32.
 """
 
+import os
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ from torchrec.distributed.model_parallel import (
 from torchrec.distributed.planner import EmbeddingShardingPlanner, ParameterConstraints
 from torchrec.distributed.planner.storage_reservations import FixedPercentageStorageReservation
 from torchrec.distributed.planner.types import (
+    HardwareConfig,
     KernelConfig,
     Topology,
     TopologyFactory,
@@ -57,6 +59,8 @@ from ranking.optimiser import DenseOptimiser
 from ranking.trainer import Trainer, mean_loss
 
 Pipelineable.register(Batch)
+# TorchRec 1.8 gives shards as ShardedTensor, which torch 2.13 is to drop at each look at one: theirs to mend
+warnings.filterwarnings("ignore", message="Please use DTensor instead", category=FutureWarning)
 
 EPSILON = 1e-8
 """As `RowWiseAdagrad`'s."""
@@ -75,6 +79,7 @@ class ShardedTrainer(Trainer):
         config: of model and training.
         device: `cpu` or this rank's GPU.
         pipelined: TorchRec's sparse pipeline; None where the device is a GPU.
+        is_half: bfloat16 in the forward; None where the device is a GPU.
     """
 
     def __init__(
@@ -83,11 +88,13 @@ class ShardedTrainer(Trainer):
         config: RankerConfig,
         device: torch.device,
         pipelined: bool | None = None,
+        is_half: bool | None = None,
     ):
         super().__init__()
         self._config, self._device, self._sizes = config, device, model.sizes
-        self._pipelined = device.type == "cuda" if pipelined is None else pipelined
-        parts = _WithLoss(model, is_half=device.type == "cuda")
+        is_gpu = device.type == "cuda"
+        self._pipelined = is_gpu if pipelined is None else pipelined
+        parts = _WithLoss(model, is_half=is_gpu if is_half is None else is_half)
         with _without_deprecations():
             self.plan = shard(parts, config, device)
             self.model = DistributedModelParallel(
@@ -195,9 +202,17 @@ def shard(model: nn.Module, config: RankerConfig, device: torch.device) -> Shard
 
 
 def _topology(device: torch.device) -> Topology:
+    world_size, hardware = dist.get_world_size(), None
+    if device.type == "cuda":
+        memory = torch.cuda.get_device_properties(device).total_memory
+        hardware = HardwareConfig(hbm_cap_bytes=memory)
     return TopologyFactory.create_topology(
-        TrainerConfig(world_size=dist.get_world_size(), local_world_size=dist.get_world_size()),
-        kernel_config=KernelConfig(compute_device=device.type),
+        TrainerConfig(
+            world_size=world_size,
+            local_world_size=int(os.environ.get("LOCAL_WORLD_SIZE", world_size)),
+        ),
+        hardware,
+        KernelConfig(compute_device=device.type),
     )
 
 
@@ -287,17 +302,16 @@ def _gathered(value: Tensor, device: torch.device) -> Tensor:
     """The whole of a plain or sharded tensor on the first rank's CPU; elsewhere something empty."""
     if not isinstance(value, ShardedTensor):
         return value.detach().cpu()
-    with _without_deprecations():
-        whole = None
-        if dist.get_rank() == 0:
-            whole = torch.empty(value.size(), dtype=value.dtype, device=device)
-        value.gather(0, whole)
+    whole = None
+    if dist.get_rank() == 0:
+        whole = torch.empty(value.size(), dtype=value.dtype, device=device)
+    value.gather(0, whole)
     return whole.cpu() if whole is not None else torch.empty(0)
 
 
 @contextmanager
 def _without_deprecations() -> Iterator[None]:
-    """TorchRec 1.8 calls what torch 2.13 is to drop (ShardedTensor, broadcast_buffers): theirs to mend."""
+    """TorchRec 1.8's DistributedModelParallel calls what torch 2.13 is to drop, such as broadcast_buffers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("ignore", DeprecationWarning)

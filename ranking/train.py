@@ -7,7 +7,7 @@ in `training.py`.
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from shutil import rmtree
@@ -46,7 +46,10 @@ def main(argv: list[str] | None = None) -> None:
         raise RankingError("--resume needs --checkpoint-every N, as the training to go on from had")
     tables = RankingTables.build(Shop.open(given.shop), features)
     with ExitStack() as stack:
-        log = stack.enter_context(_tracked(given, config, tables)) if given.track else None
+        log = None
+        if given.track:
+            vectors = {"items": items, "queries": queries}
+            log = stack.enter_context(_tracked(given, config, tables, vectors))
         ranker = train_on_rank(tables, config, items, queries, checkpoints=checkpoints, log=log)
     if ranker is None:
         return
@@ -59,19 +62,22 @@ def main(argv: list[str] | None = None) -> None:
 
 
 @contextmanager
-def _tracked(given: Namespace, config: RankerConfig, tables: RankingTables) -> Iterator[Log | None]:
+def _tracked(
+    given: Namespace,
+    config: RankerConfig,
+    tables: RankingTables,
+    vectors: Mapping[str, EmbeddingTable | None],
+) -> Iterator[Log | None]:
     """A run of the tracking store for the block; the first rank's alone."""
     if os.environ.get("RANK", "0") != "0":
         yield None
         return
-    reads = {"tables": tables.digest}
-    reads |= {
-        name: EmbeddingTable.open(path).digest
-        for name, path in (("items", given.items), ("queries", given.queries))
-        if path is not None
-    }
+    found = {name: table.digest for name, table in vectors.items() if table is not None}
     params = config.model_dump(mode="json")
-    with Tracker(given.track).run(given.out.name, "training", params, reads) as tracked:
+    run_of = Tracker(given.track).run(
+        given.out.name, "training", params, {"tables": tables.digest} | found
+    )
+    with run_of as tracked:
         yield tracked.log
 
 

@@ -10,15 +10,16 @@ from torch import nn
 from moon_rec.errors import RankingError
 from moon_rec.tracking import Tracker
 from ranking.checkpoint import Checkpoints, load_state, read_position
-from ranking.config import RankerConfig
+from ranking.config import WAYS, RankerConfig
 from ranking.content import ContentStores
 from ranking.features import FeatureConfig, RankingTables
+from ranking.item_codes import fit_semantic_ids
 from ranking.loader import Loader
 from ranking.optimiser import DenseOptimiser, RowWiseAdagrad
 from ranking.train import main as train_main
 from ranking.train import train_ranker
-from ranking.trained import TrainedRanker
-from ranking.trainer import LocalTrainer
+from ranking.trained import TrainedRanker, content_stores
+from ranking.trainer import LocalTrainer, mean_loss
 from ranking.training import input_sizes, new_ranker
 
 CONFIG = RankerConfig(
@@ -58,39 +59,48 @@ def kill(monkeypatch):
     return after
 
 
-@pytest.mark.parametrize("killed_at", [[3], [25], [95], [130, 7]])
+@pytest.fixture(scope="module")
+def unbroken(planted, tables, tmp_path_factory):
+    """A training that nothing broke off, and its folder of checkpoints."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    vectors = (planted.items, planted.queries)
+    return train_ranker(tables, CONFIG, *vectors, checkpoints=Checkpoints(folder, 23)), folder
+
+
+@pytest.mark.parametrize("killed_at", [[25], [95], [3, 130, 7]])
 def test_a_resumed_training_has_the_bits_of_an_unbroken_one(
-    planted, tables, kill, tmp_path, killed_at
+    planted, tables, unbroken, kill, tmp_path, killed_at
 ):
     vectors = (planted.items, planted.queries)
-    unbroken = train_ranker(
-        tables, CONFIG, *vectors, checkpoints=Checkpoints(tmp_path / "unbroken", every=23)
-    )
-    folder = tmp_path / "broken"
     for number, steps in enumerate(killed_at):
         heal = kill(steps)
         with pytest.raises(Killed):
-            train_ranker(tables, CONFIG, *vectors, checkpoints=Checkpoints(folder, 23, number > 0))
+            train_ranker(
+                tables, CONFIG, *vectors, checkpoints=Checkpoints(tmp_path, 23, number > 0)
+            )
         heal()
-    resumed = train_ranker(tables, CONFIG, *vectors, checkpoints=Checkpoints(folder, 23, True))
-    assert resumed.validation_auc == unbroken.validation_auc
-    for name, value in unbroken.model.state_dict().items():
+    resumed = train_ranker(tables, CONFIG, *vectors, checkpoints=Checkpoints(tmp_path, 23, True))
+    trained, folder = unbroken
+    assert resumed.validation_auc == trained.validation_auc
+    for name, value in trained.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[name]), name
-    last = [Checkpoints(tmp_path / name).latest() for name in ("unbroken", "broken")]
-    states = []
-    for path in last:
-        assert path is not None
-        trainer = LocalTrainer(new_ranker(tables, unbroken.sizes, CONFIG), CONFIG)
-        trainer.keep()
-        load_state(path, trainer.state())
-        states.append(trainer.state())
-    assert last[0].name == last[1].name
-    assert read_position(last[0]) == read_position(last[1])
-    kinds = {name.split(".")[0] for name in states[0]}
-    assert kinds == {"model", "best", "optimiser"}
-    assert any(name.endswith("accumulator") for name in states[0])
-    for name, value in states[0].items():
-        assert torch.equal(value, states[1][name]), name
+    (wanted, position), (found, other) = (
+        last_state(path, tables, trained) for path in (folder, tmp_path)
+    )
+    assert position == other
+    assert {name.split(".")[0] for name in wanted} == {"model", "best", "optimiser"}
+    assert any(name.endswith("accumulator") for name in wanted)
+    for name, value in wanted.items():
+        assert torch.equal(value, found[name]), name
+
+
+def last_state(folder, tables, trained):
+    path = Checkpoints(folder).latest()
+    assert path is not None
+    trainer = LocalTrainer(new_ranker(tables, trained.sizes, CONFIG), CONFIG)
+    trainer.keep()
+    load_state(path, trainer.state())
+    return trainer.state(), read_position(path)
 
 
 def test_writing_checkpoints_changes_no_bit(tables, tmp_path):
@@ -162,6 +172,30 @@ def test_frozen_vectors_have_no_gradient_and_no_optimiser_slot(planted, tables):
         assert batch.content is not None
         assert batch.content.targets.grad is None and not batch.content.targets.requires_grad
         assert batch.content.history.grad is None and not batch.content.history.requires_grad
+
+
+@pytest.mark.parametrize("sequence", ["din", "dien", "bst"])
+@pytest.mark.parametrize("content", ["none", *WAYS])
+def test_every_weight_learns_and_does_so_in_bfloat16(planted, tables, content, sequence):
+    """DDP waits for the gradient of every weight; on a GPU the forward runs under autocast."""
+    vectors = (None, None) if content == "none" else (planted.items, planted.queries)
+    update = {"content": content, "sequence": sequence, "num_codes": 8}
+    config = CONFIG.model_copy(update=update)
+    semantic_ids = None
+    if content == "semantic_ids":
+        semantic_ids = fit_semantic_ids(tables, planted.items, config)
+    stores = content_stores(tables, config, *vectors, semantic_ids)
+    model = new_ranker(tables, input_sizes(tables, stores), config)
+    batch = next(Loader(tables, "train", 200, stores).epoch())
+    with torch.no_grad():
+        whole = model(batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = model(batch)
+    assert float((half.detach().float() - whole).abs().max()) < 0.1
+    mean_loss(half, batch).backward()
+    for name, weight in model.named_parameters():
+        assert weight.grad is not None, name
+        assert torch.isfinite(weight.grad).all(), name
 
 
 def test_dense_gradients_are_clipped_together(tables):
