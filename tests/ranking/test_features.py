@@ -71,6 +71,16 @@ def test_vocabularies_know_train_alone(planted, tables):
     assert not tables.periods["train"].is_cold.any()
 
 
+def test_cold_is_fewer_train_impressions_than_asked(planted):
+    train = planted.shop.in_period(planted.shop.impressions, "train").collect()
+    shown = dict(train["item_id"].value_counts().iter_rows())
+    edge = sorted(shown.values())[len(shown) // 2]
+    tables = RankingTables.build(planted.shop, FeatureConfig(cold_below=edge))
+    for requests in tables.periods.values():
+        wanted = [shown.get(item, 0) < edge for item in requests.item_ids.tolist()]
+        assert requests.is_cold.tolist() == wanted
+
+
 def test_unknown_values_have_row_zero():
     vocabulary = Vocabulary.of(pl.Series(["b", "a", None, "b"]), min_count=2)
     assert vocabulary.rows(pl.Series(["a", "b", None, "c"])).tolist() == [0, 1, 0, 0]

@@ -117,7 +117,7 @@ def test_a_history_of_50_000_scores_as_it_does_alone(planted, long_tables):
     assert np.isfinite(together).all()
     assert np.abs(together - np.concatenate(alone)).max() < 1e-6
     assert ranker.scoring_rows(test) == 10  # 2**19 behaviours, 50,000 a row
-    # the same items, each weighted by how often it is there: attention of equal keys adds up
+    # three histories, two targets: none is taken for another
     assert np.unique(together).size == 6
 
 
@@ -321,11 +321,11 @@ def test_a_column_without_any_value_is_named(with_impressions):
 
 
 def test_a_constant_column_is_zero_everywhere(with_impressions, times):
-    """0.1 is no binary fraction: its mean over many rows is off by a bit, its deviation not quite 0."""
-    value = pl.when(pl.col("time") < times[1]).then(0.1).otherwise(7.0)
-    tables = RankingTables.build(
-        with_impressions(lambda shown: shown.with_columns(dwell=value)), CONTEXT
-    )
+    """1.1 is no binary fraction: its deviation over many rows is a bit above 0."""
+    value = pl.when(pl.col("time") < times[1]).then(1.1).otherwise(7.0)
+    shop = with_impressions(lambda shown: shown.with_columns(dwell=value))
+    tables = RankingTables.build(shop, CONTEXT)
+    assert np.full(tables.periods["train"].num_rows, 1.1).std() > 0
     assert not any(requests.context.any() for requests in tables.periods.values())
 
 
