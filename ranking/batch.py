@@ -99,6 +99,7 @@ class Batch(_Movable):
         context: `(rows, num_context)`.
         table_rows: `(rows,)` row of each in the period's tables.
         content: vectors, None for a ranker of ids only.
+        searched_mask: `(rows, found)`; None without a search unit.
         loss_weight: `()`, of the batch's mean loss in the mean over ranks; None stands for 1.
         searched_mask: `(rows, found)`, None without a search unit.
     """
@@ -114,6 +115,7 @@ class Batch(_Movable):
     table_rows: Tensor
     content: ContentBatch | None = None
     loss_weight: Tensor | None = None
+    searched_mask: Tensor | None = None
     searched_mask: Tensor | None = None
 
     def with_units(self) -> "Batch":

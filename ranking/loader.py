@@ -24,9 +24,10 @@ from moon_rec.seeds import generator, seed_of
 from ranking.batch import Batch, ContentBatch
 from ranking.content import ContentStores
 from ranking.features import ITEM_FEATURES, Period, RankingTables
+from ranking.search_unit import Found, SearchUnit
 
 HISTORY_FEATURES = ("item", "category", "brand")
-HIDDEN_FEATURES = ("user", "item", "history_item")
+HIDDEN_FEATURES = ("user", "item", "history_item", "searched_item")
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -41,6 +42,8 @@ class Loader:
         shuffle_seed: shuffles requests, anew each epoch; None keeps the tables' order.
         unknown_rate: probability that an item's or user's id is hidden; only where shuffled.
         rank, world_size: which slice of every global batch; `batch_size` is that of all ranks.
+        search: what finds, for each row, its own behaviours in the whole history.
+        recent_length: newest behaviours that all rows of a request read; None: all.
     """
 
     def __init__(
@@ -53,6 +56,8 @@ class Loader:
         unknown_rate: float = 0.0,
         rank: int = 0,
         world_size: int = 1,
+        search: SearchUnit | None = None,
+        recent_length: int | None = None,
     ):
         self.tables, self.requests = tables, tables.periods[period]
         self.content, self.batch_size = content, batch_size
@@ -62,6 +67,7 @@ class Loader:
         self._past_features = (*HISTORY_FEATURES, *codes)
         self.shuffle_seed, self.unknown_rate = shuffle_seed, unknown_rate
         self.rank, self.world_size = rank, world_size
+        self.search, self.recent_length = search, recent_length
         self._sizes = np.diff(self.requests.offsets)
 
     def __len__(self) -> int:
@@ -114,9 +120,13 @@ class Loader:
         sizes = self._sizes[chosen]
         rows = _ranges(requests.offsets[chosen], sizes)
         items = requests.items[rows]
-        history, history_sizes = _newest_first(
-            tables.history_events, requests.history_starts[chosen], requests.history_ends[chosen]
-        )
+        starts, ends = requests.history_starts[chosen], requests.history_ends[chosen]
+        found = None
+        if self.search is not None:
+            found = self.search.find(items, sizes, tables.history_events, starts, ends)
+        if self.recent_length is not None:
+            starts = np.maximum(starts, ends - self.recent_length)
+        history, history_sizes = _newest_first(tables.history_events, starts, ends)
         past, past_sizes = _newest_first(
             tables.query_events, requests.query_starts[chosen], requests.query_ends[chosen]
         )
@@ -128,12 +138,15 @@ class Loader:
         for name in self._past_features:
             ids[f"history_{name}"] = self._item_features[name][history]
             lengths[f"history_{name}"] = history_sizes
+            if found is not None:
+                ids[f"searched_{name}"] = self._item_features[name][found.items]
+                lengths[f"searched_{name}"] = _sums(found.sizes, sizes)
         queries = requests.queries[chosen]
         ids["query"], lengths["query"] = tables.queries.features["query"][queries], ones
         ids["past_query"] = tables.queries.features["query"][past]
         lengths["past_query"] = past_sizes
         if hide is not None:
-            for name in HIDDEN_FEATURES:
+            for name in ids.keys() & set(HIDDEN_FEATURES):
                 ids[name] = ids[name] * self._is_shown(name, hide, chosen, lengths[name])
         request_rows = np.repeat(np.arange(chosen.size), sizes)
         width = int(sizes.max())
@@ -152,7 +165,10 @@ class Loader:
             labels=torch.from_numpy(requests.labels[rows]),
             context=torch.from_numpy(requests.context[rows]),
             table_rows=torch.from_numpy(rows),
-            content=self._content(items, sizes, history, history_sizes, queries, past, past_sizes),
+            content=self._content(
+                items, sizes, history, history_sizes, queries, past, past_sizes, found
+            ),
+            searched_mask=None if found is None else _mask(found.sizes),
         )
 
     def _is_shown(
@@ -173,6 +189,7 @@ class Loader:
         queries: np.ndarray,
         past: np.ndarray,
         past_sizes: np.ndarray,
+        found: Found | None,
     ) -> ContentBatch | None:
         if self.content is None or not self.content.in_batches:
             return None
@@ -180,8 +197,12 @@ class Loader:
         stored = self.content.items
         targets, has_target = stored.gather(_padded(items, sizes, nothing))
         behaviours, has_history = stored.gather(_padded(history, history_sizes, nothing))
+        searched = has_searched = None
+        if found is not None:
+            searched, has_searched = stored.gather(_padded(found.items, found.sizes, nothing))
+        of_search = {"searched": searched, "has_searched": has_searched}
         if self.content.queries is None:
-            return ContentBatch(targets, has_target, behaviours, has_history)
+            return ContentBatch(targets, has_target, behaviours, has_history, **of_search)
         query, has_query = self.content.queries.gather(queries)
         past_queries, has_past_query = self.content.queries.gather(
             _padded(past, past_sizes, self.tables.queries.nothing)
@@ -195,6 +216,7 @@ class Loader:
             has_query,
             past_queries,
             has_past_query,
+            **of_search,
         )
 
 
@@ -235,6 +257,13 @@ def _ranges(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """`start, start + 1, ...` of each range, one after the other."""
     before = np.cumsum(sizes) - sizes
     return np.repeat(starts - before, sizes) + np.arange(int(sizes.sum()))
+
+
+def _sums(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Sum of each range's values; the ranges, `sizes` long, follow one another."""
+    total = np.concatenate([[0], np.cumsum(values)])
+    ends = np.cumsum(sizes)
+    return total[ends] - total[ends - sizes]
 
 
 def _newest_first(

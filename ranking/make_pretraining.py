@@ -6,6 +6,7 @@ together with the ids. The paper's optimiser and rates are not known; these are 
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +36,10 @@ def pretrain_content_model(
     Returns:
         The validation AUC of the content model after each epoch.
     """
-    loader = Loader(tables, "train", config.batch_size, content, config.seed)
+    recent_only: dict[str, Any] = {
+        "recent_length": config.recent_length if config.search != "none" else None
+    }
+    loader = Loader(tables, "train", config.batch_size, content, config.seed, **recent_only)
     module = model.content_model()
     optimiser = torch.optim.AdamW(
         module.parameters(), config.learning_rate, weight_decay=config.weight_decay, foreach=True
@@ -56,7 +60,8 @@ def pretrain_content_model(
                 optimiser.step()
                 done += batch.num_rows
                 bar.advance(batch.num_rows)
-            found.append(_validation_auc(model, tables, content))
+            validation = Loader(tables, "validation", 4096, content, **recent_only)
+            found.append(_validation_auc(model, validation))
             if found[-1] == max(found):
                 best = {name: value.clone() for name, value in module.state_dict().items()}
     module.load_state_dict(best)
@@ -64,11 +69,11 @@ def pretrain_content_model(
 
 
 @torch.no_grad()
-def _validation_auc(model: Ranker, tables: RankingTables, content: ContentStores) -> float:
+def _validation_auc(model: Ranker, loader: Loader) -> float:
     model.eval()
-    requests = tables.periods["validation"]
+    requests = loader.requests
     scores = np.empty(requests.num_rows)
-    for batch in _on(model, Loader(tables, "validation", 4096, content).epoch()):
+    for batch in _on(model, loader.epoch()):
         scores[batch.table_rows.cpu().numpy()] = model.content_logits(batch).double().cpu().numpy()
     return auc(requests.labels, scores)
 

@@ -18,6 +18,7 @@ from ranking.batch import Batch
 from ranking.config import RankerConfig
 from ranking.features import RankingTables
 from ranking.loader import Loader
+from ranking.search_unit import search_options
 from ranking.trained import threads
 from ranking.trainer import LocalTrainer
 from ranking.training import prepare
@@ -95,7 +96,10 @@ def _steps(
     """Endless training steps; gives the rows of each when it is done."""
     model, content, _ = prepare(tables, config, items, queries)
     trainer = LocalTrainer(model, config)
-    loader = Loader(tables, "train", config.batch_size, content, config.seed, config.unknown_rate)
+    search = search_options(tables, config, content)
+    loader = Loader(
+        tables, "train", config.batch_size, content, config.seed, config.unknown_rate, **search
+    )
     sizes: list[int] = []
 
     def batches() -> Iterator[Batch]:

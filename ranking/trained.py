@@ -30,6 +30,7 @@ from ranking.item_codes import item_codes
 from ranking.loader import Loader
 from ranking.model import InputSizes, Ranker
 from ranking.preparation import Preparation
+from ranking.search_unit import search_options
 from ranking.semantic_ids import SemanticIds
 from ranking.vector_origin import VectorOrigin
 
@@ -104,7 +105,9 @@ class TrainedRanker:
             content: what `content` gave for these catalogues, where it is at hand.
         """
         rows = batch_size or self.scoring_rows(tables.periods[period])
-        return Loader(tables, period, rows, content or self.content(tables))
+        content = content or self.content(tables)
+        search = search_options(tables, self.config, content)
+        return Loader(tables, period, rows, content, **search)
 
     def content(self, tables: RankingTables) -> ContentStores | None:
         """The vectors and codes it reads, by row of the tables' catalogues."""

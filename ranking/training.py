@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -34,6 +35,7 @@ from ranking.make_pretraining import pretrain_content_model
 from ranking.metrics import auc
 from ranking.model import InputSizes, Ranker
 from ranking.optimiser import rate_factor
+from ranking.search_unit import search_options
 from ranking.semantic_ids import SemanticIds
 from ranking.trained import SCORING_ROWS, TrainedRanker, content_stores, threads
 from ranking.trainer import LocalTrainer, Trainer
@@ -188,10 +190,11 @@ class _Course:
     ):
         self.trainer, self.config, self.position = trainer, config, position
         self.checkpoints, self.log = checkpoints, log if rank() == 0 else None
-        ranks = {"rank": rank(), "world_size": world_size()}
+        options: dict[str, Any] = {"rank": rank(), "world_size": world_size()}
+        options |= search_options(tables, config, content)
         seed, unknown = config.seed, config.unknown_rate
-        self.train = Loader(tables, "train", config.batch_size, content, seed, unknown, **ranks)
-        self.validation = Loader(tables, "validation", SCORING_ROWS, content, **ranks)
+        self.train = Loader(tables, "train", config.batch_size, content, seed, unknown, **options)
+        self.validation = Loader(tables, "validation", SCORING_ROWS, content, **options)
 
     def run(self, description: str | None) -> None:
         """Train to the end; no description, no progress shown.

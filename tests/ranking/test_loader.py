@@ -11,6 +11,7 @@ from moon_rec.errors import RankingError
 from ranking.content import ContentStores
 from ranking.features import ITEM_FEATURES, FeatureConfig, RankingTables
 from ranking.loader import Loader, deal, hashed
+from ranking.search_unit import SearchUnit
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,37 @@ def test_a_batch_holds_what_the_tables_say(planted, tables, stores):
         flat = batch.content.has_target.flatten()[batch.candidate_rows]
         assert flat.tolist() == present.tolist()
     assert seen == list(range(requests.num_rows))
+
+
+@pytest.mark.parametrize("kind", ["content", "category"])
+def test_a_searched_batch_holds_what_was_found_for_each_row(tables, stores, kind):
+    unit = SearchUnit(kind, 2, tables.items, stores.items)
+    loader = Loader(tables, "test", 50, stores, search=unit, recent_length=3)
+    plain = Loader(tables, "test", 50, stores)
+    requests = tables.periods["test"]
+    some = 0
+    for batch, whole in zip(loader.epoch(), plain.epoch(), strict=True):
+        recent = whole.ids["history_item"].to_padded_dense(6)[:, : batch.history_mask.shape[1]]
+        assert batch.ids["history_item"].to_padded_dense(6)[:, :3].tolist() == recent.tolist()
+        assert torch.equal(batch.history_mask, whole.history_mask[:, :3])
+        assert torch.equal(batch.content.history, whole.content.history[:, :3])
+        chosen = requests.row_requests()[batch.table_rows.numpy()]
+        starts, ends = requests.history_starts[chosen], requests.history_ends[chosen]
+        items = requests.items[batch.table_rows.numpy()]
+        found = unit.find(items, np.ones_like(items), tables.history_events, starts, ends)
+        some += int(found.sizes.sum())
+        assert batch.searched_mask.sum(dim=1).tolist() == found.sizes.tolist()
+        assert batch.ids["searched_item"].lengths().tolist() == [
+            int(found.sizes[chosen == number].sum()) for number in np.unique(chosen)
+        ]
+        for name in ("item", "category", "brand"):
+            wanted = tables.items.features[name][found.items]
+            assert batch.ids[f"searched_{name}"].values().tolist() == wanted.tolist()
+        vectors, present = stores.items.gather(found.items)
+        assert torch.equal(batch.content.searched[batch.searched_mask], vectors)
+        assert torch.equal(batch.content.has_searched[batch.searched_mask], present)
+        assert not batch.content.has_searched[~batch.searched_mask].any()
+    assert some > 100
 
 
 def test_an_epoch_has_every_row_once_in_an_order_of_its_own(tables):
