@@ -17,8 +17,8 @@ python -m representation.posttrain  stage 2: contrastive, on what shoppers searc
 python -m representation.embed      a whole catalogue and its searches -> embedding tables
 python -m representation.recall     image-, text- and mixed-search recall of those tables
 python -m ranking.train             stage 3: a CTR model over frozen embeddings
-python -m ranking.evaluate          AUC, GAUC, log loss, calibration; warm and cold
-python -m ranking.compare           two rankers, paired, with an interval over users
+python -m ranking.evaluate          AUC, GAUC, losses, calibration; warm, cold, any segment
+python -m ranking.compare           two rankers, paired, over users and seeds; power table
 python -m exchange_rate.study       many encoders, many seeds, tracked in MLflow
 python -m exchange_rate.report      what recall buys in AUC: HTML, Markdown, JSON, figures"""
 

@@ -3,7 +3,16 @@
 `python -m ranking.train`, `ranking.evaluate` and `ranking.compare` are the commands.
 """
 
-from ranking.metrics import auc, calibration, gauc, log_loss
+from ranking.metrics import auc, calibration, gauc, log_loss, normalised_entropy
 from ranking.significance import Comparison, compare, compare_seeds
 
-__all__ = ["Comparison", "auc", "calibration", "compare", "compare_seeds", "gauc", "log_loss"]
+__all__ = [
+    "Comparison",
+    "auc",
+    "calibration",
+    "compare",
+    "compare_seeds",
+    "gauc",
+    "log_loss",
+    "normalised_entropy",
+]

@@ -112,17 +112,18 @@ def draw_calibration(curves: Mapping[str, CalibrationCurve], about: str, path: P
 def draw_power(tables: Sequence[PowerTable], about: str, path: Path) -> None:
     """Smallest difference shown against users, a line a number of seeds, a panel a metric."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.6 * len(tables), 5.6))
+        figure = Figure(figsize=(5.8 * len(tables), 6.2))
         panels = figure.subplots(1, len(tables), squeeze=False)[0]
         for axes, table in zip(panels, tables, strict=True):
             _power(axes, table)
         first = tables[0]
+        heading = "Smallest difference that users and seeds show"
         words = (
             f"shown with {first.power:.0%} probability by a two-sided test at {1 - first.level:.0%}; "
             f"measured on {first.noise.num_users:,} users, {first.noise.num_seeds} "
             f"seed{'s' * (first.noise.num_seeds > 1)} a side"
         )
-        _head(figure, "Smallest difference that users and seeds show", words, about)
+        _head(figure, heading, words, about)
         _save(figure, path)
 
 
@@ -241,14 +242,15 @@ def _power(axes: Axes, table: PowerTable) -> None:
     axes.set_yscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: _short(value))
     axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(lambda value, _: np.format_float_positional(value, 3, trim="-"))
+    axes.yaxis.set_major_formatter(lambda value, _: _plain(value))
     axes.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     axes.set_xlim(users[0], users[-1])
     axes.set_xlabel(f"users (dotted: the {noise.num_users:,} of these scores)")
     axes.set_ylabel("difference")
     axes.grid(color=FAINT, linewidth=0.6)
     cautious = " / cautiously" if isfinite(noise.seeds) else ""
-    axes.legend(title=f"users needed for {table.target:+g}{cautious}", loc="upper right")
+    title = f"users needed for {table.target:+g}{cautious}"
+    axes.legend(title=title, loc="upper left", bbox_to_anchor=(0, -0.13), ncols=2, fontsize=8)
     axes.set_title("\n".join([noise.of, *textwrap.wrap(seed_words(table)[0], 84)]), fontsize=8)
 
 
@@ -263,6 +265,11 @@ def _needed(table: PowerTable, seeds: int) -> str:
     if isfinite(table.noise.seeds):
         counts.append(table.users_needed_cautious[place])
     return " / ".join("never" if count is None else f"{count:,}" for count in counts)
+
+
+def _plain(value: float) -> str:
+    """Three significant digits, never in powers of ten: 0.0005."""
+    return np.format_float_positional(value, 3, fractional=False, trim="-")
 
 
 def _shortened(name: str, most: int = 44) -> str:

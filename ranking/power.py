@@ -191,7 +191,7 @@ class PowerTable:
 
     Attributes:
         noise: what it is made from.
-        users: rows; the last is infinitely many. seeds: columns.
+        users: rows; the last is infinitely many (unless one seed was trained). seeds: columns.
         differences: `differences[row][column]`.
         target: the difference asked for.
         users_needed: for each of `seeds`, None where seed noise alone hides the target.
@@ -225,8 +225,15 @@ def power_table(
     power: float = POWER,
     level: float = LEVEL,
 ) -> PowerTable:
-    """The table of a noise; the users it was measured on and infinitely many are rows as well."""
-    rows = (*sorted({*users, noise.num_users}), inf)
+    """The table of a noise; the users it was measured on and infinitely many are rows as well.
+
+    Where one seed was trained there is one column and no row of infinitely many users: what more seeds
+    and users would show is not known then.
+    """
+    if not isfinite(noise.seeds):
+        seeds = (1,)
+    rows = tuple(sorted({*users, noise.num_users}))
+    rows = (*rows, inf) if isfinite(noise.seeds) else rows
     return PowerTable(
         noise=noise,
         users=rows,
@@ -275,8 +282,8 @@ def seed_words(table: PowerTable) -> list[str]:
     lines = []
     if not isfinite(noise.seeds):
         lines.append(
-            "one seed a side: seed noise is not measured and not in these numbers; they are too small "
-            "for a claim about a way of training (score three or more seeds)"
+            "one seed a side: seed noise is not measured and not in these numbers, which are of these two "
+            "trained rankers; for a claim about a way of training score three or more seeds"
         )
     else:
         lines.append(

@@ -257,7 +257,7 @@ def _report_noise(given: Namespace) -> None:
 
 def _report_difference(given: Namespace) -> None:
     """Print and draw all that is asked of two folders."""
-    about, names = about_scores(given.a), (given.a.name, given.b.name)
+    about, names = about_scores(given.a), _names(given.a, given.b)
     a, b = read_scores(given.a), read_scores(given.b)
     segments = segments_of(check_same_rows([*a, *b]), given.by, given.min_users)
     found = side_by_side(
@@ -282,6 +282,13 @@ def _report_difference(given: Namespace) -> None:
     figures.draw_calibration(_curves(names, (a, b)), about, given.out / "calibration.png")
     figures.draw_power(power, about, given.out / "power.png")
     print(f"pictures: comparison, segments, calibration and power .png in {given.out}")
+
+
+def _names(a: Path, b: Path) -> tuple[str, str]:
+    """The folders' names, with their parents' where they are the same."""
+    if a.name != b.name:
+        return a.name, b.name
+    return f"{a.parent.name}/{a.name}", f"{b.parent.name}/{b.name}"
 
 
 def _print_power(tables: list[PowerTable], about: str) -> None:

@@ -65,3 +65,7 @@ def test_a_segment_without_a_gauc_has_a_row_that_says_so(compared, tmp_path):
     assert "auc[part=thin]" in found and "gauc[part=thin]" not in found
     figures.draw_segments(found, segments, ("a", "b"), "", tmp_path / "thin.png")
     assert (tmp_path / "thin.png").is_file()
+
+
+def test_labels_of_an_axis_keep_their_digits():
+    assert [figures._plain(one) for one in (0.01, 0.0005, 2e-5)] == ["0.01", "0.0005", "0.00002"]

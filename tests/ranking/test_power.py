@@ -76,7 +76,9 @@ def test_one_seed_measures_no_seed_noise_and_says_so():
     noise = Noise.of_comparison(compare_seeds(labels, a, b, users, num_resamples=50))
     assert isnan(noise.seeds) and noise.each == 0 and noise.shared > 0
     assert noise.seeds_needed(0.001) is None
-    assert "seed noise is not measured" in power_text(power_table(noise))
+    table = power_table(noise)
+    assert table.seeds == (1,) and inf not in table.users
+    assert "seed noise is not measured" in power_text(table)
 
 
 def rankers(random, users, num_seeds, edge=0.0, rows_per_user=12):
