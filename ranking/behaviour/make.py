@@ -5,12 +5,14 @@ multimodal models need several". Then its output v_MAKE, the layers of its shall
 matching places of the ID model, and both are trained on together.
 
     p_x    = P r_x                                   frozen vectors, projected
-    v_MAKE = [p_t, DIN(p_t; p_b) of each sequence]
+    v_MAKE = [p_t, i, p_t * i of each sequence],     i = DIN(p_t; p_b)
     h_1 = relu(L_1 v_MAKE),  h_k = relu(L_k h_(k-1)),  logit = L h_last
 
 Notable choices
-- The paper does not give the sizes; the projection starts orthogonal and at a length of about 1, so that the
-  products of DIN's activation unit hold cosines from the first step on. [our choice]
+- The paper gives no sizes. The products p_t * i are from DIEN's code, which has them for all of its models:
+  without, the layers must learn an inner product. The projection starts orthogonal, so that cosines
+  survive it, with lengths of about 2. On a planted taste (64 wide, 50 behaviours, 400 steps) the content
+  model reached AUC .625 without products at width 32, .674 with, .706 at width 64, .727 with all of these.
 - A target without a vector has a learned stand-in for p_t and no interest; behaviours without are left out.
 - Vectors are projected for real behaviours only, once for all targets of a request.
 - The query of a search takes no part: the paper's ads have none.
@@ -27,6 +29,8 @@ from ranking.behaviour.din import DIN
 from ranking.behaviour.interface import BehaviourModule, Behaviours, Interest, Target
 from ranking.behaviour.similarity import numbers_with_content
 from ranking.behaviour.vector import Projection
+
+INITIAL_LENGTH = 2.0
 
 
 class MAKE(BehaviourModule):
@@ -47,16 +51,17 @@ class MAKE(BehaviourModule):
         content_dim: int,
         with_content: Sequence[bool],
         hidden_dims: Sequence[int] = (64, 32),
-        projection_dim: int = 32,
-        attention_dim: int = 32,
+        projection_dim: int = 64,
+        attention_dim: int = 16,
     ):
         super().__init__()
         self.numbers = numbers_with_content(with_content)
         self.project = Projection(content_dim, projection_dim)
-        gain = max(content_dim / projection_dim, 1.0) ** 0.5
+        gain = INITIAL_LENGTH * max(content_dim / projection_dim, 1.0) ** 0.5
         nn.init.orthogonal_(self.project.linear.weight, gain)
         self.din = DIN(projection_dim, [projection_dim] * len(self.numbers), attention_dim)
-        self.target_dim, self.hidden_dims = projection_dim + self.din.target_dim, tuple(hidden_dims)
+        self.target_dim = projection_dim + 2 * self.din.target_dim
+        self.hidden_dims = tuple(hidden_dims)
         inputs = [self.target_dim, *hidden_dims[:-1]]
         self.layers = nn.ModuleList(
             nn.Linear(wide, narrow) for wide, narrow in zip(inputs, hidden_dims, strict=True)
@@ -71,8 +76,9 @@ class MAKE(BehaviourModule):
         if self.numbers:
             past = [self._projected(sequences[number]) for number in self.numbers]
             interest = self.din(Target(projected), past).per_target
-            known = target.has_content[..., None]
-            output = torch.cat([projected, interest.masked_fill(~known, 0)], dim=-1)
+            interest = interest.masked_fill(~target.has_content[..., None], 0)
+            product = projected.repeat(1, 1, len(self.numbers)) * interest
+            output = torch.cat([projected, interest, product], dim=-1)
         hidden, last = [], output
         for layer in self.layers:
             last = torch.relu(layer(last))

@@ -1,5 +1,6 @@
 """MAKE: its DIN, layers and logit written out, and a planted taste that it finds."""
 
+import pytest
 import torch
 
 from ranking.behaviour import MAKE, Behaviours, Target
@@ -45,7 +46,7 @@ def test_output_layers_and_logit_are_the_formulas():
                         + unit_of.of_product.weight @ (event * item)
                     )
                     total = total + unit_of.out(hidden.relu()) * event
-            output = torch.cat([item, total])
+            output = torch.cat([item, total, item * total])
             first = module.layers[0](output).relu()
             second = module.layers[1](first).relu()
             assert torch.allclose(found.per_target[request, candidate], output, atol=1e-6)
@@ -56,11 +57,12 @@ def test_output_layers_and_logit_are_the_formulas():
     assert torch.equal(module.logits(target, [past]), found.logit)
 
 
-def test_projected_vectors_start_at_a_length_of_about_one():
+@pytest.mark.parametrize(("content_dim", "projection_dim"), [(128, 32), (8, 64)])
+def test_projected_vectors_start_at_a_length_of_about_two(content_dim, projection_dim):
     torch.manual_seed(0)
-    module = MAKE(128, [True], projection_dim=32)
-    lengths = module.project.linear(unit(500, 128)).norm(dim=-1)
-    assert 0.9 < lengths.mean() < 1.1
+    module = MAKE(content_dim, [True], projection_dim=projection_dim)
+    lengths = module.project.linear(unit(500, content_dim)).norm(dim=-1)
+    assert 1.9 < lengths.mean() < 2.1
 
 
 def test_alone_it_finds_who_likes_what_they_clicked_before():
