@@ -26,7 +26,7 @@ from ranking.loader import Loader
 from ranking.trained import content_stores
 from ranking.training import train_on_rank
 
-KILLED_AT = 95
+KILLED_AT = 150
 
 
 class Killed(Exception):

@@ -14,6 +14,7 @@ from moon_rec.files import write_json
 from ranking.checkpoint import Checkpoints, read_position
 from ranking.config import RankerConfig
 from ranking.features import FeatureConfig, RankingTables
+from ranking.loader import Loader
 from ranking.metrics import gauc
 from ranking.trained import TrainedRanker
 from ranking.trainer import LocalTrainer
@@ -21,12 +22,12 @@ from ranking.training import train_ranker
 
 WORKER = Path(__file__).with_name("sharded_worker.py")
 TOLERANCE = 1e-4
-EVERY, KILLED_AT = 23, 95  # as in the worker
+EVERY, KILLED_AT = 23, 150  # as in the worker
 FEATURES = FeatureConfig(history_length=10, query_history_length=5)
 CONFIG = RankerConfig(
     content="cube",
-    epochs=3,
-    batch_size=64,
+    epochs=2,
+    batch_size=36,  # six requests; the last batch has but one, less than there are ranks
     tower=(16,),
     attention_dim=8,
     embedding_dim=8,
@@ -110,6 +111,12 @@ def assert_equal(one: TrainedRanker, other: TrainedRanker) -> None:
     for name, value in one.model.state_dict().items():
         assert float((value - other.model.state_dict()[name]).abs().max()) < TOLERANCE, name
     assert one.validation_auc == pytest.approx(other.validation_auc, abs=TOLERANCE)
+
+
+def test_the_last_batch_has_fewer_requests_than_there_are_ranks(tables):
+    rows = Loader(tables, "train", CONFIG.batch_size, shuffle_seed=CONFIG.seed).batch_rows()
+    sizes = np.diff(tables.periods["train"].offsets)
+    assert set(sizes) == {6} and rows[-1] == 6
 
 
 @pytest.mark.parametrize("name", ["train-2", "pipelined-2"])
