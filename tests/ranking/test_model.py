@@ -65,7 +65,7 @@ def test_requests_equal_rows(planted, tables, ranker):
     for each in (tables, alone):
         found = np.empty(each.periods["test"].num_rows)
         with torch.no_grad():
-            for batch in ranker.loader(each, "test", 50).epoch():
+            for batch in ranker.loader(each, "test", 300).epoch():
                 found[batch.table_rows.numpy()] = ranker.model(batch).numpy()
         logits.append(found)
     assert np.diff(tables.periods["test"].offsets).max() > 1
