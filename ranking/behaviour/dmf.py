@@ -112,7 +112,7 @@ class BucketAttention(nn.Module):
         of_bucket = nn.functional.pad(query @ self.bucket_keys.T, (0, 1))
         logits = torch.bmm(query, key.transpose(1, 2)) + of_bucket.gather(-1, buckets)
         weights = masked_softmax(logits, behaviours.mask[:, None, :])
-        sums = torch.zeros_like(of_bucket).scatter_add(-1, buckets, weights)
+        sums = weights.new_zeros(of_bucket.shape).scatter_add(-1, buckets, weights)
         return torch.bmm(weights, value) + sums[..., :-1] @ self.bucket_values
 
     def _buckets(self, scores: Tensor, known: Tensor) -> Tensor:

@@ -236,6 +236,25 @@ def test_half_precision_is_finite_and_near(module, dtype):
     assert (found.float() - exact).abs().median() < 0.02
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_mixed_precision_is_finite_and_near(module, dtype, monkeypatch):
+    """Weights and vectors in float32, products in half precision, as a GPU trains."""
+    target, sequences = make()
+    exact = all_of(module, target, sequences)
+    softmax, norm = torch.softmax, torch.nn.functional.layer_norm
+    # on a GPU these two give float32 even there; on a CPU they do not
+    monkeypatch.setattr(torch, "softmax", lambda values, dim: softmax(values.float(), dim))
+    monkeypatch.setattr(
+        torch.nn.functional, "layer_norm", lambda values, *rest: norm(values.float(), *rest)
+    )
+    with torch.autocast("cpu", dtype):
+        found = all_of(module, target, sequences)
+    if found.requires_grad:
+        found.float().square().mean().backward()
+    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in module.parameters())
+    assert (found.float() - exact).abs().median() < 0.02
+
+
 def test_padding_changes_nothing(module):
     target, sequences = make()
     wider = [
