@@ -14,6 +14,8 @@ Notable choices
 The same value and gradient as the formula written out, to rounding; differentiable once.
 """
 
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -153,12 +155,12 @@ class _Attention(torch.autograd.Function):
         plan: Plan,
     ) -> Tensor:
         num_events, dim = events.shape
-        known = events.new_zeros(num_events + 1, dim + 1)
-        known[:-1, :-1], known[:-1, -1] = events, 1
+        known = events.new_empty(num_events + 1, dim + 1)
+        known[:-1, :-1], known[:-1, -1], known[-1] = events, 1, 0
         unit = Unit(of_product, of_behaviour, out, out_bias)
-        sums = []
+        sums, room = [], _Room(known)
         for piece in plan.pieces:
-            behaviours, _, hidden = _hidden(target, shift, known, unit, piece)
+            behaviours, _, hidden = _hidden(target, shift, known, unit, piece, room)
             weights = _weights(hidden, unit, target.shape[1])
             sums.append(torch.bmm(weights.transpose(1, 2), behaviours))
         ctx.save_for_backward(target, shift, known, *unit)
@@ -171,11 +173,11 @@ class _Attention(torch.autograd.Function):
         target, shift, known, *weights = ctx.saved_tensors
         unit, num_targets, dim = Unit(*weights), target.shape[1], target.shape[2]
         gradient = torch.nn.functional.pad(gradient, (0, 1))
-        of_targets, of_shifts, of_events = [], [], []
+        of_targets, of_shifts, of_events, room = [], [], [], _Room(known)
         of_unit = [torch.zeros_like(weight) for weight in unit]
         product, behaviour, out, out_bias = of_unit
         for piece in ctx.plan.pieces:
-            behaviours, matrix, hidden = _hidden(target, shift, known, unit, piece)
+            behaviours, matrix, hidden = _hidden(target, shift, known, unit, piece, room)
             pair_weights = _weights(hidden, unit, num_targets)
             asked = gradient.index_select(0, piece.requests)
             of_weights = torch.bmm(behaviours, asked.transpose(1, 2))
@@ -185,11 +187,13 @@ class _Attention(torch.autograd.Function):
             spread = of_weights[..., None].expand_as(by_pair)
             # the gradient of relu, over the hidden layer itself: what `out` multiplies comes after
             torch.ops.aten.threshold_backward(spread, by_pair, 0, grad_input=by_pair)
-            of_matrix = torch.bmm(behaviours.transpose(1, 2), hidden).view(matrix.shape)
+            of_matrix = room.take("of_matrix", matrix.flatten(2).shape)
+            torch.bmm(behaviours.transpose(1, 2), hidden, out=of_matrix)
+            of_matrix = of_matrix.view(matrix.shape)
             matrix *= unit.out
-            of_behaviours = torch.bmm(pair_weights, asked)
-            of_behaviours += torch.bmm(hidden, matrix.flatten(2).transpose(1, 2))
-            of_events.append(of_behaviours.view(-1, dim + 1))
+            of_behaviours = torch.bmm(pair_weights, asked[..., :-1])
+            of_behaviours.baddbmm_(hidden, matrix[:, :-1].flatten(2).transpose(1, 2))
+            of_events.append(of_behaviours.view(-1, dim))
             of_shifts.append(of_matrix[:, -1] * unit.out)
             # place by place of the embedding: (dim, requests * targets, hidden)
             by_place = of_matrix[:, :-1].transpose(0, 1).flatten(1, 2)
@@ -202,8 +206,8 @@ class _Attention(torch.autograd.Function):
             of_targets.append(seen.view(dim, -1, num_targets).permute(1, 2, 0))
         of_target = _by_request(of_targets, ctx.plan, torch.zeros_like(target))
         of_shift = _by_request(of_shifts, ctx.plan, torch.zeros_like(shift))
-        of_known = torch.cat([known[:0], *of_events]).index_select(0, ctx.plan.event_places)
-        return of_target, of_shift, of_known[:, :-1], *of_unit, None
+        of_known = torch.cat([known[:0, :-1], *of_events]).index_select(0, ctx.plan.event_places)
+        return of_target, of_shift, of_known, *of_unit, None
 
 
 def _by_request(parts: list[Tensor], plan: Plan, zeros: Tensor) -> Tensor:
@@ -215,15 +219,29 @@ def _by_request(parts: list[Tensor], plan: Plan, zeros: Tensor) -> Tensor:
     return torch.cat([*parts, zeros[:1]]).index_select(0, plan.request_places)
 
 
+class _Room:
+    """Memory that piece after piece is computed in: fresh pages cost a CPU as much as the arithmetic."""
+
+    def __init__(self, like: Tensor):
+        self._like, self._taken = like, {}
+
+    def take(self, name: str, shape: Sequence[int]) -> Tensor:
+        """An uninitialised tensor, in the place of the last of that name."""
+        size = math.prod(shape)
+        if name not in self._taken or self._taken[name].numel() < size:
+            self._taken[name] = self._like.new_empty(size)
+        return self._taken[name][:size].view(shape)
+
+
 def _hidden(
-    target: Tensor, shift: Tensor, known: Tensor, unit: Unit, piece: Piece
+    target: Tensor, shift: Tensor, known: Tensor, unit: Unit, piece: Piece, room: _Room
 ) -> tuple[Tensor, Tensor, Tensor]:
     """A piece's behaviours `(pieces, length, dim + 1)`, its targets as matrices `(pieces, dim + 1, targets,
     hidden)`, and the hidden layer of its pairs `(pieces, length, targets * hidden)`."""
     behaviours = known.index_select(0, piece.rows.view(-1)).view(*piece.rows.shape, -1)
     asking = target.index_select(0, piece.requests)
     pieces, num_targets, dim = asking.shape
-    matrix = target.new_empty(pieces, dim + 1, num_targets, shift.shape[-1])
+    matrix = room.take("matrix", (pieces, dim + 1, num_targets, shift.shape[-1]))
     torch.addcmul(
         unit.of_behaviour.t()[None, :, None],
         asking.transpose(1, 2)[..., None],
@@ -231,7 +249,9 @@ def _hidden(
         out=matrix[:, :-1],
     )
     matrix[:, -1] = shift.index_select(0, piece.requests)
-    return behaviours, matrix, torch.bmm(behaviours, matrix.flatten(2)).relu_()
+    flat = matrix.flatten(2)
+    hidden = room.take("hidden", (*piece.rows.shape, flat.shape[-1]))
+    return behaviours, matrix, torch.bmm(behaviours, flat, out=hidden).relu_()
 
 
 def _weights(hidden: Tensor, unit: Unit, num_targets: int) -> Tensor:
