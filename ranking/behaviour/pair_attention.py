@@ -3,9 +3,10 @@
     interest(t) = sum_b a(e_b, e_t) e_b,    a = out . relu(P (e_b * e_t) + B e_b + T e_t + bias)
 
 Notable choices
-- For one target the first layer is linear in e_b: `P (e_b * e_t) + B e_b = (P diag(e_t) + B) e_b`. So a
-  target is first turned into a matrix, and its pairs are one matrix product: no pair is ever written out
-  as `e_b * e_t`, and nothing of a request is copied to its pairs.
+- For one target the first layer is linear in e_b: `P (e_b * e_t) + B e_b = (P diag(e_t) + B) e_b`. So for
+  long histories a target is first turned into a matrix, and its pairs are one matrix product: no pair is
+  written out as `e_b * e_t`, and nothing of a request is copied to its pairs. For short ones the matrix
+  costs more than the pairs, which are then written out, the shares of e_b and e_t computed once.
 - The hidden layer is made a few requests at a time, small enough for the processor's cache, and made
   again in the backward pass instead of kept: memory does not grow with the number of pairs, and on a
   CPU it is twice as fast as one large product. A long history is cut into pieces, whose sums add up.
@@ -160,9 +161,9 @@ class _Attention(torch.autograd.Function):
         unit = Unit(of_product, of_behaviour, out, out_bias)
         sums, room = [], _Room(known)
         for piece in plan.pieces:
-            behaviours, _, hidden = _hidden(target, shift, known, unit, piece, room)
-            weights = _weights(hidden, unit, target.shape[1])
-            sums.append(torch.bmm(weights.transpose(1, 2), behaviours))
+            layer = _layer(target, shift, known, unit, piece, room)
+            weights = _weights(layer.hidden, unit)
+            sums.append(torch.bmm(weights.transpose(1, 2), layer.behaviours))
         ctx.save_for_backward(target, shift, known, *unit)
         ctx.plan = plan
         return _by_request(sums, plan, known.new_zeros(*target.shape[:2], dim + 1))[..., :-1]
@@ -171,43 +172,30 @@ class _Attention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         target, shift, known, *weights = ctx.saved_tensors
-        unit, num_targets, dim = Unit(*weights), target.shape[1], target.shape[2]
+        unit = Unit(*weights)
+        of_unit = Unit(*(torch.zeros_like(weight) for weight in unit))
         gradient = torch.nn.functional.pad(gradient, (0, 1))
         of_targets, of_shifts, of_events, room = [], [], [], _Room(known)
-        of_unit = [torch.zeros_like(weight) for weight in unit]
-        product, behaviour, out, out_bias = of_unit
         for piece in ctx.plan.pieces:
-            behaviours, matrix, hidden = _hidden(target, shift, known, unit, piece, room)
-            pair_weights = _weights(hidden, unit, num_targets)
+            layer = _layer(target, shift, known, unit, piece, room)
+            hidden, behaviours = layer.hidden, layer.behaviours
+            pair_weights = _weights(hidden, unit)
             asked = gradient.index_select(0, piece.requests)
             of_weights = torch.bmm(behaviours, asked.transpose(1, 2))
-            out += hidden.view(-1, out.numel()).t().mv(of_weights.reshape(-1))
-            out_bias += of_weights.sum()
-            by_pair = hidden.view(*of_weights.shape, -1)
-            spread = of_weights[..., None].expand_as(by_pair)
+            of_unit.out.add_(hidden.flatten(0, 2).t().mv(of_weights.flatten()))
+            of_unit.out_bias.add_(of_weights.sum())
+            spread = of_weights[..., None].expand_as(hidden)
             # the gradient of relu, over the hidden layer itself: what `out` multiplies comes after
-            torch.ops.aten.threshold_backward(spread, by_pair, 0, grad_input=by_pair)
-            of_matrix = room.take("of_matrix", matrix.flatten(2).shape)
-            torch.bmm(behaviours.transpose(1, 2), hidden, out=of_matrix)
-            of_matrix = of_matrix.view(matrix.shape)
-            matrix *= unit.out
-            of_behaviours = torch.bmm(pair_weights, asked[..., :-1])
-            of_behaviours.baddbmm_(hidden, matrix[:, :-1].flatten(2).transpose(1, 2))
-            of_events.append(of_behaviours.view(-1, dim))
-            of_shifts.append(of_matrix[:, -1] * unit.out)
-            # place by place of the embedding: (dim, requests * targets, hidden)
-            by_place = of_matrix[:, :-1].transpose(0, 1).flatten(1, 2)
-            asking = target.index_select(0, piece.requests).flatten(0, 1).t()
-            left = torch.stack([asking, torch.ones_like(asking)], dim=1)
-            of_layer = torch.bmm(left, by_place) * unit.out
-            product += of_layer[:, 0].t()
-            behaviour += of_layer[:, 1].t()
-            seen = torch.bmm(by_place, (unit.of_product * unit.out[:, None]).t()[..., None])
-            of_targets.append(seen.view(dim, -1, num_targets).permute(1, 2, 0))
+            torch.ops.aten.threshold_backward(spread, hidden, 0, grad_input=hidden)
+            of_event, of_target, of_shift = layer.backward(of_unit)
+            of_event.baddbmm_(pair_weights, asked[..., :-1])
+            of_events.append(of_event.flatten(0, 1))
+            of_targets.append(of_target)
+            of_shifts.append(of_shift)
+        found = torch.cat([known[:0, :-1], *of_events]).index_select(0, ctx.plan.event_places)
         of_target = _by_request(of_targets, ctx.plan, torch.zeros_like(target))
         of_shift = _by_request(of_shifts, ctx.plan, torch.zeros_like(shift))
-        of_known = torch.cat([known[:0, :-1], *of_events]).index_select(0, ctx.plan.event_places)
-        return of_target, of_shift, of_known, *of_unit, None
+        return of_target, of_shift, found, *of_unit, None
 
 
 def _by_request(parts: list[Tensor], plan: Plan, zeros: Tensor) -> Tensor:
@@ -233,28 +221,105 @@ class _Room:
         return self._taken[name][:size].view(shape)
 
 
-def _hidden(
+class _Layer:
+    """A piece's hidden layer, by either of two ways; `backward` is called once its gradient stands in `hidden`.
+
+    Attributes:
+        behaviours: `(requests, length, dim + 1)`, the last a one; zeros where padded.
+        target: `(requests, targets, dim)`. shift: `(requests, targets, hidden)`.
+        hidden: `(requests, length, targets, hidden)`.
+    """
+
+    def __init__(self, target: Tensor, shift: Tensor, behaviours: Tensor, unit: Unit, room: _Room):
+        self.target, self.shift, self.behaviours = target, shift, behaviours
+        self.unit, self.room = unit, room
+        shape = (*behaviours.shape[:2], *shift.shape[1:])
+        self.hidden = room.take("hidden", shape)
+
+    def scaled(self, weight: Tensor) -> Tensor:
+        """A weight `(hidden, ...)` times `out`, which the gradient in `hidden` leaves out."""
+        return weight * self.unit.out[:, None]
+
+    def backward(self, of_unit: Unit) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients of behaviours, target and shift; those of the unit's weights are added to `of_unit`."""
+        raise NotImplementedError
+
+
+class _ByMatrix(_Layer):
+    """Each target as a matrix: cheap pairs, dear targets. For long pieces."""
+
+    def __init__(self, target: Tensor, shift: Tensor, behaviours: Tensor, unit: Unit, room: _Room):
+        super().__init__(target, shift, behaviours, unit, room)
+        width = behaviours.shape[-1]
+        matrix = room.take("matrix", (len(target), width, *shift.shape[1:]))
+        torch.addcmul(
+            unit.of_behaviour.t()[None, :, None],
+            target.transpose(1, 2)[..., None],
+            unit.of_product.t()[None, :, None],
+            out=matrix[:, :-1],
+        )
+        matrix[:, -1] = shift
+        self.matrix = matrix
+        torch.bmm(behaviours, matrix.flatten(2), out=self.hidden.flatten(2)).relu_()
+
+    def backward(self, of_unit: Unit) -> tuple[Tensor, Tensor, Tensor]:
+        unit, hidden = self.unit, self.hidden.flatten(2)
+        num_targets, dim = self.target.shape[1:]
+        of_matrix = self.room.take("of_matrix", self.matrix.shape)
+        torch.bmm(self.behaviours.transpose(1, 2), hidden, out=of_matrix.flatten(2))
+        of_shift = of_matrix[:, -1] * unit.out
+        self.matrix.mul_(unit.out)
+        of_event = torch.bmm(hidden, self.matrix[:, :-1].flatten(2).transpose(1, 2))
+        # place by place of the embedding: (dim, requests * targets, hidden)
+        by_place = of_matrix[:, :-1].transpose(0, 1).flatten(1, 2)
+        target = self.target.flatten(0, 1).t()
+        left = torch.stack([target, torch.ones_like(target)], dim=1)
+        of_layer = torch.bmm(left, by_place) * unit.out
+        of_unit.of_product.add_(of_layer[:, 0].t())
+        of_unit.of_behaviour.add_(of_layer[:, 1].t())
+        seen = torch.bmm(by_place, self.scaled(unit.of_product).t()[..., None])
+        return of_event, seen.view(dim, -1, num_targets).permute(1, 2, 0), of_shift
+
+
+class _ByProduct(_Layer):
+    """Each pair's product written out: dear pairs, cheap targets. For short pieces."""
+
+    def __init__(self, target: Tensor, shift: Tensor, behaviours: Tensor, unit: Unit, room: _Room):
+        super().__init__(target, shift, behaviours, unit, room)
+        self.events = behaviours[..., :-1].contiguous()
+        own = self.events @ unit.of_behaviour.t()
+        torch.add(own[:, :, None], shift[:, None], out=self.hidden)
+        shape = (*self.hidden.shape[:3], target.shape[-1])
+        self.product = room.take("product", shape)
+        torch.mul(self.events[:, :, None], target[:, None], out=self.product)
+        self.hidden.flatten(0, 2).addmm_(self.product.flatten(0, 2), unit.of_product.t()).relu_()
+
+    def backward(self, of_unit: Unit) -> tuple[Tensor, Tensor, Tensor]:
+        unit, pairs = self.unit, self.hidden.flatten(0, 2)
+        of_unit.of_product.add_(self.scaled(pairs.t() @ self.product.flatten(0, 2)))
+        of_product = torch.mm(
+            pairs, self.scaled(unit.of_product), out=self.product.flatten(0, 2)
+        ).view(self.product.shape)
+        of_own = self.hidden.sum(dim=2)
+        of_unit.of_behaviour.add_(self.scaled(of_own.flatten(0, 1).t() @ self.events.flatten(0, 1)))
+        of_target = (of_product * self.events[:, :, None]).sum(dim=1)
+        of_event = of_own @ self.scaled(unit.of_behaviour)
+        of_event += of_product.mul_(self.target[:, None]).sum(dim=2)
+        return of_event, of_target, self.hidden.sum(dim=1) * unit.out
+
+
+def _layer(
     target: Tensor, shift: Tensor, known: Tensor, unit: Unit, piece: Piece, room: _Room
-) -> tuple[Tensor, Tensor, Tensor]:
-    """A piece's behaviours `(pieces, length, dim + 1)`, its targets as matrices `(pieces, dim + 1, targets,
-    hidden)`, and the hidden layer of its pairs `(pieces, length, targets * hidden)`."""
+) -> _Layer:
+    """The hidden layer of a piece, by the way that touches fewer numbers there."""
     behaviours = known.index_select(0, piece.rows.view(-1)).view(*piece.rows.shape, -1)
+    dim, width = target.shape[-1], shift.shape[-1]
+    is_long = piece.rows.shape[1] * (6 * dim + 4 * width) > 5 * dim * width
+    way = _ByMatrix if is_long else _ByProduct
     asking = target.index_select(0, piece.requests)
-    pieces, num_targets, dim = asking.shape
-    matrix = room.take("matrix", (pieces, dim + 1, num_targets, shift.shape[-1]))
-    torch.addcmul(
-        unit.of_behaviour.t()[None, :, None],
-        asking.transpose(1, 2)[..., None],
-        unit.of_product.t()[None, :, None],
-        out=matrix[:, :-1],
-    )
-    matrix[:, -1] = shift.index_select(0, piece.requests)
-    flat = matrix.flatten(2)
-    hidden = room.take("hidden", (*piece.rows.shape, flat.shape[-1]))
-    return behaviours, matrix, torch.bmm(behaviours, flat, out=hidden).relu_()
+    return way(asking, shift.index_select(0, piece.requests), behaviours, unit, room)
 
 
-def _weights(hidden: Tensor, unit: Unit, num_targets: int) -> Tensor:
-    """`(pieces, length, targets)`; what padded places get is multiplied by their zeros."""
-    flat = hidden.view(-1, unit.out.numel()).mv(unit.out) + unit.out_bias
-    return flat.view(*hidden.shape[:2], num_targets)
+def _weights(hidden: Tensor, unit: Unit) -> Tensor:
+    """`(requests, length, targets)`; what padded places get is multiplied by their zeros."""
+    return (hidden.flatten(0, 2).mv(unit.out) + unit.out_bias).view(hidden.shape[:-1])

@@ -45,11 +45,14 @@ def gradients(value: Tensor, inputs: tuple, unit: Unit) -> tuple[Tensor, ...]:
 @given(
     lengths=st.lists(st.integers(0, 6), min_size=1, max_size=5).filter(sum),
     num_targets=st.integers(1, 3),
+    dim=st.sampled_from([1, 3]),
     values=st.sampled_from([1, 7, 20, 60, 10**6]),
 )
 @settings(max_examples=40, deadline=None)
-def test_value_and_gradient_are_the_formulas(lengths: list[int], num_targets: int, values: int):
-    inputs, unit = draw(lengths, num_targets)
+def test_value_and_gradient_are_the_formulas(
+    lengths: list[int], num_targets: int, dim: int, values: int
+):
+    inputs, unit = draw(lengths, num_targets, dim)
     found = attended(*inputs, torch.tensor(lengths), unit, values_at_a_time=values)
     wanted = literal(*inputs, lengths, unit)
     assert torch.allclose(found, wanted, atol=1e-12)
