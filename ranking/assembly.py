@@ -21,6 +21,7 @@ from ranking.behaviour import (
     SimTier,
     TargetVector,
 )
+from ranking.behaviour.dien import refuse_longer
 from ranking.config import RankerConfig, Way
 
 SEQUENCE_MODELS = {"din": DIN, "dien": DIEN, "bst": BST}
@@ -56,11 +57,17 @@ class ReadSizes:
 
 
 def assemble(sizes: ReadSizes, config: RankerConfig, left_out: Sequence[Way] = ()) -> Combination:
-    """The sequence model, then the configured ways but those left out."""
+    """The sequence model, then the configured ways but those left out.
+
+    Raises:
+        RankingError: histories longer than the sequence model reads.
+    """
     sequence = SEQUENCE_MODELS[config.sequence](
         sizes.target_dim, sizes.behaviour_dims, config.attention_dim
     )
-    ways = [way for way in config.ways if way not in left_out and way != "semantic_ids"]
+    if isinstance(sequence, DIEN | BST):
+        refuse_longer(max(sizes.lengths), sequence.max_length, config.sequence.upper())
+    ways: list[Way] = [way for way in config.ways if way not in left_out and way != "semantic_ids"]
     return Combination([sequence, *(_way(way, sizes, config) for way in ways)])
 
 

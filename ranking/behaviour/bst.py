@@ -76,7 +76,7 @@ class BST(BehaviourModule):
         """
         states, means = [], [target.ids.new_zeros(len(target.ids), 0)]
         for transformer, sequence in zip(self.transformers, sequences, strict=True):
-            refuse_longer(sequence, self.max_length, "BST")
+            refuse_longer(sequence.mask.shape[1], self.max_length, "BST")
             state, mean = transformer(target.ids, sequence, self.target_in_sequence)
             states.append(state)
             (states if self.target_in_sequence else means).append(mean)

@@ -62,7 +62,7 @@ class DIEN(BehaviourModule):
         """
         found = []
         for evolution, sequence in zip(self.evolutions, sequences, strict=True):
-            refuse_longer(sequence, self.max_length, "DIEN")
+            refuse_longer(sequence.mask.shape[1], self.max_length, "DIEN")
             found.append(evolution(target.ids, sequence))
         return Interest(torch.cat(found, dim=-1), target.ids.new_zeros(len(target.ids), 0))
 
@@ -131,15 +131,14 @@ def in_time_order(behaviours: Behaviours) -> tuple[Tensor, Tensor]:
     return grid.index_copy_(0, places, behaviours.ids).view(*mask.shape, dim), mask
 
 
-def refuse_longer(behaviours: Behaviours, max_length: int, name: str) -> None:
-    """Raise where a sequence model cannot read a history of this length.
+def refuse_longer(length: int, max_length: int, name: str) -> None:
+    """Raise where a sequence model cannot read histories of this length.
 
     Raises:
         RankingError: it is longer than `max_length`.
     """
-    length = behaviours.mask.shape[1]
     if length > max_length:
         raise RankingError(
-            f"{name} reads at most {max_length} behaviours, this history has {length}: set a search unit "
-            "(--set search=content), a shorter history, or sequence=din"
+            f"{name} reads at most {max_length} behaviours, these histories have up to {length}: set a search "
+            "unit (--set search=content), a shorter one (--feature history_length=200), or sequence=din"
         )

@@ -92,7 +92,9 @@ def test_what_it_cannot_read_is_refused():
     with pytest.raises(ConfigError, match="width 30 is no multiple of its 8 heads"):
         BST(4, [3], 30)
     module = BST(4, [3], 8, max_length=2)
-    with pytest.raises(RankingError, match="BST reads at most 2 behaviours, this history has 3"):
+    with pytest.raises(
+        RankingError, match="BST reads at most 2 behaviours, these histories have up to 3"
+    ):
         module(
             Target(torch.zeros(1, 1, 4)), [Behaviours(torch.zeros(3, 3), torch.ones(1, 3).bool())]
         )

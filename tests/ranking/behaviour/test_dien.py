@@ -70,6 +70,8 @@ def test_segments_change_neither_value_nor_gradient(segment):
 def test_a_history_too_long_is_refused_with_the_way_out():
     module = DIEN(4, [3], 5, max_length=6)
     mask = torch.ones(1, 7).bool()
-    with pytest.raises(RankingError, match="at most 6 behaviours, this history has 7") as caught:
+    with pytest.raises(
+        RankingError, match="at most 6 behaviours, these histories have up to 7"
+    ) as caught:
         module(Target(torch.zeros(1, 1, 4)), [Behaviours(torch.zeros(7, 3), mask)])
     assert "\n" not in str(caught.value)
