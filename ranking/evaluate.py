@@ -28,6 +28,11 @@ from ranking.segments import MIN_USERS, Segments, segments_of
 from ranking.trained import TrainedRanker
 
 __all__ = ["evaluate", "score", "share_of_the_way"]
+COLUMNS = (
+    "request_id", "item_id", "user_id", "label", "score", "is_cold",
+    "category", "price_bucket", "history_length", "user_activity",
+)  # fmt: skip
+"""Of a table of scores."""
 
 
 def score(ranker: TrainedRanker, tables: RankingTables, period: Period = "test") -> pl.DataFrame:
@@ -122,6 +127,13 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--min-users", type=int, default=MIN_USERS, help="of a segment")
     given = parser.parse_args(argv)
+    for column in given.by:
+        if column not in COLUMNS:
+            parser.error(f"--by {column}: wanted one of {', '.join(COLUMNS)}")
+    if given.min_users < 1 or given.resamples < 1:
+        parser.error(
+            f"--min-users {given.min_users}, --resamples {given.resamples}: wanted at least 1"
+        )
     items = EmbeddingTable.open(given.items) if given.items else None
     queries = EmbeddingTable.open(given.queries) if given.queries else None
     ranker = TrainedRanker.load(given.ranker, items, queries)

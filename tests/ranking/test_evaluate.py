@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 
 import numpy as np
@@ -9,7 +10,7 @@ import polars as pl
 import pytest
 
 from moon_rec.errors import RankingError
-from ranking.evaluate import evaluate, refuse_equal_periods, score, share_of_the_way
+from ranking.evaluate import COLUMNS, evaluate, refuse_equal_periods, score, share_of_the_way
 from ranking.evaluate import main as evaluate_main
 from ranking.features import FeatureConfig, RankingTables
 from ranking.judgement import GAUC_NAMES
@@ -174,6 +175,7 @@ def test_scores_carry_what_to_group_by(planted):
     tables = RankingTables.build(planted.shop, FeatureConfig(history_length=4))
     ranker = train_ranker(tables, RankerConfig(batch_size=64))
     scores = score(ranker, tables)
+    assert tuple(scores.columns) == COLUMNS
     shop = planted.shop
     train = shop.in_period(shop.impressions, "train").collect()
     items = planted.frames["items"].select("item_id", path="category", cost="price")
@@ -283,3 +285,18 @@ def test_settings_that_make_no_sense_are_named(tmp_path, capsys, words, message)
     with pytest.raises(SystemExit, match="2"):
         compare_main([str(tmp_path), *words])
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--by", "colour"], "--by colour: wanted one of request_id.*user_activity"),
+        (["--min-users", "0"], "--min-users 0"),
+    ],
+)
+def test_a_segment_that_cannot_be_is_named_before_anything_is_scored(
+    tmp_path, capsys, words, message
+):
+    with pytest.raises(SystemExit, match="2"):
+        evaluate_main(["none", "none", "--out", str(tmp_path), *words])
+    assert re.search(message, capsys.readouterr().err)
