@@ -22,6 +22,7 @@ from moon_rec.errors import RankingError
 from ranking.features import Catalogue, RankingTables
 
 ABSENT, PRESENT, UNREAD = 0, 1, 2
+LOOKUP_ROWS = 1 << 20
 
 
 class ContentStore:
@@ -35,9 +36,13 @@ class ContentStore:
     def __init__(self, table: EmbeddingTable, catalogue: Catalogue):
         # a plain view: numpy gathers from a memmap object several times slower
         self._vectors, self.dim = np.asarray(table.vectors), table.dim
-        rows = np.append(table.rows(catalogue.ids), -1)
-        self._table_rows = np.maximum(rows, 0).astype(np.int32)
-        self._state = np.where(rows >= 0, UNREAD, ABSENT).astype(np.uint8)
+        self._table_rows = np.zeros(catalogue.nothing + 1, dtype=np.int32)
+        self._state = np.full(catalogue.nothing + 1, ABSENT, dtype=np.uint8)
+        for start in range(0, catalogue.nothing, LOOKUP_ROWS):
+            rows = table.rows(catalogue.ids[start : start + LOOKUP_ROWS])
+            piece = slice(start, start + rows.size)
+            self._table_rows[piece] = np.maximum(rows, 0)
+            self._state[piece][rows >= 0] = UNREAD
 
     @property
     def num_present(self) -> int:

@@ -18,6 +18,8 @@ from ranking.model import Ranker
 from ranking.optimiser import DenseOptimiser, RowWiseAdagrad
 from ranking.trained import predict
 
+FINITE_ROWS = 1 << 18
+
 
 class Trainer(ABC):
     """Trains a ranker and scores with it."""
@@ -67,8 +69,12 @@ class Trainer(ABC):
                 local(value).copy_(local(self.best[name]))
 
     def is_finite(self) -> bool:
-        """Whether all weights are numbers."""
-        return all(bool(torch.isfinite(local(value)).all()) for value in self.weights().values())
+        """Whether all weights are numbers; asked of some rows at a time, for a table may be most of the memory."""
+        return all(
+            bool(torch.isfinite(rows).all())
+            for value in self.weights().values()
+            for rows in torch.atleast_1d(local(value)).split(FINITE_ROWS)
+        )
 
 
 def local(value: Tensor) -> Tensor:
