@@ -9,6 +9,8 @@ Notable choices
 - The lookup stands before everything else in `_WithLoss`, so TorchRec's pipeline (`TrainPipelineSparseDist`)
   can send the next batch's ids around while this one is computed. It runs on GPUs; on CPUs, where there
   is nothing to overlap, the plain pipeline does.
+- Each rank makes the whole untrained ranker before its tables are sharded, and the first one gathers the
+  whole at the end; what lies between, and the checkpoints, never need a table in one place.
 - Dense weights and activations of the forward are bfloat16 on a GPU under autocast; tables, losses and
   optimisers stay float32.
 """
@@ -165,7 +167,7 @@ class ShardedTrainer(Trainer):
 
     @torch.no_grad()
     def whole(self) -> Ranker | None:
-        weights = {name: _gathered(value, self._device) for name, value in self.weights().items()}
+        weights = {name: _gathered(value) for name, value in self.weights().items()}
         if dist.get_rank() != 0:
             return None
         model = Ranker(self._sizes, self._config)
@@ -298,12 +300,14 @@ def _clone(value: Tensor) -> Tensor:
     )
 
 
-def _gathered(value: Tensor, device: torch.device) -> Tensor:
+def _gathered(value: Tensor) -> Tensor:
     """The whole of a plain or sharded tensor on the first rank's CPU; elsewhere something empty."""
     if not isinstance(value, ShardedTensor):
         return value.detach().cpu()
     whole = None
     if dist.get_rank() == 0:
+        # where torch puts the parts: on the CPU where the group has gloo beside nccl
+        device = value._get_preferred_device()
         whole = torch.empty(value.size(), dtype=value.dtype, device=device)
     value.gather(0, whole)
     return whole.cpu() if whole is not None else torch.empty(0)

@@ -103,6 +103,23 @@ def last_state(folder, tables, trained):
     return trainer.state(), read_position(path)
 
 
+def test_a_pretrained_content_model_is_not_pretrained_again(planted, tables, kill, tmp_path):
+    config = CONFIG.model_copy(update={"content": "make", "epochs": 1, "make_epochs": 1})
+    vectors = (planted.items, planted.queries)
+    heal = kill(25)
+    with pytest.raises(Killed):
+        train_ranker(tables, config, *vectors, checkpoints=Checkpoints(tmp_path, 10))
+    heal()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr("ranking.training.pretrain_content_model")
+        resumed = train_ranker(
+            tables, config, *vectors, checkpoints=Checkpoints(tmp_path, 10, True)
+        )
+    whole = train_ranker(tables, config, *vectors)
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+
+
 def test_writing_checkpoints_changes_no_bit(tables, tmp_path):
     plain = train_ranker(tables, IDS)
     written = train_ranker(tables, IDS, checkpoints=Checkpoints(tmp_path / "here", every=5))
