@@ -93,9 +93,9 @@ def train_on_rank(
         device = training_device(config)
         if device.type != "cpu" or is_launched():
             stack.enter_context(process_group(device))
-        started = time.perf_counter()
         found = _to_resume(checkpoints, position)
         model, content, semantic_ids = prepare(tables, config, items, queries)
+        started = time.perf_counter()
         if found is None and "make" in config.ways:
             assert content is not None
             pretrain_content_model(model, tables, config, content)
