@@ -1,0 +1,161 @@
+"""DIN here and FuxiCTR's DIN on the same features, rows and seeds: `python -m benchmarks.parity SHOP`.
+
+Fair to both: the same features (handed over by `ranking.handover`), embedding 16, attention 64, tower
+256-128-64, batch 1024, the same number of epochs; each library's own optimiser (there Adam; here AdamW and
+row-wise Adagrad) at the learning rate that is best on validation with the first seed, out of as many tries
+for either; of each training the epoch that is best on validation. Test is scored once, with all seeds.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from benchmarks.chain import describe_machine
+from benchmarks.peers import PEERS
+from moon_rec.command import Parser, run
+from moon_rec.errors import MoonRecError
+from moon_rec.files import write_json
+from moon_rec.progress import say
+from moon_rec.shop import Shop
+from ranking.config import RankerConfig
+from ranking.features import FeatureConfig, RankingTables
+from ranking.handover import write_fuxictr
+from ranking.metrics import auc
+from ranking.training import train_ranker
+
+FUXICTR_RATES = (5e-4, 1e-3, 2e-3)
+OUR_RATES = ((1e-3, 1e-2), (1e-3, 3e-2), (3e-3, 3e-2))
+"""(dense, tables); as many tries as for the other side."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """One training: AUC on validation and test at its best epoch on validation."""
+
+    rate: Any
+    seed: int
+    validation: float
+    test: float
+    epoch: int
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command."""
+    parser = Parser(
+        prog="python -m benchmarks.parity",
+        description="AUC of DIN here and of FuxiCTR's DIN with the same features, sizes, data and seeds.",
+        example="python -m benchmarks.parity runs/movielens/shop --out benchmarks/results/parity.json",
+    )
+    parser.add_argument("shop", type=Path)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--history-length", type=int, default=50)
+    parser.add_argument("--out", type=Path, help="JSON to write")
+    parser.add_argument("--side", choices=("both", "ours", "fuxictr"), default="both")
+    given = parser.parse_args(argv)
+    if not PEERS.exists():
+        raise MoonRecError("FuxiCTR is not installed: make peers")
+    features = FeatureConfig(history_length=given.history_length, max_candidates=1)
+    tables = RankingTables.build(Shop.open(given.shop), features)
+    found: dict[str, list[Fitted]] = {}
+    with TemporaryDirectory() as folder:
+        data = Path(folder) / "data"
+        write_fuxictr(tables, data)
+        if given.side != "fuxictr":
+            found["ours"] = _all_seeds(lambda *of: _ours(tables, given, *of), OUR_RATES, given)
+        if given.side != "ours":
+            found["fuxictr"] = _all_seeds(
+                lambda *of: _fuxictr(tables, data, given, *of), FUXICTR_RATES, given
+            )
+    result = _summary(found)
+    print(json.dumps(result, indent=2))
+    if given.out:
+        about = {"shop": tables.digest, "epochs": given.epochs, "command": " ".join(sys.argv[1:])}
+        write_json(given.out, {**describe_machine(), **about, **result})
+
+
+def _all_seeds(fit: Any, rates: tuple[Any, ...], given: argparse.Namespace) -> list[Fitted]:
+    """The first seed with every rate, the others with the best of them on validation."""
+    tries = [fit(rate, 0) for rate in rates]
+    best = max(tries, key=lambda one: one.validation)
+    return [best, *(fit(best.rate, seed) for seed in range(1, given.seeds))]
+
+
+def _ours(
+    tables: RankingTables, given: argparse.Namespace, rate: tuple[float, float], seed: int
+) -> Fitted:
+    config = RankerConfig(
+        embedding_dim=16,
+        attention_dim=64,
+        tower=(256, 128, 64),
+        batch_size=1024,
+        epochs=given.epochs,
+        learning_rate=rate[0],
+        embedding_learning_rate=rate[1],
+        num_threads=given.threads,
+        seed=seed,
+    )
+    ranker = train_ranker(tables, config, description=f"ours, rates {rate}, seed {seed}")
+    judged = {
+        period: auc(tables.periods[period].labels, ranker.predict(tables, period))
+        for period in ("validation", "test")
+    }
+    history = list(ranker.validation_auc) or [judged["validation"]]
+    return _told("ours", Fitted(rate, seed, **judged, epoch=int(np.argmax(history)) + 1))
+
+
+def _fuxictr(
+    tables: RankingTables, data: Path, given: argparse.Namespace, rate: float, seed: int
+) -> Fitted:
+    scores = data / "scores.npz"
+    words = [str(PEERS), "benchmarks/fuxictr_din.py", str(data), "--task", "fit"]
+    words += ["--scores", str(scores), "--epochs", str(given.epochs), "--seed", str(seed)]
+    words += ["--learning-rate", str(rate), "--threads", str(given.threads)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise MoonRecError(f"FuxiCTR ended with exit code {done.returncode}: {done.stderr[-500:]}")
+    found = np.load(scores)
+    labels = {period: tables.periods[period].labels for period in ("validation", "test")}
+    validation = [auc(labels["validation"], found[f"valid_{n}"]) for n in range(given.epochs)]
+    epoch = int(np.argmax(validation))
+    test = auc(labels["test"], found[f"test_{epoch}"])
+    return _told("fuxictr", Fitted(rate, seed, validation[epoch], test, epoch + 1))
+
+
+def _told(side: str, one: Fitted) -> Fitted:
+    say(
+        f"{side}: rate {one.rate}, seed {one.seed}: validation {one.validation:.4f}, "
+        f"test {one.test:.4f} (epoch {one.epoch})"
+    )
+    return one
+
+
+def _summary(found: dict[str, list[Fitted]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for side, fits in found.items():
+        tests = [fit.test for fit in fits]
+        result[side] = {
+            "rate": fits[0].rate,
+            "test_auc": [round(value, 5) for value in tests],
+            "mean": round(statistics.fmean(tests), 5),
+            "deviation": round(statistics.stdev(tests), 5) if len(tests) > 1 else None,
+            "validation_auc": [round(fit.validation, 5) for fit in fits],
+            "epochs": [fit.epoch for fit in fits],
+        }
+    if len(found) == 2:
+        difference = result["ours"]["mean"] - result["fuxictr"]["mean"]
+        result["ours_minus_fuxictr"] = round(difference, 5)
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
