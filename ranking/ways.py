@@ -88,7 +88,10 @@ def compare_ways(
 
 
 def markdown(results: Sequence[WayResult]) -> str:
-    """A table in Markdown: AUC and GAUC gained over ids only, in points of .01, and the cost of a step."""
+    """A table in Markdown: AUC and GAUC gained over ids only, in points of .01, and the cost of a step.
+
+    Bold: zero is outside the interval over users and seeds, too.
+    """
     head = "| way | AUC | cold | warm | GAUC | permuted: AUC | content itself: AUC | step, x ids only |"
     lines = [head, "|---" * 8 + "|"]
     for one in results:
@@ -104,7 +107,8 @@ def markdown(results: Sequence[WayResult]) -> str:
 def _points(found: Comparison | None) -> str:
     if found is None:
         return ""
-    return f"{100 * found.value:+.2f} [{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
+    words = f"{100 * found.value:+.2f} [{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
+    return f"**{words}**" if found.is_significant_over_seeds else words
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -147,7 +151,7 @@ def main(argv: list[str] | None = None) -> None:
     count = sum(len(one.gains) for one in results)
     print(
         "gains over ids only in points (.01), mean over seeds; 95 % intervals, paired, bootstrap over users "
-        f"({ids['auc'].count:,}); {count} intervals in ways.json, none corrected for their number"
+        f"({ids['auc'].count:,}); bold: also over seeds; {count} intervals in ways.json, none corrected for their number"
     )
     print(f"picture: {given.out / 'ways.png'}")
 
