@@ -21,7 +21,8 @@ from torchrec.sparse.jagged_tensor import JaggedTensor
 
 from ranking.assembly import TARGET_ALONE, ReadSizes, assemble
 from ranking.batch import Batch, ContentBatch
-from ranking.behaviour import Behaviours, Interest, Query, Target
+from ranking.behaviour import BehaviourModule, Behaviours, Interest, Query, Target
+from ranking.behaviour.slices import in_slices
 from ranking.config import RankerConfig
 from ranking.tower import Tower
 
@@ -126,10 +127,11 @@ class Ranker(nn.Module):
         target = Target(batch.context.new_zeros(*batch.candidate_mask.shape, 0))
         masks = [batch.history_mask, batch.past_query_mask][: 1 + self.sizes.has_searches]
         empty = [Behaviours(mask.new_zeros(int(mask.sum()), 0), mask) for mask in masks]
-        interest = self.content_model()(*_with_content(target, empty, batch.content))
+        interest = in_slices(self.content_model(), *_with_content(target, empty, batch.content))
+        assert interest.logit is not None
         return _of_rows(interest.logit[..., None], batch.candidate_rows)[:, 0]
 
-    def content_model(self) -> nn.Module:
+    def content_model(self) -> BehaviourModule:
         """The module that is a model of its own (MAKE)."""
         return next(module for module in self.behaviour.parts if module.has_logit)  # type: ignore[return-value]
 

@@ -1,11 +1,13 @@
 """Several modules side by side: their interests are concatenated, so ways of using content combine freely."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import nn
 
 from ranking.behaviour.interface import BehaviourModule, Behaviours, Interest, Target
+from ranking.behaviour.slices import in_slices
 
 
 class Combination(BehaviourModule):
@@ -27,7 +29,9 @@ class Combination(BehaviourModule):
 
     def forward(self, target: Target, sequences: Sequence[Behaviours]) -> Interest:
         """All interests, concatenated."""
-        found: list[Interest] = [module(target, sequences) for module in self.parts]
+        found = [
+            in_slices(cast(BehaviourModule, module), target, sequences) for module in self.parts
+        ]
         return Interest(
             torch.cat([interest.per_target for interest in found], dim=-1),
             torch.cat([interest.per_request for interest in found], dim=-1),

@@ -67,6 +67,8 @@ class DIN(BehaviourModule):
         hidden_dim: width of the activation units.
     """
 
+    bounds_memory = True
+
     def __init__(self, target_dim: int, behaviour_dims: Sequence[int], hidden_dim: int = 32):
         super().__init__()
         self.activations = nn.ModuleList(

@@ -115,12 +115,14 @@ class BehaviourModule(nn.Module, ABC):
     Attributes:
         target_dim, request_dim: widths of the interest.
         hidden_dims: widths of `Interest.hidden`. has_logit: whether there is an `Interest.logit`.
+        bounds_memory: whether it reads long histories piece by piece by itself; see `slices`.
     """
 
     target_dim: int
     request_dim: int = 0
     hidden_dims: tuple[int, ...] = ()
     has_logit: bool = False
+    bounds_memory: bool = False
 
     @abstractmethod
     def forward(self, target: Target, sequences: Sequence[Behaviours]) -> Interest:

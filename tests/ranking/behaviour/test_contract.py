@@ -22,6 +22,7 @@ from ranking.behaviour import (
     Target,
     TargetVector,
 )
+from ranking.behaviour.slices import in_slices
 
 DIM, PAST_DIM, CONTENT_DIM, LENGTHS = 6, 4, 5, (7, 3)
 DIMS, BOTH, ONE = [DIM, PAST_DIM], [True, True], [True, False]
@@ -389,3 +390,24 @@ def test_order_of_behaviours_matters_only_to_those_that_read_it(name, module):
     ]
     one, two = all_of(module, target, sequences), all_of(module, target, turned)
     assert torch.allclose(one, two, atol=1e-5) != name.startswith(READS_ORDER)
+
+
+@pytest.mark.parametrize("places", [1, 14, 21])
+def test_slices_of_a_batch_are_the_batch(module, places):
+    """Value and gradient, to rounding; what is sliced is made again in the backward pass."""
+    found = []
+    for limit in (10**6, places):
+        target, sequences = make()
+        target.ids.requires_grad_()
+        for sequence in sequences:
+            sequence.ids.requires_grad_()
+        module.zero_grad()
+        sliced = in_slices(module, target, sequences, limit)
+        values = all_of(lambda *_, kept=sliced: kept, target, sequences)
+        if values.requires_grad:
+            values.sin().sum().backward()
+        leaves = [target.ids, *(sequence.ids for sequence in sequences), *module.parameters()]
+        gradients = [torch.zeros(1) if leaf.grad is None else leaf.grad for leaf in leaves]
+        found.append([values.detach(), *(gradient.clone() for gradient in gradients)])
+    for whole, sliced in zip(*found, strict=True):
+        torch.testing.assert_close(sliced, whole, atol=2e-5, rtol=1e-5)
