@@ -1,9 +1,14 @@
 """DIN here and FuxiCTR's DIN on the same features, rows and seeds: `python -m benchmarks.parity SHOP`.
 
 Fair to both: the same features (handed over by `ranking.handover`), embedding 16, attention 64, tower
-256-128-64, batch 1024, the same number of epochs; each library's own optimiser (there Adam; here AdamW and
-row-wise Adagrad) at the learning rate that is best on validation with the first seed, out of as many tries
-for either; of each training the epoch that is best on validation. Test is scored once, with all seeds.
+256-128-64, batch 1024, the same number of epochs; the learning rate that is best on validation with the first
+seed, out of as many tries for each side; of each training the epoch that is best on validation. Test is
+scored once, with all seeds. Three sides:
+
+- `fuxictr`: its layers, loader and training step; Adam; attention activation Dice, its default.
+- `same_optimiser`: DIN here, trained as FuxiCTR trains: Adam on all weights, no id hidden, tables that start
+  as narrow as there. This compares the models.
+- `ours`: DIN here as `ranking.train` trains it: AdamW, row-wise Adagrad, hidden ids. This compares what users get.
 """
 
 import argparse
@@ -17,8 +22,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks.chain import describe_machine
+from benchmarks.din_steps import threads
 from benchmarks.peers import PEERS
 from moon_rec.command import Parser, run
 from moon_rec.errors import MoonRecError
@@ -26,14 +33,21 @@ from moon_rec.files import write_json
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from ranking.config import RankerConfig
-from ranking.features import FeatureConfig, RankingTables
+from ranking.features import FeatureConfig, Period, RankingTables
 from ranking.handover import write_fuxictr
+from ranking.loader import Loader
 from ranking.metrics import auc
-from ranking.training import train_ranker
+from ranking.model import EMBEDDING_STD, Ranker
+from ranking.trained import predict
+from ranking.trainer import mean_loss
+from ranking.training import input_sizes, new_ranker, train_ranker
 
 FUXICTR_RATES = (5e-4, 1e-3, 2e-3)
 OUR_RATES = ((1e-3, 1e-2), (1e-3, 3e-2), (3e-3, 3e-2))
-"""(dense, tables); as many tries as for the other side."""
+"""(dense, tables); as many tries as for the other sides."""
+FUXICTR_STD, FUXICTR_CLIP = 1e-4, 10.0
+"""Its tables' first spread, and the norm its training step clips at."""
+SIDES = ("fuxictr", "same_optimiser", "ours")
 
 
 @dataclass(frozen=True)
@@ -56,11 +70,11 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("shop", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--history-length", type=int, default=50)
     parser.add_argument("--out", type=Path, help="JSON to write")
-    parser.add_argument("--side", choices=("both", "ours", "fuxictr"), default="both")
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES)
     given = parser.parse_args(argv)
     if not PEERS.exists():
         raise MoonRecError("FuxiCTR is not installed: make peers")
@@ -70,12 +84,13 @@ def main(argv: list[str] | None = None) -> None:
     with TemporaryDirectory() as folder:
         data = Path(folder) / "data"
         write_fuxictr(tables, data)
-        if given.side != "fuxictr":
-            found["ours"] = _all_seeds(lambda *of: _ours(tables, given, *of), OUR_RATES, given)
-        if given.side != "ours":
-            found["fuxictr"] = _all_seeds(
-                lambda *of: _fuxictr(tables, data, given, *of), FUXICTR_RATES, given
-            )
+        sides: dict[str, tuple[Any, tuple[Any, ...]]] = {
+            "fuxictr": (lambda *of: _fuxictr(tables, data, given, *of), FUXICTR_RATES),
+            "same_optimiser": (lambda *of: _with_adam(tables, given, *of), FUXICTR_RATES),
+            "ours": (lambda *of: _ours(tables, given, *of), OUR_RATES),
+        }
+        for side in given.sides:
+            found[side] = _all_seeds(*sides[side], given)
     result = _summary(found)
     print(json.dumps(result, indent=2))
     if given.out:
@@ -90,20 +105,22 @@ def _all_seeds(fit: Any, rates: tuple[Any, ...], given: argparse.Namespace) -> l
     return [best, *(fit(best.rate, seed) for seed in range(1, given.seeds))]
 
 
-def _ours(
-    tables: RankingTables, given: argparse.Namespace, rate: tuple[float, float], seed: int
-) -> Fitted:
-    config = RankerConfig(
+def _config(given: argparse.Namespace, **more: Any) -> RankerConfig:
+    return RankerConfig(
         embedding_dim=16,
         attention_dim=64,
         tower=(256, 128, 64),
         batch_size=1024,
         epochs=given.epochs,
-        learning_rate=rate[0],
-        embedding_learning_rate=rate[1],
         num_threads=given.threads,
-        seed=seed,
+        **more,
     )
+
+
+def _ours(
+    tables: RankingTables, given: argparse.Namespace, rate: tuple[float, float], seed: int
+) -> Fitted:
+    config = _config(given, learning_rate=rate[0], embedding_learning_rate=rate[1], seed=seed)
     ranker = train_ranker(tables, config, description=f"ours, rates {rate}, seed {seed}")
     judged = {
         period: auc(tables.periods[period].labels, ranker.predict(tables, period))
@@ -111,6 +128,33 @@ def _ours(
     }
     history = list(ranker.validation_auc) or [judged["validation"]]
     return _told("ours", Fitted(rate, seed, **judged, epoch=int(np.argmax(history)) + 1))
+
+
+def _with_adam(tables: RankingTables, given: argparse.Namespace, rate: float, seed: int) -> Fitted:
+    """Our model and loader under FuxiCTR's training step."""
+    config = _config(given, seed=seed, unknown_rate=0.0)
+    epochs = []
+    with threads(given.threads):
+        model = new_ranker(tables, input_sizes(tables, None), config)
+        with torch.no_grad():
+            for table in model.tables.parameters():
+                table.mul_(FUXICTR_STD / EMBEDDING_STD)
+        adam = torch.optim.Adam(model.parameters(), rate)
+        loader = Loader(tables, "train", config.batch_size, None, seed, 0.0)
+        for epoch in range(given.epochs):
+            model.train()
+            for batch in loader.epoch(epoch):
+                adam.zero_grad()
+                mean_loss(model(batch), batch).backward()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), FUXICTR_CLIP)
+                adam.step()
+            epochs.append([_auc_now(model, tables, name) for name in ("validation", "test")])
+    best = int(np.argmax([validation for validation, _ in epochs]))
+    return _told("same_optimiser", Fitted(rate, seed, *epochs[best], epoch=best + 1))
+
+
+def _auc_now(model: Ranker, tables: RankingTables, period: Period) -> float:
+    return auc(tables.periods[period].labels, predict(model, Loader(tables, period, 4096)))
 
 
 def _fuxictr(
@@ -151,9 +195,10 @@ def _summary(found: dict[str, list[Fitted]]) -> dict[str, Any]:
             "validation_auc": [round(fit.validation, 5) for fit in fits],
             "epochs": [fit.epoch for fit in fits],
         }
-    if len(found) == 2:
-        difference = result["ours"]["mean"] - result["fuxictr"]["mean"]
-        result["ours_minus_fuxictr"] = round(difference, 5)
+    for side in ("same_optimiser", "ours"):
+        if side in found and "fuxictr" in found:
+            difference = result[side]["mean"] - result["fuxictr"]["mean"]
+            result[f"{side}_minus_fuxictr"] = round(difference, 5)
     return result
 
 
