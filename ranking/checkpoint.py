@@ -10,7 +10,9 @@ Notable choices
 
 import os
 import shutil
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -90,7 +92,8 @@ class Checkpoints:
             partial.mkdir(parents=True)
         _barrier()
         writer = HuggingFaceStorageWriter(path=str(partial), save_distributed=True)
-        save(dict(state), storage_writer=writer, no_dist=not dist.is_initialized())
+        with _alone_quietly():
+            save(dict(state), storage_writer=writer, no_dist=not dist.is_initialized())
         if _rank() == 0:
             write_json(partial / POSITION, {"format_version": FORMAT_VERSION} | asdict(position))
             shutil.rmtree(path, ignore_errors=True)
@@ -138,7 +141,16 @@ def load_state(path: Path, state: Mapping[str, Tensor]) -> None:
                 f"{path}: {name} has shape {sizes.get(name)}, wanted {tuple(tensor.size())}; it is the "
                 "checkpoint of another ranker"
             )
-    load(dict(state), storage_reader=reader, no_dist=not dist.is_initialized())
+    with _alone_quietly():
+        load(dict(state), storage_reader=reader, no_dist=not dist.is_initialized())
+
+
+@contextmanager
+def _alone_quietly() -> Iterator[None]:
+    """Without torch's remark that a process without a group saves and loads by itself."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield
 
 
 def _rank() -> int:
