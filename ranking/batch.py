@@ -68,17 +68,6 @@ class ContentBatch(_Movable):
     searched: Tensor | None = None
     has_searched: Tensor | None = None
 
-    def units(self) -> "ContentBatch":
-        """The same as float32 vectors of unit length, made where the batch is."""
-        return self._each(lambda value: value if value.dtype == torch.bool else unit_vectors(value))
-
-
-def unit_vectors(stored: Tensor) -> Tensor:
-    """Vectors `(..., dim)` in any precision as float32 of unit length; zero stays zero."""
-    vectors = stored.to(torch.float32, copy=True)
-    lengths = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
-    return vectors.div_(lengths.clamp_min_(torch.finfo(torch.float32).tiny))
-
 
 @dataclass(frozen=True)
 class Batch(_Movable):
@@ -99,7 +88,6 @@ class Batch(_Movable):
         context: `(rows, num_context)`.
         table_rows: `(rows,)` row of each in the period's tables.
         content: vectors, None for a ranker of ids only.
-        searched_mask: `(rows, found)`; None without a search unit.
         loss_weight: `()`, of the batch's mean loss in the mean over ranks; None stands for 1.
         searched_mask: `(rows, found)`, None without a search unit.
     """
@@ -117,10 +105,6 @@ class Batch(_Movable):
     loss_weight: Tensor | None = None
     searched_mask: Tensor | None = None
     searched_mask: Tensor | None = None
-
-    def with_units(self) -> "Batch":
-        """The batch with unit vectors as its content; see `ContentBatch.units`."""
-        return self if self.content is None else replace(self, content=self.content.units())
 
     @property
     def num_rows(self) -> int:

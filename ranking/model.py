@@ -25,6 +25,7 @@ from ranking.behaviour import BehaviourModule, Behaviours, Interest, Query, Targ
 from ranking.behaviour.slices import in_slices
 from ranking.config import RankerConfig
 from ranking.tower import Tower
+from ranking.unit_vectors import unit_vectors
 
 SHARED = ("item", "category", "brand")
 EMBEDDING_STD = 0.02
@@ -100,7 +101,6 @@ class Ranker(nn.Module):
 
     def logits(self, batch: Batch, looked_up: dict[str, JaggedTensor]) -> Tensor:
         """Logits `(rows,)` from what the tables gave for `batch.ids`."""
-        batch = batch.with_units()
         item = self._items(looked_up, "")
         target, sequences = self._reads(batch, looked_up, item)
         interest = self.behaviour(target, sequences)
@@ -122,7 +122,6 @@ class Ranker(nn.Module):
 
     def content_logits(self, batch: Batch) -> Tensor:
         """Logits `(rows,)` of the content model alone (MAKE): no id is looked up."""
-        batch = batch.with_units()
         assert batch.content is not None
         target = Target(batch.context.new_zeros(*batch.candidate_mask.shape, 0))
         masks = [batch.history_mask, batch.past_query_mask][: 1 + self.sizes.has_searches]
@@ -171,7 +170,10 @@ class Ranker(nn.Module):
         if self.sizes.content_dim:
             assert batch.content is not None and target.content is not None
             behaviours = replace(
-                behaviours, content=batch.content.searched, has_content=batch.content.has_searched
+                behaviours,
+                content=batch.content.searched,
+                has_content=batch.content.has_searched,
+                is_stored=True,
             )
             one = _one_target_a_row(target, item, batch)
         return self.found(one, [behaviours])
@@ -249,16 +251,17 @@ def _with_content(
     query = None
     if content.query is not None:
         assert content.has_query is not None
-        query = Query(content.query, content.has_query)
+        query = Query(unit_vectors(content.query), content.has_query)
     vectors = [
         (content.history, content.has_history),
         (content.past_queries, content.has_past_query),
     ]
     full = [
-        replace(sequence, content=found, has_content=present)
+        replace(sequence, content=found, has_content=present, is_stored=True)
         for sequence, (found, present) in zip(sequences, vectors, strict=False)
     ]
-    return Target(target.ids, content.targets, content.has_target, query), full
+    targets = unit_vectors(content.targets)
+    return Target(target.ids, targets, content.has_target, query), full
 
 
 def _one_target_a_row(target: Target, item: Tensor, batch: Batch) -> Target:

@@ -29,10 +29,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from ranking.batch import unit_vectors
 from ranking.config import RankerConfig
 from ranking.content import ContentStore, ContentStores
 from ranking.features import Catalogue, RankingTables
+from ranking.unit_vectors import unit_vectors
 
 Kind = Literal["content", "category"]
 MOST_SCORES = 1 << 23

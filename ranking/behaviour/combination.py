@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ranking.behaviour.interface import BehaviourModule, Behaviours, Interest, Target
-from ranking.behaviour.slices import in_slices
+from ranking.behaviour.slices import in_slices, requests_at_a_time
 
 
 class Combination(BehaviourModule):
@@ -29,6 +29,8 @@ class Combination(BehaviourModule):
 
     def forward(self, target: Target, sequences: Sequence[Behaviours]) -> Interest:
         """All interests, concatenated."""
+        if requests_at_a_time(target, sequences) >= len(target.ids):
+            sequences = [sequence.units() for sequence in sequences]  # once for all modules
         found = [
             in_slices(cast(BehaviourModule, module), target, sequences) for module in self.parts
         ]

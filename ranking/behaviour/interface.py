@@ -13,12 +13,14 @@ part; half precision is finite.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from ranking.unit_vectors import unit_vectors
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,20 @@ class Behaviours:
         ids: `(events, dim)` ID embeddings of the real behaviours, request by request.
         mask: `(batch, length)`, True means real; `events` of them are.
         content: `(batch, length, content_dim)` unit vectors; has_content `(batch, length)`.
+        is_stored: whether `content` is still as it is stored; modules are given `units()`.
     """
 
     ids: Tensor
     mask: Tensor
     content: Tensor | None = None
     has_content: Tensor | None = None
+    is_stored: bool = False
+
+    def units(self) -> "Behaviours":
+        """The same with unit vectors, for modules to read."""
+        if not self.is_stored or self.content is None:
+            return self
+        return replace(self, content=unit_vectors(self.content), is_stored=False)
 
     @cached_property
     def places(self) -> Tensor:
@@ -115,7 +125,7 @@ class BehaviourModule(nn.Module, ABC):
     Attributes:
         target_dim, request_dim: widths of the interest.
         hidden_dims: widths of `Interest.hidden`. has_logit: whether there is an `Interest.logit`.
-        bounds_memory: whether it reads long histories piece by piece by itself; see `slices`.
+        bounds_memory: whether it reads ids alone, and long histories piece by piece by itself; see `slices`.
     """
 
     target_dim: int

@@ -8,6 +8,8 @@ Notable choices
   of 10,000 needs pages that the system must first clear.
 - Short histories go through in one piece, as before; so does what bounds its memory itself
   (`BehaviourModule.bounds_memory`).
+- Frozen vectors are made float32 unit vectors slice by slice: of long histories only the stored form,
+  half or a quarter as large, is ever whole.
 """
 
 from collections.abc import Sequence
@@ -32,13 +34,12 @@ def in_slices(
     Args:
         places: None for what suits the device.
     """
-    if places is None:
-        places = GPU_PLACES if target.ids.is_cuda else PLACES
-    batch, length = len(target.ids), max(sequence.mask.shape[1] for sequence in sequences)
-    if module.bounds_memory or batch * length <= places:
+    if module.bounds_memory:
         return module(target, sequences)
-    step = max(1, places // max(length, 1))
-    starts = range(0, batch, step)
+    step = requests_at_a_time(target, sequences, places)
+    starts = range(0, len(target.ids), step)
+    if len(starts) <= 1:
+        return module(target, [sequence.units() for sequence in sequences])
     # split, not indexed: the gradient of an index is as large as all ids, for every slice
     targets = target.ids.split(step)
     ids = [sequence.ids.split(_events(sequence, step)) for sequence in sequences]
@@ -52,7 +53,8 @@ def in_slices(
                 sequence.mask[part],
                 _part(sequence.content, part),
                 _part(sequence.has_content, part),
-            )
+                sequence.is_stored,
+            ).units()
             for sequence, of_slices in zip(sequences, ids, strict=True)
         ]
         return module(_target(target, targets[number], part), of_part)
@@ -69,6 +71,16 @@ def in_slices(
         tuple(torch.cat(layers) for layers in zip(*(each.hidden for each in found), strict=True)),
         torch.cat(logits) if logits else None,
     )
+
+
+def requests_at_a_time(
+    target: Target, sequences: Sequence[Behaviours], places: int | None = None
+) -> int:
+    """How many requests a slice has; see `in_slices`."""
+    if places is None:
+        places = GPU_PLACES if target.ids.is_cuda else PLACES
+    length = max(sequence.mask.shape[1] for sequence in sequences)
+    return max(1, places // max(length, 1))
 
 
 def _events(sequence: Behaviours, step: int) -> list[int]:

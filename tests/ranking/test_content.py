@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from moon_rec.embedding_table import EmbeddingTable
-from ranking.batch import unit_vectors
+from ranking.behaviour import Behaviours
 from ranking.content import ContentStore, ContentStores
 from ranking.features import Catalogue, FeatureConfig, RankingTables
 from ranking.loader import Loader
+from ranking.unit_vectors import unit_vectors
 
 RANDOM = np.random.default_rng(0)
 IDS = np.arange(40) * 3
@@ -80,8 +81,10 @@ def test_a_moved_batch_stays_small_until_it_is_read(planted, precision):
     batch = next(Loader(tables, "test", 50, ContentStores.of(tables, items, None)).epoch())
     moved = batch.to("meta").content
     assert str(moved.history.dtype) == str(moved.targets.dtype) == f"torch.{precision}"
-    content = batch.with_units().content
-    assert content.history.dtype == torch.float32 and content.has_history.dtype == torch.bool
-    lengths = content.history.norm(dim=-1)
-    assert lengths[content.has_history].numpy() == pytest.approx(1, abs=1e-6)
-    assert not lengths[~content.has_history].any()
+    history = Behaviours(torch.zeros(0, 1), batch.history_mask, batch.content.history, None, True)
+    units = history.units()
+    assert units.content.dtype == torch.float32 and units.units() is units
+    lengths = units.content.norm(dim=-1)
+    has_history = batch.content.has_history
+    assert has_history.any() and lengths[has_history].numpy() == pytest.approx(1, abs=1e-6)
+    assert not lengths[~has_history].any()
