@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.chain import describe_machine
 from benchmarks.synthetic_tables import ALL_FEATURES, random_vectors, synthetic_tables
+from moon_rec.allocator import keep_freed_memory
 from moon_rec.command import Parser, run
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import MoonRecError
@@ -175,6 +176,7 @@ def draw(found: dict[str, Growth], path: Path) -> None:
 def main(argv: list[str] | None = None) -> None:
     """The command."""
     given = _parser().parse_args(argv)
+    keep_freed_memory()  # as `python -m ranking.train` does
     chosen = given.ranker or list(RANKERS)
     configs = {name: RankerConfig(batch_size=BATCH_SIZE, **RANKERS[name]) for name in chosen}
     clock = time.process_time if given.cpu_time else time.perf_counter

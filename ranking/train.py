@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from shutil import rmtree
 
+from moon_rec.allocator import keep_freed_memory
 from moon_rec.command import Parser, add_config_options, run
 from moon_rec.config import load_config
 from moon_rec.embedding_table import EmbeddingTable
@@ -31,6 +32,7 @@ __all__ = ["RankerConfig", "TrainedRanker", "train_ranker"]
 def main(argv: list[str] | None = None) -> None:
     """The command."""
     given = _parser().parse_args(argv)
+    keep_freed_memory()
     content = given.content or ("cube" if given.items else "none")
     config = load_config(RankerConfig, given.config, [f"content={content!r}", *given.settings])
     features = load_config(FeatureConfig, None, given.features)
