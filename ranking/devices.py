@@ -1,5 +1,6 @@
 """Where a ranker is trained: the CPU, a GPU, or several processes of either."""
 
+import atexit
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,8 @@ def is_launched() -> bool:
 def process_group(device: torch.device) -> Iterator[None]:
     """A process group within the block: that of the launcher, or one of a single process.
 
-    nccl between GPUs, gloo between CPUs. A group that exists already is used and left.
+    nccl between GPUs, gloo between CPUs. A group that exists already is used and left. The launcher's stays
+    until the process ends: groups made and left in turn over one store can wait for each other for ever.
     """
     if dist.is_initialized():
         yield
@@ -47,9 +49,18 @@ def process_group(device: torch.device) -> Iterator[None]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group(backend, **options)
+    if is_launched():
+        atexit.register(_leave)
+        yield
+        return
     try:
         yield
     finally:
+        dist.destroy_process_group()
+
+
+def _leave() -> None:
+    if dist.is_initialized():
         dist.destroy_process_group()
 
 
