@@ -71,10 +71,15 @@ class Growth:
 
     @property
     def is_linear(self) -> bool:
-        """Whether no growth is above that of the length, by more than noise (`SLACK`)."""
-        lengths = list(self.milliseconds)
+        """Whether over any five-fold of the length or more a step grows by no more, but for noise (`SLACK`).
+
+        Between closer lengths there is a step of a constant factor: from where on long histories are read in slices
+        that are made again in the backward pass (`ranking.behaviour.slices`), CUBE costs more a behaviour.
+        """
         return all(
-            self.growth[long] <= SLACK * long / short for short, long in itertools.pairwise(lengths)
+            self.milliseconds[long] / self.milliseconds[short] <= SLACK * long / short
+            for short, long in itertools.combinations(self.milliseconds, 2)
+            if long >= 5 * short
         )
 
 
