@@ -13,8 +13,8 @@ from ranking.config import RankerConfig
 from ranking.features import RankingTables
 from ranking.loader import Loader
 from ranking.trained import content_stores
-from ranking.trainer import LocalTrainer
-from ranking.training import input_sizes, new_ranker, train_ranker
+from ranking.training.course import input_sizes, new_ranker, train_ranker
+from ranking.training.trainer import LocalTrainer
 
 Clock = Callable[[], float]
 

@@ -31,12 +31,12 @@ from moon_rec.files import write_json
 from moon_rec.progress import say
 from ranking.batch import Batch
 from ranking.config import RankerConfig
-from ranking.devices import process_group, rank, training_device, world_size
-from ranking.distributed import ShardedTrainer
 from ranking.features import RankingTables
 from ranking.loader import Loader
-from ranking.trainer import LocalTrainer, Trainer
 from ranking.training import prepare
+from ranking.training.devices import process_group, rank, training_device, world_size
+from ranking.training.distributed import ShardedTrainer
+from ranking.training.trainer import LocalTrainer, Trainer
 
 NUM_CHECKED = 30
 NUM_WARM = 10

@@ -32,12 +32,12 @@ from moon_rec.files import atomic_file, write_json
 from moon_rec.progress import progress
 from ranking.batch import Batch
 from ranking.config import RankerConfig
-from ranking.figures import STYLE
+from ranking.judging.figures import STYLE
 from ranking.loader import Loader
 from ranking.search_unit import search_options
 from ranking.trained import threads
-from ranking.trainer import LocalTrainer
 from ranking.training import prepare
+from ranking.training.trainer import LocalTrainer
 
 LENGTHS = (50, 200, 1000, 3000, 10_000)
 CANDIDATES, BATCH_SIZE, BATCHES = 10, 512, 3

@@ -39,8 +39,8 @@ from ranking.loader import Loader
 from ranking.metrics import auc
 from ranking.model import EMBEDDING_STD, Ranker
 from ranking.trained import predict
-from ranking.trainer import mean_loss
-from ranking.training import input_sizes, new_ranker, train_ranker
+from ranking.training.course import input_sizes, new_ranker, train_ranker
+from ranking.training.trainer import mean_loss
 
 FUXICTR_RATES = (5e-4, 1e-3, 2e-3)
 OUR_RATES = ((1e-3, 1e-2), (1e-3, 3e-2), (3e-3, 3e-2))

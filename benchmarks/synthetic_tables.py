@@ -8,8 +8,8 @@ import polars as pl
 
 from moon_rec.embedding_table import EmbeddingTable
 from ranking.features import Catalogue, FeatureConfig, RankingTables, Requests
-from ranking.preparation import Preparation
-from ranking.vocabulary import Vocabulary
+from ranking.features.preparation import Preparation
+from ranking.features.vocabulary import Vocabulary
 
 ITEM_ALONE: Mapping[str, int] = {"user": 0, "item": 100_000, "category": 0, "brand": 0, "price": 0}
 """Known values a feature in the setting of docs/log.md: one id an item, as target and as behaviour."""

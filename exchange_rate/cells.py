@@ -204,7 +204,7 @@ def _ranker(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
     """Train one ranker, score the period, judge the scores."""
     from ranking.config import RankerConfig
     from ranking.evaluate import score
-    from ranking.judgement import evaluate
+    from ranking.judging.judgement import evaluate
     from ranking.train import train_ranker
 
     settings = spec.settings

@@ -11,9 +11,9 @@ import polars as pl
 
 from moon_rec.errors import StudyError
 from moon_rec.estimate import Estimate
-from ranking.judgement import true_probabilities
+from ranking.judging.judgement import true_probabilities
+from ranking.judging.resampling import interval, resample
 from ranking.metrics import group_codes
-from ranking.resampling import interval, resample
 from ranking.significance import statistic_of
 
 SEGMENTS = {"": "", "_warm": ", warm items only", "_cold": ", cold items only"}

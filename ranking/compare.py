@@ -3,7 +3,7 @@
 import sys
 
 from moon_rec.command import run
-from ranking.side_by_side import main
+from ranking.judging.side_by_side import main
 
 if __name__ == "__main__":
     sys.exit(run(main))

@@ -21,10 +21,10 @@ from moon_rec.files import atomic_file, write_json
 from moon_rec.lookup import rows_of
 from moon_rec.shop import Shop
 from ranking.features import Period, RankingTables
-from ranking.figures import draw_evaluation
-from ranking.judgement import NUM_RESAMPLES, evaluate, share_of_the_way
-from ranking.reliability import curve_of
-from ranking.segments import MIN_USERS, Segments, segments_of
+from ranking.judging.figures import draw_evaluation
+from ranking.judging.judgement import NUM_RESAMPLES, evaluate, share_of_the_way
+from ranking.judging.reliability import curve_of
+from ranking.judging.segments import MIN_USERS, Segments, segments_of
 from ranking.trained import TrainedRanker
 
 __all__ = ["evaluate", "score", "share_of_the_way"]

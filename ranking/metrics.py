@@ -7,7 +7,7 @@ Notable choices:
   rows that come in another order, batch size or number of shards give the same bits.
 - Labels other than 0 and 1, NaN scores and one-class data are errors, never a silent 0.5 or NaN.
 
-Every statistic is a weighted one underneath (`ranking.resampling`), so that its bootstrap over users
+Every statistic is a weighted one underneath (`ranking.judging.resampling`), so that its bootstrap over users
 costs one pass a resample; the functions here are those statistics at weight one.
 """
 

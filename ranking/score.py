@@ -31,8 +31,8 @@ from moon_rec.progress import progress, say
 from moon_rec.shop import Shop
 from moon_rec.shop.schema import FILES
 from ranking.features import PERIODS, Period, RankingTables
-from ranking.impressions import in_requests
-from ranking.requests import RequestReader
+from ranking.features.impressions import in_requests
+from ranking.features.requests import RequestReader
 from ranking.stream import ImpressionStream
 from ranking.trained import TrainedRanker, predict, threads
 

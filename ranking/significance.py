@@ -6,7 +6,7 @@ interval: it judges the very rankers that were trained. The luck of a training s
 `compare_seeds` averages over seeds, reports how far they spread, and gives a second, wider interval
 that takes the seeds for a sample too: the one that judges a way of training.
 
-Model of the wider interval (two crossed random effects, users and seeds; `ranking.power` plans with it).
+Model of the wider interval (two crossed random effects, users and seeds; `ranking.judging.power` plans with it).
 The difference of seed s on n users is D_s = difference + U + S_s + I_s, with variances
 U: shared / n (who is in the test set, the same for all seeds), S: seeds, I: each / n (how seed s suits
 these users). The mean over k seeds then has variance shared / n + seeds / k + each / (n k). Over draws of users, one
@@ -25,8 +25,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from moon_rec.errors import RankingError
-from ranking.metrics import Weight, checked, group_codes
-from ranking.resampling import (
+from ranking.judging.resampling import (
     NOTHING,
     Statistic,
     WeightedAuc,
@@ -36,6 +35,7 @@ from ranking.resampling import (
     weighted_log_loss,
     weighted_normalised_entropy,
 )
+from ranking.metrics import Weight, checked, group_codes
 
 Metric = Literal["auc", "gauc", "log_loss", "normalised_entropy"]
 METRICS: tuple[Metric, ...] = get_args(Metric)

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 
 from moon_rec.errors import RankingError
 from moon_rec.shop import Shop
-from ranking.feature_config import FeatureConfig, Period
-from ranking.impressions import KEYS, NEVER_NULL, check_context, check_rows, labels_of
+from ranking.features.feature_config import FeatureConfig, Period
+from ranking.features.impressions import KEYS, NEVER_NULL, check_context, check_rows, labels_of
 
 BUFFER_BYTES = 1 << 20
 

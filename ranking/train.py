@@ -20,11 +20,11 @@ from moon_rec.errors import RankingError
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.tracking import Tracker
-from ranking.checkpoint import Checkpoints
 from ranking.config import WAYS, RankerConfig
 from ranking.features import FeatureConfig, RankingTables
 from ranking.trained import TrainedRanker
-from ranking.training import Log, train_on_rank, train_ranker
+from ranking.training.checkpoint import Checkpoints
+from ranking.training.course import Log, train_on_rank, train_ranker
 
 __all__ = ["RankerConfig", "TrainedRanker", "train_ranker"]
 

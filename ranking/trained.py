@@ -25,14 +25,14 @@ from moon_rec.files import atomic_folder, read_json, write_json
 from moon_rec.progress import progress
 from ranking.config import RankerConfig
 from ranking.content import ContentStores
+from ranking.content.item_codes import item_codes
+from ranking.content.semantic_ids import SemanticIds
+from ranking.content.vector_origin import VectorOrigin
 from ranking.features import FeatureConfig, Period, RankingTables, Requests
-from ranking.item_codes import item_codes
+from ranking.features.preparation import Preparation
 from ranking.loader import Loader
 from ranking.model import InputSizes, Ranker
-from ranking.preparation import Preparation
 from ranking.search_unit import search_options
-from ranking.semantic_ids import SemanticIds
-from ranking.vector_origin import VectorOrigin
 
 FORMAT_VERSION = 2
 SCORING_ROWS = 4096

@@ -7,7 +7,7 @@ from benchmarks.din_steps import Bench
 from benchmarks.synthetic_tables import ALL_FEATURES, one_row_a_request, synthetic_tables
 from ranking.config import RankerConfig
 from ranking.loader import Loader
-from ranking.training import input_sizes, new_ranker
+from ranking.training.course import input_sizes, new_ranker
 
 SMALL = {**ALL_FEATURES, "item": 50, "user": 7, "category": 4, "brand": 0}
 CONFIG = RankerConfig(embedding_dim=4, attention_dim=8, tower=(8,), batch_size=16)

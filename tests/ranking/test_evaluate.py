@@ -13,10 +13,10 @@ from moon_rec.errors import RankingError
 from ranking.evaluate import COLUMNS, evaluate, refuse_equal_periods, score, share_of_the_way
 from ranking.evaluate import main as evaluate_main
 from ranking.features import FeatureConfig, RankingTables
-from ranking.judgement import GAUC_NAMES
+from ranking.judging.judgement import GAUC_NAMES
+from ranking.judging.side_by_side import main as compare_main
+from ranking.judging.side_by_side import multiplicity, read_scores, side_by_side, verdict
 from ranking.metrics import auc, gauc
-from ranking.side_by_side import main as compare_main
-from ranking.side_by_side import multiplicity, read_scores, side_by_side, verdict
 from ranking.train import RankerConfig, train_ranker
 
 

@@ -4,8 +4,8 @@ from ranking.config import RankerConfig
 from ranking.features import FeatureConfig, RankingTables
 from ranking.loader import Loader
 from ranking.search_unit import search_options
-from ranking.trainer import LocalTrainer
 from ranking.training import prepare
+from ranking.training.trainer import LocalTrainer
 
 EVERYTHING = "vector+scores+simtier+sata+dmf+make+cube"
 

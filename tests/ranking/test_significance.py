@@ -7,8 +7,7 @@ import pytest
 
 import ranking
 from moon_rec.errors import RankingError
-from ranking.metrics import auc, calibration, gauc, normalised_entropy
-from ranking.resampling import (
+from ranking.judging.resampling import (
     WeightedAuc,
     WeightedRatio,
     user_resamples,
@@ -16,6 +15,7 @@ from ranking.resampling import (
     weighted_gauc,
     weighted_normalised_entropy,
 )
+from ranking.metrics import auc, calibration, gauc, normalised_entropy
 from ranking.significance import Question, answer, compare_seeds
 
 

@@ -5,7 +5,7 @@ import polars as pl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ranking.feature_config import FeatureConfig
+from ranking.features.feature_config import FeatureConfig
 from ranking.stream import ImpressionStream
 
 CONFIG = FeatureConfig(context=("dwell",))

@@ -1,0 +1,17 @@
+"""A shop -> the arrays a ranker reads: what train rows teach (saved with a ranker), requests, histories, context."""
+
+from ranking.features.feature_config import PERIODS, FeatureConfig, Period
+from ranking.features.preparation import Preparation
+from ranking.features.requests import Catalogue, Requests
+from ranking.features.tables import ITEM_FEATURES, RankingTables
+
+__all__ = [
+    "ITEM_FEATURES",
+    "PERIODS",
+    "Catalogue",
+    "FeatureConfig",
+    "Period",
+    "Preparation",
+    "RankingTables",
+    "Requests",
+]

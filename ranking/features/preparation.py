@@ -1,0 +1,185 @@
+"""What was learnt of a shop's train rows before any training, and is saved with a ranker.
+
+Notable choices
+- Everything that turns a raw value into a row or a number is here, so the tables of any other shop or
+  later period can be made for a ranker: the same ids get the same rows, all others row 0.
+- Nothing after the cut enters, so a shop that only grew has the same preparation, with the same digest.
+  (That the shop has searches at all is the one exception: it decides a model's shape.)
+- On disk: `preparation.json` and one Parquet file a vocabulary, items with their train impressions. The
+  digest is computed anew on reading, so a file that was changed by hand is told.
+"""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from moon_rec.config import make_config
+from moon_rec.errors import MoonRecError, RankingError
+from moon_rec.files import digest_of, read_json, write_json
+from moon_rec.shop import Shop
+from ranking.features.context import ContextColumn, context_names
+from ranking.features.feature_config import FeatureConfig
+from ranking.features.impressions import cheapest_cut, read_period, request_bounds
+from ranking.features.vocabulary import Vocabulary
+
+FORMAT_VERSION = 1
+ITEM_COLUMNS = {"item": "item_id", "category": "category", "brand": "brand"}
+FILES = {
+    "user": "users.parquet",
+    "item": "items.parquet",
+    "category": "categories.parquet",
+    "brand": "brands.parquet",
+    "query": "queries.parquet",
+}
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Preparation:
+    """Vocabularies, price edges, scales of context, and where long requests are cut.
+
+    Attributes:
+        config: settings of the features.
+        vocabularies: `user, item, category, brand, query` -> values known from train.
+        item_counts: `(rows of the item vocabulary,)` train impressions of each; row 0, unknown, has none.
+        price_edges: `(num_price_buckets - 1,)` quantiles of the train items' prices; none without prices.
+        context: the columns in order.
+        max_candidates: longer requests are cut.
+        has_searches: whether the shop has searches at all.
+    """
+
+    config: FeatureConfig
+    vocabularies: dict[str, Vocabulary]
+    item_counts: np.ndarray
+    price_edges: np.ndarray
+    context: tuple[ContextColumn, ...]
+    max_candidates: int
+    has_searches: bool
+
+    @classmethod
+    def fit(
+        cls, shop: Shop, config: FeatureConfig | None = None, train: pl.DataFrame | None = None
+    ) -> "Preparation":
+        """Learn from the train period of a shop.
+
+        Args:
+            train: its impressions as `read_period` gives them, where they are at hand.
+
+        Raises:
+            RankingError: no train rows or only of one class, or context that cannot be read.
+        """
+        config = config or FeatureConfig()
+        train = read_period(shop, config, "train") if train is None else train
+        if train[config.label].n_unique() < 2:
+            raise RankingError(
+                f"{shop.path}: all {train.height} train impressions have {config.label} = "
+                f"{train[config.label][0]}; a ranker needs both"
+            )
+        shown = train.group_by("item_id").len("shown").sort("item_id")
+        items = shop.items.select("item_id", "category", "brand", "price").collect()
+        items = items.join(shown, on="item_id", how="inner").sort("item_id")
+        texts = shop.in_period(shop.searches.select("time", "query_text"), "train")
+        vocabularies = {
+            "user": Vocabulary.of(train["user_id"]),
+            "query": Vocabulary.of(texts.collect()["query_text"], config.min_query_count),
+            **{name: Vocabulary.of(items[column]) for name, column in ITEM_COLUMNS.items()},
+        }
+        return cls(
+            config=config,
+            vocabularies=vocabularies,
+            item_counts=np.append(0, items["shown"].to_numpy()).astype(np.int64),
+            price_edges=_price_edges(items["price"], config),
+            context=tuple(ContextColumn.fit(train, name, config) for name in context_names(config)),
+            max_candidates=config.max_candidates or cheapest_cut(np.diff(request_bounds(train))),
+            has_searches=shop.searches.select(pl.len()).collect().item() > 0,
+        )
+
+    @property
+    def num_embeddings(self) -> dict[str, int]:
+        """Feature -> rows of its embedding table."""
+        sizes = {name: vocabulary.num_rows for name, vocabulary in self.vocabularies.items()}
+        return sizes | {"price": self.config.num_price_buckets + 1}
+
+    @property
+    def num_context(self) -> int:
+        """Numeric columns, flags included."""
+        return sum(column.width for column in self.context)
+
+    def price_rows(self, prices: np.ndarray) -> np.ndarray:
+        """Bucket of each price, 0 where it is missing (NaN)."""
+        return np.where(np.isnan(prices), 0, np.searchsorted(self.price_edges, prices, "right") + 1)
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits of all of it: tables and rankers of equal ones fit."""
+        return digest_of(
+            [
+                self.config.digest(),
+                {name: vocabulary.digest() for name, vocabulary in self.vocabularies.items()},
+                hashlib.sha256(self.item_counts.tobytes()).hexdigest(),
+                self._about(),
+            ]
+        )
+
+    def _about(self) -> dict[str, object]:
+        return {
+            "price_edges": self.price_edges.tolist(),
+            "context": [asdict(column) for column in self.context],
+            "max_candidates": self.max_candidates,
+            "has_searches": self.has_searches,
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write `preparation.json` and the vocabularies into `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, file in FILES.items():
+            frame = self.vocabularies[name].values.to_frame("value")
+            if name == "item":
+                frame = frame.with_columns(train_impressions=self.item_counts[1:])
+            frame.write_parquet(folder / file)
+        about = {"format_version": FORMAT_VERSION, "digest": self.digest}
+        config = self.config.model_dump(mode="json")
+        write_json(folder / "preparation.json", about | {"config": config} | self._about())
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "Preparation":
+        """Read a saved preparation.
+
+        Raises:
+            RankingError: none there, one of another version, or one that was changed since.
+        """
+        folder = Path(folder)
+        try:
+            about = read_json(folder / "preparation.json")
+            frames = {name: pl.read_parquet(folder / file) for name, file in FILES.items()}
+        except (MoonRecError, OSError, pl.exceptions.PolarsError) as error:
+            raise RankingError(f"no preparation at {folder}: {error}") from None
+        if about.get("format_version") != FORMAT_VERSION:
+            raise RankingError(
+                f"{folder}/preparation.json: format_version {about.get('format_version')!r}, "
+                f"wanted {FORMAT_VERSION}"
+            )
+        found = cls(
+            config=make_config(FeatureConfig, about["config"]),
+            vocabularies={name: Vocabulary(frame["value"]) for name, frame in frames.items()},
+            item_counts=np.append(0, frames["item"]["train_impressions"].to_numpy()),
+            price_edges=np.array(about["price_edges"], dtype=np.float64),
+            context=tuple(ContextColumn(**column) for column in about["context"]),
+            max_candidates=about["max_candidates"],
+            has_searches=about["has_searches"],
+        )
+        if found.digest != about["digest"]:
+            raise RankingError(
+                f"{folder} was changed after it was written (digest {found.digest}, recorded "
+                f"{about['digest']}); save the ranker again"
+            )
+        return found
+
+
+def _price_edges(prices: pl.Series, config: FeatureConfig) -> np.ndarray:
+    known = prices.drop_nulls().to_numpy()
+    steps = np.linspace(0, 1, config.num_price_buckets + 1)[1:-1]
+    return np.quantile(known, steps) if known.size else np.zeros(0)

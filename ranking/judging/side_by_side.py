@@ -1,0 +1,317 @@
+"""Two folders of scores side by side: `python -m ranking.compare A B` prints tables and draws pictures.
+
+A folder is what `ranking.evaluate` wrote (`scores.parquet`), or a folder of such folders, one a training
+seed, paired by name. Rows are matched by request and item, so their order in the files is of no matter.
+All metrics, segments, seeds and both rankers see the same draws of users.
+
+With one folder of several seeds the ranker is held against itself, which tells how much any comparison
+on this shop varies by luck.
+"""
+
+import json
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+import polars as pl
+
+from moon_rec.command import Parser
+from moon_rec.errors import RankingError
+from moon_rec.files import write_json
+from ranking.judging import figures
+from ranking.judging.judgement import check_columns
+from ranking.judging.power import (
+    TARGET,
+    Noise,
+    PowerTable,
+    noise_of_one_ranker,
+    power_table,
+    power_text,
+)
+from ranking.judging.reliability import CalibrationCurve, curve_of
+from ranking.judging.segments import MIN_USERS, Segment, Segments, segments_of
+from ranking.metrics import Weight, group_codes
+from ranking.significance import (
+    LOWER_IS_BETTER,
+    Comparison,
+    Metric,
+    Question,
+    answer,
+    definition,
+    statistic_of,
+)
+
+KEYS = ("request_id", "item_id")
+MEASURES: dict[str, tuple[Metric, Weight | None]] = {
+    "auc": ("auc", None),
+    "gauc": ("gauc", "impressions"),
+    "gauc_users": ("gauc", "users"),
+    "gauc_positives": ("gauc", "positives"),
+    "log_loss": ("log_loss", None),
+    "normalised_entropy": ("normalised_entropy", None),
+}
+"""What is compared on all, cold and warm items."""
+GROUP_MEASURES = ("auc", "gauc", "log_loss")
+"""What is compared in the groups of a column; fewer, for every further interval may err."""
+POWER_MEASURES = ("auc", "gauc")
+
+
+def read_scores(folder: Path) -> list[pl.DataFrame]:
+    """The tables of scores in a folder, one a seed, each sorted by request and item.
+
+    Raises:
+        RankingError: no `scores.parquet` in the folder or in its subfolders.
+    """
+    return [pl.read_parquet(file).sort(KEYS) for file in _files(folder)]
+
+
+def about_scores(folder: Path) -> str:
+    """Shop and period of a folder of scores as `ranking.evaluate` noted them; empty where it did not."""
+    beside = _files(folder)[0].parent / "metrics.json"
+    try:
+        about = json.loads(beside.read_text())
+        simulated = " (simulated)" if about["is_simulated"] else ""
+        return f"{about['shop']}{simulated}, {about['period']} period"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _files(folder: Path) -> list[Path]:
+    files = sorted(folder.glob("scores.parquet")) or sorted(folder.glob("*/scores.parquet"))
+    if not files:
+        raise RankingError(
+            f"no scores.parquet in {folder} or its subfolders: write it with ranking.evaluate --out"
+        )
+    return files
+
+
+def side_by_side(
+    a: list[pl.DataFrame],
+    b: list[pl.DataFrame],
+    num_resamples: int = 1000,
+    seed: int = 0,
+    by: Sequence[str] = (),
+    segments: Segments | None = None,
+    description: str = "",
+) -> dict[str, Comparison]:
+    """All metrics of B minus A, overall, on cold and on warm items, and in groups, where they have a value.
+
+    Args:
+        a, b: tables of scores sorted by request and item, one a seed, paired by position.
+        by: columns of the first table of A to group by.
+        segments: these instead of those of `by`.
+        description: shown with the bootstrap's progress.
+
+    Returns:
+        `auc`, `gauc`, `gauc_users`, `gauc_positives`, `log_loss`, `normalised_entropy`, each also with
+        `_cold` and `_warm`; `auc`, `gauc` and `log_loss` with `[column=value]` for each group.
+
+    Raises:
+        RankingError: tables of different impressions or labels, or as many seeds not on both sides.
+    """
+    if len(a) != len(b) or not a:
+        raise RankingError(
+            f"{len(a)} seeds of A and {len(b)} of B: wanted as many of each, not none"
+        )
+    first = check_same_rows([*a, *b])
+    users = group_codes(first["user_id"].to_numpy(), first.height)
+    questions = {}
+    for segment in (segments or segments_of(first, by)).judged:
+        for name in GROUP_MEASURES if segment.is_group else MEASURES:
+            questions[name + segment.key] = _question(name, segment, a, b, users)
+    return answer(questions, int(users.max()) + 1, num_resamples, seed, description=description)
+
+
+def check_same_rows(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The first table of scores; raise RankingError where another is of other impressions or labels."""
+    first = tables[0]
+    for table in tables:
+        check_columns(table)
+        if not table.select(*KEYS, "label").equals(first.select(*KEYS, "label")):
+            raise RankingError(
+                f"the scores are of different impressions ({first.height} and {table.height} rows); "
+                "compare scores of one shop and period"
+            )
+    return first
+
+
+def _question(
+    name: str, segment: Segment, a: list[pl.DataFrame], b: list[pl.DataFrame], users: np.ndarray
+) -> Question:
+    metric, weight = MEASURES[name]
+    rows = segment.rows
+    labels = a[0]["label"].to_numpy()[rows]
+    sides = [
+        [
+            statistic_of(metric, labels, table["score"].to_numpy()[rows], users[rows], weight)
+            for table in side
+        ]
+        for side in (a, b)
+    ]
+    words = definition(metric, weight, len(a), segment.words)
+    return Question(sides[0], sides[1], segment.num_users, words)
+
+
+def power_tables(found: dict[str, Comparison], target: float = TARGET) -> list[PowerTable]:
+    """Power tables of AUC and GAUC over all rows."""
+    names = [name for name in POWER_MEASURES if name in found]
+    words = {"auc": "AUC of B minus A", "gauc": "GAUC by impressions of B minus A"}
+    return [power_table(Noise.of_comparison(found[name], words[name]), target) for name in names]
+
+
+def noise_tables(
+    tables: list[pl.DataFrame], num_resamples: int, target: float = TARGET
+) -> list[PowerTable]:
+    """Power tables of one ranker against itself with other seeds."""
+    first = check_same_rows(tables)
+    labels, users = first["label"].to_numpy(), first["user_id"].to_numpy()
+    scores = [table["score"].to_numpy() for table in tables]
+    found = []
+    for name in POWER_MEASURES:
+        metric, weight = MEASURES[name]
+        noise = noise_of_one_ranker(
+            labels, scores, users, metric, weight, num_resamples, description=f"{name} over users"
+        )
+        found.append(power_table(noise, target))
+    return found
+
+
+def table_of(found: dict[str, Comparison]) -> str:
+    """Plain text, a line a metric; with several seeds the interval over users and seeds as well."""
+    width = max(len("metric"), *(len(name) for name in found))
+    over_seeds = any(result.num_seeds > 1 for result in found.values())
+    head = f"{'metric':{width}} {'A':>8} {'B':>8} {'B - A':>8}  {'over users':20} "
+    lines = [head + (f"{'over users and seeds':20} " if over_seeds else "") + "verdict"]
+    for name, result in found.items():
+        ends = [(result.low, result.high)]
+        ends += [(result.wide_low, result.wide_high)] if over_seeds else []
+        intervals = " ".join(f"{f'[{low:+.4f}, {high:+.4f}]':20}" for low, high in ends)
+        lines.append(
+            f"{name:{width}} {result.a:8.4f} {result.b:8.4f} {result.value:+8.4f}  {intervals} "
+            f"{verdict(name, result)}"
+        )
+    return "\n".join(lines)
+
+
+def verdict(name: str, result: Comparison) -> str:
+    """Which is better at the interval's level; with several seeds, whether that goes beyond these seeds."""
+    if not result.is_significant:
+        return "no difference shown"
+    lower = name.startswith(LOWER_IS_BETTER)
+    better = "B better" if (result.value > 0) != lower else "A better"
+    only_here = result.num_seeds > 1 and not result.is_significant_over_seeds
+    return f"{better}, of these seeds" if only_here else better
+
+
+def multiplicity(found: dict[str, Comparison]) -> str:
+    """How many intervals were looked at, and what that alone would turn up."""
+    results = list(found.values())
+    level = results[0].level
+    outside = sum(result.is_significant for result in results)
+    bar = NormalDist().inv_cdf(1 - (1 - level) / (2 * len(results)))
+    clear = sum(abs(result.value) > bar * result.standard_error for result in results)
+    return (
+        f"{len(results)} intervals were looked at: were there no difference at all, about "
+        f"{(1 - level) * len(results):.1f} of them would still leave zero out; {outside} do, "
+        f"{clear} also after Bonferroni's correction (beyond {bar:.2f} standard errors)"
+    )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command."""
+    parser = Parser(
+        prog="python -m ranking.compare",
+        description="Compare the scores of two rankers on the same impressions: differences with paired "
+        "intervals over users, segments, and how many users and seeds a difference takes to be seen. "
+        "With one folder of several seeds: how much that ranker varies by luck.",
+        example="python -m ranking.compare demo/ids_scores demo/cube_scores --by category --out demo/comparison",
+    )
+    parser.add_argument("a", type=Path, help="folder of scores, or of one folder of scores a seed")
+    parser.add_argument("b", type=Path, nargs="?", help="the same, of the other ranker")
+    parser.add_argument("--out", type=Path, help="folder for comparison.json and the pictures")
+    parser.add_argument("--resamples", type=int, default=1000, help="of users")
+    parser.add_argument(
+        "--by", action="append", default=[], metavar="COLUMN", help="segments; may be given again"
+    )
+    parser.add_argument("--min-users", type=int, default=MIN_USERS, help="of a segment")
+    parser.add_argument("--target", type=float, default=TARGET, help="difference to plan for")
+    given = parser.parse_args(argv)
+    if given.resamples < 2:
+        parser.error(f"--resamples {given.resamples}: wanted at least 2")
+    if not given.target > 0:
+        parser.error(f"--target {given.target}: wanted above 0")
+    if given.b is None and given.by:
+        parser.error("--by groups the difference of two folders; name the second one")
+    if given.b is None:
+        _report_noise(given)
+    else:
+        _report_difference(given)
+
+
+def _report_noise(given: Namespace) -> None:
+    """Print how one ranker varies over its seeds, and draw the power table."""
+    about = about_scores(given.a)
+    power = noise_tables(read_scores(given.a), given.resamples, given.target)
+    print(f"{given.a.name}, against itself with other seeds")
+    _print_power(power, about)
+    if given.out is not None:
+        write_json(given.out / "power.json", [table.as_dict() for table in power])
+        figures.draw_power(power, about, given.out / "power.png")
+        print(f"picture: {given.out / 'power.png'}")
+
+
+def _report_difference(given: Namespace) -> None:
+    """Print and draw all that is asked of two folders."""
+    about, names = about_scores(given.a), _names(given.a, given.b)
+    a, b = read_scores(given.a), read_scores(given.b)
+    segments = segments_of(check_same_rows([*a, *b]), given.by, given.min_users)
+    found = side_by_side(
+        a, b, given.resamples, segments=segments, description="bootstrap over users"
+    )
+    first = next(iter(found.values()))
+    print(f"A: {names[0]}   B: {names[1]}   seeds: {first.num_seeds}   users: {first.count:,}")
+    print(table_of(found))
+    print(f"differences: {first.level:.0%} intervals, paired, bootstrap over users")
+    print(multiplicity(found))
+    for segment in segments.left_out:
+        print(f"left out: {segment}")
+    power = power_tables(found, given.target)
+    _print_power(power, about)
+    if given.out is None:
+        return
+    write_json(given.out / "comparison.json", {name: one.as_dict() for name, one in found.items()})
+    write_json(given.out / "power.json", [table.as_dict() for table in power])
+    write_json(given.out / "segments.json", segments.as_dict())
+    figures.draw_differences(found, names, about, given.out / "comparison.png")
+    figures.draw_segments(found, segments, names, about, given.out / "segments.png")
+    figures.draw_calibration(_curves(names, (a, b)), about, given.out / "calibration.png")
+    figures.draw_power(power, about, given.out / "power.png")
+    print(f"pictures: comparison, segments, calibration and power .png in {given.out}")
+
+
+def _names(a: Path, b: Path) -> tuple[str, str]:
+    """The folders' names, with their parents' where they are the same."""
+    if a.name != b.name:
+        return a.name, b.name
+    return f"{a.parent.name}/{a.name}", f"{b.parent.name}/{b.name}"
+
+
+def _print_power(tables: list[PowerTable], about: str) -> None:
+    for table in tables:
+        print()
+        print(power_text(table))
+    if about:
+        print(f"scores: {about}")
+
+
+def _curves(
+    names: tuple[str, str], sides: tuple[list[pl.DataFrame], list[pl.DataFrame]]
+) -> dict[str, CalibrationCurve]:
+    """Calibration curves of the first seed of both."""
+    curves = {}
+    for letter, name, side in zip("AB", names, sides, strict=True):
+        seed = ", first seed" if len(side) > 1 else ""
+        curves[f"{letter}: {name}{seed}"] = curve_of(side[0])
+    return curves

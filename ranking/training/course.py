@@ -1,0 +1,293 @@
+"""The training of a ranker: order of the steps, rates, validation, checkpoints. `train.py` is its command.
+
+Notable choices
+- One epoch by default: rankers with id tables overfit from the second on (papers.md, section 6). With
+  more, the epoch of the best validation AUC is kept, and `patience` stops early.
+- Dense weights by AdamW, tables by row-wise Adagrad; both rates fall linearly to a tenth.
+- All randomness (weights, shuffling, hidden ids) follows from `RankerConfig.seed`, none from what went
+  before; a training that goes on from a checkpoint therefore ends with the same bits (on a CPU).
+- In a process group (torchrun), or on a GPU, the tables are sharded: see `distributed.py`.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from moon_rec.embedding_table import EmbeddingTable
+from moon_rec.errors import RankingError
+from moon_rec.files import digest_of
+from moon_rec.progress import Bar, progress, say
+from moon_rec.seeds import seed_of
+from ranking.config import RankerConfig
+from ranking.content import ContentStores
+from ranking.content.item_codes import fit_semantic_ids
+from ranking.content.semantic_ids import SemanticIds
+from ranking.features import RankingTables
+from ranking.loader import Loader
+from ranking.metrics import auc
+from ranking.model import InputSizes, Ranker
+from ranking.search_unit import search_options
+from ranking.trained import SCORING_ROWS, TrainedRanker, content_stores, threads
+from ranking.training.checkpoint import Checkpoints, Position, load_state, read_position
+from ranking.training.devices import is_launched, process_group, rank, training_device, world_size
+from ranking.training.make_pretraining import pretrain_content_model
+from ranking.training.optimiser import rate_factor
+from ranking.training.trainer import LocalTrainer, Trainer
+
+STEPS_BETWEEN_LOGS = 100
+
+Log = Callable[[dict[str, float], int], None]
+"""Takes figures and the step they are of, as `moon_rec.tracking.TrackedRun.log` does."""
+
+
+def train_ranker(
+    tables: RankingTables,
+    config: RankerConfig | None = None,
+    items: EmbeddingTable | None = None,
+    queries: EmbeddingTable | None = None,
+    description: str = "train",
+    checkpoints: Checkpoints | None = None,
+    log: Log | None = None,
+) -> TrainedRanker:
+    """Train a ranker on the tables' train period, in this process alone.
+
+    Args:
+        tables: what `RankingTables.build` gives.
+        config: of model and training.
+        items, queries: frozen vectors by item_id and search_id; wanted exactly where the configuration
+            reads vectors (queries may be None: the branches of queries are then left out).
+        description: stands before the progress bar.
+        checkpoints: where and how often to write the training down, and whether to go on from there.
+        log: takes `loss` every 100 steps and `validation_auc` after each epoch.
+
+    Raises:
+        RankingError: vectors that are missing, not wanted, or do not fit; a checkpoint of another
+            training; weights that are no numbers in the end.
+    """
+    assert world_size() == 1, "several processes train with train_on_rank"
+    trained = train_on_rank(tables, config, items, queries, description, checkpoints, log)
+    assert trained is not None
+    return trained
+
+
+def train_on_rank(
+    tables: RankingTables,
+    config: RankerConfig | None = None,
+    items: EmbeddingTable | None = None,
+    queries: EmbeddingTable | None = None,
+    description: str = "train",
+    checkpoints: Checkpoints | None = None,
+    log: Log | None = None,
+) -> TrainedRanker | None:
+    """`train_ranker` where several processes may train together; None on all ranks but the first."""
+    config = config or RankerConfig()
+    digests = [table.digest if table is not None else None for table in (items, queries)]
+    position = Position(digest_of([config.digest(), tables.digest, *digests]))
+    with threads(config.num_threads), ExitStack() as stack:
+        device = training_device(config)
+        if device.type != "cpu" or is_launched():
+            stack.enter_context(process_group(device))
+        found = _to_resume(checkpoints, position)
+        model, content, semantic_ids = prepare(tables, config, items, queries)
+        started = time.perf_counter()
+        if found is None and "make" in config.ways:
+            assert content is not None
+            pretrain_content_model(model, tables, config, content)
+        trainer = _trainer(model, config, device)
+        if found is not None:
+            position = _resume(found, trainer)
+        before = position.rows
+        course = _Course(trainer, tables, config, content, position, checkpoints, log)
+        course.run(description if rank() == 0 else None)
+        seconds = time.perf_counter() - started
+        whole = trainer.whole()
+    if whole is None:
+        return None
+    return TrainedRanker(
+        model=whole.eval(),
+        config=config,
+        preparation=tables.preparation,
+        sizes=whole.sizes,
+        tables_digest=tables.digest,
+        items=items,
+        queries=queries,
+        validation_auc=tuple(position.validation),
+        rows_per_second=(position.rows - before) / seconds,
+        semantic_ids=semantic_ids,
+    )
+
+
+def prepare(
+    tables: RankingTables,
+    config: RankerConfig,
+    items: EmbeddingTable | None = None,
+    queries: EmbeddingTable | None = None,
+) -> tuple[Ranker, ContentStores | None, SemanticIds | None]:
+    """An untrained ranker, and what it reads of the frozen vectors.
+
+    Raises:
+        RankingError: vectors that are missing, not wanted, or do not fit.
+    """
+    semantic_ids = None
+    if "semantic_ids" in config.ways and items is not None:
+        semantic_ids = fit_semantic_ids(tables, items, config)
+    content = content_stores(tables, config, items, queries, semantic_ids)
+    model = new_ranker(tables, input_sizes(tables, content, semantic_ids), config)
+    return model, content, semantic_ids
+
+
+def input_sizes(
+    tables: RankingTables, content: ContentStores | None, semantic_ids: SemanticIds | None = None
+) -> InputSizes:
+    """What the shapes of a ranker over these inputs are."""
+    in_batches = content is not None and content.in_batches
+    return InputSizes(
+        num_embeddings=dict(tables.num_embeddings),
+        num_context=tables.num_context,
+        history_length=tables.config.history_length,
+        query_history_length=tables.config.query_history_length,
+        has_searches=tables.has_searches,
+        content_dim=content.dim if content is not None and in_batches else 0,
+        has_query_content=in_batches and content is not None and content.queries is not None,
+        num_code_levels=semantic_ids.num_levels if semantic_ids is not None else 0,
+        num_codes=semantic_ids.num_codes + 1 if semantic_ids is not None else 0,
+    )
+
+
+def new_ranker(tables: RankingTables, sizes: InputSizes, config: RankerConfig) -> Ranker:
+    """An untrained ranker whose weights depend on the seed alone; torch's global stream is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(config.seed, "ranker weights"))
+        return Ranker(sizes, config, click_rate=float(tables.periods["train"].labels.mean()))
+
+
+def _trainer(model: Ranker, config: RankerConfig, device: torch.device) -> Trainer:
+    if not dist.is_initialized():
+        return LocalTrainer(model, config)
+    from ranking.training.distributed import ShardedTrainer
+
+    return ShardedTrainer(model, config, device)
+
+
+class _Course:
+    """The steps of a training in their order, from a position on."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        tables: RankingTables,
+        config: RankerConfig,
+        content: ContentStores | None,
+        position: Position,
+        checkpoints: Checkpoints | None,
+        log: Log | None,
+    ):
+        self.trainer, self.config, self.position = trainer, config, position
+        self.checkpoints, self.log = checkpoints, log if rank() == 0 else None
+        options: dict[str, Any] = {"rank": rank(), "world_size": world_size()}
+        options |= search_options(tables, config, content)
+        seed, unknown = config.seed, config.unknown_rate
+        self.train = Loader(tables, "train", config.batch_size, content, seed, unknown, **options)
+        self.validation = Loader(tables, "validation", SCORING_ROWS, content, **options)
+
+    def run(self, description: str | None) -> None:
+        """Train to the end; no description, no progress shown.
+
+        Raises:
+            RankingError: weights that are no numbers in the end.
+        """
+        position = self.position
+        total = self.train.requests.num_rows * self.config.epochs
+        with progress(description, total) if description else nullcontext() as bar:
+            if bar is not None:
+                bar.advance(position.rows)
+            while position.epoch < self.config.epochs and not self._is_patience_over():
+                self._epoch(total, bar)
+                if self.config.epochs > 1:
+                    self._validate()
+                position.epoch, position.batch = position.epoch + 1, 0
+        if not self.trainer.is_finite():
+            raise RankingError(
+                "training diverged (weights are not finite): lower learning_rate "
+                f"{self.config.learning_rate} or embedding_learning_rate "
+                f"{self.config.embedding_learning_rate}"
+            )
+        self.trainer.restore_best()
+
+    def _epoch(self, total: int, bar: Bar | None) -> None:
+        """The rest of the epoch the position is in."""
+        position = self.position
+        losses: list[Tensor] = []
+        rows = self.train.batch_rows(position.epoch)
+        steps = self.trainer.steps(self.train.epoch(position.epoch, position.batch))
+        for batch_rows in rows[position.batch :].tolist():
+            self.trainer.set_rate(rate_factor(position.rows, total))
+            loss = next(steps)
+            position.batch += 1
+            position.step += 1
+            position.rows += batch_rows
+            if bar is not None:
+                bar.advance(batch_rows)
+            if self.log is not None:
+                losses.append(loss)
+                if position.step % STEPS_BETWEEN_LOGS == 0:
+                    self.log({"loss": float(torch.stack(losses).mean())}, position.step)
+                    losses.clear()
+            if self.checkpoints is not None and position.step % self.checkpoints.every == 0:
+                self.checkpoints.save(self.trainer.state(), position)
+        next(steps, None)
+
+    def _validate(self) -> None:
+        """Judge the epoch that is done and keep its weights if they are the best."""
+        labels = self.validation.requests.labels
+        found = self.position.validation
+        found.append(auc(labels, self.trainer.predict(self.validation)))
+        if self.position.best_epoch == len(found) - 1:
+            self.trainer.keep()
+        if self.log is not None:
+            self.log({"validation_auc": found[-1]}, self.position.step)
+
+    def _is_patience_over(self) -> bool:
+        best, patience = self.position.best_epoch, self.config.patience
+        if best is None or patience is None:
+            return False
+        return len(self.position.validation) - 1 - best >= patience
+
+
+def _to_resume(checkpoints: Checkpoints | None, wanted: Position) -> Path | None:
+    """The checkpoint to go on from, None to begin anew.
+
+    Raises:
+        RankingError: the newest one is of another training, or there is one and none is wanted.
+    """
+    found = checkpoints.latest() if checkpoints is not None else None
+    if checkpoints is None or found is None:
+        return None
+    if not checkpoints.resume:
+        raise RankingError(
+            f"{checkpoints.folder} holds the checkpoint {found.name} of an unfinished training; go on "
+            "from it with --resume, or remove the folder"
+        )
+    if read_position(found).digest != wanted.digest:
+        raise RankingError(
+            f"{found} is of a training with other settings, tables or vectors; "
+            "resume with the same ones, or remove the folder"
+        )
+    return found
+
+
+def _resume(path: Path, trainer: Trainer) -> Position:
+    """Load the state of a checkpoint into `trainer` and give its position."""
+    position = read_position(path)
+    if position.best_epoch is not None:
+        trainer.keep()
+    load_state(path, trainer.state())
+    if rank() == 0:
+        say(f"going on from {path}: {position.rows:,} rows done")
+    return position

@@ -1,0 +1,207 @@
+"""Every way of using content beside ids only: `python -m ranking.ways SHOP --items ITEMS --out OUT`.
+
+Trains each with several seeds on the same rows, scores the test period and prints what each gains over ids only,
+on all, cold and warm items, with paired intervals over users, what is left of the gain with permuted vectors,
+and what a training step costs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from moon_rec.command import Parser, add_config_options
+from moon_rec.config import load_config
+from moon_rec.embedding_table import EmbeddingTable
+from moon_rec.errors import RankingError
+from moon_rec.files import write_json
+from moon_rec.progress import track
+from moon_rec.shop import Shop
+from ranking.config import RankerConfig
+from ranking.features import FeatureConfig, RankingTables
+from ranking.judging.side_by_side import side_by_side
+from ranking.significance import Comparison
+from ranking.ways.picture import draw
+from ranking.ways.step_cost import StepCost, step_costs
+from ranking.ways.variations import IDS_ONLY, STANDARD, Inputs, Variation, run_all
+
+METRICS = ("auc", "gauc", "log_loss")
+SEGMENTS = ("", "_cold", "_warm")
+NUM_RESAMPLES = 500
+
+
+@dataclass(frozen=True)
+class WayResult:
+    """What one way gains over ids only.
+
+    Attributes:
+        name: of the way.
+        gains: metric, with its segment -> the paired difference, over users and seeds.
+        permuted: the same with permuted vectors against ids only, empty where not asked for.
+        content: metric -> true against permuted vectors: what content itself is worth.
+        cost: of a training step beside one of ids only, None where not measured.
+    """
+
+    name: str
+    gains: dict[str, Comparison]
+    permuted: dict[str, Comparison]
+    content: dict[str, Comparison]
+    cost: StepCost | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def compare_ways(
+    scores: dict[str, list[pl.DataFrame]],
+    variations: Sequence[Variation],
+    costs: dict[str, StepCost],
+    num_resamples: int = NUM_RESAMPLES,
+) -> list[WayResult]:
+    """Every variation against ids only, on the same rows.
+
+    Args:
+        scores: name -> one table a seed, from `run_all`.
+        costs: name -> cost of a step.
+
+    Raises:
+        RankingError: no scores of ids only.
+    """
+    if IDS_ONLY not in scores:
+        raise RankingError(
+            f"no scores of ids only ({IDS_ONLY!r}): there is nothing to compare with"
+        )
+    results = []
+    for one in track([v for v in variations if v.name != IDS_ONLY], "comparisons"):
+        control = scores.get(one.permuted().name)
+        gains = side_by_side(scores[IDS_ONLY], scores[one.name], num_resamples)
+        lost, content = {}, {}
+        if control is not None:
+            lost = side_by_side(scores[IDS_ONLY], control, num_resamples)
+            content = side_by_side(control, scores[one.name], num_resamples)
+        results.append(WayResult(one.name, gains, lost, content, costs.get(one.name)))
+    return results
+
+
+def markdown(results: Sequence[WayResult]) -> str:
+    """A table in Markdown: AUC and GAUC gained over ids only, in points of .01, and the cost of a step.
+
+    Bold: zero is outside the interval over users and seeds, too.
+    """
+    head = "| way | AUC | cold | warm | GAUC | permuted: AUC | content itself: AUC | step, x ids only |"
+    lines = [head, "|---" * 8 + "|"]
+    for one in results:
+        cells = [_points(one.gains.get(name)) for name in ("auc", "auc_cold", "auc_warm", "gauc")]
+        cells += [_points(one.permuted.get("auc")), _points(one.content.get("auc"))]
+        cost = ""
+        if one.cost is not None:
+            cost = f"{one.cost.ratio:.2f} ({one.cost.low:.2f}-{one.cost.high:.2f})"
+        lines.append(f"| {one.name} | {' | '.join(cells)} | {cost} |")
+    return "\n".join(lines)
+
+
+def _points(found: Comparison | None) -> str:
+    if found is None:
+        return ""
+    words = f"{100 * found.value:+.2f} [{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
+    return f"**{words}**" if found.is_significant_over_seeds else words
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command."""
+    parser = _parser()
+    given = parser.parse_args(argv)
+    features = load_config(FeatureConfig, None, given.features)
+    load_config(RankerConfig, given.config, given.settings)  # named before anything is trained
+    inputs = Inputs(given.shop, features, given.items, given.queries)
+    chosen = [
+        Variation.parse(name) for name in dict.fromkeys([IDS_ONLY, *(given.ways or STANDARD)])
+    ]
+    seeds = range(given.seeds)
+    for one in chosen:
+        one.config(given.settings, 0)
+    controls = [one.permuted() for one in chosen if one.config(given.settings, 0).reads_vectors]
+    everything = [*chosen, *(controls if given.permuted else [])]
+    shop = Shop.open(given.shop)
+    scores = run_all(inputs, everything, given.settings, seeds, given.out, given.processes)
+    costs = _costs(inputs, chosen, given.settings) if given.cost else {}
+    results = compare_ways(scores, chosen, costs, given.resamples)
+    ids = next(iter(results)).gains
+    simulated = "simulated shoppers" if shop.is_simulated else "real behaviour"
+    about = {
+        "shop": shop.name,
+        "shop_digest": shop.digest,
+        "is_simulated": shop.is_simulated,
+        "period": inputs.period,
+        "seeds": list(seeds),
+        "settings": given.settings,
+        "features": features.model_dump(mode="json"),
+        "ids_only": {name: result.a for name, result in ids.items()},
+        "ways": [result.as_dict() for result in results],
+    }
+    write_json(given.out / "ways.json", about)
+    title = f"{shop.name} ({simulated}), {inputs.period}, {len(seeds)} seeds"
+    draw(results, title, given.out / "ways.png")
+    print(f"{title}; ids only: AUC {ids['auc'].a:.4f}, GAUC {ids['gauc'].a:.4f}")
+    print(markdown(results))
+    count = sum(len(one.gains) for one in results)
+    print(
+        "gains over ids only in points (.01), mean over seeds; 95 % intervals, paired, bootstrap over users "
+        f"({ids['auc'].count:,}); bold: also over seeds; {count} intervals in ways.json, none corrected for their number"
+    )
+    print(f"picture: {given.out / 'ways.png'}")
+
+
+def _costs(
+    inputs: Inputs, chosen: Sequence[Variation], settings: Sequence[str]
+) -> dict[str, StepCost]:
+    tables = RankingTables.build(Shop.open(inputs.shop), inputs.features)
+    items = EmbeddingTable.open(inputs.items)
+    queries = EmbeddingTable.open(inputs.queries) if inputs.queries else None
+    configs = {one.name: one.config(settings, 0) for one in chosen}
+    return step_costs(tables, configs, items, queries, IDS_ONLY)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m ranking.ways",
+        description="Train every way of using frozen vectors with several seeds and compare each with ids only: "
+        "AUC and GAUC on all, cold and warm items, permuted controls, cost of a step.",
+        example="python -m ranking.ways demo/shop --items demo/encoder/items --queries demo/encoder/queries "
+        "--out demo/ways --way simtier --way cube,sequence=bst",
+    )
+    parser.add_argument("shop", type=Path, help="folder of the shop")
+    parser.add_argument("--items", type=Path, required=True, help="embedding table of the items")
+    parser.add_argument("--queries", type=Path, help="embedding table of the searches")
+    parser.add_argument("--out", type=Path, required=True, help="folder for scores and comparison")
+    parser.add_argument(
+        "--way",
+        dest="ways",
+        action="append",
+        metavar="WAY[,NAME=VALUE]",
+        help=f"ways joined by +, and other settings; may be given again; default: {' '.join(STANDARD)}",
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="rankers of each way")
+    parser.add_argument("--processes", type=int, default=1, help="rankers trained side by side")
+    parser.add_argument("--resamples", type=int, default=NUM_RESAMPLES, help="of users")
+    parser.add_argument("--no-permuted", dest="permuted", action="store_false", help="no controls")
+    parser.add_argument(
+        "--no-cost",
+        dest="cost",
+        action="store_false",
+        help="do not time the steps (needs a quiet machine)",
+    )
+    parser.add_argument(
+        "--feature",
+        dest="features",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of the features, such as history_length=50; may be given again",
+    )
+    add_config_options(parser)
+    parser.set_defaults(ways=None)
+    return parser

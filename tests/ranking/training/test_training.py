@@ -1,0 +1,289 @@
+"""A training that is broken off and gone on with ends with the same bits; clipping, patience, refusals."""
+
+import contextlib
+import itertools
+import json
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import nn
+
+from moon_rec.errors import RankingError
+from ranking.config import WAYS, RankerConfig
+from ranking.content import ContentStores
+from ranking.content.item_codes import fit_semantic_ids
+from ranking.features import FeatureConfig, RankingTables
+from ranking.loader import Loader
+from ranking.train import main as train_main
+from ranking.train import train_ranker
+from ranking.trained import TrainedRanker, content_stores, threads
+from ranking.training.checkpoint import Checkpoints, load_state, read_position
+from ranking.training.course import input_sizes, new_ranker
+from ranking.training.optimiser import DenseOptimiser, RowWiseAdagrad
+from ranking.training.trainer import LocalTrainer, mean_loss
+
+CONFIG = RankerConfig(
+    content="cube", epochs=3, batch_size=64, tower=(16,), attention_dim=8, embedding_dim=8
+)
+IDS = CONFIG.model_copy(update={"content": "none"})
+
+
+class Killed(BaseException):
+    """As by the operating system: nothing catches it."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    with threads(1):
+        yield
+
+
+@pytest.fixture(scope="module")
+def tables(planted):
+    return RankingTables.build(
+        planted.shop, FeatureConfig(history_length=10, query_history_length=5)
+    )
+
+
+@pytest.fixture
+def kill(monkeypatch):
+    """Kill training within the nth step from now, its tables half updated."""
+
+    def after(steps):
+        taken = []
+        step = RowWiseAdagrad.step
+
+        def counted(self):
+            taken.append(1)
+            if len(taken) == steps:
+                raise Killed
+            step(self)
+
+        monkeypatch.setattr(RowWiseAdagrad, "step", counted)
+        return lambda: monkeypatch.setattr(RowWiseAdagrad, "step", step)
+
+    return after
+
+
+@pytest.fixture(scope="module")
+def unbroken(planted, tables, tmp_path_factory):
+    """A training that nothing broke off, and its folder of checkpoints."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    vectors = (planted.items, planted.queries)
+    return train_ranker(tables, CONFIG, *vectors, checkpoints=Checkpoints(folder, 23)), folder
+
+
+@pytest.mark.parametrize("killed_at", [[25], [95], [3, 130, 7]])
+def test_a_resumed_training_has_the_bits_of_an_unbroken_one(
+    planted, tables, unbroken, kill, tmp_path, killed_at
+):
+    vectors = (planted.items, planted.queries)
+    for number, steps in enumerate(killed_at):
+        heal = kill(steps)
+        with pytest.raises(Killed):
+            train_ranker(
+                tables, CONFIG, *vectors, checkpoints=Checkpoints(tmp_path, 23, number > 0)
+            )
+        heal()
+    resumed = train_ranker(tables, CONFIG, *vectors, checkpoints=Checkpoints(tmp_path, 23, True))
+    trained, folder = unbroken
+    assert resumed.validation_auc == trained.validation_auc
+    for name, value in trained.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+    (wanted, position), (found, other) = (
+        last_state(path, tables, trained) for path in (folder, tmp_path)
+    )
+    assert position == other
+    assert {name.split(".")[0] for name in wanted} == {"model", "best", "optimiser"}
+    assert any(name.endswith("accumulator") for name in wanted)
+    for name, value in wanted.items():
+        assert torch.equal(value, found[name]), name
+
+
+def last_state(folder, tables, trained):
+    path = Checkpoints(folder).latest()
+    assert path is not None
+    trainer = LocalTrainer(new_ranker(tables, trained.sizes, CONFIG), CONFIG)
+    trainer.keep()
+    load_state(path, trainer.state())
+    return trainer.state(), read_position(path)
+
+
+def test_a_pretrained_content_model_is_not_pretrained_again(planted, tables, kill, tmp_path):
+    config = CONFIG.model_copy(update={"content": "make", "epochs": 1, "make_epochs": 1})
+    vectors = (planted.items, planted.queries)
+    heal = kill(25)
+    with pytest.raises(Killed):
+        train_ranker(tables, config, *vectors, checkpoints=Checkpoints(tmp_path, 10))
+    heal()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr("ranking.training.course.pretrain_content_model")
+        resumed = train_ranker(
+            tables, config, *vectors, checkpoints=Checkpoints(tmp_path, 10, True)
+        )
+    whole = train_ranker(tables, config, *vectors)
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+
+
+def test_writing_checkpoints_changes_no_bit(tables, tmp_path):
+    plain = train_ranker(tables, IDS)
+    written = train_ranker(tables, IDS, checkpoints=Checkpoints(tmp_path / "here", every=5))
+    for name, value in plain.model.state_dict().items():
+        assert torch.equal(value, written.model.state_dict()[name]), name
+
+
+def test_a_checkpoint_half_written_is_not_taken(tables, tmp_path, kill, monkeypatch):
+    folder = tmp_path / "here"
+    heal = kill(12)
+    with pytest.raises(Killed):
+        train_ranker(tables, IDS, checkpoints=Checkpoints(folder, every=5))
+    heal()
+    found = Checkpoints(folder).latest()
+    assert found is not None and found.name == "step-000000010"
+    (folder / ".step-000000015.partial").mkdir()
+    (folder / ".step-000000015.partial" / "shard-00001-model-00001-of-00001.safetensors").touch()
+    assert Checkpoints(folder).latest() == found
+    resumed = train_ranker(tables, IDS, checkpoints=Checkpoints(folder, 5, resume=True))
+    plain = train_ranker(tables, IDS)
+    assert all(
+        torch.equal(value, resumed.model.state_dict()[name])
+        for name, value in plain.model.state_dict().items()
+    )
+    assert not list(folder.glob("*/*.pt")) and not list(folder.glob("**/.metadata"))
+
+
+def test_checkpoints_of_another_training_are_refused(tables, tmp_path, kill):
+    folder = tmp_path / "here"
+    heal = kill(8)
+    with pytest.raises(Killed):
+        train_ranker(tables, IDS, checkpoints=Checkpoints(folder, every=5))
+    heal()
+    other = IDS.model_copy(update={"seed": 1})
+    with pytest.raises(RankingError, match="other settings, tables or vectors"):
+        train_ranker(tables, other, checkpoints=Checkpoints(folder, 5, resume=True))
+    with pytest.raises(RankingError, match="unfinished training; go on from it with --resume"):
+        train_ranker(tables, IDS, checkpoints=Checkpoints(folder, 5))
+    path = Checkpoints(folder).latest()
+    about = json.loads((path / "position.json").read_text())
+    (path / "position.json").write_text(json.dumps(about | {"format_version": 9}))
+    with pytest.raises(RankingError, match="format_version 9, wanted 1"):
+        train_ranker(tables, IDS, checkpoints=Checkpoints(folder, 5, resume=True))
+
+
+def test_patience_stops_after_epochs_that_gain_nothing(tables):
+    long = IDS.model_copy(update={"epochs": 8, "learning_rate": 3e-2})
+    stopped = train_ranker(tables, long.model_copy(update={"patience": 1})).validation_auc
+    whole = train_ranker(tables, long).validation_auc
+    assert len(whole) == 8
+    falls = [later <= max(whole[: at + 1]) for at, later in enumerate(whole[1:])]
+    assert falls.index(True) + 2 == len(stopped) < 8
+    assert stopped == whole[: len(stopped)]
+
+
+def test_frozen_vectors_have_no_gradient_and_no_optimiser_slot(planted, tables):
+    content = ContentStores.of(tables, planted.items, planted.queries)
+    model = new_ranker(tables, input_sizes(tables, content), CONFIG)
+    trainer = LocalTrainer(model, CONFIG)
+    batches = list(itertools.islice(Loader(tables, "train", 64, content).epoch(), 3))
+    for _ in trainer.steps(batches):
+        pass
+    dense = sum(2 * weight.numel() + 1 for weight in model.dense_parameters())
+    rows = sum(tables.num_embeddings.values())
+    assert sum(value.numel() for value in trainer.optimiser_state().values()) == dense + rows
+    for batch in batches:
+        assert batch.content is not None
+        assert batch.content.targets.grad is None and not batch.content.targets.requires_grad
+        assert batch.content.history.grad is None and not batch.content.history.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("content", "sequence"),
+    [*((content, "din") for content in ("none", *WAYS)), ("cube", "dien"), ("none", "bst")],
+)
+def test_every_weight_learns_and_does_so_in_bfloat16(planted, tables, content, sequence):
+    """DDP waits for the gradient of every weight; on a GPU the forward runs under autocast."""
+    vectors = (None, None) if content == "none" else (planted.items, planted.queries)
+    update = {"content": content, "sequence": sequence, "num_codes": 8}
+    config = CONFIG.model_copy(update=update)
+    semantic_ids = None
+    if content == "semantic_ids":
+        semantic_ids = fit_semantic_ids(tables, planted.items, config)
+    stores = content_stores(tables, config, *vectors, semantic_ids)
+    model = new_ranker(tables, input_sizes(tables, stores), config)
+    batch = next(Loader(tables, "train", 200, stores).epoch())
+    with torch.no_grad():
+        whole = model(batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = model(batch)
+    assert float((half.detach().float() - whole).abs().max()) < 0.1
+    mean_loss(half, batch).backward()
+    for name, weight in model.named_parameters():
+        assert weight.grad is not None, name
+        assert torch.isfinite(weight.grad).all(), name
+
+
+def test_dense_gradients_are_clipped_together(tables):
+    weights = {"a": nn.Parameter(torch.zeros(3)), "b": nn.Parameter(torch.zeros(2, 2))}
+    optimiser = DenseOptimiser(weights, IDS.model_copy(update={"clip_norm": 0.5}))
+    for weight in weights.values():
+        weight.grad = torch.full_like(weight, 2.0)
+    optimiser.step()
+    taken = torch.cat([weight.grad.flatten() for weight in weights.values()])
+    assert float(taken.norm()) == pytest.approx(0.5, abs=1e-5)
+    first = optimiser.state()["a.exp_avg"]
+    assert torch.allclose(first, 0.1 * taken[:3])
+    plain, clipped = (
+        train_ranker(tables, IDS.model_copy(update={"epochs": 1, "clip_norm": norm}))
+        for norm in (None, 1e-3)
+    )
+    assert not torch.equal(plain.model.row_layer.weight, clipped.model.row_layer.weight)
+
+
+class Followed:
+    """Stands for the tracking store, whose own tests are in tests/moon_rec."""
+
+    made: ClassVar[list["Followed"]] = []
+
+    def __init__(self, uri):
+        self.uri, self.logged = uri, []
+        self.made.append(self)
+
+    @contextlib.contextmanager
+    def run(self, name, kind, params, reads):
+        self.about = (name, kind, params, reads)
+        yield self
+
+    def log(self, metrics, step=None):
+        self.logged.append((step, metrics))
+
+
+def test_the_command_resumes_and_follows_the_training(planted, tmp_path, kill, monkeypatch):
+    monkeypatch.setattr("ranking.train.Tracker", Followed)
+    out = tmp_path / "ranker"
+    words = [str(planted.shop.path), "--out", str(out), "--set", "batch_size=32"]
+    words += ["--set", "epochs=2", "--checkpoint-every", "9"]
+    heal = kill(50)
+    with pytest.raises(Killed):
+        train_main(words)
+    heal()
+    assert (tmp_path / "ranker.checkpoints").exists() and not out.exists()
+    train_main([*words, "--resume", "--track", "sqlite:///store.db"])
+    assert not (tmp_path / "ranker.checkpoints").exists()
+    train_main([*words[:2], str(tmp_path / "unbroken"), *words[3:]])
+    one, other = TrainedRanker.load(out), TrainedRanker.load(tmp_path / "unbroken")
+    for name, value in one.model.state_dict().items():
+        assert torch.equal(value, other.model.state_dict()[name]), name
+    (store,) = Followed.made
+    name, kind, params, reads = store.about
+    assert (store.uri, name, kind) == ("sqlite:///store.db", "ranker", "training")
+    assert params["batch_size"] == 32 and reads == {"tables": one.tables_digest}
+    judged = [metrics["validation_auc"] for _, metrics in store.logged if "loss" not in metrics]
+    assert judged == list(one.validation_auc)
+    losses = [(step, metrics["loss"]) for step, metrics in store.logged if "loss" in metrics]
+    assert losses and all(step % 100 == 0 and 0.2 < loss < 1 for step, loss in losses)
+    with pytest.raises(RankingError, match="--resume needs --checkpoint-every"):
+        train_main([*words[:2], str(tmp_path / "third"), "--resume"])
+    with pytest.raises(SystemExit):
+        train_main([*words[:2], str(tmp_path / "third"), "--checkpoint-every", "0"])

@@ -1,0 +1,95 @@
+"""The comparison of ways: a planted taste is worth something in the true vectors only; finished runs are kept."""
+
+import json
+
+import pytest
+
+from moon_rec.errors import ConfigError, RankingError
+from ranking.ways.comparison import compare_ways, main, markdown
+from ranking.ways.variations import Inputs, Variation, run_all
+
+SETTINGS = ["batch_size=64", "tower=[32,16]", "attention_dim=8", "embedding_dim=8", "epochs=2"]
+
+
+@pytest.fixture(scope="module")
+def paths(planted, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("vectors")
+    planted.items.save(folder / "items")
+    planted.queries.save(folder / "queries")
+    return planted.shop.path, folder / "items", folder / "queries"
+
+
+@pytest.fixture(scope="module")
+def done(paths, tmp_path_factory):
+    out = tmp_path_factory.mktemp("ways")
+    shop, items, queries = paths
+    words = [str(shop), "--items", str(items), "--queries", str(queries), "--out", str(out)]
+    words += ["--way", "simtier", "--way", "cube,sequence=bst", "--seeds", "2", "--resamples", "60"]
+    words += ["--feature", "history_length=10", "--no-cost"]
+    words += [word for setting in SETTINGS for word in ("--set", setting)]
+    main(words)
+    return out, words
+
+
+def test_true_vectors_gain_and_permuted_ones_lose_it(done):
+    found = json.loads((done[0] / "ways.json").read_text())
+    assert found["is_simulated"] and found["seeds"] == [0, 1]
+    ways = {one["name"]: one for one in found["ways"]}
+    assert list(ways) == ["simtier", "cube,sequence=bst"]
+    cube = ways["cube,sequence=bst"]
+    assert cube["gains"]["auc_cold"]["value"] > 0.05
+    assert cube["content"]["auc"]["low"] > 0
+    assert abs(cube["permuted"]["auc_cold"]["value"]) < cube["gains"]["auc_cold"]["value"] / 2
+    assert len(cube["gains"]["gauc"]["seed_values"]) == 2
+
+
+def test_a_picture_and_the_scores_of_each_seed_are_left(done):
+    assert (done[0] / "ways.png").read_bytes().startswith(b"\x89PNG")
+    folders = sorted(path.name for path in (done[0] / "scores").iterdir())
+    assert folders == [
+        "cube,sequence=bst",
+        "cube,sequence=bst,permuted",
+        "none",
+        "simtier",
+        "simtier,permuted",
+    ]
+    for folder in (done[0] / "scores").iterdir():
+        assert [seed.name for seed in sorted(folder.iterdir())] == ["seed-0", "seed-1"]
+
+
+def test_a_finished_run_is_kept_and_another_setting_trained(done, capsys):
+    out, words = done
+    written = {path: path.stat().st_mtime_ns for path in out.rglob("scores.parquet")}
+    main(words)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("scores.parquet")} == written
+    shown = capsys.readouterr().out
+    assert "simulated shoppers" in shown and "| simtier |" in shown and "none corrected" in shown
+    main([*words, "--set", "num_tiers=10", "--no-permuted", "--seeds", "1"])
+    first = out / "scores" / "simtier" / "seed-0" / "scores.parquet"
+    assert first.stat().st_mtime_ns > written[first]
+
+
+def test_processes_change_nothing(paths, done, tmp_path):
+    shop, items, queries = paths
+    features = json.loads((done[0] / "ways.json").read_text())["features"]
+    from ranking.features import FeatureConfig
+
+    inputs = Inputs(shop, FeatureConfig(**features), items, queries)
+    one = [Variation.parse("none"), Variation.parse("simtier")]
+    alone = run_all(inputs, one, SETTINGS, [0], tmp_path / "one", 1)
+    beside = run_all(inputs, one, SETTINGS, [0], tmp_path / "two", 2)
+    for name, (table,) in alone.items():
+        assert table.equals(beside[name][0])
+    assert markdown(compare_ways(alone, one, {}, 20)).count("| simtier |") == 1
+
+
+def test_what_is_wrong_is_named_before_anything_is_trained(paths, tmp_path):
+    shop, items, _ = paths
+    words = [str(shop), "--items", str(items), "--out", str(tmp_path / "out")]
+    with pytest.raises(ConfigError, match="simtire"):
+        main([*words, "--way", "simtire"])
+    with pytest.raises(ConfigError, match="depth"):
+        main([*words, "--set", "depth=3"])
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(RankingError, match="nothing to compare with"):
+        compare_ways({}, [], {})
