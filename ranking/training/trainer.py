@@ -5,11 +5,12 @@ into it.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torchrec.sparse.jagged_tensor import JaggedTensor
 
 from ranking.batch import Batch
 from ranking.config import RankerConfig
@@ -102,6 +103,9 @@ class LocalTrainer(Trainer):
         tables = [table for table in model.tables.modules() if isinstance(table, nn.Embedding)]
         assert len(tables) == len(self._table_names)
         self._tables = RowWiseAdagrad(tables, config.embedding_learning_rate)
+        configs = model.tables.embedding_configs()
+        self._features = [list(table.feature_names) for table in configs]
+        assert [table.name for table in configs] == self._table_names
 
     def set_rate(self, factor: float) -> None:
         self._dense.set_rate(factor)
@@ -110,13 +114,32 @@ class LocalTrainer(Trainer):
     def steps(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
         self.model.train()
         for batch in batches:
-            loss = mean_loss(self.model(batch), batch)
+            looked_up = self._look_up(batch)
+            loss = mean_loss(self.model.logits(batch, looked_up), batch)
             self._dense.zero_grad()
-            self._tables.zero_grad()
             loss.backward()
             self._dense.step()
-            self._tables.step()
+            self._update_tables(batch, looked_up)
             yield loss.detach()
+
+    def _look_up(self, batch: Batch) -> dict[str, JaggedTensor]:
+        """What the tables hold for a batch, cut off from them: gradients end here, lookup by lookup, and
+        are summed row by row once (autograd would first join sparse gradients of features that share a table)."""
+        with torch.no_grad():
+            found = self.model.tables(batch.ids)
+        return {
+            name: JaggedTensor(values=each.values().requires_grad_(), lengths=each.lengths())
+            for name, each in found.items()
+        }
+
+    def _update_tables(self, batch: Batch, looked_up: Mapping[str, JaggedTensor]) -> None:
+        rows = batch.ids.to_dict()
+        for number, names in enumerate(self._features):
+            read = [name for name in names if looked_up[name].values().grad is not None]
+            if read:
+                gradients = [looked_up[name].values().grad for name in read]
+                places = torch.cat([rows[name].values() for name in read])
+                self._tables.update(number, places, torch.cat(gradients))  # type: ignore[arg-type]
 
     def predict(self, loader: Loader) -> np.ndarray:
         return predict(self.model, loader)

@@ -52,16 +52,16 @@ def kill(monkeypatch):
 
     def after(steps):
         taken = []
-        step = RowWiseAdagrad.step
+        update = RowWiseAdagrad.update
 
-        def counted(self):
-            taken.append(1)
+        def counted(self, number, rows, gradient):
+            taken.extend([1] * (number == 1))
             if len(taken) == steps:
                 raise Killed
-            step(self)
+            update(self, number, rows, gradient)
 
-        monkeypatch.setattr(RowWiseAdagrad, "step", counted)
-        return lambda: monkeypatch.setattr(RowWiseAdagrad, "step", step)
+        monkeypatch.setattr(RowWiseAdagrad, "update", counted)
+        return lambda: monkeypatch.setattr(RowWiseAdagrad, "update", update)
 
     return after
 
