@@ -63,8 +63,10 @@ class Loader:
         self.content, self.batch_size = content, batch_size
         codes = content.item_codes if content is not None else {}
         self._item_features = {**tables.items.features, **codes}
-        self._target_features = (*ITEM_FEATURES, *codes)
-        self._past_features = (*HISTORY_FEATURES, *codes)
+        # what training never saw a value of is no feature of the model
+        unseen = {name for name in ("category", "brand") if tables.num_embeddings[name] == 1}
+        self._target_features = [name for name in (*ITEM_FEATURES, *codes) if name not in unseen]
+        self._past_features = [name for name in (*HISTORY_FEATURES, *codes) if name not in unseen]
         self.shuffle_seed, self.unknown_rate = shuffle_seed, unknown_rate
         self.rank, self.world_size = rank, world_size
         self.search, self.recent_length = search, recent_length

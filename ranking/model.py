@@ -11,6 +11,7 @@ Notable choices
   computed once a request and added to its rows. It is the same linear layer.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -59,7 +60,15 @@ class InputSizes:
     def item_features(self) -> list[str]:
         """Ids of an item, as target and as behaviour. A category or brand that training never saw is no
         feature: its table would have the one row of what is unknown, at the full price in every pair."""
-        return [name for name in SHARED if name == "item" or self.num_embeddings[name] > 1]
+        return ["item", *self._known(SHARED[1:])]
+
+    @property
+    def request_features(self) -> list[str]:
+        """Ids that all candidates of a request share."""
+        return self._known(("user",)) + ["query"] * self.has_searches
+
+    def _known(self, names: Sequence[str]) -> list[str]:
+        return [name for name in names if self.num_embeddings[name] > 1]
 
     @property
     def code_names(self) -> list[str]:
@@ -89,9 +98,11 @@ class Ranker(nn.Module):
         row_dim = item_dim + dim + self.behaviour.target_dim + sizes.num_context
         if self.found is not None:
             row_dim += self.found.target_dim + self.found.request_dim
-        request_dim = dim * (1 + sizes.has_searches) + self.behaviour.request_dim
+        request_dim = dim * len(sizes.request_features) + self.behaviour.request_dim
         self.row_layer = nn.Linear(row_dim, config.tower[0])
-        self.request_layer = nn.Linear(request_dim, config.tower[0], bias=False)
+        self.request_layer = None
+        if request_dim:
+            self.request_layer = nn.Linear(request_dim, config.tower[0], bias=False)
         inner = self.behaviour
         self.tower = Tower(config.tower, inner.hidden_dims, inner.has_logit, click_rate)
 
@@ -109,12 +120,11 @@ class Ranker(nn.Module):
         if self.found is not None:
             found = self._items(looked_up, "searched_")
             row.append(self._found_interest(batch, target, item, found).joined()[:, 0])
-        request = [looked_up["user"].values()]
-        if self.sizes.has_searches:
-            request.append(looked_up["query"].values())
-        of_request = self.request_layer(torch.cat([*request, interest.per_request], dim=-1))
         sums = self.row_layer(torch.cat([*row, batch.context], dim=-1))
-        sums = sums + of_request.index_select(0, batch.request_rows)
+        if self.request_layer is not None:
+            request = [looked_up[name].values() for name in self.sizes.request_features]
+            of_request = self.request_layer(torch.cat([*request, interest.per_request], dim=-1))
+            sums = sums + of_request.index_select(0, batch.request_rows)
         hidden = [_of_rows(layer, rows) for layer in interest.hidden]
         logit = interest.logit
         inner = None if logit is None else _of_rows(logit[..., None], rows)[:, 0]
@@ -211,7 +221,7 @@ def _table_configs(sizes: InputSizes, config: RankerConfig) -> list[EmbeddingCon
     if config.search != "none":
         prefixes.append("searched_")
     features = {
-        "user": ["user"],
+        **({"user": ["user"]} if "user" in sizes.request_features else {}),
         **{name: [prefix + name for prefix in prefixes] for name in sizes.item_features},
         "price": ["price"],
         "query": ["query", "past_query"],

@@ -8,8 +8,8 @@ Notable choices
   written out as `e_b * e_t`, and nothing of a request is copied to its pairs. For short ones the matrix
   costs more than the pairs, which are then written out, the shares of e_b and e_t computed once.
 - The hidden layer is made a few requests at a time, small enough for the processor's cache, and made
-  again in the backward pass instead of kept: memory does not grow with the number of pairs, and on a
-  CPU it is twice as fast as one large product. A long history is cut into pieces, whose sums add up.
+  again in the backward pass instead of kept, unless all of it is small: memory does not grow with the
+  number of pairs, and on a CPU it is twice as fast as one large product. A long history is cut into pieces, whose sums add up.
 - Requests of alike length go together, so that hardly any padding is computed.
 
 The same value and gradient as the formula written out, to rounding; differentiable once.
@@ -27,6 +27,8 @@ from torch.autograd.function import once_differentiable
 CACHED_VALUES = 2**19
 """Hidden values at a time on a CPU: 2 MB of float32."""
 GPU_VALUES = 2**26
+KEPT_VALUES = 2**23
+"""Hidden values of a whole batch that are kept for the backward pass: 32 MB of float32."""
 
 
 class Piece(NamedTuple):
@@ -159,13 +161,17 @@ class _Attention(torch.autograd.Function):
         known = events.new_empty(num_events + 1, dim + 1)
         known[:-1, :-1], known[:-1, -1], known[-1] = events, 1, 0
         unit = Unit(of_product, of_behaviour, out, out_bias)
-        sums, room = [], _Room(known)
+        sums, room, kept = [], _Room(known), []
+        num_places = sum(piece.rows.numel() for piece in plan.pieces)
+        keeps = num_places * math.prod(shift.shape[1:]) <= KEPT_VALUES and any(ctx.needs_input_grad)
         for piece in plan.pieces:
-            layer = _layer(target, shift, known, unit, piece, room)
+            layer = _layer(target, shift, known, unit, piece, _Room(known) if keeps else room)
+            if keeps:
+                kept.append(layer)
             weights = _weights(layer.hidden, unit)
             sums.append(torch.bmm(weights.transpose(1, 2), layer.behaviours))
         ctx.save_for_backward(target, shift, known, *unit)
-        ctx.plan = plan
+        ctx.plan, ctx.kept = plan, kept
         return _by_request(sums, plan, known.new_zeros(*target.shape[:2], dim + 1))[..., :-1]
 
     @staticmethod
@@ -176,8 +182,9 @@ class _Attention(torch.autograd.Function):
         of_unit = Unit(*(torch.zeros_like(weight) for weight in unit))
         gradient = torch.nn.functional.pad(gradient, (0, 1))
         of_targets, of_shifts, of_events, room = [], [], [], _Room(known)
-        for piece in ctx.plan.pieces:
-            layer = _layer(target, shift, known, unit, piece, room)
+        kept, ctx.kept = ctx.kept, []
+        for number, piece in enumerate(ctx.plan.pieces):
+            layer = kept[number] if kept else _layer(target, shift, known, unit, piece, room)
             hidden, behaviours = layer.hidden, layer.behaviours
             pair_weights = _weights(hidden, unit)
             asked = gradient.index_select(0, piece.requests)

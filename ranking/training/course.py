@@ -32,6 +32,7 @@ from ranking.features import RankingTables
 from ranking.loader import Loader
 from ranking.metrics import auc
 from ranking.model import InputSizes, Ranker
+from ranking.prefetch import prefetched
 from ranking.search_unit import search_options
 from ranking.trained import SCORING_ROWS, TrainedRanker, content_stores, threads
 from ranking.training.checkpoint import Checkpoints, Position, load_state, read_position
@@ -225,7 +226,8 @@ class _Course:
         position = self.position
         losses: list[Tensor] = []
         rows = self.train.batch_rows(position.epoch)
-        steps = self.trainer.steps(self.train.epoch(position.epoch, position.batch))
+        batches = prefetched(self.train.epoch(position.epoch, position.batch))
+        steps = self.trainer.steps(batches)
         for batch_rows in rows[position.batch :].tolist():
             self.trainer.set_rate(rate_factor(position.rows, total))
             loss = next(steps)
