@@ -71,15 +71,14 @@ class Growth:
 
     @property
     def is_linear(self) -> bool:
-        """Whether over any five-fold of the length or more a step grows by no more, but for noise (`SLACK`).
+        """Whether between any two lengths a step grows by no more than they do, but for noise (`SLACK`).
 
-        Between closer lengths there is a step of a constant factor: from where on long histories are read in slices
-        that are made again in the backward pass (`ranking.behaviour.slices`), CUBE costs more a behaviour.
+        From where on long histories are read in slices that are made again in the backward pass
+        (`ranking.behaviour.slices`), CUBE costs about a twentieth more a behaviour.
         """
         return all(
             self.milliseconds[long] / self.milliseconds[short] <= SLACK * long / short
             for short, long in itertools.combinations(self.milliseconds, 2)
-            if long >= 5 * short
         )
 
 

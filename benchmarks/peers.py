@@ -148,7 +148,9 @@ def _parser() -> Parser:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--features", choices=tuple(FEATURES), default="item")
     parser.add_argument("--activation", default="Dice", help="of FuxiCTR's attention")
-    parser.add_argument("--workers", type=int, default=0, help="FuxiCTR's loader processes")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="FuxiCTR's loader processes; 1 is its own default"
+    )
     parser.add_argument(
         "--cpu-time", action="store_true", help="count CPU time: for a machine that is not quiet"
     )
