@@ -19,6 +19,9 @@ python -m representation.recall     image-, text- and mixed-search recall of tho
 python -m ranking.train             stage 3: a CTR model over frozen embeddings
 python -m ranking.evaluate          AUC, GAUC, losses, calibration; warm, cold, any segment
 python -m ranking.compare           two rankers, paired, over users and seeds; power table
+python -m ranking.ways              every way of using frozen vectors beside ids only
+python -m ranking.score             impressions of any number -> click probabilities
+python -m ranking.handover          tables and vectors for FuxiCTR and TorchEasyRec
 python -m exchange_rate.study       many encoders, many seeds, tracked in MLflow
 python -m exchange_rate.report      what recall buys in AUC: HTML, Markdown, JSON, figures"""
 
