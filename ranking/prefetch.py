@@ -1,9 +1,16 @@
-"""Make batches in a thread beside the training step, so that a step does not wait for its data."""
+"""Make batches in a thread beside the training step, so that a step does not wait for its data.
 
+Worth it only where a core is free: when torch's threads take all of them, the thread is in the way (2 cores, DIN:
+a step with 1 thread is 5 % faster, with 2 threads 1 % slower).
+"""
+
+import os
 import queue
 import threading
 from collections.abc import Iterator
 from typing import TypeVar
+
+import torch
 
 Item = TypeVar("Item")
 
@@ -14,8 +21,12 @@ SECONDS_BETWEEN_LOOKS = 0.2
 def prefetched(items: Iterator[Item], ahead: int = AHEAD) -> Iterator[Item]:
     """The same items in the same order, up to `ahead` of them made before they are asked for.
 
-    What the iterator raises is raised here, in its place. Closing this iterator stops the thread.
+    What the iterator raises is raised here, in its place. Closing this iterator stops the thread. Where no core
+    is free for it there is no thread, and the items are made as they are asked for.
     """
+    if torch.get_num_threads() >= (os.cpu_count() or 1):
+        yield from items
+        return
     ready: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(ahead)
     is_over = threading.Event()
 
