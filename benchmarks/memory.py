@@ -45,6 +45,7 @@ CHUNK = 1 << 17
 def main(argv: list[str] | None = None) -> None:
     """The command."""
     given = _parser().parse_args(argv)
+    given.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=given.folder, prefix="memory-") as folder:
         path = Path(folder) / "items"
         started = time.perf_counter()
