@@ -28,6 +28,7 @@ from benchmarks.synthetic_tables import (
     random_vectors,
     synthetic_tables,
 )
+from moon_rec.allocator import keep_freed_memory
 from moon_rec.command import Parser, run
 from moon_rec.errors import MoonRecError
 from moon_rec.files import write_json
@@ -42,6 +43,7 @@ FEATURES = {"item": ITEM_ALONE, "all": ALL_FEATURES}
 def main(argv: list[str] | None = None) -> None:
     """The command."""
     given = _parser().parse_args(argv)
+    keep_freed_memory()  # as `python -m ranking.train` does
     found = training(given) if given.task == "training" else requests(given)
     settings = {name: value for name, value in vars(given).items() if name not in ("out", "task")}
     result = {**describe_machine(), "command": " ".join(sys.argv[1:]), **settings, **found}
