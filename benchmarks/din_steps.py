@@ -2,17 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-
-import torch
 
 from moon_rec.embedding_table import EmbeddingTable
 from ranking.batch import Batch
 from ranking.config import RankerConfig
 from ranking.features import RankingTables
 from ranking.loader import Loader
-from ranking.trained import content_stores
+from ranking.trained import content_stores, threads
 from ranking.training.course import input_sizes, new_ranker, train_ranker
 from ranking.training.trainer import LocalTrainer
 
@@ -69,15 +66,3 @@ class Bench:
         return Loader(
             self.tables, "train", config.batch_size, content, config.seed, config.unknown_rate
         )
-
-
-@contextmanager
-def threads(number: int | None) -> Iterator[None]:
-    """Torch with `number` threads within the block; None leaves them."""
-    before = torch.get_num_threads()
-    if number is not None:
-        torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

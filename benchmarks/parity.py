@@ -25,7 +25,6 @@ import numpy as np
 import torch
 
 from benchmarks.chain import describe_machine
-from benchmarks.din_steps import threads
 from benchmarks.peers import PEERS
 from moon_rec.command import Parser, run
 from moon_rec.errors import MoonRecError
@@ -38,7 +37,7 @@ from ranking.handover import write_fuxictr
 from ranking.loader import Loader
 from ranking.metrics import auc
 from ranking.model import EMBEDDING_STD, Ranker
-from ranking.trained import predict
+from ranking.trained import predict, threads
 from ranking.training.course import input_sizes, new_ranker, train_ranker
 from ranking.training.trainer import mean_loss
 

@@ -21,7 +21,7 @@ from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.tracking import Tracker
 from ranking.config import WAYS, RankerConfig
-from ranking.features import FeatureConfig, RankingTables
+from ranking.features import FeatureConfig, RankingTables, add_feature_options
 from ranking.trained import TrainedRanker
 from ranking.training.checkpoint import Checkpoints
 from ranking.training.course import Log, train_on_rank, train_ranker
@@ -100,14 +100,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--items", type=Path, help="embedding table of the items")
     parser.add_argument("--queries", type=Path, help="embedding table of the searches")
-    parser.add_argument(
-        "--feature",
-        dest="features",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a setting of the features, such as history_length=50; may be given again",
-    )
+    add_feature_options(parser)
     parser.add_argument(
         "--checkpoint-every",
         type=_steps,

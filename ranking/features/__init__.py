@@ -1,6 +1,6 @@
 """A shop -> the arrays a ranker reads: what train rows teach (saved with a ranker), requests, histories, context."""
 
-from ranking.features.feature_config import PERIODS, FeatureConfig, Period
+from ranking.features.feature_config import PERIODS, FeatureConfig, Period, add_feature_options
 from ranking.features.preparation import Preparation
 from ranking.features.requests import Catalogue, Requests
 from ranking.features.tables import ITEM_FEATURES, RankingTables
@@ -14,4 +14,5 @@ __all__ = [
     "Preparation",
     "RankingTables",
     "Requests",
+    "add_feature_options",
 ]

@@ -1,5 +1,6 @@
 """Settings of what a ranker reads of a shop."""
 
+import argparse
 from typing import Literal, get_args
 
 from pydantic import Field
@@ -35,4 +36,16 @@ class FeatureConfig(Config):
     use_position: bool = False
     max_candidates: int | None = Field(
         default=None, ge=1, description="longer requests are cut; None: where it costs least"
+    )
+
+
+def add_feature_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--feature NAME=VALUE` to a command; what is given is `features`, a list for `load_config`."""
+    parser.add_argument(
+        "--feature",
+        dest="features",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of the features, such as history_length=50; may be given again",
     )

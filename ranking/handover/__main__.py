@@ -9,7 +9,7 @@ from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import RankingError
 from moon_rec.progress import say
 from moon_rec.shop import Shop
-from ranking.features import FeatureConfig, RankingTables
+from ranking.features import FeatureConfig, RankingTables, add_feature_options
 from ranking.handover import write_fuxictr, write_torcheasyrec
 
 
@@ -31,14 +31,7 @@ def main(argv: list[str] | None = None) -> None:
         action="store_true",
         help="torcheasyrec: write the vectors of every history too (large)",
     )
-    parser.add_argument(
-        "--feature",
-        dest="features",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a setting of the features, such as history_length=50; may be given again",
-    )
+    add_feature_options(parser)
     given = parser.parse_args(argv)
     if given.out.exists():
         raise RankingError(f"{given.out} exists already; remove it or name another folder")

@@ -6,9 +6,7 @@ and what a training step costs.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -20,39 +18,17 @@ from moon_rec.files import write_json
 from moon_rec.progress import track
 from moon_rec.shop import Shop
 from ranking.config import RankerConfig
-from ranking.features import FeatureConfig, RankingTables
+from ranking.features import FeatureConfig, RankingTables, add_feature_options
 from ranking.judging.side_by_side import side_by_side
 from ranking.significance import Comparison
 from ranking.ways.picture import draw
+from ranking.ways.result import WayResult
 from ranking.ways.step_cost import StepCost, step_costs
 from ranking.ways.variations import IDS_ONLY, STANDARD, Inputs, Variation, run_all
 
 METRICS = ("auc", "gauc", "log_loss")
 SEGMENTS = ("", "_cold", "_warm")
 NUM_RESAMPLES = 500
-
-
-@dataclass(frozen=True)
-class WayResult:
-    """What one way gains over ids only.
-
-    Attributes:
-        name: of the way.
-        gains: metric, with its segment -> the paired difference, over users and seeds.
-        permuted: the same with permuted vectors against ids only, empty where not asked for.
-        content: metric -> true against permuted vectors: what content itself is worth.
-        cost: of a training step beside one of ids only, None where not measured.
-    """
-
-    name: str
-    gains: dict[str, Comparison]
-    permuted: dict[str, Comparison]
-    content: dict[str, Comparison]
-    cost: StepCost | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
 
 
 def compare_ways(
@@ -194,14 +170,7 @@ def _parser() -> Parser:
         action="store_false",
         help="do not time the steps (needs a quiet machine)",
     )
-    parser.add_argument(
-        "--feature",
-        dest="features",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a setting of the features, such as history_length=50; may be given again",
-    )
+    add_feature_options(parser)
     add_config_options(parser)
     parser.set_defaults(ways=None)
     return parser

@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import matplotlib.figure
 from matplotlib.axes import Axes
 
 from moon_rec.files import atomic_file
 from ranking.significance import Comparison
-
-if TYPE_CHECKING:
-    from ranking.ways.comparison import WayResult
+from ranking.ways.result import WayResult
 
 PANELS = {
     "auc": "AUC, all items",
@@ -23,7 +20,7 @@ TRUE, PERMUTED = "tab:blue", "tab:gray"
 APART = 0.17
 
 
-def draw(results: Sequence["WayResult"], title: str, path: Path) -> None:
+def draw(results: Sequence[WayResult], title: str, path: Path) -> None:
     """A row a way; blue is its gain over ids only, gray that of its permuted control."""
     has_cost = any(one.cost is not None for one in results)
     count = len(PANELS) + has_cost
@@ -48,7 +45,7 @@ def draw(results: Sequence["WayResult"], title: str, path: Path) -> None:
         figure.savefig(temporary, dpi=120, format="png")
 
 
-def _gains(axes: Axes, results: Sequence["WayResult"], metric: str) -> None:
+def _gains(axes: Axes, results: Sequence[WayResult], metric: str) -> None:
     axes.axvline(0, color="black", linewidth=0.8)
     for row, one in enumerate(results):
         _interval(axes, one.gains.get(metric), row - APART * bool(one.permuted), TRUE)
@@ -63,7 +60,7 @@ def _interval(axes: Axes, found: Comparison | None, row: float, colour: str) -> 
     axes.plot([100 * found.value], [row], "o", color=colour, markersize=4)
 
 
-def _costs(axes: Axes, results: Sequence["WayResult"]) -> None:
+def _costs(axes: Axes, results: Sequence[WayResult]) -> None:
     axes.axvline(1, color="black", linewidth=0.8)
     for row, one in enumerate(results):
         if one.cost is not None:
