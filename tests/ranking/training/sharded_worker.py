@@ -1,6 +1,6 @@
-"""One rank of the trainings that `test_distributed.py` launches.
+"""One rank of a training that `test_distributed.py` launches.
 
-`torchrun ... sharded_worker.py FOLDER JOB ...`, where FOLDER holds `config.json`, `features.json`, the shop and
+`torchrun ... sharded_worker.py FOLDER JOB`, where FOLDER holds `config.json`, `features.json`, the shop and
 its vectors, and a job is `train`, `pipelined`, `break` (is killed) or `resume` (goes on from
 `checkpoints-resume-<ranks>`).
 """
@@ -54,15 +54,14 @@ class Pipelined(ShardedTrainer):
 KINDS = {"train": ShardedTrainer, "resume": Pipelined, "break": Mortal, "pipelined": Pipelined}
 
 
-def main(folder: Path, jobs: list[str]) -> None:
+def main(folder: Path, job: str) -> None:
     torch.set_num_threads(1)
     features = make_config(FeatureConfig, read_json(folder / "features.json"))
     config = make_config(RankerConfig, read_json(folder / "config.json"))
     tables = RankingTables.build(Shop.open(folder / "shop"), features)
     vectors = EmbeddingTable.open(folder / "items"), EmbeddingTable.open(folder / "queries")
     with process_group(torch.device("cpu")):
-        for job in jobs:
-            run(job, folder, tables, config, vectors)
+        run(job, folder, tables, config, vectors)
 
 
 def run(job, folder, tables, config, vectors) -> None:
@@ -92,4 +91,4 @@ def run(job, folder, tables, config, vectors) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    main(Path(sys.argv[1]), sys.argv[2])
