@@ -6,6 +6,7 @@ from datetime import timedelta
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from ranking.features import FeatureConfig, RankingTables
 from ranking.features.context import ContextColumn
 from ranking.metrics import gauc
 from ranking.train import RankerConfig, train_ranker
+from ranking.training import prepare
 
 FEATURES = FeatureConfig(history_length=8, query_history_length=4)
 SMALL = {"batch_size": 64, "tower": (8,), "attention_dim": 4, "embedding_dim": 4}
@@ -119,6 +121,25 @@ def test_a_history_of_50_000_scores_as_it_does_alone(planted, long_tables):
     assert ranker.scoring_rows(test) == 10  # 2**19 behaviours, 50,000 a row
     # three histories, two targets: none is taken for another
     assert np.unique(together).size == 6
+
+
+@pytest.mark.parametrize("search", ["none", "content", "category"])
+def test_a_history_of_50_000_is_trained_on(planted, long_tables, search):
+    """Beside histories of 0 and 1, in one batch: weights move, and stay numbers."""
+    tables, _ = long_tables
+    test = tables.periods["test"]
+    ours = chosen(test, np.flatnonzero(test.user_ids <= 3))
+    few = dataclasses.replace(tables, periods={**tables.periods, "train": ours})
+    config = CUBE.model_copy(update={"search": search})
+    ranker = train_ranker(few, config, planted.items, planted.queries)
+    untrained, *_ = prepare(few, config, planted.items, planted.queries)
+    moved = [
+        not torch.equal(weight, untrained.state_dict()[name])
+        for name, weight in ranker.model.state_dict().items()
+    ]
+    assert any(moved)
+    assert all(torch.isfinite(weight).all() for weight in ranker.model.parameters())
+    assert np.isfinite(ranker.predict(few, "train")).all()
 
 
 def chosen(requests, which):
