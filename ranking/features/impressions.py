@@ -64,7 +64,7 @@ def check_rows(frame: pl.DataFrame, never_null: tuple[str, ...], where: str) -> 
             first = ", ".join(f"{key} {row[key]}" for key in ("request_id", "item_id"))
             raise RankingError(
                 f"{where}: {name} is null in {number} of {frame.height} rows (first: {first}); fill it "
-                "or drop the rows, and check the shop with `python -m moon_rec shop validate`"
+                "or drop the rows, and check the shop with `python -m moon_rec shop check`"
             )
 
 
@@ -99,7 +99,7 @@ def _refuse_doubles(frame: pl.DataFrame, where: str) -> None:
         request, _, item = keys[twice[0]].tolist()
         raise RankingError(
             f"{where}: request {request} shows item {item} twice ({twice.size} such rows); keep one row "
-            "of each, and check the shop with `python -m moon_rec shop validate`"
+            "of each, and check the shop with `python -m moon_rec shop check`"
         )
 
 
