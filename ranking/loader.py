@@ -23,10 +23,9 @@ from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 from moon_rec.seeds import generator, seed_of
 from ranking.batch import Batch, ContentBatch
 from ranking.content import ContentStores
-from ranking.features import ITEM_FEATURES, Period, RankingTables
+from ranking.features import HISTORY_FEATURES, ITEM_FEATURES, Period, RankingTables, read_features
 from ranking.search_unit import Found, SearchUnit
 
-HISTORY_FEATURES = ("item", "category", "brand")
 HIDDEN_FEATURES = ("user", "item", "history_item", "searched_item")
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -63,10 +62,9 @@ class Loader:
         self.content, self.batch_size = content, batch_size
         codes = content.item_codes if content is not None else {}
         self._item_features = {**tables.items.features, **codes}
-        # what training never saw a value of is no feature of the model
-        unseen = {name for name in ("category", "brand") if tables.num_embeddings[name] == 1}
-        self._target_features = [name for name in (*ITEM_FEATURES, *codes) if name not in unseen]
-        self._past_features = [name for name in (*HISTORY_FEATURES, *codes) if name not in unseen]
+        known = tables.num_embeddings
+        self._target_features = [*read_features(ITEM_FEATURES, known), *codes]
+        self._past_features = [*read_features(HISTORY_FEATURES, known), *codes]
         self.shuffle_seed, self.unknown_rate = shuffle_seed, unknown_rate
         self.rank, self.world_size = rank, world_size
         self.search, self.recent_length = search, recent_length

@@ -11,7 +11,6 @@ Notable choices
   computed once a request and added to its rows. It is the same linear layer.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -25,10 +24,10 @@ from ranking.batch import Batch, ContentBatch
 from ranking.behaviour import BehaviourModule, Behaviours, Interest, Query, Target
 from ranking.behaviour.slices import in_slices
 from ranking.config import RankerConfig
+from ranking.features import HISTORY_FEATURES, read_features
 from ranking.tower import Tower
 from ranking.unit_vectors import unit_vectors
 
-SHARED = ("item", "category", "brand")
 EMBEDDING_STD = 0.02
 
 
@@ -58,17 +57,14 @@ class InputSizes:
 
     @property
     def item_features(self) -> list[str]:
-        """Ids of an item, as target and as behaviour. A category or brand that training never saw is no
-        feature: its table would have the one row of what is unknown, at the full price in every pair."""
-        return ["item", *self._known(SHARED[1:])]
+        """Ids of an item, as target and as behaviour."""
+        return read_features(HISTORY_FEATURES, self.num_embeddings)
 
     @property
     def request_features(self) -> list[str]:
         """Ids that all candidates of a request share."""
-        return self._known(("user",)) + ["query"] * self.has_searches
-
-    def _known(self, names: Sequence[str]) -> list[str]:
-        return [name for name in names if self.num_embeddings[name] > 1]
+        is_known = self.num_embeddings["user"] > 1
+        return ["user"] * is_known + ["query"] * self.has_searches
 
     @property
     def code_names(self) -> list[str]:

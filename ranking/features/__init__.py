@@ -3,9 +3,10 @@
 from ranking.features.feature_config import PERIODS, FeatureConfig, Period, add_feature_options
 from ranking.features.preparation import Preparation
 from ranking.features.requests import Catalogue, Requests
-from ranking.features.tables import ITEM_FEATURES, RankingTables
+from ranking.features.tables import HISTORY_FEATURES, ITEM_FEATURES, RankingTables, read_features
 
 __all__ = [
+    "HISTORY_FEATURES",
     "ITEM_FEATURES",
     "PERIODS",
     "Catalogue",
@@ -15,4 +16,5 @@ __all__ = [
     "RankingTables",
     "Requests",
     "add_feature_options",
+    "read_features",
 ]

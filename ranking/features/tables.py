@@ -11,6 +11,7 @@ Notable choices
 - **Context columns** are named one by one: a column that is known only after the click would leak.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,7 @@ from ranking.features.requests import Catalogue, RequestReader, Requests
 from ranking.features.vocabulary import Vocabulary
 
 __all__ = [
+    "HISTORY_FEATURES",
     "ITEM_FEATURES",
     "PERIODS",
     "Catalogue",
@@ -32,9 +34,19 @@ __all__ = [
     "Period",
     "RankingTables",
     "Requests",
+    "read_features",
 ]
 
 ITEM_FEATURES = ("item", "category", "brand", "price")
+HISTORY_FEATURES = ("item", "category", "brand")
+"""Of those, what a past item is read by."""
+
+
+def read_features(names: Sequence[str], num_embeddings: Mapping[str, int]) -> list[str]:
+    """Those of an item's features that a ranker reads. A category or brand that training never saw is none:
+    its table would have the one row of what is unknown, at the full price in every pair."""
+    unseen = {name for name in ("category", "brand") if num_embeddings[name] == 1}
+    return [name for name in names if name not in unseen]
 
 
 @dataclass(frozen=True, repr=False)

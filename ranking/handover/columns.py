@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ranking.features import ITEM_FEATURES, Period, RankingTables, Requests
+from ranking.features import HISTORY_FEATURES, ITEM_FEATURES, Period, RankingTables, Requests
 
-HISTORY_FEATURES = ("item", "category", "brand")
 BLOCK_ROWS = 65_536
 
 

@@ -28,6 +28,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from moon_rec.errors import MoonRecError, RankingError
 from moon_rec.files import read_json, write_json
+from ranking.training.devices import rank
 
 FORMAT_VERSION = 1
 POSITION = "position.json"
@@ -87,14 +88,14 @@ class Checkpoints:
         """
         path = self.folder / f"step-{position.step:09d}"
         partial = self.folder / f".step-{position.step:09d}.partial"
-        if _rank() == 0:
+        if rank() == 0:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
         _barrier()
         writer = HuggingFaceStorageWriter(path=str(partial), save_distributed=True)
         with _alone_quietly():
             save(dict(state), storage_writer=writer, no_dist=not dist.is_initialized())
-        if _rank() == 0:
+        if rank() == 0:
             write_json(partial / POSITION, {"format_version": FORMAT_VERSION} | asdict(position))
             shutil.rmtree(path, ignore_errors=True)
             os.replace(partial, path)
@@ -151,10 +152,6 @@ def _alone_quietly() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         yield
-
-
-def _rank() -> int:
-    return dist.get_rank() if dist.is_initialized() else 0
 
 
 def _barrier() -> None:

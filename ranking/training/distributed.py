@@ -57,15 +57,12 @@ from ranking.batch import Batch
 from ranking.config import RankerConfig
 from ranking.loader import Loader
 from ranking.model import Ranker
-from ranking.training.optimiser import DenseOptimiser
+from ranking.training.optimiser import EPSILON, DenseOptimiser
 from ranking.training.trainer import Trainer, mean_loss
 
 Pipelineable.register(Batch)
 # TorchRec 1.8 gives shards as ShardedTensor, which torch 2.13 is to drop at each look at one: theirs to mend
 warnings.filterwarnings("ignore", message="Please use DTensor instead", category=FutureWarning)
-
-EPSILON = 1e-8
-"""As `RowWiseAdagrad`'s."""
 
 RESERVED = 0.15
 """Share of a device's memory that the planner leaves to all but the tables; TorchRec's default."""

@@ -20,8 +20,7 @@ from ranking.features import RankingTables
 from ranking.loader import Loader
 from ranking.metrics import auc
 from ranking.model import Ranker
-
-FINAL_RATE = 0.1
+from ranking.training.optimiser import rate_factor
 
 
 def pretrain_content_model(
@@ -50,9 +49,7 @@ def pretrain_content_model(
         for epoch in range(config.make_epochs):
             model.train()
             for batch in _on(model, loader.epoch(epoch)):
-                optimiser.param_groups[0]["lr"] = config.learning_rate * (
-                    1 - (1 - FINAL_RATE) * done / total
-                )
+                optimiser.param_groups[0]["lr"] = config.learning_rate * rate_factor(done, total)
                 logits = model.content_logits(batch)
                 loss = nn.functional.binary_cross_entropy_with_logits(logits, batch.labels)
                 optimiser.zero_grad(set_to_none=True)

@@ -15,6 +15,8 @@ from ranking.config import RankerConfig
 
 FINAL_RATE = 0.1
 """Both learning rates fall linearly to this share of themselves."""
+EPSILON = 1e-8
+"""Added to the root of a row's accumulator."""
 
 
 def rate_factor(done: int, total: int) -> float:
@@ -78,7 +80,7 @@ class RowWiseAdagrad:
         epsilon: added to the root.
     """
 
-    def __init__(self, tables: list[nn.Embedding], learning_rate: float, epsilon: float = 1e-8):
+    def __init__(self, tables: list[nn.Embedding], learning_rate: float, epsilon: float = EPSILON):
         self.tables, self.learning_rate, self.epsilon = tables, learning_rate, epsilon
         for table in tables:
             table.sparse = True

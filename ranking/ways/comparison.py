@@ -26,8 +26,6 @@ from ranking.ways.result import WayResult
 from ranking.ways.step_cost import StepCost, step_costs
 from ranking.ways.variations import IDS_ONLY, STANDARD, Inputs, Variation, run_all
 
-METRICS = ("auc", "gauc", "log_loss")
-SEGMENTS = ("", "_cold", "_warm")
 NUM_RESAMPLES = 500
 
 
