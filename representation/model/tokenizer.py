@@ -1,13 +1,14 @@
 """A byte-level BPE tokenizer learnt from the shop's own texts, before the cut only.
 
-Its special tokens are named as Qwen's, so code that fills a prompt works alike on a checkpoint's tokenizer; `<|query|>` and `<|product|>` say which side of
+A word has the same tokens wherever it stands and however it is capitalised: letters are lowered, and a text begins as if a space stood before it. A model that starts
+at random has no other way to know that the `shirt` of a search is the `Shirt` of a title. (Checkpoints keep their own tokenizers, which tell these apart.) Its special tokens are named as Qwen's, so code that fills a prompt works alike on a checkpoint's tokenizer; `<|query|>` and `<|product|>` say which side of
 a search a text is. The same texts give the same tokenizer, whatever their order.
 """
 
 from collections.abc import Iterable, Sequence
 
 import polars as pl
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from moon_rec.shop import Shop
@@ -32,13 +33,14 @@ SPECIAL_TOKENS = (
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> PreTrainedTokenizerFast:
-    """Learn merges from `texts`; every byte is a token, so no text is ever unknown.
+    """Learn merges from `texts`, letters lowered; every byte is a token, so no text is ever unknown.
 
     Args:
         vocabulary_size: the most tokens there may be, special ones included; few texts give fewer.
     """
     engine = Tokenizer(models.BPE())
-    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
+    engine.normalizer = normalizers.Lowercase()  # type: ignore[assignment]
+    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)  # type: ignore[assignment]
     engine.decoder = decoders.ByteLevel()  # type: ignore[assignment]
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary_size,

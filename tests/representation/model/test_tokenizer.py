@@ -29,9 +29,17 @@ def test_order_of_texts_changes_nothing():
 
 
 @given(st.text(max_size=40))
-def test_every_text_comes_back(text):
+def test_every_text_comes_back_in_small_letters_after_a_space(text):
     (ids,) = encode_plain(TOKENIZER, [text])
-    assert TOKENIZER.decode(ids, clean_up_tokenization_spaces=False) == text
+    small = "".join(letter.lower() for letter in text)
+    wanted = small if small[:1] in ("", " ") else f" {small}"
+    assert TOKENIZER.decode(ids, clean_up_tokenization_spaces=False) == wanted
+
+
+def test_a_word_has_the_same_tokens_wherever_and_however_it_is_written():
+    alone, in_a_title, shouted = encode_plain(TOKENIZER, ["lamp", "Blue Lamp", "LAMP"])
+    assert alone == shouted
+    assert in_a_title[-len(alone) :] == alone
 
 
 def test_a_title_cannot_pretend_to_be_a_picture():
