@@ -16,15 +16,18 @@ NOT_A_WORD = r"[^\p{L}\p{M}\p{N}]+"
 UNSPACED = r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}])"
 
 
-def normal_words(text: str) -> pl.Expr:
-    """The words of the column `text` in normal form, one space between them; empty where it is null or holds none."""
-    return (
+def normal_words(text: str, part_unspaced: bool = True) -> pl.Expr:
+    """The words of the column `text` in normal form, one space between them; empty where it is null or holds none.
+
+    Args:
+        part_unspaced: each character of a script without spaces is a word; False: a run of them is one.
+    """
+    plain = (
         pl.col(text)
         .fill_null("")
         .str.normalize("NFKC")
         .str.to_lowercase()
         .str.replace_all(UNSEEN, "")
-        .str.replace_all(UNSPACED, " $1 ")
-        .str.replace_all(NOT_A_WORD, " ")
-        .str.strip_chars(" ")
     )
+    parted = plain.str.replace_all(UNSPACED, " $1 ") if part_unspaced else plain
+    return parted.str.replace_all(NOT_A_WORD, " ").str.strip_chars(" ")

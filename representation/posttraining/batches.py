@@ -25,6 +25,7 @@ from representation.posttraining.augmentation import (
     draw_views,
 )
 from representation.posttraining.mixture import ItemKind, PairKind, QueryKind
+from representation.posttraining.own_words import OwnWords
 from representation.posttraining.pair_batch import HardItems, PairBatch
 from representation.posttraining.schedule import Schedule
 from representation.training.picture_store import MOST_SCRATCH_BYTES, PictureStore
@@ -54,7 +55,8 @@ class Batches:
     In memory: the files' bytes of all pictures in use, and as uint8 those seen so far (see `PictureStore`): about 1 GB for 41,000 products and as many photos.
     Of larger shops the decoded pictures are in a scratch file of at most `scratch_bytes`, for products and photos alike.
 
-    Photos are altered anew each time they are used (`augmentation`; None: never). A product paired with itself is shown as an altered view of its picture.
+    Photos are altered anew each time they are used (`augmentation`; None: never). A product paired with itself is shown as an altered view of its picture, or, among
+    searches by words, by words drawn from its own (`own_words`; None: by its title).
 
     Attributes:
         schedule: which pairs a step takes.
@@ -73,6 +75,7 @@ class Batches:
         schedule: Schedule,
         augmentation: AugmentationConfig | None = None,
         seed: int = 0,
+        own_words: OwnWords | None = None,
         known: Known | None = None,
         hard: Hard | None = None,
         num_hard: int = 0,
@@ -82,7 +85,7 @@ class Batches:
     ) -> None:
         assert known is not None or hard is None or not num_hard
         self._composer, self.schedule = encoder.composer, schedule
-        self._augmentation, self._seed = augmentation, seed
+        self._augmentation, self._seed, self._own_words = augmentation, seed, own_words
         self._known, self._hard, self._num_hard = known, hard, num_hard
         self._rank, self._world_size = rank, world_size
         prompt = encoder.config.prompt
@@ -102,6 +105,7 @@ class Batches:
         searches = _used_searches(shop, schedule)
         self._search_ids = searches["search_id"].to_numpy()
         words = [text or "" for text in searches["query_text"]]
+        self._query_tokens = prompt.query_tokens
         self._words = self._composer.texts(words, prompt.query_tokens)
         names = [f"searches.query_image of search {search_id}" for search_id in self._search_ids]
         pictures = searches["query_image"].to_list()
@@ -211,7 +215,7 @@ class Batches:
     def _searches(
         self, rows: pl.DataFrame, item_rows: np.ndarray, own: slice, kind: QueryKind, step: int
     ) -> Inputs:
-        """Queries of searches, then products as their own queries: by title, or by a view of their picture."""
+        """Queries of searches, then products as their own queries: by words, or by a view of their picture."""
         is_own = (rows["query_item_id"] == rows["item_id"]).fill_null(False).to_numpy()
         search_rows = np.searchsorted(self._search_ids, rows["search_id"].to_numpy()[~is_own])
         product_rows = item_rows[is_own]
@@ -219,13 +223,19 @@ class Batches:
         texts: list[list[int]] = [[]] * (own.stop - own.start)
         if kind != "image":
             texts = [self._words[row] for row in search_rows[searches]]
-            texts += [self._title[row] for row in product_rows[products]]
+            texts += self._product_words(product_rows, products, step)
         if kind == "text":
             return self._compose(self._query_prompt, texts, None)
         random = generator(self._seed, "views", step)
         photos = self._photo_views(search_rows, searches, random)
         views = self._product_views(product_rows, products, random)
         return self._compose(self._query_prompt, texts, np.concatenate([photos, views]))
+
+    def _product_words(self, rows: np.ndarray, own: slice, step: int) -> list[list[int]]:
+        if self._own_words is None:
+            return [self._title[row] for row in rows[own]]
+        drawn = self._own_words.draw(self._item_ids[rows], generator(self._seed, "own words", step))
+        return self._composer.texts(drawn[own], self._query_tokens)
 
     def _photo_views(self, rows: np.ndarray, own: slice, random: np.random.Generator) -> np.ndarray:
         views = self._draw(len(rows), self._augmentation, random, new_ground=False)

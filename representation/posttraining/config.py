@@ -59,6 +59,7 @@ class PosttrainConfig(OptimisationConfig):
             altered view of its picture, and of the mixture only `mixture.CATALOGUE_KINDS` are used. The second is ours (compare MOON2.0's intra-product term).
         alter_photos: alter shoppers' photos anew each time they are seen, as `augmentation` says.
         own_picture_share: of each batch of image queries, the share that is an altered catalogue picture paired with its own product; 0 leaves the log alone.
+        own_words_share: of each batch of searches by words, the share that is a few of a product's own words paired with it (`own_words.py`); 0 leaves the log alone.
         curation: which pairs are kept, see `CurationConfig`; None: all.
         loss: `infonce`, with `temperature` (learned, or fixed); `circle`, with `circle_margin` and `circle_scale` (the report: gamma) in its place.
         symmetric: InfoNCE also from item to query; the report's formula is query to item only.
@@ -88,6 +89,7 @@ class PosttrainConfig(OptimisationConfig):
     pairs: Literal["log", "catalogue"] = "log"
     alter_photos: bool = True
     own_picture_share: float = Field(default=0.5, ge=0, le=0.9)
+    own_words_share: float = Field(default=0.5, ge=0, le=0.9)
     augmentation: AugmentationConfig = AugmentationConfig()
     curation: CurationConfig | None = None
     loss: Literal["infonce", "circle"] = "infonce"

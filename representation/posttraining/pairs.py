@@ -5,7 +5,8 @@ The report pairs text, image and product queries with engaged items; how each fo
 - `title+image`: photo and words of a search by both, the log's nearest to a picture with a short text.
 - `richer-text+image`: a product. The query is another product that the shopper engaged with after the same search (`query_engagement`), the item is the one
   engaged with in the end. A pair of products with the same title is left out: it would give the answer away word by word.
-Besides, since a small shop's log holds few photos, a product's own picture, altered (`augmentation.py`), can stand for a photo of it: `own_pairs`.
+Besides, since a small shop's log holds few photos and words, a product's own picture, altered (`augmentation.py`), can stand for a photo of it, and some of its own words
+(`own_words.py`) for a search: `own_pairs`.
 Only searches, engagements and items listed before the cut are used. An item of the same SPU may be a query's answer: siblings are wanted neighbours.
 """
 
@@ -64,8 +65,8 @@ def known_items(shop: Shop) -> pl.LazyFrame:
 
 
 def own_pairs(shop: Shop) -> pl.DataFrame:
-    """Each product with a picture, listed before the cut, as its own query: a view of its picture is to find it. Columns as `logged_pairs` has them."""
-    items = known_items(shop).filter("has_image").sort("item_id").collect()
+    """Each product listed before the cut as its own query: a view of its picture, if it has one, or some of its words are to find it. Columns as `logged_pairs` has them."""
+    items = known_items(shop).sort("item_id").collect()
     return items.select(
         search_id=-1 - pl.int_range(pl.len(), dtype=pl.Int64),  # each a search of its own
         query_item_id="item_id",
@@ -80,7 +81,7 @@ def catalogue_pairs(shop: Shop) -> dict[QueryKind, pl.DataFrame]:
 
     In the form of `logged_pairs`; meant for the kinds of `mixture.CATALOGUE_KINDS`, whose items do not show what the query is.
     """
-    own = own_pairs(shop)
+    own = own_pairs(shop).filter("has_image")
     none = own.clear()
     return {"text": own, "image": own, "title+image": none, "richer-text+image": none}
 

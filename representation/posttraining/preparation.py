@@ -14,6 +14,7 @@ from representation.negatives import HardNegatives, KnownPositives
 from representation.posttraining.batches import Batches
 from representation.posttraining.config import PosttrainConfig
 from representation.posttraining.mixture import CATALOGUE_KINDS, QueryKind
+from representation.posttraining.own_words import OwnWords
 from representation.posttraining.pairs import (
     catalogue_pairs,
     known_items,
@@ -83,6 +84,7 @@ def prepare(
         _schedule(shop, config, pairs),
         config.augmentation if config.alter_photos else None,
         config.seed,
+        own_words=OwnWords.of(shop) if config.pairs == "log" else None,
         known=known,
         hard=hard,
         num_hard=config.hard_negatives,
@@ -101,16 +103,14 @@ def _pairs(shop: Shop, config: PosttrainConfig) -> Pairs:
 
 
 def _schedule(shop: Shop, config: PosttrainConfig, pairs: Pairs) -> Schedule:
-    own, mixture = own_pairs(shop), config.mixture
+    mixture = config.mixture
+    own_shares: dict[QueryKind, float] = {
+        "image": config.own_picture_share,
+        "text": config.own_words_share,
+    }
     if config.pairs == "catalogue":
-        own = own.clear()
+        own_shares = {}
         mixture = {name: mixture.get(name, 0) for name in CATALOGUE_KINDS}
     return Schedule(
-        pairs,
-        own,
-        mixture,
-        config.own_picture_share,
-        config.steps,
-        config.batch_size,
-        config.seed,
+        pairs, own_pairs(shop), mixture, own_shares, config.steps, config.batch_size, config.seed
     )

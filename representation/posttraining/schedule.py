@@ -4,7 +4,8 @@ How the report interleaves its nine kinds is not public. Here each step draws it
 seeded order, epoch by epoch. Step s is the same whatever happened before it.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import polars as pl
@@ -22,7 +23,8 @@ class Schedule:
 
     Args:
         pairs: of each form of query, as `pairs.logged_pairs` gives them.
-        own: pairs of a product with itself, as `pairs.own_pairs` gives them: of each batch of image queries, `own_share` comes from these.
+        own: pairs of a product with itself, as `pairs.own_pairs` gives them.
+        own_shares: of each batch of such queries, the share that comes from `own`; forms that are not named take none.
     """
 
     def __init__(
@@ -30,13 +32,14 @@ class Schedule:
         pairs: dict[QueryKind, pl.DataFrame],
         own: pl.DataFrame,
         mixture: dict[str, float],
-        own_share: float,
+        own_shares: Mapping[QueryKind, float],
         steps: int,
         batch_size: int,
         seed: int,
     ) -> None:
         self._seed, self._batch_size = seed, batch_size
-        self._own, self._num_own = own, min(round(own_share * batch_size), own.height)
+        self._own = {True: own.filter("has_image"), False: own}
+        self._own_shares = own_shares
         self.pairs: dict[PairKind, pl.DataFrame] = {}
         weights = []
         for name, weight in mixture.items():
@@ -61,34 +64,50 @@ class Schedule:
         for number in range(len(kinds)):
             is_kind = drawn == number
             self._turns[is_kind] = np.arange(is_kind.sum())
-        is_image = np.array([kind.query == "image" for kind in self.kinds], dtype=np.int64)
-        self._image_turns = np.concatenate([[0], is_image.cumsum()])
+        self._own_turns = self._count_own_turns()
         self._orders: dict[str, tuple[int, np.ndarray]] = {}
 
     def rows(self, step: int) -> tuple[PairKind, pl.DataFrame]:
         """The kind and the pairs of a step, those of a product with itself last."""
         kind = self.kinds[step]
-        num_own = self._num_own if kind.query == "image" else 0
+        num_own = self._num_own(kind)
         turn = int(self._turns[step])
         rows = self._next(kind.name, self.pairs[kind], turn, self._batch_size - num_own)
         if num_own:
-            turn = int(self._image_turns[step])
-            rows = pl.concat([rows, self._next("own", self._own, turn, num_own)])
+            lot = self._next(*self._own_of(kind), int(self._own_turns[step]), num_own)
+            rows = pl.concat([rows, lot])
         return kind, rows
 
     def used(self) -> Iterator[tuple[QueryKind, ItemKind, pl.DataFrame]]:
         """The pairs that the steps take, by forms of query and item; those of products with themselves apart."""
         for kind, pairs in self.pairs.items():
-            num_own = self._num_own if kind.query == "image" else 0
-            turns = self.kinds.count(kind)
-            yield (
-                kind.query,
-                kind.item,
-                self._first(kind.name, pairs, turns, self._batch_size - num_own),
-            )
+            num_own, turns = self._num_own(kind), self.kinds.count(kind)
+            size = self._batch_size - num_own
+            yield kind.query, kind.item, self._first(kind.name, pairs, turns, size)
             if num_own:
-                turns = int(self._image_turns[-1])
-                yield kind.query, kind.item, self._first("own", self._own, turns, num_own)
+                is_like = [self._own_of(each)[0] == self._own_of(kind)[0] for each in self.kinds]
+                own = self._first(*self._own_of(kind), sum(is_like), num_own)
+                yield kind.query, kind.item, own
+
+    def _num_own(self, kind: PairKind) -> int:
+        """How many pairs of a product with itself a batch of the kind has."""
+        _, own = self._own_of(kind)
+        return min(round(self._own_shares.get(kind.query, 0.0) * self._batch_size), own.height)
+
+    def _own_of(self, kind: PairKind) -> tuple[str, pl.DataFrame]:
+        """The products that are their own queries in batches of the kind, and the name of their order: of those with a picture where it shows one, else of all."""
+        needs_picture = kind.query == "image" or "image" in kind.item
+        return f"own {kind.query}, {needs_picture}", self._own[needs_picture]
+
+    def _count_own_turns(self) -> np.ndarray:
+        """Of each step, how many steps before it took pairs of the same products in the same order."""
+        seen: Counter[str] = Counter()
+        turns = np.zeros(len(self.kinds), dtype=np.int64)
+        for step, kind in enumerate(self.kinds):
+            name, _ = self._own_of(kind)
+            turns[step] = seen[name]
+            seen[name] += 1
+        return turns
 
     def _first(self, name: str, pairs: pl.DataFrame, turns: int, size: int) -> pl.DataFrame:
         count = turns * min(size, pairs.height)

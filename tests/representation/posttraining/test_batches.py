@@ -40,7 +40,13 @@ class NextItems:
 @pytest.fixture(scope="module")
 def plan(little_shop):
     return Schedule(
-        logged_pairs(little_shop), own_pairs(little_shop), dict(TABLE_2), 0.5, STEPS, 8, 0
+        logged_pairs(little_shop),
+        own_pairs(little_shop),
+        dict(TABLE_2),
+        {"image": 0.5},
+        STEPS,
+        8,
+        0,
     )
 
 

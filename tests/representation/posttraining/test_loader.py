@@ -88,7 +88,9 @@ def test_work_is_done_while_the_step_runs():
 
 
 def test_same_bits_as_without_it(little_shop, encoder):
-    plan = Schedule(logged_pairs(little_shop), own_pairs(little_shop), dict(TABLE_2), 0.5, 20, 8, 0)
+    plan = Schedule(
+        logged_pairs(little_shop), own_pairs(little_shop), dict(TABLE_2), {"image": 0.5}, 20, 8, 0
+    )
     wanted = Batches(little_shop, encoder, plan, AugmentationConfig())
     batches = Batches(little_shop, encoder, plan, AugmentationConfig())
     for step, batch in enumerate(PrefetchingLoader(batches, 20, 5, ahead=2), 5):

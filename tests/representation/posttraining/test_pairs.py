@@ -22,9 +22,10 @@ def pairs(little_shop):
     return logged_pairs(little_shop)
 
 
-def schedule(shop, mixture=TABLE_2, own_share=0.5, steps=40, batch_size=8, seed=0):
+def schedule(shop, mixture=TABLE_2, own_pictures=0.5, steps=40, batch_size=8, seed=0):
+    shares = {"image": own_pictures}
     return Schedule(
-        logged_pairs(shop), own_pairs(shop), dict(mixture), own_share, steps, batch_size, seed
+        logged_pairs(shop), own_pairs(shop), dict(mixture), shares, steps, batch_size, seed
     )
 
 
@@ -140,7 +141,7 @@ def test_queries_belong_to_their_items(little_shop, encoder):
 
 
 def test_own_pictures_share_an_image_batch_with_the_log(little_shop, encoder):
-    plan = schedule(little_shop, {"image->image": 1.0}, own_share=0.25, steps=2)
+    plan = schedule(little_shop, {"image->image": 1.0}, own_pictures=0.25, steps=2)
     _, rows = plan.rows(0)
     is_own = (rows["query_item_id"] == rows["item_id"]).fill_null(False)
     assert is_own.to_list() == [False] * 6 + [True] * 2
@@ -149,7 +150,7 @@ def test_own_pictures_share_an_image_batch_with_the_log(little_shop, encoder):
     assert torch.equal(first.queries.patches, again.queries.patches)
     assert not torch.equal(first.queries.patches, first.items.patches)
     assert (
-        schedule(little_shop, {"image->image": 1.0}, own_share=0.0)
+        schedule(little_shop, {"image->image": 1.0}, own_pictures=0.0)
         .rows(0)[1]["query_item_id"]
         .null_count()
         == 8
@@ -160,11 +161,11 @@ def test_kinds_without_pairs_give_way(little_shop, capsys):
     pairs = logged_pairs(little_shop)
     pairs["title+image"] = pairs["title+image"].head(0)
     mixture = {"title+image->title+image": 1.0, "text->image": 1.0}
-    plan = Schedule(pairs, own_pairs(little_shop), mixture, 0.0, 5, 4, 0)
+    plan = Schedule(pairs, own_pairs(little_shop), mixture, {}, 5, 4, 0)
     assert {kind.name for kind in plan.kinds} == {"text->image"}
     assert "no pairs of kind title+image->title+image" in capsys.readouterr().err
     with pytest.raises(EncoderError, match="no pair of any kind"):
-        Schedule(pairs, own_pairs(little_shop), {"title+image->title+image": 1.0}, 0.0, 5, 4, 0)
+        Schedule(pairs, own_pairs(little_shop), {"title+image->title+image": 1.0}, {}, 5, 4, 0)
 
 
 def test_mixture_refusals():

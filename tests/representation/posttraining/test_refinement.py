@@ -29,6 +29,7 @@ SETTINGS = {
     "curation": {"rebalance_keep": 0.9},
     "alter_photos": False,
     "own_picture_share": 0.0,
+    "own_words_share": 0.0,
 }
 
 
@@ -65,7 +66,7 @@ def test_refinement_learns(little_shop, encoder_path, tmp_path):
         },
     ).model_copy(update={"steps": 40, "learning_rate": 4e-3})
     posttrain(little_shop, tmp_path / "first", broad, start=encoder_path)
-    longer = refinement(steps=120, batch_size=16)
+    longer = refinement(steps=180, batch_size=16)
     posttrain(little_shop, tmp_path / "second", longer, start=tmp_path / "first")
     before, after = (
         recall_at_3(ProductEncoder.from_pretrained(tmp_path / name, device="cpu"), little_shop)

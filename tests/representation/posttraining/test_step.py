@@ -31,7 +31,7 @@ def config(**values) -> PosttrainConfig:
 
 @pytest.fixture
 def batches(little_shop, encoder, known):
-    schedule = Schedule(logged_pairs(little_shop), own_pairs(little_shop), MIXTURE, 0.0, 12, 8, 0)
+    schedule = Schedule(logged_pairs(little_shop), own_pairs(little_shop), MIXTURE, {}, 12, 8, 0)
     hard = HardNegatives(little_shop, known)
     return Batches(little_shop, encoder, schedule, None, 0, known=known, hard=hard, num_hard=2)
 
@@ -209,7 +209,7 @@ def test_past_items_follow_the_motion_of_new_ones(encoder, known, batches):
 
 def test_a_form_of_item_meets_its_own_past_alone(little_shop, encoder, known):
     mixture = {"text->title+image": 1.0, "text->image": 1.0}
-    schedule = Schedule(logged_pairs(little_shop), own_pairs(little_shop), mixture, 0.0, 12, 8, 0)
+    schedule = Schedule(logged_pairs(little_shop), own_pairs(little_shop), mixture, {}, 12, 8, 0)
     batches = Batches(little_shop, encoder, schedule, None, 0, known=known)
     step = ContrastiveStep(config(hard_negatives=0), encoder.widths, known, encoder.device)
     seen = {}
@@ -228,7 +228,7 @@ def test_the_number_of_negatives_is_one_setting(batch_size, little_shop, encoder
         logged_pairs(little_shop),
         own_pairs(little_shop),
         {"text->image": 1.0},
-        0.0,
+        {},
         40,
         batch_size,
         0,

@@ -23,6 +23,7 @@ triplet_weight = 0.5
 precision = "float32"
 log_every = 1
 own_picture_share = 0.0
+own_words_share = 0.0
 [mixture]
 "image->richer-text+image" = 1.0
 "text->richer-text" = 1.0

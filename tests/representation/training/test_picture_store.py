@@ -44,7 +44,7 @@ def place(request, monkeypatch):
 def test_decoded_once_over_epochs(little_shop, encoder, decoded, place):
     """Every pair of every kind several times over, with grounds of other pictures."""
     plan = Schedule(
-        logged_pairs(little_shop), own_pairs(little_shop), dict(TABLE_2), 0.5, 400, 8, 0
+        logged_pairs(little_shop), own_pairs(little_shop), dict(TABLE_2), {"image": 0.5}, 400, 8, 0
     )
     batches = Batches(little_shop, encoder, plan, AugmentationConfig())
     for step in range(400):
@@ -54,7 +54,9 @@ def test_decoded_once_over_epochs(little_shop, encoder, decoded, place):
 
 def test_what_is_decoded_ahead_is_what_is_used(little_shop, encoder, decoded, place):
     """Of a short schedule, whose kinds are far from through with their pairs."""
-    plan = Schedule(logged_pairs(little_shop), own_pairs(little_shop), dict(TABLE_2), 0.5, 12, 4, 0)
+    plan = Schedule(
+        logged_pairs(little_shop), own_pairs(little_shop), dict(TABLE_2), {"image": 0.5}, 12, 4, 0
+    )
     ahead = Batches(little_shop, encoder, plan, None)
     ahead.decode_ahead()
     ahead.decode_ahead()
