@@ -1,10 +1,10 @@
 """Negatives: the batch's own, hard ones of the same category or the same search, those of other ranks, and a queue of past ones."""
 
 from representation.negatives.hard import HardNegatives
-from representation.negatives.in_batch import false_negatives, keep_some
+from representation.negatives.in_batch import keep_some
 from representation.negatives.known import NO_ITEM, KnownPositives
 from representation.negatives.queue import Drawn, NegativeQueue
-from representation.negatives.spatial import first_row, gather, gather_ids
+from representation.negatives.spatial import gather
 
 __all__ = [
     "NO_ITEM",
@@ -12,9 +12,6 @@ __all__ = [
     "HardNegatives",
     "KnownPositives",
     "NegativeQueue",
-    "false_negatives",
-    "first_row",
     "gather",
-    "gather_ids",
     "keep_some",
 ]

@@ -24,16 +24,6 @@ def gather(vectors: Tensor) -> Tensor:
     return _Gather.apply(vectors, _lengths(vectors))  # type: ignore[no-any-return]
 
 
-def gather_ids(ids: Tensor) -> Tensor:
-    """All ranks' integers in the order of ranks, `(items of all ranks,)`; no gradient."""
-    return _concatenated(ids, _lengths(ids)) if _many() else ids
-
-
-def first_row(vectors: Tensor) -> int:
-    """Where this rank's rows begin in `gather(vectors)`."""
-    return sum(_lengths(vectors)[: dist.get_rank()]) if _many() else 0
-
-
 def _many() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 

@@ -17,7 +17,6 @@ from moon_rec.shop import Shop
 from representation.encoder import ProductEncoder
 from representation.model.backbone import Inputs
 from representation.model.prompt import product_texts
-from representation.negatives.in_batch import false_negatives
 from representation.posttraining.augmentation import (
     AugmentationConfig,
     Views,
@@ -62,9 +61,9 @@ class Batches:
         schedule: which pairs a step takes.
 
     Args:
-        known: what is never a negative; None: what the batch's own ids tell (`negatives.false_negatives`).
+        known: what is never a negative.
         hard: draws hard negatives, `num_hard` to each pair, shown in the form of the kind's items. Those without a picture where the kind shows pictures, and
-            those not listed before the cut, count as none. Needs `known`.
+            those not listed before the cut, count as none.
         rank, world_size: make the inputs of this process's share of the rows only.
     """
 
@@ -73,17 +72,16 @@ class Batches:
         shop: Shop,
         encoder: ProductEncoder,
         schedule: Schedule,
+        known: Known,
         augmentation: AugmentationConfig | None = None,
         seed: int = 0,
         own_words: OwnWords | None = None,
-        known: Known | None = None,
         hard: Hard | None = None,
         num_hard: int = 0,
         rank: int = 0,
         world_size: int = 1,
         scratch_bytes: int = MOST_SCRATCH_BYTES,
     ) -> None:
-        assert known is not None or hard is None or not num_hard
         self._composer, self.schedule = encoder.composer, schedule
         self._augmentation, self._seed, self._own_words = augmentation, seed, own_words
         self._known, self._hard, self._num_hard = known, hard, num_hard
@@ -145,7 +143,7 @@ class Batches:
             kind=kind,
             queries=queries,
             items=self._items(self._item_prompt, item_rows[own], kind.item),
-            blocked=self._blocked(kind, rows, own),
+            blocked=self._blocked(rows, own),
             rows=rows,
             item_ids=_tensor(rows["item_id"]),
             spu_ids=_tensor(rows["spu_id"]),
@@ -157,27 +155,19 @@ class Batches:
     def _places(self, item_ids: pl.Series) -> np.ndarray:
         return np.searchsorted(self._item_ids, item_ids.to_numpy())
 
-    def _blocked(self, kind: PairKind, rows: pl.DataFrame, own: slice) -> Tensor:
-        if self._known is not None:
-            found = self._known.blocked(
-                rows[own], rows["item_id"].to_numpy(), rows["spu_id"].to_numpy()
-            )
-            blocked = torch.from_numpy(found)
-            blocked[torch.arange(len(blocked)), torch.arange(own.start, own.stop)] = False
-            return blocked
-        ids = [_tensor(rows[name]) for name in ("item_id", "spu_id", "search_id")]
-        if kind.query == "richer-text+image":
-            places = self._places(rows["query_item_id"])
-            ids += [torch.from_numpy(self._item_ids[places])]
-            ids += [torch.from_numpy(self._spu_ids[places])]
-        return false_negatives(*ids)[own]
+    def _blocked(self, rows: pl.DataFrame, own: slice) -> Tensor:
+        found = self._known.blocked(
+            rows[own], rows["item_id"].to_numpy(), rows["spu_id"].to_numpy()
+        )
+        blocked = torch.from_numpy(found)
+        blocked[torch.arange(len(blocked)), torch.arange(own.start, own.stop)] = False
+        return blocked
 
     def _hard_items(
         self, kind: PairKind, rows: pl.DataFrame, item_rows: np.ndarray, own: slice, step: int
     ) -> HardItems | None:
         if self._hard is None or not self._num_hard:
             return None
-        assert self._known is not None
         has_picture = "image" in kind.item
         ids = self._hard.draw(rows, self._num_hard, step, has_picture)
         places = np.searchsorted(self._item_ids, ids).clip(max=len(self._item_ids) - 1)

@@ -11,6 +11,8 @@ from PIL import Image
 from moon_rec.shop import Shop, ShopWriter
 from representation.encoder import ProductEncoder, build_encoder
 from representation.model.backbone import BackboneConfig
+from representation.negatives import KnownPositives
+from representation.posttraining.pairs import known_items, logged_pairs
 
 CUT, TEST = datetime(2025, 1, 10), datetime(2025, 1, 15)
 NUM_ITEMS = 48
@@ -146,3 +148,10 @@ def encoder_path(little_shop, tmp_path_factory):
 def encoder(encoder_path) -> ProductEncoder:
     """Fresh each time: a test may train it."""
     return ProductEncoder.from_pretrained(encoder_path, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def known(little_shop) -> KnownPositives:
+    """What the purchases before the cut say."""
+    searches = little_shop.in_period(little_shop.searches, "train")
+    return KnownPositives.from_pairs(logged_pairs(little_shop), searches, known_items(little_shop))

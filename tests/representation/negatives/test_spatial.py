@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from representation.losses import infonce
-from representation.negatives import first_row, gather, gather_ids
+from representation.negatives import gather
 
 ROWS = (3, 5)
 """Rows of each rank, unequal on purpose."""
@@ -45,9 +45,8 @@ def work(rank, folder):
     own = torch.arange(sum(ROWS)).split(ROWS)[rank]
     queries, items = (embed(side[own], weights) for side in inputs)
     items.retain_grad()
-    rows = first_row(items) + torch.arange(len(own))
     everyone = gather(items)
-    loss = loss_of(queries, everyone, gather_ids(spu_ids[own]), rows)
+    loss = loss_of(queries, everyone, spu_ids, own)
     # the mean over all queries, from means over unequal parts
     share = loss * len(own) / sum(ROWS)
     share.backward()
@@ -90,8 +89,8 @@ def test_two_processes_are_one(ranks):
 
 
 def test_one_process_is_itself():
-    vectors, ids = torch.randn(4, 3), torch.arange(4)
-    assert gather(vectors) is vectors and gather_ids(ids) is ids and first_row(vectors) == 0
+    vectors = torch.randn(4, 3)
+    assert gather(vectors) is vectors
 
 
 if __name__ == "__main__":

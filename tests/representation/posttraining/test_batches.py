@@ -51,12 +51,12 @@ def plan(little_shop):
 
 
 def made(shop, encoder, plan, **options):
-    return Batches(shop, encoder, plan, AugmentationConfig(), 0, **options)
+    return Batches(shop, encoder, plan, EveryIdBlocked(), AugmentationConfig(), 0, **options)
 
 
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_processes_share_what_one_makes(little_shop, encoder, plan, world_size):
-    options = {"known": EveryIdBlocked(), "hard": NextItems(), "num_hard": 2}
+    options = {"hard": NextItems(), "num_hard": 2}
     whole = made(little_shop, encoder, plan, **options)
     shares = [
         made(little_shop, encoder, plan, rank=rank, world_size=world_size, **options)
@@ -95,7 +95,7 @@ def rows_of(inputs):
 
 
 def test_hard_negatives_are_shown_as_items(little_shop, encoder, plan):
-    options = {"known": EveryIdBlocked(), "hard": NextItems(), "num_hard": 2}
+    options = {"hard": NextItems(), "num_hard": 2}
     batches = made(little_shop, encoder, plan, **options)
     listed = little_shop.items.filter(pl.col("listed_at") < little_shop.cut_time).collect()
     spu_of = dict(listed.select("item_id", "spu_id").iter_rows())

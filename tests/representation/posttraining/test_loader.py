@@ -87,12 +87,12 @@ def test_work_is_done_while_the_step_runs():
     assert beside < 0.8 * (time.monotonic() - started)
 
 
-def test_same_bits_as_without_it(little_shop, encoder):
+def test_same_bits_as_without_it(little_shop, encoder, known):
     plan = Schedule(
         logged_pairs(little_shop), own_pairs(little_shop), dict(TABLE_2), {"image": 0.5}, 20, 8, 0
     )
-    wanted = Batches(little_shop, encoder, plan, AugmentationConfig())
-    batches = Batches(little_shop, encoder, plan, AugmentationConfig())
+    wanted = Batches(little_shop, encoder, plan, known, AugmentationConfig())
+    batches = Batches(little_shop, encoder, plan, known, AugmentationConfig())
     for step, batch in enumerate(PrefetchingLoader(batches, 20, 5, ahead=2), 5):
         alone = wanted.make(step)
         assert batch.kind == alone.kind and torch.equal(batch.blocked, alone.blocked)

@@ -72,9 +72,9 @@ def plan(little_shop):
     )
 
 
-def test_they_are_shown_in_batches_of_words(little_shop, encoder, plan):
+def test_they_are_shown_in_batches_of_words(little_shop, encoder, plan, known):
     """Two of eight queries: each holds words of its item alone; where items show no picture, items without one come up, too."""
-    batches = Batches(little_shop, encoder, plan, own_words=OwnWords.of(little_shop))
+    batches = Batches(little_shop, encoder, plan, known, own_words=OwnWords.of(little_shop))
     texts = dict(little_shop.items.select("item_id", "title").collect().iter_rows())
     brands = dict(little_shop.items.select("item_id", "brand").collect().iter_rows())
     seen: dict[str, set[int]] = {}
@@ -96,8 +96,8 @@ def test_they_are_shown_in_batches_of_words(little_shop, encoder, plan):
     assert all(107 not in ids for kind, ids in seen.items() if kind != "richer-text")
 
 
-def test_without_them_a_product_is_asked_for_by_its_title(little_shop, encoder, plan):
-    batches = Batches(little_shop, encoder, plan)
+def test_without_them_a_product_is_asked_for_by_its_title(little_shop, encoder, plan, known):
+    batches = Batches(little_shop, encoder, plan, known)
     step = next(step for step, kind in enumerate(plan.kinds) if kind.query == "text")
     rows, batch = plan.rows(step)[1], batches.make(step)
     titles = dict(little_shop.items.select("item_id", "title").collect().iter_rows())

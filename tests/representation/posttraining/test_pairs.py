@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moon_rec.errors import ConfigError, EncoderError
-from representation.negatives.in_batch import false_negatives, keep_some
+from representation.negatives.in_batch import keep_some
 from representation.posttraining.augmentation import AugmentationConfig
 from representation.posttraining.batches import Batches
 from representation.posttraining.mixture import KINDS, TABLE_2, check_mixture
@@ -101,9 +101,9 @@ def test_an_epoch_takes_every_pair_once(little_shop):
     assert sorted(once["search_id"]) == sorted(pairs["search_id"])
 
 
-def test_batches_are_of_one_kind(little_shop, encoder):
+def test_batches_are_of_one_kind(little_shop, encoder, known):
     plan = schedule(little_shop)
-    batches = Batches(little_shop, encoder, plan, AugmentationConfig())
+    batches = Batches(little_shop, encoder, plan, known, AugmentationConfig())
     image_id = encoder.backbone.config.image_token_id
     seen = set()
     for step in range(40):
@@ -123,10 +123,10 @@ def test_batches_are_of_one_kind(little_shop, encoder):
     assert len(seen) == 9
 
 
-def test_queries_belong_to_their_items(little_shop, encoder):
+def test_queries_belong_to_their_items(little_shop, encoder, known):
     """Decoded, the words of a query are words of its item's title; its picture's colour is its item's."""
     plan = schedule(little_shop, {"title+image->title+image": 1.0}, steps=3)
-    batches = Batches(little_shop, encoder, plan, None)
+    batches = Batches(little_shop, encoder, plan, known, None)
     for step in range(3):
         batch = batches.make(step)
         for query, item in zip(batch.queries.token_ids, batch.items.token_ids, strict=True):
@@ -140,12 +140,12 @@ def test_queries_belong_to_their_items(little_shop, encoder):
         assert (means[0] - means[1]).abs().max() < 0.1
 
 
-def test_own_pictures_share_an_image_batch_with_the_log(little_shop, encoder):
+def test_own_pictures_share_an_image_batch_with_the_log(little_shop, encoder, known):
     plan = schedule(little_shop, {"image->image": 1.0}, own_pictures=0.25, steps=2)
     _, rows = plan.rows(0)
     is_own = (rows["query_item_id"] == rows["item_id"]).fill_null(False)
     assert is_own.to_list() == [False] * 6 + [True] * 2
-    batches = Batches(little_shop, encoder, plan, AugmentationConfig())
+    batches = Batches(little_shop, encoder, plan, known, AugmentationConfig())
     first, again = batches.make(0), batches.make(0)
     assert torch.equal(first.queries.patches, again.queries.patches)
     assert not torch.equal(first.queries.patches, first.items.patches)
@@ -176,25 +176,6 @@ def test_mixture_refusals():
     ):
         with pytest.raises(ConfigError, match=complaint):
             check_mixture(mixture)
-
-
-ids = st.lists(st.integers(0, 4), min_size=6, max_size=6)
-
-
-@given(ids, ids, ids, ids, ids, st.booleans())
-def test_false_negatives_literally(items, spus, searches, query_items, query_spus, of_products):
-    tensors = [torch.tensor(values) for values in (items, spus, searches, query_items, query_spus)]
-    found = false_negatives(*(tensors if of_products else tensors[:3]))
-    for query in range(6):
-        for item in range(6):
-            same = (
-                items[query] == items[item]
-                or spus[query] == spus[item]
-                or searches[query] == searches[item]
-            )
-            if of_products:
-                same |= query_items[query] == items[item] or query_spus[query] == spus[item]
-            assert found[query, item] == (same and query != item)
 
 
 @given(st.integers(1, 12), st.integers(0, 100))

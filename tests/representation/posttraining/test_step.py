@@ -6,22 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from representation.negatives import HardNegatives, KnownPositives
+from representation.negatives import HardNegatives
 from representation.posttraining.batches import Batches
 from representation.posttraining.config import PosttrainConfig
 from representation.posttraining.momentum import MomentumEncoder
-from representation.posttraining.pairs import known_items, logged_pairs, own_pairs
+from representation.posttraining.pairs import logged_pairs, own_pairs
 from representation.posttraining.schedule import Schedule
 from representation.posttraining.step import ContrastiveStep
 
 MIXTURE = {"text->title+image": 1.0, "image->title+image": 1.0}
-
-
-@pytest.fixture(scope="module")
-def known(little_shop):
-    return KnownPositives.from_pairs(
-        logged_pairs(little_shop), little_shop.searches, items=known_items(little_shop)
-    )
 
 
 def config(**values) -> PosttrainConfig:
@@ -33,7 +26,7 @@ def config(**values) -> PosttrainConfig:
 def batches(little_shop, encoder, known):
     schedule = Schedule(logged_pairs(little_shop), own_pairs(little_shop), MIXTURE, {}, 12, 8, 0)
     hard = HardNegatives(little_shop, known)
-    return Batches(little_shop, encoder, schedule, None, 0, known=known, hard=hard, num_hard=2)
+    return Batches(little_shop, encoder, schedule, known, None, 0, hard=hard, num_hard=2)
 
 
 def embedder(encoder):
@@ -210,7 +203,7 @@ def test_past_items_follow_the_motion_of_new_ones(encoder, known, batches):
 def test_a_form_of_item_meets_its_own_past_alone(little_shop, encoder, known):
     mixture = {"text->title+image": 1.0, "text->image": 1.0}
     schedule = Schedule(logged_pairs(little_shop), own_pairs(little_shop), mixture, {}, 12, 8, 0)
-    batches = Batches(little_shop, encoder, schedule, None, 0, known=known)
+    batches = Batches(little_shop, encoder, schedule, known, None, 0)
     step = ContrastiveStep(config(hard_negatives=0), encoder.widths, known, encoder.device)
     seen = {}
     for number in range(8):
@@ -234,7 +227,7 @@ def test_the_number_of_negatives_is_one_setting(batch_size, little_shop, encoder
         0,
     )
     hard = HardNegatives(little_shop, known)
-    batches = Batches(little_shop, encoder, schedule, None, 0, known=known, hard=hard, num_hard=1)
+    batches = Batches(little_shop, encoder, schedule, known, None, 0, hard=hard, num_hard=1)
     for wanted in (5, 40):
         settings = config(batch_size=batch_size, hard_negatives=1, num_negatives=wanted)
         step = ContrastiveStep(settings, encoder.widths, known, encoder.device)

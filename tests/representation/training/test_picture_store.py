@@ -41,23 +41,23 @@ def place(request, monkeypatch):
     return request.param
 
 
-def test_decoded_once_over_epochs(little_shop, encoder, decoded, place):
+def test_decoded_once_over_epochs(little_shop, encoder, known, decoded, place):
     """Every pair of every kind several times over, with grounds of other pictures."""
     plan = Schedule(
         logged_pairs(little_shop), own_pairs(little_shop), dict(TABLE_2), {"image": 0.5}, 400, 8, 0
     )
-    batches = Batches(little_shop, encoder, plan, AugmentationConfig())
+    batches = Batches(little_shop, encoder, plan, known, AugmentationConfig())
     for step in range(400):
         batches.make(step)
     assert len(decoded) > 100 and set(decoded.values()) == {1}
 
 
-def test_what_is_decoded_ahead_is_what_is_used(little_shop, encoder, decoded, place):
+def test_what_is_decoded_ahead_is_what_is_used(little_shop, encoder, known, decoded, place):
     """Of a short schedule, whose kinds are far from through with their pairs."""
     plan = Schedule(
         logged_pairs(little_shop), own_pairs(little_shop), dict(TABLE_2), {"image": 0.5}, 12, 4, 0
     )
-    ahead = Batches(little_shop, encoder, plan, None)
+    ahead = Batches(little_shop, encoder, plan, known, None)
     ahead.decode_ahead()
     ahead.decode_ahead()
     before = dict(decoded)
@@ -65,7 +65,7 @@ def test_what_is_decoded_ahead_is_what_is_used(little_shop, encoder, decoded, pl
         ahead.make(step)
     assert decoded == before and set(before.values()) == {1}
     decoded.clear()
-    lazy = Batches(little_shop, encoder, plan, None)
+    lazy = Batches(little_shop, encoder, plan, known, None)
     for step in range(12):
         lazy.make(step)
     assert decoded == before
