@@ -35,7 +35,7 @@ PRESETS: dict[Preset, dict[str, Any]] = {
         "queue_term": "queries",
         "momentum": 0.99,
         "loss": "circle",
-        "circle_margin": 0.4,
+        "circle_margin": 0.5,
         "circle_scale": 16.0,
         "learning_rate": 5e-4,
     },
