@@ -13,6 +13,7 @@ import polars as pl
 from moon_rec.bootstrap import bootstrap_mean
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.estimate import Estimate
+from moon_rec.progress import progress
 from moon_rec.shop.engagement import Engagement
 from moon_rec.shop.shop import Period, Shop
 from representation.evaluation.approximate import ApproximateIndex, IndexConfig
@@ -74,29 +75,33 @@ def measure_shop(
         TableError: tables of another shop, of two encoders or dims, or vectors that are all zeros.
     """
     check_tables(shop, items, queries)
-    gallery = gallery_of(shop, items, period)
-    cases = search_cases(shop, gallery, queries, period, engagement)
     options = {"seed": seed, "num_resamples": num_resamples}
-    made = None if index is None or not len(gallery) else ApproximateIndex(gallery.vectors, index)
-    measures: dict[str, Estimate] = {}
-    for name in MODALITIES:
-        words = {"by": SEARCHED_BY[name], "period": period, "engaged": engagement}
-        measures |= _search_measures(
-            f"{name}_search", cases[name], gallery, ks, words, made, options
+    with progress("measure", len(MODALITIES) + 4) as bar:
+        gallery = gallery_of(shop, items, period)
+        bar.advance(note=f"{len(gallery):,} items")
+        cases = search_cases(shop, gallery, queries, period, engagement)
+        bar.advance(note="searches")
+        made = (
+            None if index is None or not len(gallery) else ApproximateIndex(gallery.vectors, index)
         )
-    if engagement != "clicked":
-        clicked = search_cases(shop, gallery, queries, period, "clicked")["image"]
-        words = {"by": SEARCHED_BY["image"], "period": period, "engaged": "clicked"}
-        found = _search_measures("image_search_click", clicked, gallery, ks, words, made, options)
-        beside = ("_recall@", "_of_exact@")
-        measures |= {name: value for name, value in found.items() if any(map(name.count, beside))}
-    measures |= _item_measures(gallery, ks, options)
-    measures["alignment"] = alignment(
-        np.concatenate([cases[name].queries for name in MODALITIES]),
-        gallery.vectors,
-        [rows for name in MODALITIES for rows in cases[name].relevant],
-        **options,
-    )
+        measures: dict[str, Estimate] = {}
+        for name in MODALITIES:
+            words = {"by": SEARCHED_BY[name], "period": period, "engaged": engagement}
+            measures |= _search_measures(
+                f"{name}_search", cases[name], gallery, ks, words, made, options
+            )
+            bar.advance(note=f"searches {SEARCHED_BY[name]}")
+        if engagement != "clicked":
+            measures |= _click_measures(shop, gallery, queries, period, ks, made, options)
+        bar.advance(note="clicks")
+        measures |= _item_measures(gallery, ks, options)
+        measures["alignment"] = alignment(
+            np.concatenate([cases[name].queries for name in MODALITIES]),
+            gallery.vectors,
+            [rows for name in MODALITIES for rows in cases[name].relevant],
+            **options,
+        )
+        bar.advance(note="items among themselves")
     return {name: value for name, value in measures.items() if value.count}
 
 
@@ -182,6 +187,23 @@ def _search_measures(
         for k, estimate in estimates.items()
     }
     return measures | {f"{name}_of_exact@{k}": each for k, each in result.of_exact.items()}
+
+
+def _click_measures(
+    shop: Shop,
+    gallery: Gallery,
+    queries: EmbeddingTable,
+    period: Period,
+    ks: Sequence[int],
+    index: ApproximateIndex | None,
+    options: dict[str, int],
+) -> dict[str, Estimate]:
+    """Image-search recall by clicks; of the other readings none."""
+    cases = search_cases(shop, gallery, queries, period, "clicked")["image"]
+    words = {"by": SEARCHED_BY["image"], "period": period, "engaged": "clicked"}
+    found = _search_measures("image_search_click", cases, gallery, ks, words, index, options)
+    beside = ("_recall@", "_of_exact@")
+    return {name: value for name, value in found.items() if any(map(name.count, beside))}
 
 
 def _item_measures(
