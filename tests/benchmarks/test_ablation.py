@@ -8,6 +8,7 @@ from benchmarks import ablation
 from benchmarks.ablation import ADDED, Cells, arms, draw, hit_matrix, resampled, summarise
 from moon_rec.errors import ConfigError
 from representation.posttraining import PosttrainConfig
+from representation.posttraining.mixture import check_mixture
 
 
 def test_arms_lead_from_broad_to_refinement_one_part_at_a_time():
@@ -70,3 +71,8 @@ def test_seeds_count_in_the_interval():
     low, high = resampled(differ, 0)
     assert low < 0.35 and high > 0.65
     assert hit_matrix(made_up().hits, "stage 1 only", "image", 1).shape == (3, 400)
+
+
+@pytest.mark.parametrize("name", ablation.MIXTURES)
+def test_mixtures_are_of_known_kinds(name):
+    check_mixture(ablation.MIXTURES[name])
