@@ -25,7 +25,7 @@ from moon_rec.console import table_console
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import ConfigError
 from moon_rec.estimate import Estimate
-from moon_rec.files import atomic_file, digest_of, write_json
+from moon_rec.files import atomic_file, atomic_folder, digest_of, write_json
 from moon_rec.progress import say
 from moon_rec.seeds import generator
 from moon_rec.shop import Shop
@@ -225,6 +225,22 @@ def draw(path: Path, rows: list[dict[str, Any]], title: str) -> None:
         figure.savefig(temporary, dpi=150, format="png")
 
 
+def curation_vectors(shop: Shop, stage1: Path) -> Path:
+    """What curation measures likeness by, of the encoder that all arms start from: made once for all of them, beside it."""
+    from representation.encoder import ProductEncoder
+    from representation.posttraining.pairs import logged_pairs
+    from representation.posttraining.start_vectors import start_vectors
+
+    folder = stage1.with_name(f"{stage1.name}-vectors")
+    if not folder.exists():
+        encoder = ProductEncoder.from_pretrained(stage1)
+        tables = start_vectors(shop, encoder, logged_pairs(shop, "purchased"))
+        with atomic_folder(folder) as temporary:
+            for name, table in zip(("items", "queries"), tables, strict=True):
+                table.save(temporary / name)
+    return folder
+
+
 def train_cells(shop: Shop, options: Any) -> Cells:
     """Train and measure what is not there yet; each measured cell is a Parquet file under `--out`."""
     from representation.model.backbone import BackboneConfig
@@ -257,7 +273,8 @@ def train_cells(shop: Shop, options: Any) -> Cells:
             if not file.exists():
                 say(f"seed {seed}: {name}")
                 if not encoder.exists():
-                    posttrain(shop, encoder, config, start=stage1)
+                    vectors = curation_vectors(shop, stage1) if config.curation else None
+                    posttrain(shop, encoder, config, start=stage1, vectors=vectors)
                 _write(file, measure(shop, encoder, options.period))
                 if not options.keep:
                     shutil.rmtree(encoder)

@@ -52,13 +52,14 @@ from representation.model.backbone import (
     load_backbone,
     output_states,
     random_backbone,
+    scale_tokens,
     width_of,
 )
 from representation.model.compose import Composer
 from representation.model.lora import ADAPTER_FOLDER, has_lora, merged_state, save_adapter
 from representation.model.prompt import product_texts
 from representation.model.quiet import quiet
-from representation.model.tokenizer import shop_texts, train_tokenizer
+from representation.model.tokenizer import shop_texts, token_rarity, train_tokenizer
 from representation.training.picture_store import PictureStore
 
 
@@ -286,9 +287,12 @@ def untrained_encoder(
     """As `build_encoder`, not saved; on `device`, by default a GPU where there is one."""
     if config.checkpoint is not None:
         return ProductEncoder.from_checkpoint(config, device)
-    tokenizer = train_tokenizer(shop_texts(shop), config.vocabulary_size)
+    texts = shop_texts(shop)
+    tokenizer = train_tokenizer(texts, config.vocabulary_size)
     vocabulary = tokenizer.get_vocab()
     backbone = random_backbone(config, vocabulary, len(vocabulary), seed)
+    if config.token_scale:
+        scale_tokens(backbone, token_rarity(tokenizer, texts), config.token_scale)
     torch.nn.Module.to(backbone, where_to(device))
     dim = width_of(backbone)
     widths = (*[width for width in sorted(set(config.widths)) if width < dim], dim)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
@@ -53,6 +54,8 @@ class BackboneConfig(Config):
     thousands: at width 128, 75 steps of 64 picture pairs ended at a loss of 3.63 instead of 3.75.
 
     Attributes:
+        token_scale: random token embeddings are larger than `initializer_range` by this times the token's inverse document frequency among the shop's texts, but never smaller;
+            the head of next-token prediction then has weights of its own. 0: all alike, and shared with the head, as the family has it.
         image_size: side of a picture in pixels; None: 64 for random weights, about 224 for a checkpoint (`encoders.qwen`).
         pooling, attention, chat: how a checkpoint's states become a vector and whether content stands in its chat template; None: as the checkpoint says,
             else the mean, in both directions, without. Random weights take None as that, too.
@@ -76,6 +79,7 @@ class BackboneConfig(Config):
     text_mlp_dim: int = Field(default=256, ge=8)
     vocabulary_size: int = Field(default=4000, ge=300)
     initializer_range: float = Field(default=0.06, gt=0)
+    token_scale: float = Field(default=2.0, ge=0)
     widths: tuple[int, ...] = (16, 32, 64)
     prompt: PromptConfig = PromptConfig()
     pooling: Pooling | None = None
@@ -92,7 +96,7 @@ class BackboneConfig(Config):
 
     @classmethod
     def preset(cls, name: Literal["demo", "small"]) -> "BackboneConfig":
-        """Named sizes: `small`, the default (2.1 M parameters); `demo`, for seconds on two cores (0.6 M parameters)."""
+        """Named sizes: `small`, the default (2.1 M parameters); `demo`, for seconds on two cores (0.6 M parameters); the head of next-token prediction not counted."""
         if name == "small":
             return cls()
         if name == "demo":
@@ -193,11 +197,26 @@ def random_backbone(
         video_token_id=token_ids["<|video_pad|>"],
         vision_start_token_id=token_ids["<|vision_start|>"],
         vision_end_token_id=token_ids["<|vision_end|>"],
-        tie_word_embeddings=True,
+        tie_word_embeddings=not config.token_scale,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "backbone"))
         return Qwen3VLForConditionalGeneration(settings).eval()
+
+
+def scale_tokens(backbone: Backbone, rarity: np.ndarray, scale: float) -> None:
+    """Make random token embeddings as large as their tokens are rare, in place: times `scale * rarity`, or 1 where that is less.
+
+    A mean over tokens of a random model is then much like a random projection of words weighed by inverse document frequency, which finds products by their words well before
+    anything is learnt; small embeddings drown in what the layers add to them, and the first thing learnt is what is coarse and common. Ours.
+
+    Args:
+        rarity: `(vocabulary,)`, see `tokenizer.token_rarity`.
+    """
+    weight = backbone.model.language_model.embed_tokens.weight
+    factors = torch.from_numpy(np.maximum(scale * rarity, 1.0)).to(weight)
+    with torch.no_grad():
+        weight[: len(factors)] *= factors[:, None]
 
 
 def load_backbone(path: str | Path, dtype: Dtype | None = "float32") -> Backbone:

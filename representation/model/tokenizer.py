@@ -7,6 +7,7 @@ a search a text is. The same texts give the same tokenizer, whatever their order
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import polars as pl
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -56,6 +57,16 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> PreTrainedTok
         eos_token=TURN_END,
         additional_special_tokens=list(SPECIAL_TOKENS[1:]),
     )
+
+
+def token_rarity(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> np.ndarray:
+    """How rare each token is: ln((texts + 1) / (texts with it + 1)), its inverse document frequency, float64 `(vocabulary,)`; 0 for special tokens."""
+    found = np.zeros(len(tokenizer))
+    for ids in encode_plain(tokenizer, texts):
+        found[np.unique(ids)] += 1
+    rarity = np.log((len(texts) + 1) / (found + 1))
+    rarity[tokenizer.all_special_ids] = 0.0
+    return rarity
 
 
 def shop_texts(shop: Shop) -> list[str]:

@@ -46,8 +46,9 @@ CHAT = (
 
 
 def qwen_tokenizer(adds_end: bool = False) -> PreTrainedTokenizerFast:
-    """Qwen's special tokens over bytes; `adds_end`: it puts `<|endoftext|>` behind a text, as Qwen3-VL-Embedding's does."""
+    """Qwen's special tokens over bytes, no space put before a text; `adds_end`: it puts `<|endoftext|>` behind a text, as Qwen3-VL-Embedding's does."""
     tokenizer = train_tokenizer(TEXTS, 340)
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.chat_template = CHAT
     if adds_end:
         end = ("<|endoftext|>", tokenizer.get_vocab()["<|endoftext|>"])

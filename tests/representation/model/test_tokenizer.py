@@ -1,11 +1,19 @@
 """The tokenizer: learnt before the cut only, repeatable, and not to be fooled by what people write."""
 
+import math
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from representation.model.tokenizer import IMAGE_PAD, encode_plain, shop_texts, train_tokenizer
+from representation.model.tokenizer import (
+    IMAGE_PAD,
+    encode_plain,
+    shop_texts,
+    token_rarity,
+    train_tokenizer,
+)
 
 TEXTS = ["red mug", "red mugs", "blue lamp", "blue lamps in red", "Größe 38", "日本"] * 3
 TOKENIZER = train_tokenizer(TEXTS, 320)
@@ -40,6 +48,20 @@ def test_a_word_has_the_same_tokens_wherever_and_however_it_is_written():
     alone, in_a_title, shouted = encode_plain(TOKENIZER, ["lamp", "Blue Lamp", "LAMP"])
     assert alone == shouted
     assert in_a_title[-len(alone) :] == alone
+
+
+def test_rarity_literally():
+    texts = ["red mug", "red red lamp", "blue"]
+    rarity = token_rarity(TOKENIZER, texts)
+    assert rarity.shape == (len(TOKENIZER),)
+    for token in range(len(TOKENIZER)):
+        texts_with = sum(token in encode_plain(TOKENIZER, [text])[0] for text in texts)
+        wanted = math.log(4 / (texts_with + 1))
+        if token in TOKENIZER.all_special_ids:
+            wanted = 0.0
+        assert rarity[token] == pytest.approx(wanted)
+    (red,) = encode_plain(TOKENIZER, ["red"])
+    assert rarity[red].tolist() == pytest.approx([math.log(4 / 3)] * len(red))
 
 
 def test_a_title_cannot_pretend_to_be_a_picture():

@@ -53,7 +53,7 @@ def test_labels_are_the_answer_and_its_end_only(encoder):
     for row, label, answer in zip(rows, labels, ["red mug", "lamp"], strict=True):
         known = [token for token in label if token != IGNORED]
         assert len(row) == len(label) and row[-len(known) :] == known
-        assert encoder.tokenizer.decode(known) == f"{answer}<|im_end|>"
+        assert encoder.tokenizer.decode(known) == f" {answer}<|im_end|>"
     assert encoder.layout.num_tokens == rows[0].count(encoder.backbone.config.image_token_id)
 
 
