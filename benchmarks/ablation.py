@@ -29,6 +29,7 @@ from moon_rec.files import atomic_file, atomic_folder, digest_of, write_json
 from moon_rec.progress import say
 from moon_rec.seeds import generator
 from moon_rec.shop import Shop
+from moon_rec.shop.engagement import engagements
 from representation.posttraining.mixture import TABLE_2
 
 KS = (1, 5, 10, 50)
@@ -97,10 +98,11 @@ def measure(shop: Shop, path: Path, period: str) -> Cells:
 
     encoder = ProductEncoder.from_pretrained(path)
     items = shop.items.collect()
-    searches = shop.in_period(shop.searches, period).collect()  # type: ignore[arg-type]
+    bought = engagements(shop, "purchased", period=period).select("search_id")  # type: ignore[arg-type]
+    searches = shop.in_period(shop.searches, period).join(bought, on="search_id", how="semi")  # type: ignore[arg-type]
     searches = searches.filter(
         (pl.col("query_text").fill_null("") != "") | pl.col("query_image").is_not_null()
-    )
+    ).collect()
     gallery = gallery_of(
         shop,
         EmbeddingTable.from_arrays(items["item_id"].to_numpy(), encoder.encode_items(items)),
