@@ -83,7 +83,10 @@ def fill_queues(step: ContrastiveStep, shop: Shop, seed: int) -> None:
         vectors = torch.randn(
             queue.length, queue.dim, generator=torch_generator(seed, "fill", name)
         )
-        queue.push(functional.normalize(vectors, dim=-1), ids[0], ids[1], step=0)
+        vectors = functional.normalize(vectors, dim=-1)
+        queue.push(vectors, ids[0], ids[1], step=0)
+        if step.past.drifts:
+            step.past.drifts[name].note(vectors, 0, 0)
 
 
 def batches_of_each_kind(
