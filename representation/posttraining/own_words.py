@@ -2,7 +2,8 @@
 
 The report trains on half a billion searches by words; a small shop's log holds thousands, of few of its products. So part of each batch of searches by words is made
 here, as an altered catalogue picture stands for a photo (`augmentation.py`). This is a choice of ours (in text retrieval: the inverse cloze task, Lee et al.
-2019, in which part of a text seeks the whole). Nothing here knows how any shop's searches came about but their lengths:
+2019, in which part of a text seeks the whole). Of a shop's searches only their lengths are read. But the simulated shop makes its searches by words much alike, of a product's own
+words in their order, with some slips: what this gains there flatters what it would gain on searches that people typed.
 - A query has as many words as a search of the log, drawn anew; they are drawn at random, and keep their order.
 - Words are of the normal form of `representation.words`, each once; in scripts without spaces a run of characters is one word.
 """

@@ -85,7 +85,7 @@ def prepare(
         known,
         config.augmentation if config.alter_photos else None,
         config.seed,
-        own_words=OwnWords.of(shop) if config.pairs == "log" else None,
+        own_words=OwnWords.of(shop) if config.pairs == "log" and config.own_words_share else None,
         hard=hard,
         num_hard=config.hard_negatives,
         rank=rank,
