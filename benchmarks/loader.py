@@ -25,7 +25,7 @@ from benchmarks.chain import describe_machine
 from benchmarks.negatives import Trainer
 from moon_rec.allocator import keep_freed_memory
 from moon_rec.bootstrap import bootstrap_mean
-from moon_rec.command import Parser, run
+from moon_rec.command import Parser, count, run
 from moon_rec.errors import MoonRecError
 from moon_rec.files import write_json
 from moon_rec.progress import progress
@@ -154,9 +154,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--shop", type=Path, required=True, help="a shop's folder")
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--steps", type=int, default=4, help="steps of a round")
+    parser.add_argument("--steps", type=count, default=4, help="steps of a round")
     parser.add_argument("--ahead", type=int, help="0: no thread; by default as training has it")
-    parser.add_argument("--threads", type=int, help="torch's; by default as they are")
+    parser.add_argument("--threads", type=count, help="torch's; by default as they are")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON to write")
     return parser

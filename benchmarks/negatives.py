@@ -28,7 +28,7 @@ from torch.nn import functional
 
 from benchmarks.chain import describe_machine
 from moon_rec.allocator import keep_freed_memory
-from moon_rec.command import Parser, run
+from moon_rec.command import Parser, count, run
 from moon_rec.errors import MoonRecError
 from moon_rec.files import write_json
 from moon_rec.progress import progress
@@ -205,7 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--loss", choices=("infonce", "circle"), default="infonce")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batches", type=int, default=1, help="of each kind in a round")
-    parser.add_argument("--threads", type=int, help="torch's; by default as they are")
+    parser.add_argument("--threads", type=count, help="torch's; by default as they are")
     parser.add_argument(
         "--cpu-time", action="store_true", help="count CPU time: for a machine that is not quiet"
     )

@@ -26,7 +26,7 @@ import torch
 
 from benchmarks.chain import describe_machine
 from benchmarks.peers import PEERS
-from moon_rec.command import Parser, run
+from moon_rec.command import Parser, count, run
 from moon_rec.errors import MoonRecError
 from moon_rec.files import write_json
 from moon_rec.progress import say
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("shop", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=count, default=2)
     parser.add_argument("--history-length", type=int, default=50)
     parser.add_argument("--out", type=Path, help="JSON to write")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES)

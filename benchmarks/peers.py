@@ -29,7 +29,7 @@ from benchmarks.synthetic_tables import (
     synthetic_tables,
 )
 from moon_rec.allocator import keep_freed_memory
-from moon_rec.command import Parser, run
+from moon_rec.command import Parser, count, run
 from moon_rec.errors import MoonRecError
 from moon_rec.files import write_json
 from moon_rec.progress import say
@@ -147,7 +147,7 @@ def _parser() -> Parser:
     parser.add_argument("task", choices=("training", "requests"))
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=count, default=2)
     parser.add_argument("--features", choices=tuple(FEATURES), default="item")
     parser.add_argument("--activation", default="Dice", help="of FuxiCTR's attention")
     parser.add_argument(

@@ -26,7 +26,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from benchmarks.chain import describe_machine
-from moon_rec.command import Parser, run
+from moon_rec.command import Parser, count, run
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.files import write_json
 from moon_rec.progress import say
@@ -223,7 +223,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--k", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=3, help="0: no exact search")
-    parser.add_argument("--threads", type=int, default=psutil.cpu_count() or 1)
+    parser.add_argument("--threads", type=count, default=psutil.cpu_count() or 1)
     parser.add_argument("--indexes", action="store_true", help="measure IVF and HNSW, too")
     parser.add_argument("--items-table", type=Path, help="vectors of an encoder instead")
     parser.add_argument("--queries-table", type=Path, help="and those of its queries")

@@ -41,6 +41,13 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescrip
     """Defaults behind each option; the example's lines kept as written."""
 
 
+def count(text: str) -> int:
+    """An option's `type`: a whole number of at least 1."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
 def add_config_options(
     parser: argparse.ArgumentParser, file: str = "--config", about: str = "settings in a TOML file"
 ) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moon_rec.bootstrap import bootstrap_mean
-from moon_rec.command import Parser, run
+from moon_rec.command import Parser, count, run
 from moon_rec.config import Config, load_config
 from moon_rec.errors import ConfigError, MoonRecError
 from moon_rec.files import atomic_file, atomic_folder, digest_of, read_json, write_json
@@ -117,6 +117,18 @@ def test_a_wrong_option_is_one_line_and_exit_code_two(capsys):
         parser.parse_args(["--absent"])
     assert caught.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "1.5", "two", ""])
+def test_a_count_below_one_is_one_line_and_exit_code_two(given, capsys):
+    parser = Parser(prog="python -m x", description="d")
+    parser.add_argument("--threads", type=count)
+    assert parser.parse_args(["--threads", "3"]).threads == 3
+    with pytest.raises(SystemExit) as caught:
+        parser.parse_args([f"--threads={given}"])
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and f"--threads: {given!r} is no whole number of at least 1" in said
 
 
 def test_help_ends_with_a_worked_example(capsys):
