@@ -88,8 +88,8 @@ class PosttrainConfig(OptimisationConfig):
     split_mixed: bool = True
     pairs: Literal["log", "catalogue"] = "log"
     alter_photos: bool = True
-    own_picture_share: float = Field(default=0.5, ge=0, le=0.9)
-    own_words_share: float = Field(default=0.5, ge=0, le=0.9)
+    own_picture_share: float = Field(default=0.8, ge=0, le=0.9)
+    own_words_share: float = Field(default=0.8, ge=0, le=0.9)
     augmentation: AugmentationConfig = AugmentationConfig()
     curation: CurationConfig | None = None
     loss: Literal["infonce", "circle"] = "infonce"
