@@ -175,8 +175,9 @@ def summarise(cells: Cells, period: str, k: int) -> list[dict[str, Any]]:
                 "recall": _estimate(values, definition).as_dict(),
                 "by_seed": values.mean(axis=1).tolist(),
             }
-            if at:
-                for against, other in (("stage_1", names[0]), ("previous", names[at - 1])):
+            others = {"stage_1": ADDED[0][0], "previous": names[at - 1]} if at else {}
+            for against, other in others.items():
+                if other in found:
                     about = (
                         f"recall@{k} of this arm minus that of '{other}', same searches, same seeds"
                     )
@@ -269,7 +270,9 @@ def train_cells(shop: Shop, options: Any) -> Cells:
             say(f"seed {first}: stage 1, {options.stage1_steps} steps")
             posttrain(shop, stage1, broad, start=options.start)
         later = {**given, "steps": options.steps, "learning_rate": options.learning_rate}
-        for name, config in arms(later).items():
+        for number, (name, config) in enumerate(arms(later).items()):
+            if number not in options.arms:
+                continue
             encoder = options.out / f"arm-{digest_of([*made_of, config.digest()])}"
             file = encoder.with_name(f"{encoder.name}-{options.period}.parquet")
             if not file.exists():
@@ -314,6 +317,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--start", type=Path, help="a pretrained encoder; default: random weights")
     parser.add_argument(
         "--backbone", choices=("demo", "small"), default="small", help="sizes without --start"
+    )
+    parser.add_argument(
+        "--arms",
+        type=int,
+        nargs="+",
+        choices=range(len(ADDED)),
+        default=list(range(len(ADDED))),
+        help="by number, so that several processes can share a seed; a last call with all reads what they left",
     )
     parser.add_argument("--stage1-steps", type=count, default=1000)
     parser.add_argument(

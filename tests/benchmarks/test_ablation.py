@@ -64,6 +64,18 @@ def test_differences_are_paired_and_the_picture_is_drawn(tmp_path):
     assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_without_the_first_arm_nothing_is_held_against_it():
+    cells = made_up()
+    hits = cells.hits.with_columns(
+        arm=pl.col("arm").replace({"stage 1 only": "+ curation", "+ purchase pairs": "+ queue"})
+    )
+    first, second = summarise(Cells(hits, 50), "test", 10)
+    assert "minus_previous" in second and "minus_stage_1" not in second
+    assert (
+        "'+ curation'" in second["minus_previous"]["definition"] and "minus_previous" not in first
+    )
+
+
 def test_seeds_count_in_the_interval():
     """Three seeds that disagree make the interval wide however many searches there are."""
     agree, differ = np.full((3, 5000), 0.5), np.repeat([[0.2], [0.5], [0.8]], 5000, axis=1)
