@@ -128,7 +128,9 @@ def test_a_count_below_one_is_one_line_and_exit_code_two(given, capsys):
         parser.parse_args([f"--threads={given}"])
     assert caught.value.code == 2
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and f"--threads: {given!r} is no whole number of at least 1" in said
+    assert (
+        said.count("\n") == 1 and f"--threads: {given!r} is no whole number of at least 1" in said
+    )
 
 
 def test_help_ends_with_a_worked_example(capsys):
