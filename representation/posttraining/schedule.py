@@ -80,14 +80,17 @@ class Schedule:
 
     def used(self) -> Iterator[tuple[QueryKind, ItemKind, pl.DataFrame]]:
         """The pairs that the steps take, by forms of query and item; those of products with themselves apart."""
+        turns = Counter(self.kinds)
+        own_turns: Counter[str] = Counter()
+        for kind in self.pairs:
+            own_turns[self._own_of(kind)[0]] += turns[kind]
         for kind, pairs in self.pairs.items():
-            num_own, turns = self._num_own(kind), self.kinds.count(kind)
+            num_own = self._num_own(kind)
             size = self._batch_size - num_own
-            yield kind.query, kind.item, self._first(kind.name, pairs, turns, size)
+            yield kind.query, kind.item, self._first(kind.name, pairs, turns[kind], size)
             if num_own:
-                is_like = [self._own_of(each)[0] == self._own_of(kind)[0] for each in self.kinds]
-                own = self._first(*self._own_of(kind), sum(is_like), num_own)
-                yield kind.query, kind.item, own
+                name, own = self._own_of(kind)
+                yield kind.query, kind.item, self._first(name, own, own_turns[name], num_own)
 
     def _num_own(self, kind: PairKind) -> int:
         """How many pairs of a product with itself a batch of the kind has."""
