@@ -111,6 +111,11 @@ def altered(
     return apply_views(pictures, views, others)
 
 
+def is_ground(pictures: np.ndarray) -> np.ndarray:
+    """Where pictures `(..., 3)` of bytes show ground, near white: boolean, without the last axis."""
+    return pictures.min(axis=-1) >= GROUND_LEVEL
+
+
 def apply_views(pictures: np.ndarray, views: Views, others: np.ndarray | None = None) -> np.ndarray:
     """The views that were drawn.
 

@@ -42,7 +42,15 @@ PRESETS: dict[Preset, dict[str, Any]] = {
 }
 """What each preset sets; all else is as by default."""
 
-_MAY_BE_NONE = ("curation", "lora", "num_negatives", "queue_length", "max_age", "chunk_size")
+_MAY_BE_NONE = (
+    "curation",
+    "lora",
+    "num_negatives",
+    "queue_length",
+    "max_age",
+    "chunk_size",
+    "own_picture_share",
+)
 
 
 class PosttrainConfig(OptimisationConfig):
@@ -58,7 +66,8 @@ class PosttrainConfig(OptimisationConfig):
         pairs: `log`, searches and what was engaged with; `catalogue`, for a shop without searches: each product is its own query, by its title or by an
             altered view of its picture, and of the mixture only `mixture.CATALOGUE_KINDS` are used. The second is ours (compare MOON2.0's intra-product term).
         alter_photos: alter shoppers' photos anew each time they are seen, as `augmentation` says.
-        own_picture_share: of each batch of image queries, the share that is an altered catalogue picture paired with its own product; 0 leaves the log alone.
+        own_picture_share: of each batch of image queries, the share that is an altered catalogue picture paired with its own product; 0 leaves the log alone; None: .8 for a shop
+            whose pictures stand on white, else .5 (`own_pictures.py`).
         own_words_share: of each batch of searches by words, the share that is a few of a product's own words paired with it (`own_words.py`); 0 leaves the log alone.
         curation: which pairs are kept, see `CurationConfig`; None: all.
         loss: `infonce`, with `temperature` (learned, or fixed); `circle`, with `circle_margin` and `circle_scale` (the report: gamma) in its place.
@@ -88,7 +97,7 @@ class PosttrainConfig(OptimisationConfig):
     split_mixed: bool = True
     pairs: Literal["log", "catalogue"] = "log"
     alter_photos: bool = True
-    own_picture_share: float = Field(default=0.8, ge=0, le=0.9)
+    own_picture_share: float | None = Field(default=None, ge=0, le=0.9)
     own_words_share: float = Field(default=0.8, ge=0, le=0.9)
     augmentation: AugmentationConfig = AugmentationConfig()
     curation: CurationConfig | None = None

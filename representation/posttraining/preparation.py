@@ -14,6 +14,7 @@ from representation.negatives import HardNegatives, KnownPositives
 from representation.posttraining.batches import Batches
 from representation.posttraining.config import PosttrainConfig
 from representation.posttraining.mixture import CATALOGUE_KINDS, QueryKind
+from representation.posttraining.own_pictures import own_picture_share
 from representation.posttraining.own_words import OwnWords
 from representation.posttraining.pairs import (
     catalogue_pairs,
@@ -104,12 +105,13 @@ def _pairs(shop: Shop, config: PosttrainConfig) -> Pairs:
 
 def _schedule(shop: Shop, config: PosttrainConfig, pairs: Pairs) -> Schedule:
     mixture = config.mixture
-    own_shares: dict[QueryKind, float] = {
-        "image": config.own_picture_share,
-        "text": config.own_words_share,
-    }
-    if config.pairs == "catalogue":
-        own_shares = {}
+    own_shares: dict[QueryKind, float] = {}
+    if config.pairs == "log":
+        own_shares = {
+            "image": own_picture_share(shop, config.own_picture_share, config.seed),
+            "text": config.own_words_share,
+        }
+    else:
         mixture = {name: mixture.get(name, 0) for name in CATALOGUE_KINDS}
     return Schedule(
         pairs, own_pairs(shop), mixture, own_shares, config.steps, config.batch_size, config.seed
