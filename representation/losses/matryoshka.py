@@ -1,6 +1,6 @@
 """Matryoshka: the same loss on prefixes of the vectors, so that each prefix is an embedding by itself (Kusupati et al. 2022).
 
-MOON serves several widths of one vector; which widths and which weights is not public. Here: the mean over the widths, each prefix at unit length again.
+MOON serves several widths of one vector; which widths and which weights is not public. Here: the mean over the widths, weighed alike unless weights are given, each prefix at unit length again.
 """
 
 from collections.abc import Callable, Sequence

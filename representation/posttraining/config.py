@@ -71,6 +71,8 @@ class PosttrainConfig(OptimisationConfig):
         own_words_share: of each batch of searches by words, the share that is a few of a product's own words paired with it (`own_words.py`); 0 leaves the log alone.
         curation: which pairs are kept, see `CurationConfig`; None: all.
         loss: `infonce`, with `temperature` (learned, or fixed); `circle`, with `circle_margin` and `circle_scale` (the report: gamma) in its place.
+        matryoshka_weights: of the widths' losses. `width`: in proportion to the width; `equal`. In few dimensions random vectors are alike beyond any margin (16: one in 2,000 has a cosine above .73),
+            so there circle loss, whose thresholds are absolute, pulls for ever. The report names no weights.
         symmetric: InfoNCE also from item to query; the report's formula is query to item only.
         triplet_weight, triplet_margin: weight and margin of a triplet term on what was clicked but not bought after the same search (SCL); 0: none.
         hard_negatives: hard negatives drawn for each query, of `hard_negative_kinds`; each is a negative of every query of the batch.
@@ -104,6 +106,7 @@ class PosttrainConfig(OptimisationConfig):
     loss: Literal["infonce", "circle"] = "infonce"
     temperature: float = Field(default=0.07, gt=0)
     learn_temperature: bool = True
+    matryoshka_weights: Literal["width", "equal"] = "width"
     symmetric: bool = False
     circle_margin: float = Field(default=0.25, ge=0, lt=1)
     circle_scale: float = Field(default=80.0, gt=0)

@@ -98,6 +98,9 @@ class ContrastiveStep:
         world_size: int = 1,
     ) -> None:
         self.config, self.widths, self.device = config, tuple(widths), device
+        power = 1.0 if config.matryoshka_weights == "width" else 0.0
+        weights = [width**power for width in self.widths]
+        self._over_widths = partial(matryoshka, widths=self.widths, weights=weights)
         self._world_size = world_size
         start = torch.tensor(math.log(config.temperature), device=device)
         self.log_temperature = torch.nn.Parameter(start, requires_grad=config.learn_temperature)
@@ -238,12 +241,12 @@ class ContrastiveStep:
         past: Past | None,
     ) -> Tensor:
         """All widths' loss, as `queue_term` says how past negatives go in; `kept` are the parts of the columns as the queue keeps them, without gradient."""
-        without = partial(matryoshka, objective, widths=self.widths)
+        without = partial(self._over_widths, objective)
         if past is None:
             return without(queries, columns)
         term, slow = self.config.queue_term, self.config.momentum > 0
         compared = torch.cat(list(kept)) if slow or term == "queries" else columns
-        loss = matryoshka(objective, queries, compared, self.widths, bank=past.bank)
+        loss = self._over_widths(objective, queries, compared, bank=past.bank)
         if term == "added":
             return (loss + without(queries, columns)) / 2
         if term == "queries":
@@ -269,7 +272,7 @@ class ContrastiveStep:
             return triplet(queries, both[:own], wrong, margin=self.config.triplet_margin, mask=mask)
 
         share = int(is_clicked[batch.own].sum()) / max(int(is_clicked.sum()), 1)
-        found = matryoshka(loss, queries, torch.cat([items, hard]), self.widths)
+        found = self._over_widths(loss, queries, torch.cat([items, hard]))
         return found * (share * self._world_size)
 
 

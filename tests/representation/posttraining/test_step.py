@@ -58,8 +58,9 @@ def written_out(step, encoder, known, batch, past):
         vectors += [*past.bank.vectors]
         ids, spus = [*ids, *past.drawn.item_ids], [*spus, *past.drawn.spu_ids]
     temperature, settings = step.config.temperature, step.config
-    losses = []
+    losses, weights = [], []
     for width in encoder.widths:
+        weights += [width if settings.matryoshka_weights == "width" else 1] * len(queries)
         for row, query in enumerate(queries):
 
             def cosine(vector, query=query, width=width):
@@ -85,7 +86,7 @@ def written_out(step, encoder, known, batch, past):
                 )
                 pull = scale * max(0, 1 + margin - right) * (right - (1 - margin))
                 losses.append(math.log1p(negatives * math.exp(-pull)))
-    return np.mean(losses)
+    return np.average(losses, weights=weights)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +96,7 @@ def written_out(step, encoder, known, batch, past):
         {"queue_term": "added"},
         {"queue_term": "queries"},
         {"queue_term": "joint", "loss": "circle", "circle_scale": 16.0},
+        {"queue_term": "queries", "matryoshka_weights": "equal"},
     ],
 )
 def test_the_loss_written_out(values, encoder, known, batches):
@@ -142,7 +144,9 @@ def test_the_triplet_term_written_out(encoder, known, batches):
                 ]
             )
         )
-    assert added[1] - added[0] == pytest.approx(0.5 * np.mean(terms), rel=1e-3)
+    assert added[1] - added[0] == pytest.approx(
+        0.5 * np.average(terms, weights=encoder.widths), rel=1e-3
+    )
 
 
 def test_past_items_count_and_known_ones_never(encoder, known, batches):
@@ -335,7 +339,8 @@ def test_a_slow_encoder_s_vectors_are_kept_and_compared_with(encoder, known, bat
         columns = torch.cat([outcome.blocked, torch.from_numpy(outcome.past.blocked)], dim=1)
         scores = scores.masked_fill(columns, -torch.inf)
         losses.append(torch.nn.functional.cross_entropy(scores, torch.arange(8)).item())
-    assert outcome.loss.item() == pytest.approx(np.mean(losses), rel=1e-4)
+    wanted = np.average(losses, weights=encoder.widths)
+    assert outcome.loss.item() == pytest.approx(wanted, rel=1e-4)
 
 
 @pytest.mark.parametrize("loss", ["infonce", "circle"])
