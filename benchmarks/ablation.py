@@ -141,25 +141,24 @@ def resampled(values: np.ndarray, seed: int, num_resamples: int = 2000) -> tuple
     return float(low), float(high)
 
 
-def hit_matrix(hits: pl.DataFrame, arm: str, modality: str, k: int) -> np.ndarray:
-    """Hits `(seeds, searches)` of an arm as float64, seeds and searches ascending."""
+def hits_by_seed(hits: pl.DataFrame, arm: str, modality: str, k: int) -> dict[int, np.ndarray]:
+    """Of each seed that the arm has, rising, its hits `(searches,)` as float64, searches ascending."""
     chosen = hits.filter((pl.col("arm") == arm) & (pl.col("modality") == modality))
-    rows = [
-        part.sort("search_id")[f"hit@{k}"].to_numpy()
-        for _, part in chosen.sort("seed").group_by("seed", maintain_order=True)
-    ]
-    return np.stack(rows).astype(np.float64)
+    return {
+        int(seed): part.sort("search_id")[f"hit@{k}"].to_numpy().astype(np.float64)
+        for (seed,), part in chosen.sort("seed").group_by("seed", maintain_order=True)  # type: ignore[misc]
+    }
 
 
 def summarise(cells: Cells, period: str, k: int) -> list[dict[str, Any]]:
-    """By arm and modality: recall, its difference to stage 1 only and to the arm before, and each seed's recall."""
+    """By arm and modality: recall, its difference to stage 1 only and to the arm before over the seeds that both have, and each seed's recall."""
     rows = []
     present = set(cells.hits["arm"].unique())
     names = [name for name, _ in ADDED if name in present]
     for modality in sorted(cells.hits["modality"].unique()):
-        found = {name: hit_matrix(cells.hits, name, modality, k) for name in names}
+        found = {name: hits_by_seed(cells.hits, name, modality, k) for name in names}
         for at, name in enumerate(names):
-            values = found[name]
+            values = np.stack(list(found[name].values()))
             definition = DEFINITION.format(
                 count=values.shape[1],
                 modality=modality,
@@ -177,11 +176,11 @@ def summarise(cells: Cells, period: str, k: int) -> list[dict[str, Any]]:
             }
             others = {"stage_1": ADDED[0][0], "previous": names[at - 1]} if at else {}
             for against, other in others.items():
-                if other in found:
-                    about = (
-                        f"recall@{k} of this arm minus that of '{other}', same searches, same seeds"
-                    )
-                    row[f"minus_{against}"] = _estimate(values - found[other], about).as_dict()
+                common = [seed for seed in found[name] if seed in found.get(other, {})]
+                if common:
+                    gaps = np.stack([found[name][seed] - found[other][seed] for seed in common])
+                    about = f"recall@{k} of this arm minus that of '{other}', same searches, same seeds: {', '.join(map(str, common))}"
+                    row[f"minus_{against}"] = _estimate(gaps, about).as_dict()
             rows.append(row)
     return rows
 

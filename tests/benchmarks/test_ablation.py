@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from benchmarks import ablation
-from benchmarks.ablation import ADDED, Cells, arms, draw, hit_matrix, resampled, summarise
+from benchmarks.ablation import ADDED, Cells, arms, draw, hits_by_seed, resampled, summarise
 from moon_rec.errors import ConfigError
 from representation.posttraining import PosttrainConfig
 from representation.posttraining.mixture import check_mixture
@@ -82,7 +82,20 @@ def test_seeds_count_in_the_interval():
     assert resampled(agree, 0) == (0.5, 0.5)
     low, high = resampled(differ, 0)
     assert low < 0.35 and high > 0.65
-    assert hit_matrix(made_up().hits, "stage 1 only", "image", 1).shape == (3, 400)
+
+
+def test_arms_are_compared_on_the_seeds_that_both_have():
+    """Seed 2 of the second arm, which finds nothing, has nothing to be held against."""
+    hits = made_up().hits
+    is_first = pl.col("arm") == "stage 1 only"
+    nothing = pl.when(~is_first & (pl.col("seed") == 2)).then(False).otherwise(pl.col("hit@10"))
+    hits = hits.with_columns(nothing.alias("hit@10")).filter(~is_first | (pl.col("seed") < 2))
+    first, second = summarise(Cells(hits, 50), "test", 10)
+    assert first["by_seed"] == [0.25, 0.25] and second["by_seed"] == [0.5, 0.5, 0.0]
+    gap = second["minus_stage_1"]
+    assert gap["value"] == 0.25 and gap["definition"].endswith("same seeds: 0, 1")
+    found = hits_by_seed(hits, "stage 1 only", "image", 1)
+    assert list(found) == [0, 1] and found[0].shape == (400,)
 
 
 @pytest.mark.parametrize("name", ablation.MIXTURES)
