@@ -265,7 +265,7 @@ def train_cells(shop: Shop, options: Any) -> Cells:
         start = str(options.start or "")
         made_of = [shop.digest, start, broad.digest()]
         stage1 = options.out / f"stage1-{digest_of(made_of)}"
-        if not stage1.exists():
+        if not stage1.exists() and not options.collect:
             say(f"seed {first}: stage 1, {options.stage1_steps} steps")
             posttrain(shop, stage1, broad, start=options.start)
         later = {**given, "steps": options.steps, "learning_rate": options.learning_rate}
@@ -274,6 +274,8 @@ def train_cells(shop: Shop, options: Any) -> Cells:
                 continue
             encoder = options.out / f"arm-{digest_of([*made_of, config.digest()])}"
             file = encoder.with_name(f"{encoder.name}-{options.period}.parquet")
+            if not file.exists() and options.collect:
+                continue
             if not file.exists():
                 say(f"seed {seed}: {name}")
                 if not encoder.exists():
@@ -283,6 +285,10 @@ def train_cells(shop: Shop, options: Any) -> Cells:
                 if not options.keep:
                     shutil.rmtree(encoder)
             frames.append(pl.read_parquet(file).with_columns(arm=pl.lit(name), seed=pl.lit(seed)))
+    if not frames:
+        raise ConfigError(
+            f"no cell of these settings in {options.out}; leave out --collect to train and measure them"
+        )
     return Cells(pl.concat(frames), frames[0]["num_items"][0])
 
 
@@ -346,6 +352,9 @@ def main(argv: list[str] | None = None) -> None:
         "--period", choices=("validation", "test"), default="test", help="whose searches"
     )
     parser.add_argument("--k", type=int, choices=KS, default=10, help="cut of table and picture")
+    parser.add_argument(
+        "--collect", action="store_true", help="train nothing: show the cells that are there"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the encoders of the arms")
     options = parser.parse_args(argv)
     if options.threads is not None:

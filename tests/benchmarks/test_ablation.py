@@ -1,5 +1,7 @@
 """The ablation's arms and its arithmetic."""
 
+import argparse
+
 import numpy as np
 import polars as pl
 import pytest
@@ -96,6 +98,32 @@ def test_arms_are_compared_on_the_seeds_that_both_have():
     assert gap["value"] == 0.25 and gap["definition"].endswith("same seeds: 0, 1")
     found = hits_by_seed(hits, "stage 1 only", "image", 1)
     assert list(found) == [0, 1] and found[0].shape == (400,)
+
+
+def test_collecting_trains_nothing_and_names_what_is_missing(tmp_path):
+    class Nothing:
+        digest = "of no shop"
+
+    options = argparse.Namespace(
+        backbone="demo",
+        seeds=[0, 1],
+        arms=[0, 5],
+        batch_size=8,
+        mixture="table2",
+        threads=None,
+        stage1_seed=None,
+        stage1_steps=1,
+        steps=1,
+        learning_rate=1e-3,
+        start=None,
+        out=tmp_path / "cells",
+        period="test",
+        collect=True,
+        keep=False,
+    )
+    with pytest.raises(ConfigError, match=r"no cell of these settings in .*cells; leave out"):
+        ablation.train_cells(Nothing(), options)  # type: ignore[arg-type]
+    assert not options.out.exists()
 
 
 @pytest.mark.parametrize("name", ablation.MIXTURES)
