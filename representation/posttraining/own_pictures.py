@@ -16,6 +16,7 @@ from moon_rec.shop import Shop
 from moon_rec.shop.pictures import decode
 from representation.model.pixels import square
 from representation.posttraining.augmentation import is_ground
+from representation.posttraining.pairs import known_items
 
 SHARE_ON_WHITE = 0.8
 SHARE_ELSE = 0.5
@@ -31,11 +32,10 @@ def share_on_white(shop: Shop, seed: int = 0) -> tuple[float, int]:
 
     Pictures that do not decode are left to the training, which names them where it needs them; without any picture the share is 0.
     """
-    listed = shop.items.filter(pl.col("listed_at") < shop.cut_time, pl.col("image").is_not_null())
-    ids = listed.select("item_id").sort("item_id").collect()["item_id"]
+    ids = known_items(shop).filter("has_image").sort("item_id").collect()["item_id"]
     drawn = generator(seed, "own pictures").permutation(len(ids))[:SAMPLED]
-    chosen = pl.LazyFrame({"item_id": ids.gather(np.sort(drawn))})
-    pictures = listed.join(chosen, on="item_id", how="semi").select("image").collect()["image"]
+    chosen = pl.LazyFrame({"item_id": ids.gather(drawn)})
+    pictures = shop.items.join(chosen, on="item_id", how="semi").select("image").collect()["image"]
     found = []
     for data in pictures:
         try:

@@ -98,8 +98,7 @@ class ContrastiveStep:
         world_size: int = 1,
     ) -> None:
         self.config, self.widths, self.device = config, tuple(widths), device
-        power = 1.0 if config.matryoshka_weights == "width" else 0.0
-        weights = [width**power for width in self.widths]
+        weights = self.widths if config.matryoshka_weights == "width" else None
         self._over_widths = partial(matryoshka, widths=self.widths, weights=weights)
         self._world_size = world_size
         start = torch.tensor(math.log(config.temperature), device=device)
