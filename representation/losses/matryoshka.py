@@ -13,7 +13,7 @@ from representation.losses.bank import Bank
 
 
 def matryoshka(
-    loss: Callable[..., Tensor],
+    loss: Callable[..., Tensor] | Sequence[Callable[..., Tensor]],
     queries: Tensor,
     items: Tensor,
     widths: Sequence[int],
@@ -23,17 +23,18 @@ def matryoshka(
     """Weighted mean of `loss(queries[:, :width], items[:, :width])` over `widths`.
 
     Args:
-        loss: called with two tensors, and with `bank=` the bank's prefix if there is a bank.
+        loss: called with two tensors, and with `bank=` the bank's prefix if there is a bank; one for all widths, or one a width.
         queries, items: `(batch, dim)` and `(items, dim)`; need not be at unit length.
         weights: one a width, all equal by default.
         bank: further negatives without gradient; its vectors are cut and scaled alike.
     """
     shares = torch.tensor(list(weights) if weights is not None else [1.0] * len(widths))
     shares = shares / shares.sum()
+    losses = [loss] * len(widths) if callable(loss) else loss
     parts = []
-    for share, width in zip(shares.tolist(), widths, strict=True):
+    for share, width, loss_of_width in zip(shares.tolist(), widths, losses, strict=True):
         more = {} if bank is None else {"bank": Bank(_prefix(bank.vectors, width), bank.blocked)}
-        parts.append(share * loss(_prefix(queries, width), _prefix(items, width), **more))
+        parts.append(share * loss_of_width(_prefix(queries, width), _prefix(items, width), **more))
     return torch.stack(parts).sum()
 
 

@@ -73,6 +73,8 @@ class PosttrainConfig(OptimisationConfig):
         loss: `infonce`, with `temperature` (learned, or fixed); `circle`, with `circle_margin` and `circle_scale` (the report: gamma) in its place.
         matryoshka_weights: of the widths' losses. `width`: in proportion to the width; `equal`. In few dimensions random vectors are alike beyond any margin (16: one in 2,000 has a cosine above .73),
             so there circle loss, whose thresholds are absolute, pulls for ever. The report names no weights.
+        prefix_loss: of the widths below the full one where `loss` is `circle`. `infonce`, which knows differences of similarities alone, whatever the width; `same`: circle loss there, too.
+            The report says Matryoshka and circle loss, not how they go together.
         symmetric: InfoNCE also from item to query; the report's formula is query to item only.
         triplet_weight, triplet_margin: weight and margin of a triplet term on what was clicked but not bought after the same search (SCL); 0: none.
         hard_negatives: hard negatives drawn for each query, of `hard_negative_kinds`; each is a negative of every query of the batch.
@@ -107,6 +109,7 @@ class PosttrainConfig(OptimisationConfig):
     temperature: float = Field(default=0.07, gt=0)
     learn_temperature: bool = True
     matryoshka_weights: Literal["width", "equal"] = "width"
+    prefix_loss: Literal["same", "infonce"] = "infonce"
     symmetric: bool = False
     circle_margin: float = Field(default=0.25, ge=0, lt=1)
     circle_scale: float = Field(default=80.0, gt=0)

@@ -110,11 +110,19 @@ class ContrastiveStep:
     @property
     def learns_temperature(self) -> bool:
         """Whether the loss has a temperature and it is learned."""
-        return self.config.learn_temperature and self.config.loss == "infonce"
+        return self.config.learn_temperature and self._has_temperature
+
+    @property
+    def _has_temperature(self) -> bool:
+        """Whether InfoNCE is the loss of any width."""
+        config = self.config
+        return config.loss == "infonce" or (
+            config.prefix_loss == "infonce" and len(self.widths) > 1
+        )
 
     def numbers(self) -> dict[str, float]:
         """The temperature, where the loss has one."""
-        if self.config.loss != "infonce":
+        if not self._has_temperature:
             return {}
         return {"temperature": self.log_temperature.exp().item()}
 
@@ -217,11 +225,12 @@ class ContrastiveStep:
         if self.past is not None:
             past = self.past.draw(batch, kept[0], len(columns) - 1, step)
         on_device, columns_right = blocked.to(self.device), positives.to(self.device)
-        objective = self._objective()
+        objectives = self._objectives()
         if self.config.chunk_size is not None and not self.config.symmetric:
-            objective = by_blocks(objective, self.config.chunk_size)
-        objective = partial(objective, blocked=on_device, positives=columns_right)
-        loss = self._over_negatives(objective, queries, columns, kept, past)
+            objectives = [by_blocks(one, self.config.chunk_size) for one in objectives]
+        known = {"blocked": on_device, "positives": columns_right}
+        objectives = [partial(one, **known) for one in objectives]
+        loss = self._over_negatives(objectives, queries, columns, kept, past)
         weight = len(batch) * self._world_size / batch.num_pairs
         loss = weight * loss
         if self.config.triplet_weight and batch.hard is not None:
@@ -233,19 +242,19 @@ class ContrastiveStep:
 
     def _over_negatives(
         self,
-        objective: Callable[..., Tensor],
+        objectives: Sequence[Callable[..., Tensor]],
         queries: Tensor,
         columns: Tensor,
         kept: Sequence[Tensor],
         past: Past | None,
     ) -> Tensor:
         """All widths' loss, as `queue_term` says how past negatives go in; `kept` are the parts of the columns as the queue keeps them, without gradient."""
-        without = partial(self._over_widths, objective)
+        without = partial(self._over_widths, objectives)
         if past is None:
             return without(queries, columns)
         term, slow = self.config.queue_term, self.config.momentum > 0
         compared = torch.cat(list(kept)) if slow or term == "queries" else columns
-        loss = self._over_widths(objective, queries, compared, bank=past.bank)
+        loss = self._over_widths(objectives, queries, compared, bank=past.bank)
         if term == "added":
             return (loss + without(queries, columns)) / 2
         if term == "queries":
@@ -253,12 +262,16 @@ class ContrastiveStep:
             return loss + (of_items - of_items.detach())
         return loss
 
-    def _objective(self) -> Callable[..., Tensor]:
+    def _objectives(self) -> list[Callable[..., Tensor]]:
+        """The loss of each width."""
         config = self.config
-        if config.loss == "circle":
-            return partial(circle, margin=config.circle_margin, scale=config.circle_scale)
         temperature = self.log_temperature.exp().clamp(min=LEAST_TEMPERATURE)
-        return partial(infonce, temperature=temperature, symmetric=config.symmetric)
+        relative = partial(infonce, temperature=temperature, symmetric=config.symmetric)
+        if config.loss == "infonce":
+            return [relative] * len(self.widths)
+        absolute = partial(circle, margin=config.circle_margin, scale=config.circle_scale)
+        of_prefixes = relative if config.prefix_loss == "infonce" else absolute
+        return [*[of_prefixes] * (len(self.widths) - 1), absolute]
 
     def _triplet(self, batch: PairBatch, queries: Tensor, items: Tensor, hard: Tensor) -> Tensor:
         """Over what was clicked but not bought; the mean over the triplets of all processes."""

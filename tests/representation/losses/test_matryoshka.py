@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from representation.losses import infonce, matryoshka
+from representation.losses import circle, infonce, matryoshka
 
 WIDTHS = (4, 8, 16)
 
@@ -32,6 +32,17 @@ def test_is_the_weighted_mean_over_prefixes(weights):
     shares = weights or (1.0, 1.0, 1.0)
     wanted = sum(share * part for share, part in zip(shares, parts, strict=True)) / sum(shares)
     assert found.item() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_each_width_may_have_a_loss_of_its_own():
+    queries, items = vectors()
+    losses = [partial(infonce, temperature=0.1), partial(infonce, temperature=0.5), circle]
+    found = matryoshka(losses, queries, items, WIDTHS, (1.0, 2.0, 5.0))
+    parts = [
+        matryoshka(loss, queries, items, (width,))
+        for loss, width in zip(losses, WIDTHS, strict=True)
+    ]
+    torch.testing.assert_close(found, (parts[0] + 2 * parts[1] + 5 * parts[2]) / 8)
 
 
 def test_one_full_width_is_the_plain_loss():

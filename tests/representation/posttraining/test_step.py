@@ -76,7 +76,8 @@ def written_out(step, encoder, known, batch, past):
                 and item >= 0
                 and not is_known(known, batch, row, int(item), int(spu))
             ]
-            if settings.loss == "infonce":
+            is_prefix = width < encoder.widths[-1]
+            if settings.loss == "infonce" or (is_prefix and settings.prefix_loss == "infonce"):
                 total = sum(math.exp(score / temperature) for score in [right, *wrong])
                 losses.append(-math.log(math.exp(right / temperature) / total))
             else:
@@ -96,6 +97,7 @@ def written_out(step, encoder, known, batch, past):
         {"queue_term": "added"},
         {"queue_term": "queries"},
         {"queue_term": "joint", "loss": "circle", "circle_scale": 16.0},
+        {"queue_term": "queries", "loss": "circle", "circle_scale": 16.0, "prefix_loss": "same"},
         {"queue_term": "queries", "matryoshka_weights": "equal"},
     ],
 )
@@ -109,6 +111,18 @@ def test_the_loss_written_out(values, encoder, known, batches):
     if step.config.queue_term == "added":
         wanted = (wanted + written_out(step, encoder, known, batch, None)) / 2
     assert outcome.loss.item() == pytest.approx(wanted, rel=1e-4)
+
+
+def test_circle_loss_has_a_temperature_where_prefixes_have_infonce(encoder, known):
+    def step(**values):
+        return ContrastiveStep(config(**values), encoder.widths, known, encoder.device)
+
+    assert step(loss="circle").learns_temperature and step(loss="circle").numbers()
+    alone = step(loss="circle", prefix_loss="same")
+    assert not alone.learns_temperature and not alone.numbers()
+    settings = config(loss="circle")
+    one_width = ContrastiveStep(settings, encoder.widths[-1:], known, encoder.device)
+    assert not one_width.learns_temperature and not one_width.numbers()
 
 
 def test_the_triplet_term_written_out(encoder, known, batches):
