@@ -13,7 +13,7 @@ from representation.encoder import ProductEncoder
 from representation.negatives import HardNegatives, KnownPositives
 from representation.posttraining.batches import Batches
 from representation.posttraining.config import PosttrainConfig
-from representation.posttraining.mixture import CATALOGUE_KINDS, QueryKind
+from representation.posttraining.mixture import CATALOGUE_KINDS, KINDS, QueryKind
 from representation.posttraining.own_pictures import own_picture_share
 from representation.posttraining.own_words import OwnWords
 from representation.posttraining.pairs import (
@@ -107,10 +107,10 @@ def _schedule(shop: Shop, config: PosttrainConfig, pairs: Pairs) -> Schedule:
     mixture = config.mixture
     own_shares: dict[QueryKind, float] = {}
     if config.pairs == "log":
-        own_shares = {
-            "image": own_picture_share(shop, config.own_picture_share, config.seed),
-            "text": config.own_words_share,
-        }
+        own_shares = {"text": config.own_words_share}
+        if any(weight and KINDS[name].query == "image" for name, weight in mixture.items()):
+            share = own_picture_share(shop, config.own_picture_share, config.seed)
+            own_shares["image"] = share
     else:
         mixture = {name: mixture.get(name, 0) for name in CATALOGUE_KINDS}
     return Schedule(

@@ -81,3 +81,10 @@ def test_batches_hold_as_many_as_the_ground_allows(tmp_path, encoder, picture, o
     batch = prepare(shop, config, encoder).batches.make(0)
     is_own = (batch.rows["query_item_id"] == batch.rows["item_id"]).fill_null(False)
     assert is_own.sum() == own
+
+
+def test_pictures_are_not_looked_at_where_no_query_is_one(tmp_path, encoder, capsys):
+    shop = shop_with(tmp_path, [SAND])
+    mixture = {"text->title+image": 1.0, "image->image": 0.0}
+    prepare(shop, PosttrainConfig(steps=2, batch_size=8, mixture=mixture), encoder)
+    assert "stand on white" not in capsys.readouterr().err
