@@ -139,7 +139,7 @@ class PosttrainConfig(OptimisationConfig):
           bought), a queue of past negatives, circle loss: the report's. How many negatives and of what age, how the queue goes into the loss, the circle's margin and scale,
           the lower learning rate: ours; the momentum encoder is SCL's. Milder than the report's words where a log is small: an item keeps its eight hardest queries instead of one, query and title are to name
           two things together instead of each. On the validation searches of a simulated shop the stricter readings lost recall (docs/log.md).
-          Circle loss is the report's; on both shops measured here InfoNCE in its place (`loss='infonce'`) finds .02 more of the searches by picture (docs/results.md).
+          Circle loss is the report's; on both shops measured here InfoNCE in its place (`loss='infonce'`) finds .014 and .018 more of the searches by picture in ten (docs/results.md).
         """
         return cls.model_validate({"preset": name, **values})
 
