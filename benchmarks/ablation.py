@@ -11,6 +11,7 @@ rough, so each seed's own figure stands beside.
 
 import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -190,41 +191,52 @@ def _estimate(values: np.ndarray, definition: str) -> Estimate:
     return Estimate(float(values.mean()), low, high, values.shape[1], definition)
 
 
+COLOURS = {"image": "#0072b2", "text": "#d55e00", "mixed": "#009e73"}
+SHOWN_AS = {"image": "by picture", "text": "by words", "mixed": "by both"}
+
+
 def draw(path: Path, rows: list[dict[str, Any]], title: str) -> None:
-    """Recall by arm with intervals, one line a kind of search; the points of the single seeds behind."""
+    """Left recall by arm, right its difference to stage 1 only, both with intervals; one line a kind of search, and beside each recall those of the single seeds."""
     from matplotlib.figure import Figure
 
-    colours = {"image": "#0072b2", "text": "#d55e00", "mixed": "#009e73"}
-    figure = Figure(figsize=(9, 4.6), layout="constrained")
-    axes = figure.subplots()
     names = list(dict.fromkeys(row["arm"] for row in rows))
-    for shift, (modality, colour) in enumerate(colours.items()):
+    figure = Figure(figsize=(12, 0.5 * len(names) + 2.4), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    for shift, (modality, colour) in enumerate(COLOURS.items()):
         mine = [row for row in rows if row["modality"] == modality]
-        if not mine:
-            continue
-        places = np.array([names.index(row["arm"]) for row in mine]) + 0.12 * (shift - 1)
-        values = np.array([row["recall"]["value"] for row in mine])
-        lows = np.array([row["recall"]["low"] for row in mine])
-        highs = np.array([row["recall"]["high"] for row in mine])
-        axes.errorbar(
-            places,
-            values,
-            yerr=np.stack([values - lows, highs - values]),
-            fmt="o",
-            capsize=3,
-            color=colour,
-            label=f"search by {modality}",
-        )
-        for place, row in zip(places, mine, strict=True):
-            axes.scatter([place + 0.05] * len(row["by_seed"]), row["by_seed"], s=8, color=colour)
-    axes.set_xticks(range(len(names)), names)
-    axes.set_ylabel(f"recall@{rows[0]['k']}")
-    axes.set_ylim(bottom=0)
-    axes.set_title(title, loc="left", fontsize=10)
-    axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
+        for panel, figures in zip(axes, ("recall", "minus_stage_1"), strict=True):
+            there = [row for row in mine if figures in row]
+            if not there:
+                continue
+            places = [names.index(row["arm"]) + 0.2 * (shift - 1) for row in there]
+            _draw_estimates(
+                panel, places, [row[figures] for row in there], colour, SHOWN_AS[modality]
+            )
+        for row in mine:
+            place = names.index(row["arm"]) + 0.2 * (shift - 1) + 0.09
+            axes[0].scatter(row["by_seed"], [place] * len(row["by_seed"]), s=6, color=colour)
+    axes[0].set_yticks(range(len(names)), names)
+    axes[0].invert_yaxis()
+    axes[0].set_xlabel(f"recall@{rows[0]['k']} [95 %]; small points: single seeds")
+    axes[0].set_xlim(left=0)
+    axes[1].set_xlabel("minus stage 1 only, same searches and seeds [95 %]")
+    axes[1].axvline(0, color="#888888", linewidth=0.8)
+    for panel in axes:
+        panel.spines[["top", "right"]].set_visible(False)
+    axes[0].legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+    figure.suptitle(textwrap.fill(title, 120), x=0.01, ha="left", fontsize=10)
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=150, format="png")
+
+
+def _draw_estimates(
+    panel: Any, places: list[float], found: list[dict[str, Any]], colour: str, label: str
+) -> None:
+    values = np.array([one["value"] for one in found])
+    reaches = np.stack(
+        [values - [one["low"] for one in found], [one["high"] for one in found] - values]
+    )
+    panel.errorbar(values, places, xerr=reaches, fmt="o", capsize=3, color=colour, label=label)
 
 
 def curation_vectors(shop: Shop, stage1: Path) -> Path:
