@@ -80,10 +80,15 @@ def find_contenders(
     held.seed(torch.cat(maxima, dim=1))
     for start, scores, most in zip(starts, first, maxima, strict=False):
         held.add(scores, most, start)
-    del first
-    for start in starts[num_first:]:
+    del first, maxima, scores, most
+
+    def look_at(start: int) -> None:
+        # scores die here: the next block's have their memory, whose pages are there and warm
         scores = _scores(queries, vectors, start, block, hidden)
         held.add(scores, _maxima(scores), start)
+
+    for start in starts[num_first:]:
+        look_at(start)
     return held.finish()
 
 
