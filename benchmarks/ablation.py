@@ -191,13 +191,14 @@ def _estimate(values: np.ndarray, definition: str) -> Estimate:
     return Estimate(float(values.mean()), low, high, values.shape[1], definition)
 
 
-COLOURS = {"image": "#0072b2", "text": "#d55e00", "mixed": "#009e73"}
 SHOWN_AS = {"image": "by picture", "text": "by words", "mixed": "by both"}
 
 
 def draw(path: Path, rows: list[dict[str, Any]], title: str) -> None:
     """Left recall by arm, right its difference to stage 1 only, both with intervals; one line a kind of search, and beside each recall those of the single seeds."""
     from matplotlib.figure import Figure
+
+    from representation.evaluation.recall_figure import COLOURS
 
     names = list(dict.fromkeys(row["arm"] for row in rows))
     figure = Figure(figsize=(12, 0.5 * len(names) + 2.4), layout="constrained")

@@ -81,14 +81,10 @@ def find_contenders(
     for start, scores, most in zip(starts, first, maxima, strict=False):
         held.add(scores, most, start)
     del first, maxima, scores, most
-
-    def look_at(start: int) -> None:
-        # scores die here: the next block's have their memory, whose pages are there and warm
+    for start in starts[num_first:]:
         scores = _scores(queries, vectors, start, block, hidden)
         held.add(scores, _maxima(scores), start)
-
-    for start in starts[num_first:]:
-        look_at(start)
+        del scores  # the next block's have their memory, whose pages are there and warm
     return held.finish()
 
 

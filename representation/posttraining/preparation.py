@@ -109,8 +109,7 @@ def _schedule(shop: Shop, config: PosttrainConfig, pairs: Pairs) -> Schedule:
     if config.pairs == "log":
         own_shares = {"text": config.own_words_share}
         if any(weight and KINDS[name].query == "image" for name, weight in mixture.items()):
-            share = own_picture_share(shop, config.own_picture_share, config.seed)
-            own_shares["image"] = share
+            own_shares["image"] = own_picture_share(shop, config.own_picture_share, config.seed)
     else:
         mixture = {name: mixture.get(name, 0) for name in CATALOGUE_KINDS}
     return Schedule(

@@ -98,6 +98,8 @@ class ContrastiveStep:
         world_size: int = 1,
     ) -> None:
         self.config, self.widths, self.device = config, tuple(widths), device
+        of_prefixes = "infonce" if config.prefix_loss == "infonce" else config.loss
+        self._losses = (*[of_prefixes] * (len(self.widths) - 1), config.loss)  # one a width
         weights = self.widths if config.matryoshka_weights == "width" else None
         self._over_widths = partial(matryoshka, widths=self.widths, weights=weights)
         self._world_size = world_size
@@ -110,19 +112,11 @@ class ContrastiveStep:
     @property
     def learns_temperature(self) -> bool:
         """Whether the loss has a temperature and it is learned."""
-        return self.config.learn_temperature and self._has_temperature
-
-    @property
-    def _has_temperature(self) -> bool:
-        """Whether InfoNCE is the loss of any width."""
-        config = self.config
-        return config.loss == "infonce" or (
-            config.prefix_loss == "infonce" and len(self.widths) > 1
-        )
+        return self.config.learn_temperature and "infonce" in self._losses
 
     def numbers(self) -> dict[str, float]:
         """The temperature, where the loss has one."""
-        if not self._has_temperature:
+        if "infonce" not in self._losses:
             return {}
         return {"temperature": self.log_temperature.exp().item()}
 
@@ -266,12 +260,11 @@ class ContrastiveStep:
         """The loss of each width."""
         config = self.config
         temperature = self.log_temperature.exp().clamp(min=LEAST_TEMPERATURE)
-        relative = partial(infonce, temperature=temperature, symmetric=config.symmetric)
-        if config.loss == "infonce":
-            return [relative] * len(self.widths)
-        absolute = partial(circle, margin=config.circle_margin, scale=config.circle_scale)
-        of_prefixes = relative if config.prefix_loss == "infonce" else absolute
-        return [*[of_prefixes] * (len(self.widths) - 1), absolute]
+        named = {
+            "infonce": partial(infonce, temperature=temperature, symmetric=config.symmetric),
+            "circle": partial(circle, margin=config.circle_margin, scale=config.circle_scale),
+        }
+        return [named[name] for name in self._losses]
 
     def _triplet(self, batch: PairBatch, queries: Tensor, items: Tensor, hard: Tensor) -> Tensor:
         """Over what was clicked but not bought; the mean over the triplets of all processes."""
