@@ -32,6 +32,7 @@ from moon_rec.files import write_json
 from moon_rec.progress import say
 from moon_rec.seeds import generator
 from representation.evaluation.approximate import ApproximateIndex, IndexConfig
+from representation.evaluation.block_scores import multiplies_bfloat16
 from representation.evaluation.exact_ranking import top_rows
 
 SEARCHES_AT_ONCE = 1024
@@ -60,6 +61,7 @@ def main(argv: list[str] | None = None) -> None:
         "dim": gallery.shape[1],
         "searches": len(queries),
         "k": given.k,
+        "multiplies_bfloat16": multiplies_bfloat16(),
         "vectors": "random" if given.items_table is None else "an encoder's",
     }
     with threadpool_limits(given.threads):

@@ -1,15 +1,12 @@
-"""The one expensive pass of an exact search: which vectors could be among a search's best, by float32 products, in bounded memory.
+"""The one expensive pass of an exact search: which vectors could be among a search's best, by quick products, in bounded memory.
 
 Notable choices
-- A float32 inner product of any summation order is off by at most `d u / (1 - d u) |q| |v|`, u = 2^-24 (Higham 2002, section 3.1). So whatever lies more than
-  twice that below the `need`-th best float32 score cannot be among the `need` best; all else is a contender, to be scored again in float64. What the machine's
-  product rounds to therefore never shows in a ranking.
+- A product's rounding has a proven bound (`block_scores`). So whatever lies further below the `need`-th best score than two such products can err cannot be among
+  the `need` best; all else is a contender, to be scored again. What the machine's product rounds to therefore never shows in a ranking.
 - Blocks of the gallery against chunks of searches; of a block's scores only the largest of each 64 is looked at, unless that reaches the search's floor. The
-  scores are read once, while they are in cache: about a tenth of the product's own time.
+  scores are read once, while they are in cache.
 - The first floors come from the first blocks together: where `need` groups of 64 reach a score, `need` vectors do.
-- oneDNN's product (`torch.ops.mkldnn._linear_pointwise`, what compiled torch calls) is nearly twice as quick as the BLAS of NumPy, faiss and torch on the
-  machines measured (benchmarks/search.py). Where it is absent, or torch was told to round float32 products, NumPy's is used.
-- A search with more contenders than `ROOM` beyond what it needs is called crowded and left to `exact_ranking`, with its floor.
+- A search with more contenders than `ROOM` beyond what it needs is called crowded and left to the caller, with its floor.
 """
 
 from typing import NamedTuple
@@ -17,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+
+from representation.evaluation.block_scores import BlockScores
 
 BLOCK = 2048
 """Gallery vectors multiplied at once; a block's scores (with 1,024 searches 8 MB) stay in cache."""
@@ -34,9 +33,9 @@ class Contenders(NamedTuple):
     """What may be among the `need` best of each search.
 
     Attributes:
-        places: `(searches, most)` int64 places in the gallery, best first by float32, -1 beyond a search's own.
-        scores: `(searches, most)` their float32 scores, -inf beyond.
-        floor: `(searches,)` float32; nothing scoring below it in float32 is among the best.
+        places: `(searches, most)` int64 places in the gallery, best first by score, -1 beyond a search's own.
+        scores: `(searches, most)` their scores, the least beyond (of float32: -inf).
+        floor: `(searches,)`; nothing scoring below it is among the best.
         is_crowded: `(searches,)`, some contenders are not in `places`.
     """
 
@@ -46,60 +45,43 @@ class Contenders(NamedTuple):
     is_crowded: np.ndarray
 
 
-def margin(queries: np.ndarray, longest: float) -> np.ndarray:
-    """Twice the largest error of a float32 product of each query with a vector of length `longest`, `(searches,)`."""
-    dim = queries.shape[1]
-    unit = dim * 2.0**-24
-    lengths = np.sqrt(np.einsum("qd,qd->q", queries, queries, dtype=np.float64))
-    tiny = dim * float(np.finfo(np.float32).tiny)
-    return (2.02 * (unit / (1 - unit) * lengths * longest + tiny)).astype(np.float32)
-
-
 @torch.inference_mode()
 def find_contenders(
-    queries: np.ndarray,
-    vectors: np.ndarray,
-    need: int,
-    margins: np.ndarray,
-    hidden: np.ndarray,
-    block: int = BLOCK,
+    scores: BlockScores, need: int, hidden: np.ndarray, block: int = BLOCK
 ) -> Contenders:
     """Contenders for the `need` best vectors of each query.
 
     Args:
-        queries, vectors: `(searches, dim)` and `(items, dim)` float32, contiguous.
-        margins: `(searches,)`, from `margin`.
+        scores: of queries with vectors, block by block.
         hidden: ascending places that are never found; at least `need` others.
         block: vectors multiplied at once.
     """
-    held = _Held(len(queries), need, torch.from_numpy(margins))
-    starts = range(0, len(vectors), block)
+    held = _Held(scores, need)
+    starts = range(0, scores.num_vectors, block)
     num_first = min(FIRST_BLOCKS, -(-4 * need * GROUP // block), len(starts))
-    first = [_scores(queries, vectors, start, block, hidden) for start in starts[:num_first]]
-    maxima = [_maxima(scores) for scores in first]
+    first = [_scores(scores, start, block, hidden) for start in starts[:num_first]]
+    maxima = [_maxima(each) for each in first]
     held.seed(torch.cat(maxima, dim=1))
-    for start, scores, most in zip(starts, first, maxima, strict=False):
-        held.add(scores, most, start)
-    del first, maxima, scores, most
+    for start, each, most in zip(starts, first, maxima, strict=False):
+        held.add(each, most, start)
+    del first, maxima, each, most
     for start in starts[num_first:]:
-        scores = _scores(queries, vectors, start, block, hidden)
-        held.add(scores, _maxima(scores), start)
-        del scores  # the next block's have their memory, whose pages are there and warm
+        each = _scores(scores, start, block, hidden)
+        held.add(each, _maxima(each), start)
+        del each  # the next block's have their memory, whose pages are there and warm
     return held.finish()
 
 
-def _scores(
-    queries: np.ndarray, vectors: np.ndarray, start: int, size: int, hidden: np.ndarray
-) -> Tensor:
-    """Products with a block, -inf at hidden places and where the block ends before a whole group does."""
-    block = vectors[start : start + size]
-    scores = products(queries, block)
+def _scores(scores: BlockScores, start: int, size: int, hidden: np.ndarray) -> Tensor:
+    """Scores with a block, the least at hidden places and where the block ends before a whole group does."""
+    found = scores.of_block(start, size)
+    width = found.shape[1]
     bounds = np.searchsorted(hidden, [start, start + size])
     if bounds[0] < bounds[1]:
-        scores[:, torch.from_numpy(hidden[bounds[0] : bounds[1]] - start)] = -torch.inf
-    if len(block) % GROUP:
-        scores = torch.nn.functional.pad(scores, (0, -len(block) % GROUP), value=-torch.inf)
-    return scores
+        found[:, torch.from_numpy(hidden[bounds[0] : bounds[1]] - start)] = scores.least
+    if width % GROUP:
+        found = torch.nn.functional.pad(found, (0, -width % GROUP), value=scores.least)
+    return found
 
 
 def _maxima(scores: Tensor) -> Tensor:
@@ -107,38 +89,28 @@ def _maxima(scores: Tensor) -> Tensor:
     return scores.view(len(scores), -1, GROUP).amax(2)
 
 
-def products(queries: np.ndarray, vectors: np.ndarray) -> Tensor:
-    """Float32 inner products `(searches, vectors)`."""
-    if _has_onednn() and torch.get_float32_matmul_precision() == "highest":
-        given = torch.from_numpy(queries), torch.from_numpy(vectors)
-        return torch.ops.mkldnn._linear_pointwise(*given, None, "none", [], "")
-    return torch.from_numpy(queries @ vectors.T)
-
-
-def _has_onednn() -> bool:
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-
-
 class _Held:
     """The contenders so far: a row of `need + ROOM` scores and places a search, not in order."""
 
-    def __init__(self, searches: int, need: int, margins: Tensor):
-        self.need, self.width, self.margins = need, need + ROOM, margins
-        self.scores = torch.full((searches, self.width), -torch.inf)
+    def __init__(self, of: BlockScores, need: int):
+        self.of, self.least, self.need, self.width = of, of.least, need, need + ROOM
+        searches = of.num_searches
+        self.scores = torch.full((searches, self.width), of.least, dtype=of.dtype)
         self.places = torch.full((searches, self.width), -1, dtype=torch.int64)
         self.count = torch.zeros(searches, dtype=torch.int64)
         self.arrived = 0  # contenders since the floors were raised
-        self.floor = torch.full((searches,), -torch.inf)
-        self.lost = torch.full((searches,), -torch.inf)  # the best score that found no room
+        self.floor = torch.full((searches,), of.least, dtype=of.dtype)
+        self.lost = self.floor.clone()  # the best score that found no room
 
     def seed(self, maxima: Tensor) -> None:
         """Give the first floors: the `need`-th largest of the groups' `maxima` `(searches, groups)` is reached by as many vectors."""
         if maxima.shape[1] >= self.need:
-            self.floor = maxima.topk(self.need, dim=1).values[:, -1] - self.margins
+            best = maxima.topk(self.need, dim=1).values[:, -1]
+            self.floor = self.of.floor(best, slice(None))
 
     def add(self, scores: Tensor, maxima: Tensor, start: int) -> None:
         """Take in a block's scores `(searches, block)`, whose first column is place `start`."""
-        if start == 0 and scores.shape[1] > self.width and self.floor.max() == -torch.inf:
+        if start == 0 and scores.shape[1] > self.width and self.floor.max() == self.least:
             self._take_best(torch.arange(len(scores)), scores, start)  # all would be above
             return
         search, column, value = self._above_floor(scores, maxima)
@@ -168,16 +140,16 @@ class _Held:
         self._tighten()
         most = int(self.count.max())
         scores, places = self.scores[:, :most], self.places[:, :most]
-        places[scores == -torch.inf] = -1
-        is_crowded = (self.lost >= self.floor) & (self.lost > -torch.inf)
+        places[scores == self.least] = -1
+        is_crowded = (self.lost >= self.floor) & (self.lost > self.least)
         return Contenders(*(each.numpy() for each in (places, scores, self.floor, is_crowded)))
 
     def _above_floor(self, scores: Tensor, maxima: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Search, column and score of all that reach their search's floor, search by search."""
         search, group = (maxima >= self.floor[:, None]).nonzero(as_tuple=True)
         inside = scores.view(len(scores), -1, GROUP)[search, group]
-        # no product is minus infinity: that is a hidden place, or padding
-        reach = (inside >= self.floor[search][:, None]) & (inside > -torch.inf)
+        # what scores the least is a hidden place, or padding
+        reach = (inside >= self.floor[search][:, None]) & (inside > self.least)
         hot, column = reach.nonzero(as_tuple=True)
         return search[hot], group[hot] * GROUP + column, inside[hot, column]
 
@@ -188,12 +160,11 @@ class _Held:
         most = max(int(self.count[searches].max()), self.need)
         scores, order = self.scores[searches, :most].sort(dim=1, descending=True)
         places = self.places[searches, :most].gather(1, order)
-        floor = torch.maximum(
-            self.floor[searches], scores[:, self.need - 1] - self.margins[searches]
-        )
-        # a search that holds less than it needs has floor -inf, as has every empty slot
-        below = (scores < floor[:, None]) | (scores == -torch.inf)
-        self.scores[searches, :most] = scores.masked_fill_(below, -torch.inf)
+        reached = self.of.floor(scores[:, self.need - 1], searches)
+        floor = torch.maximum(self.floor[searches], reached)
+        # a search that holds less than it needs has the least floor, as has every empty slot
+        below = (scores < floor[:, None]) | (scores == self.least)
+        self.scores[searches, :most] = scores.masked_fill_(below, self.least)
         self.places[searches, :most] = places
         self.floor[searches] = floor
         self.count[searches] = (~below).sum(1)
@@ -207,6 +178,6 @@ class _Held:
         self.lost[searches] = torch.maximum(self.lost[searches], best[:, -1])
         self.scores[searches] = best[:, :-1]
         self.places[searches] = places.gather(1, order[:, :-1])
-        floor = best[:, self.need - 1] - self.margins[searches]
+        floor = self.of.floor(best[:, self.need - 1], searches)
         self.floor[searches] = torch.maximum(self.floor[searches], floor)
-        self.count[searches] = (best[:, :-1] > -torch.inf).sum(1)
+        self.count[searches] = (best[:, :-1] > self.least).sum(1)

@@ -1,8 +1,9 @@
 """The k nearest of a gallery by inner product, exactly, ties to the lower row, in bounded memory.
 
 Notable choices:
-- Float32 products say which vectors may be among the best, with a proven margin (`contenders`); where two of these lie nearer than that, they are scored again
-  in float64 and sorted by (score, row). So the ranking is that of float64, whatever machine, block or library made the products.
+- Quick products say which vectors may be among the best, with a proven margin (`contenders`): in bfloat16 where the processor multiplies it, then, of what these
+  leave, in float32. Where two of them lie nearer than float32's margin, they are scored again in float64 and sorted by (score, row). So the ranking is that of
+  float64, whatever machine, block or library made the products.
 - Equal gallery vectors are searched once and unfolded in row order: a catalogue's thousand identical placeholders cost one. They are found by a 64-bit hash
   of each row, then compared.
 - A search with too many contenders (hundreds of different vectors within 1e-5 of its k-th best) is crowded: its contenders are scored in float64 block by
@@ -21,13 +22,15 @@ import numpy as np
 import torch
 
 from moon_rec.progress import Bar, progress
-from representation.evaluation.contenders import (
-    BLOCK,
-    Contenders,
-    find_contenders,
+from representation.evaluation.bfloat16_contenders import bfloat16_contenders, pays
+from representation.evaluation.block_scores import (
+    Float32Scores,
     margin,
+    multiplies_bfloat16,
     products,
+    rounded_off,
 )
+from representation.evaluation.contenders import BLOCK, Contenders, find_contenders
 from representation.evaluation.folding import fold, squares
 from representation.evaluation.gpu_contenders import MOST, gpu_contenders, gpu_index
 
@@ -41,6 +44,8 @@ CHUNK_FLOATS = 8_000_000
 """Most float64 of contenders scored again at once: 64 MB."""
 CHUNK_CELLS = 8_000_000
 """Most contenders held at once."""
+GIVE_UP = 0.3
+"""Share of a chunk's searches that bfloat16 left to float32 beyond which it isn't tried again."""
 SLOW_PRODUCTS = 40_000_000_000
 """Multiplications above which progress is shown: a second or two of one core."""
 
@@ -148,6 +153,7 @@ class Folded:
         first: `(units,)` the lowest gallery row of each distinct vector, ascending.
         members, offsets: gallery rows of unit u, ascending, at `members[offsets[u]:offsets[u + 1]]`.
         vectors: what is searched: the gallery itself, with later copies `hidden`, or where most are copies the distinct vectors.
+        longest, most_rounded: largest length of a row, and of what rounding it to bfloat16 takes off; None where bfloat16 is of no use.
         gpu: faiss's index of `vectors` on a GPU, or None.
     """
 
@@ -164,6 +170,9 @@ class Folded:
         is_first[np.arange(len(self.vectors)) if self.is_compact else self.first] = True
         self.hidden = np.flatnonzero(~is_first)
         self.longest = float(np.sqrt(squares(self.gallery).max()))
+        self.most_rounded = None
+        if multiplies_bfloat16():
+            self.most_rounded = float(np.sqrt(squares(self.gallery, rounded_off).max()))
         self.gpu = gpu_index(self.vectors)
 
     def contenders(self, queries: np.ndarray, need: int, block: int = BLOCK) -> Contenders:
@@ -173,7 +182,14 @@ class Folded:
         if self.gpu is not None and need < MOST:
             copies = 1 if self.is_compact else int(np.diff(self.offsets).max())
             return gpu_contenders(self.gpu, queries, need, margins, self.hidden, copies)
-        return find_contenders(queries, self.vectors, need, margins, self.hidden, block)
+        in_float32 = Float32Scores(queries, self.vectors, margins)
+        if self.most_rounded is None or not pays(need, len(self.vectors)):
+            return find_contenders(in_float32, need, self.hidden, block)
+        rounding = self.longest, self.most_rounded
+        found, crowded = bfloat16_contenders(in_float32, rounding, need, self.hidden, block)
+        if crowded > GIVE_UP * len(queries):
+            self.most_rounded = None
+        return found
 
     def settle(
         self,

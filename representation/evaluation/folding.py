@@ -34,9 +34,16 @@ def _hashes(block: np.ndarray) -> np.ndarray:
     return (mixed ^ (mixed >> np.uint64(31))) * np.uint64(0xBF58476D1CE4E5B9)
 
 
-def squares(rows: np.ndarray) -> np.ndarray:
-    """Squared lengths of rows, `(rows,)` float64."""
-    return _by_block(rows, lambda block: np.einsum("id,id->i", block, block, dtype=np.float64))
+def squares(
+    rows: np.ndarray, of: Callable[[np.ndarray], np.ndarray] = lambda block: block
+) -> np.ndarray:
+    """Squared lengths of rows, or of what `of` makes of a block of them, `(rows,)` float64."""
+
+    def each(block: np.ndarray) -> np.ndarray:
+        made = of(block)
+        return np.einsum("id,id->i", made, made, dtype=np.float64)
+
+    return _by_block(rows, each)
 
 
 def _by_block(rows: np.ndarray, each: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

@@ -7,8 +7,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from representation.evaluation import contenders, exact_ranking, folding
-from representation.evaluation.contenders import find_contenders, margin, products
+from representation.evaluation import (
+    bfloat16_contenders,
+    block_scores,
+    contenders,
+    exact_ranking,
+    folding,
+)
+from representation.evaluation.block_scores import (
+    Bfloat16Scores,
+    Float32Scores,
+    margin,
+    products,
+    rounded_off,
+)
+from representation.evaluation.contenders import find_contenders
 from representation.evaluation.exact_ranking import Folded, top_rows
 
 
@@ -38,7 +51,27 @@ def by_float64(queries, gallery, k, removed=()):
     return ranked
 
 
-@settings(max_examples=80, deadline=None)
+ROUGH = ["none", "literal"] + ["by the processor"] * block_scores.multiplies_bfloat16()
+"""What bfloat16 products come before those of float32."""
+
+
+def patch_rough(patch, rough: str) -> None:
+    """Have every gallery searched by bfloat16 first, whatever its size and however little that helps, or never."""
+    patch.setattr(exact_ranking, "multiplies_bfloat16", lambda: rough != "none")
+    patch.setattr(bfloat16_contenders, "FEWEST_GROUPS", 0)
+    patch.setattr(exact_ranking, "GIVE_UP", 1)
+    product = block_scores._by_onednn
+    if rough == "literal":
+
+        def rounded(queries, vectors):
+            if queries.dtype == torch.float32:
+                return product(queries, vectors)
+            return (queries.float() @ vectors.float().T).bfloat16()
+
+        patch.setattr(block_scores, "_by_onednn", rounded)
+
+
+@settings(max_examples=200, deadline=None)
 @given(
     seed=st.integers(0, 2**31),
     items=st.integers(1, 700),
@@ -48,9 +81,10 @@ def by_float64(queries, gallery, k, removed=()):
     room=st.sampled_from([1, 8, 192]),
     first_blocks=st.sampled_from([1, 3, 8]),
     copies=st.sampled_from(["none", "some", "most"]),
+    rough=st.sampled_from(ROUGH),
 )
 def test_equals_float64_whatever_the_room(
-    seed, items, k, spread, block, room, first_blocks, copies
+    seed, items, k, spread, block, room, first_blocks, copies, rough
 ):
     """Spreads down to where float32 cannot tell the scores apart, so that many searches are crowded."""
     random = np.random.default_rng(seed)
@@ -66,6 +100,7 @@ def test_equals_float64_whatever_the_room(
         patch.setattr(contenders, "FIRST_BLOCKS", first_blocks)
         patch.setattr(exact_ranking, "CHUNK_SEARCHES", 4)
         patch.setattr(exact_ranking, "CHUNK_FLOATS", 500)
+        patch_rough(patch, rough)
         ranked = top_rows(queries, gallery, k, removed=removed)
     np.testing.assert_array_equal(ranked, by_float64(queries, gallery, k, removed))
 
@@ -86,7 +121,7 @@ def test_few_contenders_where_scores_differ():
     gallery, queries = unit(random.normal(size=(5000, 32))), unit(random.normal(size=(50, 32)))
     margins = margin(queries, 1.0)
     assert (margins < 1e-5).all()
-    found = find_contenders(queries, gallery, 10, margins, np.array([7, 4999]))
+    found = find_contenders(Float32Scores(queries, gallery, margins), 10, np.array([7, 4999]))
     assert not np.isin(found.places, [7, 4999]).any()
     assert not found.is_crowded.any()
     assert ((found.places >= 0).sum(axis=1) >= 10).all()
@@ -101,6 +136,100 @@ def test_the_margin_holds_the_error_of_the_products(length):
     exact = queries.astype(np.float64) @ gallery.T.astype(np.float64)
     error = np.abs(products(queries, gallery).numpy() - exact).max(axis=1)
     assert (2 * error < margin(queries, length)).all() and (error > 0).all()
+
+
+def worst_pair(what: str, lift: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two vectors and a query: the second is the better, by hardly anything, and rounding moves nearly every entry so that the first seems so by as much as it can.
+
+    Rounded entries are near 192, where bfloat16's grid is one, just above or below the half: of the query or of the vectors. Others are on their grid. Scores are below 100,
+    their grid at most a half, or with `what` "scores" near 9,000 and 64. `lift` moves them.
+    """
+    signs = np.ones(26)
+    if what != "scores":
+        signs[1::2] = -1
+    up = np.where(
+        signs > 0, 0.505, 0.495
+    )  # the first's score rises by rounding, the second's falls
+    if what == "queries":
+        pair = np.stack([np.append(signs, lift / 64), np.append(-signs, (lift + 1) / 64)])
+        return pair.astype(np.float32), np.append(192 + up, 64)[None].astype(np.float32)
+    pair = 192 + np.stack([up, 1 - up])
+    pair[:, 0] += [lift, lift + 1]
+    base = 4096 if what == "scores" else 0
+    pair = np.concatenate([pair, [[base], [base]]], axis=1)
+    return pair.astype(np.float32), np.append(signs, 1)[None].astype(np.float32)
+
+
+@pytest.mark.parametrize("rough", ROUGH[1:])
+@pytest.mark.parametrize("what", ["queries", "vectors", "scores"])
+def test_a_floor_of_bfloat16_is_below_the_best_and_hardly_lower(monkeypatch, rough, what):
+    """The better of the worst pairs always reaches the floor that the other gives, and not if the floor left out a fifth of what rounding takes off the query or the
+    vectors, or what it takes off the scores."""
+    patch_rough(monkeypatch, rough)
+
+    def lost(factor: float) -> int:
+        number = 0
+        for lift in range(16, 60):
+            gallery, query = worst_pair(what, lift)
+            exact = (gallery.astype(np.float64) @ query.T)[:, 0]
+            assert 0 < exact[1] - exact[0] < 1
+            off = rounded_off(gallery)
+            lengths = [float(np.linalg.norm(rows, axis=1).max()) for rows in (gallery, off)]
+            scores = Bfloat16Scores(query, gallery, *lengths)
+            scores.margins *= factor
+            bits = scores.of_block(0, 2)
+            number += int(bits[0, 1] < scores.floor(bits[:, 0], slice(None))[0])
+        return number
+
+    assert lost(1) == 0
+    if what != "scores":
+        assert lost(0.8) > 0
+    else:
+        monkeypatch.setattr(block_scores, "HALF_LAST_PLACE", 0)
+        assert lost(1) > 0
+
+
+@pytest.mark.parametrize("rough", ROUGH[1:])
+def test_bfloat16_leaves_few_to_float32(monkeypatch, rough):
+    """Random vectors, as an encoder's unlike each other: no search is sought twice, and float32 finds the same contenders."""
+    patch_rough(monkeypatch, rough)
+    random = np.random.default_rng(0)
+    gallery, queries = unit(random.normal(size=(5000, 32))), unit(random.normal(size=(50, 32)))
+    folded = Folded(gallery)
+    in_float32 = Float32Scores(queries, gallery, margin(queries, folded.longest))
+    wanted = find_contenders(in_float32, 10, folded.hidden)
+    rounding = folded.longest, folded.most_rounded
+    found, left = bfloat16_contenders.bfloat16_contenders(
+        in_float32, rounding, 10, folded.hidden, 1024
+    )
+    assert left == 0
+    np.testing.assert_array_equal(found.places, wanted.places)
+    rough_found = find_contenders(Bfloat16Scores(queries, gallery, *rounding), 10, folded.hidden)
+    assert 50 * 10 < (rough_found.places >= 0).sum() < 50 * 25
+
+
+def test_bfloat16_is_given_up_where_it_tells_nothing_apart(monkeypatch):
+    patch_rough(monkeypatch, ROUGH[-1])
+    monkeypatch.setattr(exact_ranking, "GIVE_UP", 0.3)
+    random = np.random.default_rng(5)
+    gallery, queries = clustered(random, 4000, 30, 16, 1e-4)
+    folded = Folded(gallery)
+    assert folded.most_rounded is not None
+    folded.contenders(queries, 5)
+    assert folded.most_rounded is None
+    np.testing.assert_array_equal(top_rows(queries, gallery, 5), by_float64(queries, gallery, 5))
+
+
+@pytest.mark.parametrize("rough", ROUGH[1:])
+def test_searches_whose_products_are_negative_are_ranked_too(monkeypatch, rough):
+    """One search has all vectors behind it, one has few before it, one is nothing at all."""
+    patch_rough(monkeypatch, rough)
+    random = np.random.default_rng(7)
+    gallery = np.abs(unit(random.normal(size=(2000, 16))))
+    gallery[:3] *= -1
+    queries = unit(np.stack([-np.ones(16), -np.eye(16)[0], np.ones(16)])).astype(np.float32)
+    queries = np.concatenate([queries, np.zeros((1, 16), np.float32)])
+    np.testing.assert_array_equal(top_rows(queries, gallery, 9), by_float64(queries, gallery, 9))
 
 
 def test_rounded_products_are_never_used():
@@ -120,7 +249,7 @@ def test_without_onednn_the_ranking_is_the_same(monkeypatch):
     random = np.random.default_rng(2)
     gallery, queries = clustered(random, 3000, 40, 16, 1e-5)
     ranked = top_rows(queries, gallery, 30)
-    monkeypatch.setattr(contenders, "_has_onednn", lambda: False)
+    monkeypatch.setattr(block_scores, "has_onednn", lambda: False)
     np.testing.assert_array_equal(top_rows(queries, gallery, 30), ranked)
 
 

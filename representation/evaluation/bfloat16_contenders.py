@@ -1,0 +1,84 @@
+"""Contenders of an exact search by bfloat16 products first, float32 for the few that these leave: the same contenders at half the cost.
+
+Rounding a unit vector to bfloat16 takes some .002 off it, so that what lies within about .01 of a search's k-th best product is scored again in float32: of random
+vectors and of encoders' that we have seen, 1.3 to 1.7 times `k`. A search for which `contenders` has no room for these, or whose best products are not all positive, is
+sought in float32 from the start.
+"""
+
+import numpy as np
+import torch
+
+from representation.evaluation.block_scores import Bfloat16Scores, Float32Scores
+from representation.evaluation.contenders import GROUP, Contenders, find_contenders
+
+FEWEST_GROUPS = 4
+"""Groups of vectors for each that is needed, below which most would be scored twice."""
+SEARCHES_AT_ONCE = 64
+"""Searches whose contenders are scored again at once: their vectors stay in cache."""
+
+
+def pays(need: int, num_vectors: int) -> bool:
+    """Whether bfloat16 products can leave out most of the vectors."""
+    return num_vectors >= FEWEST_GROUPS * GROUP * need
+
+
+def bfloat16_contenders(
+    in_float32: Float32Scores,
+    rounding: tuple[float, float],
+    need: int,
+    hidden: np.ndarray,
+    block: int,
+) -> tuple[Contenders, int]:
+    """As `contenders.find_contenders` of `in_float32`, and the number of searches that were sought in float32.
+
+    Args:
+        rounding: largest length of a vector, and of what rounding it to bfloat16 takes off.
+    """
+    queries, vectors = in_float32.queries, in_float32.vectors
+    rough = find_contenders(Bfloat16Scores(queries, vectors, *rounding), need, hidden, block)
+    left = np.flatnonzero(rough.is_crowded | (rough.floor <= Bfloat16Scores.LOWEST))
+    if len(left) == len(queries):
+        return find_contenders(in_float32, need, hidden, block), len(left)
+    found = _scored_again(in_float32, rough.places, need)
+    if not len(left):
+        return found, 0
+    some = Float32Scores(queries[left], vectors, in_float32.margins[left].numpy())
+    return _put(found, left, find_contenders(some, need, hidden, block)), len(left)
+
+
+@torch.inference_mode()
+def _scored_again(in_float32: Float32Scores, places: np.ndarray, need: int) -> Contenders:
+    """The contenders at `places` by their float32 products."""
+    asked, vectors = torch.from_numpy(in_float32.queries), torch.from_numpy(in_float32.vectors)
+    at = torch.from_numpy(places)
+    scores = torch.empty(at.shape)
+    for start in range(0, len(at), SEARCHES_AT_ONCE):
+        part = slice(start, start + SEARCHES_AT_ONCE)
+        near = vectors[at[part].clamp(min=0)]
+        torch.bmm(near, asked[part, :, None], out=scores[part, :, None])
+    scores[at < 0] = -torch.inf
+    scores, order = scores.sort(dim=1, descending=True)
+    floor = in_float32.floor(scores[:, need - 1], slice(None))
+    is_out = (scores < floor[:, None]) | (scores == -torch.inf)
+    scores[is_out] = -torch.inf
+    at = at.gather(1, order).masked_fill(is_out, -1)
+    most = int((~is_out).sum(1).max())
+    crowded = np.zeros(len(at), dtype=bool)
+    return Contenders(at[:, :most].numpy(), scores[:, :most].numpy(), floor.numpy(), crowded)
+
+
+def _put(found: Contenders, which: np.ndarray, others: Contenders) -> Contenders:
+    """`found` with the contenders of some searches in place of its own."""
+    most = max(found.places.shape[1], others.places.shape[1])
+    whole = Contenders(
+        _wide(found.places, most, -1), _wide(found.scores, most, -np.inf), *found[2:]
+    )
+    whole.places[which] = _wide(others.places, most, -1)
+    whole.scores[which] = _wide(others.scores, most, -np.inf)
+    whole.floor[which], whole.is_crowded[which] = others.floor, others.is_crowded
+    return whole
+
+
+def _wide(rows: np.ndarray, width: int, fill: float) -> np.ndarray:
+    """A copy, wider by columns of `fill`."""
+    return np.pad(rows, ((0, 0), (0, width - rows.shape[1])), constant_values=fill)
