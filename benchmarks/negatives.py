@@ -34,7 +34,7 @@ from moon_rec.files import write_json
 from moon_rec.progress import progress
 from moon_rec.seeds import generator, torch_generator
 from moon_rec.shop import Shop
-from representation.encoder import untrained_encoder
+from representation.encoder import ProductEncoder, untrained_encoder
 from representation.model.backbone import Inputs
 from representation.posttraining.config import PosttrainConfig
 from representation.posttraining.mixture import TABLE_2
@@ -48,15 +48,22 @@ Clock = Callable[[], float]
 
 
 class Trainer:
-    """Steps of one training, on batches that it is handed."""
+    """Steps of one training, on batches that it is handed; of the encoder given, or of random weights."""
 
-    def __init__(self, shop: Shop, prepared: Prepared, config: PosttrainConfig) -> None:
+    def __init__(
+        self,
+        shop: Shop,
+        prepared: Prepared,
+        config: PosttrainConfig,
+        encoder: ProductEncoder | None = None,
+    ) -> None:
         self.config = config
-        self.encoder = untrained_encoder(shop, config.backbone, config.seed)
+        self.encoder = encoder or untrained_encoder(shop, config.backbone, config.seed)
         self.step = ContrastiveStep(
             config, self.encoder.widths, prepared.known, self.encoder.device
         )
-        named = list(self.encoder.backbone.named_parameters())
+        parameters = self.encoder.backbone.named_parameters()
+        named = [each for each in parameters if each[1].requires_grad]
         if self.step.learns_temperature:
             named.append(("log_temperature", self.step.log_temperature))
         self._optimizer = make_optimizer(named, config)

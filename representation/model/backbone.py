@@ -249,7 +249,11 @@ def checkpoint_gradients(backbone: Backbone) -> Backbone:
 
     Takes effect in training mode only. Reaches the picture tower, whose layers are run by `vision.run_block`, too.
     """
-    backbone.activation_checkpointing_enable({"use_reentrant": False})
+    names = "activation_checkpointing_enable", "gradient_checkpointing_enable"
+    present = next(
+        name for name in names if hasattr(backbone, name)
+    )  # the second: transformers 5.17
+    getattr(backbone, present)({"use_reentrant": False})
     return backbone
 
 

@@ -10,6 +10,8 @@ A linear layer's weight W stays as it is and B A, of rank r, is added to it, sca
 A training loop calls `with_lora(encoder.backbone, config, seed)` once, before it makes its optimiser, and gives that the parameters with `requires_grad`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,21 @@ def with_lora(backbone: Backbone, config: LoraConfig, seed: int = 0) -> Backbone
 def has_lora(backbone: nn.Module) -> bool:
     """Whether adapters are in it."""
     return any(hasattr(module, "lora_A") for module in backbone.modules())
+
+
+@contextmanager
+def narrow_inputs(backbone: nn.Module) -> Iterator[None]:
+    """Let adapters take what comes as it comes, within the block: for use under autocast, which has their products in its own dtype.
+
+    peft else widens every input to an adapter's float32, only for autocast to narrow it again: the same numbers, two copies of each activation more.
+    """
+    if not has_lora(backbone):
+        yield
+        return
+    from peft.helpers import disable_input_dtype_casting
+
+    with disable_input_dtype_casting(backbone):
+        yield
 
 
 def merged_state(backbone: nn.Module) -> dict[str, Tensor]:

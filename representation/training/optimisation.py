@@ -17,6 +17,7 @@ from torch.distributed.tensor import DTensor
 
 from moon_rec.config import Config
 from representation.model.backbone import Backbone, BackboneConfig
+from representation.model.lora import narrow_inputs
 
 Log = Callable[[int, dict[str, float]], None]
 """Called with the step (from 1) and its numbers, such as `{"loss": 3.2, "learning_rate": 1e-3}`."""
@@ -130,8 +131,11 @@ def training_mode(backbone: Backbone, config: OptimisationConfig) -> Iterator[to
             "eager"
         )  # see vision._attend: fused attention is slow backward on CPU
     backbone.train()
+    dtype = _product_dtype(config, backbone.device)
+    is_narrow = dtype == torch.bfloat16
     try:
-        yield _product_dtype(config, backbone.device)
+        with narrow_inputs(backbone) if is_narrow else contextlib.nullcontext():
+            yield dtype
     finally:
         backbone.eval()
         backbone.set_attn_implementation(attention or "sdpa")

@@ -12,6 +12,11 @@ from moon_rec.errors import ConfigError
 from representation.encoder import ProductEncoder, open_encoder
 from representation.model.backbone import checkpoint_gradients
 from representation.model.lora import LoraConfig, has_lora, with_lora
+from representation.training.optimisation import (
+    OptimisationConfig,
+    lower_precision,
+    training_mode,
+)
 
 
 @pytest.fixture
@@ -89,6 +94,47 @@ def test_bfloat16_backbone_keeps_float32_adapters(encoder, tmp_path):
         encoder.save_pretrained(tmp_path / "half"), "cpu", "bfloat16"
     )
     assert {value.dtype for value in again.backbone.parameters()} == {torch.bfloat16}
+
+
+def test_under_autocast_adapters_take_inputs_as_they_come(encoder):
+    """In training by bfloat16 products no input is widened to float32 first, and vectors and gradients are, bit for bit, those with the widening."""
+    encoder.backbone.to(torch.bfloat16)
+    with_lora(encoder.backbone, LoraConfig(rank=2))
+    train(encoder)
+    seen: set[torch.dtype] = set()
+    for name, module in encoder.backbone.named_modules():
+        if name.endswith("lora_A.default"):
+            module.register_forward_pre_hook(lambda _, given: seen.add(given[0].dtype))
+
+    def once() -> list[torch.Tensor]:
+        encoder.backbone.zero_grad()
+        with lower_precision(torch.device("cpu"), torch.bfloat16):
+            vectors = encoder.embed(inputs_of(encoder))
+        vectors[:, :4].sum().backward()
+        grads = [value.grad for value in encoder.backbone.parameters() if value.requires_grad]
+        return [vectors.detach(), *[grad.clone() for grad in grads if grad is not None]]
+
+    config = OptimisationConfig(precision="bfloat16")
+    found = {}
+    for is_narrow in (False, True):
+        with training_mode(encoder.backbone, config):
+            if not is_narrow:
+                with pytest.MonkeyPatch.context() as patch:
+                    for module in encoder.backbone.modules():
+                        if hasattr(module, "cast_input_dtype_enabled"):
+                            patch.setattr(module, "cast_input_dtype_enabled", True)
+                    found[is_narrow] = once()
+                assert seen == {torch.float32}
+            else:
+                seen.clear()
+                found[is_narrow] = once()
+                assert seen == {torch.bfloat16}
+    for wide, narrow in zip(found[False], found[True], strict=True):
+        assert torch.equal(wide, narrow)
+    seen.clear()
+    with torch.no_grad():
+        encoder.embed(inputs_of(encoder))
+    assert seen == {torch.float32}, "outside of training all is as before"
 
 
 def test_same_seed_same_adapters(encoder_path):
