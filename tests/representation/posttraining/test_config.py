@@ -49,6 +49,7 @@ def test_negatives_are_counted():
         (["hard_negatives=1", "hard_negative_kinds=[]"], "needs a kind"),
         (["momentum=0.9", "queue_term=joint"], "momentum wants queue_term"),
         (["chunk_size=0"], "chunk_size = 0"),
+        (["prefix_loss=cirle"], "prefix_loss = 'cirle': Input should be 'same' or 'infonce'"),
     ],
 )
 def test_refusals(words, complaint):
