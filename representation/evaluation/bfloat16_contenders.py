@@ -13,8 +13,8 @@ from representation.evaluation.contenders import GROUP, Contenders, find_contend
 
 FEWEST_GROUPS = 4
 """Groups of vectors for each that is needed, below which most would be scored twice."""
-SEARCHES_AT_ONCE = 64
-"""Searches whose contenders are scored again at once: their vectors stay in cache."""
+FLOATS_AT_ONCE = 1_000_000
+"""Of contenders' vectors scored again at once: 4 MB, which stay in cache."""
 
 
 def pays(need: int, num_vectors: int) -> bool:
@@ -52,8 +52,9 @@ def _scored_again(in_float32: Float32Scores, places: np.ndarray, need: int) -> C
     asked, vectors = torch.from_numpy(in_float32.queries), torch.from_numpy(in_float32.vectors)
     at = torch.from_numpy(places)
     scores = torch.empty(at.shape)
-    for start in range(0, len(at), SEARCHES_AT_ONCE):
-        part = slice(start, start + SEARCHES_AT_ONCE)
+    step = max(1, FLOATS_AT_ONCE // (at.shape[1] * vectors.shape[1]))
+    for start in range(0, len(at), step):
+        part = slice(start, start + step)
         near = vectors[at[part].clamp(min=0)]
         torch.bmm(near, asked[part, :, None], out=scores[part, :, None])
     scores[at < 0] = -torch.inf

@@ -183,9 +183,10 @@ class Folded:
             copies = 1 if self.is_compact else int(np.diff(self.offsets).max())
             return gpu_contenders(self.gpu, queries, need, margins, self.hidden, copies)
         in_float32 = Float32Scores(queries, self.vectors, margins)
-        if self.most_rounded is None or not pays(need, len(self.vectors)):
+        most_rounded = self.most_rounded  # another thread may give it up
+        if most_rounded is None or not pays(need, len(self.vectors)):
             return find_contenders(in_float32, need, self.hidden, block)
-        rounding = self.longest, self.most_rounded
+        rounding = self.longest, most_rounded
         found, crowded = bfloat16_contenders(in_float32, rounding, need, self.hidden, block)
         if crowded > GIVE_UP * len(queries):
             self.most_rounded = None

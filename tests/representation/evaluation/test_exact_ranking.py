@@ -59,6 +59,7 @@ def patch_rough(patch, rough: str) -> None:
     """Have every gallery searched by bfloat16 first, whatever its size and however little that helps, or never."""
     patch.setattr(exact_ranking, "multiplies_bfloat16", lambda: rough != "none")
     patch.setattr(bfloat16_contenders, "FEWEST_GROUPS", 0)
+    patch.setattr(bfloat16_contenders, "FLOATS_AT_ONCE", 2000)
     patch.setattr(exact_ranking, "GIVE_UP", 1)
     product = block_scores._by_onednn
     if rough == "literal":
