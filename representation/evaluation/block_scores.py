@@ -145,6 +145,12 @@ def has_onednn() -> bool:
 
 
 def multiplies_bfloat16() -> bool:
-    """Whether the processor itself multiplies bfloat16, and oneDNN has it do so."""
+    """Whether the processor itself multiplies bfloat16, and oneDNN has it do so: it may be told not to (`ONEDNN_MAX_CPU_ISA`)."""
     told = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # torch makes no public name
-    return has_onednn() and any(getattr(torch.cpu, name, bool)() for name in told)
+    if not (has_onednn() and any(getattr(torch.cpu, name, bool)() for name in told)):
+        return False
+    tried = torch.ones(2, 2, dtype=torch.bfloat16)
+    try:
+        return bool((_by_onednn(tried, tried) == 2).all())
+    except RuntimeError:
+        return False

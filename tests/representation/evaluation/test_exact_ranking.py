@@ -221,6 +221,23 @@ def test_bfloat16_is_given_up_where_it_tells_nothing_apart(monkeypatch):
     np.testing.assert_array_equal(top_rows(queries, gallery, 5), by_float64(queries, gallery, 5))
 
 
+@pytest.mark.parametrize(("can", "answer"), [(True, 2.0), (False, RuntimeError("no primitive"))])
+def test_bfloat16_is_used_where_onednn_agrees_to(monkeypatch, can, answer):
+    """The processor may have what oneDNN was told not to use."""
+
+    def product(queries, vectors):
+        if isinstance(answer, Exception):
+            raise answer
+        return torch.full((len(queries), len(vectors)), answer)
+
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr(block_scores, "has_onednn", lambda: True)
+    monkeypatch.setattr(block_scores, "_by_onednn", product)
+    assert block_scores.multiplies_bfloat16() is can
+    monkeypatch.setattr(block_scores, "has_onednn", lambda: False)
+    assert not block_scores.multiplies_bfloat16()
+
+
 @pytest.mark.parametrize("rough", ROUGH[1:])
 def test_searches_whose_products_are_negative_are_ranked_too(monkeypatch, rough):
     """One search has all vectors behind it, one has few before it, one is nothing at all."""
