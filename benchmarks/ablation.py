@@ -198,12 +198,12 @@ def draw(path: Path, rows: list[dict[str, Any]], title: str) -> None:
     """Left recall by arm, right its difference to stage 1 only, both with intervals; one line a kind of search, and beside each recall those of the single seeds."""
     from matplotlib.figure import Figure
 
-    from representation.evaluation.recall_figure import COLOURS
+    from moon_rec.palette import BY_MODALITY, GREY
 
     names = list(dict.fromkeys(row["arm"] for row in rows))
     figure = Figure(figsize=(12, 0.5 * len(names) + 2.4), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
-    for shift, (modality, colour) in enumerate(COLOURS.items()):
+    for shift, (modality, colour) in enumerate(BY_MODALITY.items()):
         mine = [row for row in rows if row["modality"] == modality]
         for panel, figures in zip(axes, ("recall", "minus_stage_1"), strict=True):
             there = [row for row in mine if figures in row]
@@ -221,7 +221,7 @@ def draw(path: Path, rows: list[dict[str, Any]], title: str) -> None:
     axes[0].set_xlabel(f"recall@{rows[0]['k']} [95 %]; small points: single seeds")
     axes[0].set_xlim(left=0)
     axes[1].set_xlabel("minus stage 1 only, same searches and seeds [95 %]")
-    axes[1].axvline(0, color="#888888", linewidth=0.8)
+    axes[1].axvline(0, color=GREY, linewidth=0.8)
     for panel in axes:
         panel.spines[["top", "right"]].set_visible(False)
     axes[0].legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))

@@ -8,8 +8,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-INK, MUTED, FAINT = "#1f2933", "#66727f", "#d9dee3"
-BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#8a949e"
+from moon_rec.palette import BLUE, GREEN, GREY, INK, MUTED, ORANGE
+
 VERDICT_COLOURS = {
     "identified": BLUE,
     "saturating": GREEN,

@@ -13,22 +13,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from exchange_rate.drawing import (
-    BLUE,
-    FAINT,
-    GREEN,
-    GREY,
-    INK,
-    MUTED,
-    ORANGE,
     STYLE,
     VERDICT_COLOURS,
-    VERMILION,
     error_bars,
     offsets,
     short,
     words,
     wrapped,
 )
+from moon_rec.palette import BLUE, FAINT, GREEN, GREY, INK, MUTED, ORANGE, PURPLE, SKY, VERMILION
 
 Data = dict[str, Any]
 
@@ -167,7 +160,7 @@ def tokens(data: Data) -> Figure | None:
     figure = Figure(figsize=(8.6, 3.7), layout="constrained")
     panels = figure.subplots(1, 2)
     paths = list(dict.fromkeys(one["path"] for one in trained))
-    colours = [BLUE, ORANGE, GREEN, VERMILION, "#cc79a7", "#56b4e9"]
+    colours = [BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY]
     untrained = [one for one in data["encoders"] if not one["posttraining_tokens"]]
     for axes, name in zip(panels, ("metric", "auc"), strict=True):
         for place, path in enumerate(paths):

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from moon_rec.errors import ShopError
 from moon_rec.files import atomic_file
+from moon_rec.palette import BLUE, ORANGE, VERMILION
 from moon_rec.seeds import generator
 from moon_rec.shop.engagement import engagements
 from moon_rec.shop.pictures import decode
@@ -121,14 +122,14 @@ def _draw_days(panel: SubFigure, shop: Shop) -> None:
     days = shop.impressions.group_by(pl.col("time").dt.truncate(unit)).len().sort("time")
     counts = days.collect(engine="streaming")
     axes = panel.subplots()
-    axes.plot(counts["time"].to_numpy(), counts["len"].to_numpy(), color="#33658a", linewidth=1.2)
+    axes.plot(counts["time"].to_numpy(), counts["len"].to_numpy(), color=BLUE, linewidth=1.2)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("impressions a " + ("day" if unit == "1d" else "month"), fontsize=8)
     axes.tick_params(labelsize=7)
     cut, test, end = (np.datetime64(time) for time in (shop.cut_time, shop.test_time, last))
     for begin, until, label, colour in (
-        (cut, test, "validation", "#f6ae2d"),
-        (test, end, "test", "#f26419"),
+        (cut, test, "validation", ORANGE),
+        (test, end, "test", VERMILION),
     ):
         axes.axvspan(begin, until, color=colour, alpha=0.25, linewidth=0, label=label)  # type: ignore[arg-type]
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=7, frameon=False)

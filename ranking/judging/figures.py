@@ -18,13 +18,12 @@ from matplotlib.figure import Figure
 
 from moon_rec.estimate import Estimate
 from moon_rec.files import atomic_file
+from moon_rec.palette import BLUE, FAINT, GREY, INK, MUTED, VERMILION
 from ranking.judging.power import PowerTable, seed_words
 from ranking.judging.reliability import CalibrationCurve
 from ranking.judging.segments import Segments
 from ranking.significance import LOWER_IS_BETTER, Comparison
 
-INK, MUTED, FAINT = "#1f2933", "#66727f", "#d9dee3"
-BLUE, VERMILION, GREY = "#0072b2", "#d55e00", "#8a949e"
 SHADES = ("#9ecae1", "#6baed6", "#3d8dc4", "#1f66a8", "#08306b")
 STYLE: dict[Any, Any] = {
     "font.size": 9,

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from moon_rec.estimate import Estimate
 from moon_rec.files import atomic_file
+from moon_rec.palette import CYCLE
 from representation.benchmarking.benchmark_set import QUERY_TYPES, BenchmarkSet
 from representation.benchmarking.classification import Classified
 from representation.benchmarking.config import BenchmarkConfig
@@ -16,8 +17,6 @@ from representation.benchmarking.contestant import ITEM_TYPES
 from representation.benchmarking.retrieval import Retrieved
 from representation.benchmarking.run import Result
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
-"""Told apart by the colour-blind too; they come round again beyond eight."""
 MAPS_A_ROW = 4
 
 
@@ -81,7 +80,7 @@ def _bars(
         ends = np.array([[one.value - one.low, one.high - one.value] for one in found]).reshape(
             -1, 2
         )
-        colour = COLOURS[at % len(COLOURS)]
+        colour = CYCLE[at % len(CYCLE)]
         axes.bar(
             places,
             values,

@@ -8,12 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from moon_rec.files import atomic_file
+from moon_rec.palette import BLUE, CYCLE, GREY, VERMILION
 from moon_rec.shop import Shop
 from representation.curation.curated import Curated
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
-"""Of kinds of query, told apart by the colour-blind too."""
-BEFORE, AFTER, EXPOSURE = "#bbbbbb", "#0072b2", "#d55e00"
+BEFORE, AFTER, EXPOSURE = GREY, BLUE, VERMILION
 NUM_CATEGORIES = 15
 LETTERS = 32
 
@@ -40,7 +39,7 @@ def draw_curation(path: Path | str, shop: Shop, curated: Curated) -> None:
 def _draw_steps(axes: Axes, curated: Curated) -> None:
     names = ["before", *(step.name.replace("_", "\n") for step in curated.steps)]
     bottom = np.zeros(len(names))
-    for kind, colour in zip(curated.pairs, COLOURS, strict=False):
+    for kind, colour in zip(curated.pairs, CYCLE, strict=False):
         left = [step.by_kind[kind][1] for step in curated.steps]
         start = curated.steps[0].by_kind[kind][0] if curated.steps else curated.pairs[kind].height
         counts = np.array([start, *left])

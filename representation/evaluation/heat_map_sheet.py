@@ -15,6 +15,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from moon_rec.errors import EncoderError
+from moon_rec.palette import BLUE, MUTED, VERMILION
 from moon_rec.progress import track
 from moon_rec.seeds import generator
 from moon_rec.shop.engagement import Engagement, engagements
@@ -22,10 +23,7 @@ from moon_rec.shop.shop import Shop
 from representation.encoder import ProductEncoder
 from representation.evaluation.heat_map import HeatMaps, attention_modules, heat_maps
 from representation.evaluation.sheet_page import (
-    BLUE,
-    MUTED,
     PICTURE_PIXELS,
-    VERMILION,
     Page,
     caption_height,
     pictures_of,

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import TableError
+from moon_rec.palette import FAINT, GREEN, MUTED
 from moon_rec.seeds import generator
 from moon_rec.shop.engagement import Engagement
 from moon_rec.shop.shop import Period, Shop
@@ -31,9 +32,6 @@ from representation.evaluation.search_cases import (
     search_cases,
 )
 from representation.evaluation.sheet_page import (
-    FAINT,
-    GREEN,
-    MUTED,
     Page,
     caption_height,
     pictures_of,

@@ -7,17 +7,13 @@ from matplotlib.figure import Figure
 
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.estimate import Estimate
+from moon_rec.palette import BY_MODALITY
 from moon_rec.shop.engagement import Engagement
 from moon_rec.shop.shop import Period, Shop
 from representation.evaluation.neighbour_sheet import draw_searches, sheet_figure
 from representation.evaluation.search_cases import MODALITIES, gallery_of, search_cases
 from representation.evaluation.sheet_page import provenance, save
 
-COLOURS = {
-    "image": "#0072b2",
-    "text": "#d55e00",
-    "mixed": "#009e73",
-}  # told apart by the colour-blind too
 SHEET_ROWS = 6
 NEIGHBOURS = 7
 CURVES = 4.4
@@ -71,10 +67,14 @@ def _curves(axes: Axes, measured: dict[str, Estimate]) -> None:
         ks = [k for k, _ in points]
         label = f"{modality} search, {points[0][1].count:,} searches"
         axes.plot(
-            ks, [each.value for _, each in points], color=COLOURS[modality], marker=".", label=label
+            ks,
+            [each.value for _, each in points],
+            color=BY_MODALITY[modality],
+            marker=".",
+            label=label,
         )
         band = ([each.low for _, each in points], [each.high for _, each in points])
-        axes.fill_between(ks, *band, color=COLOURS[modality], alpha=0.15, linewidth=0)
+        axes.fill_between(ks, *band, color=BY_MODALITY[modality], alpha=0.15, linewidth=0)
     if axes.lines:
         axes.legend(loc="upper left", frameon=False)
     axes.set(xscale="log", xlabel="k", ylabel="recall@k (band: 95 %)", ylim=(0, 1))

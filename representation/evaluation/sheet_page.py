@@ -15,13 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from moon_rec.files import atomic_file
+from moon_rec.palette import FAINT, INK
 from moon_rec.shop.pictures import decode
 from moon_rec.shop.shop import Shop
 from representation.evaluation.lettering import MISSING, families, fit, width
 from representation.model.pixels import square
 
-INK, MUTED, FAINT = "#1f2933", "#5b6670", "#c4cad0"
-GREEN, BLUE, VERMILION = "#009e73", "#0072b2", "#d55e00"
 PICTURE_PIXELS = 144
 LINE = 1.35
 """Height of a line of text, in sizes of it."""
