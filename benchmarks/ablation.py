@@ -27,6 +27,7 @@ from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import ConfigError
 from moon_rec.estimate import Estimate
 from moon_rec.files import atomic_file, atomic_folder, digest_of, write_json
+from moon_rec.palette import BY_MODALITY, GREY
 from moon_rec.progress import say
 from moon_rec.seeds import generator
 from moon_rec.shop import Shop
@@ -197,8 +198,6 @@ SHOWN_AS = {"image": "by picture", "text": "by words", "mixed": "by both"}
 def draw(path: Path, rows: list[dict[str, Any]], title: str) -> None:
     """Left recall by arm, right its difference to stage 1 only, both with intervals; one line a kind of search, and beside each recall those of the single seeds."""
     from matplotlib.figure import Figure
-
-    from moon_rec.palette import BY_MODALITY, GREY
 
     names = list(dict.fromkeys(row["arm"] for row in rows))
     figure = Figure(figsize=(12, 0.5 * len(names) + 2.4), layout="constrained")

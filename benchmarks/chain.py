@@ -124,6 +124,14 @@ def describe_machine() -> dict[str, str | int]:
     }
 
 
+def describe_device(device: str) -> dict[str, str | None]:
+    """What torch computes with, and which torch."""
+    import torch
+
+    gpu = torch.cuda.get_device_name() if device == "cuda" else None
+    return {"device": device, "gpu": gpu, "torch": torch.__version__}
+
+
 def add_chain_options(parser: argparse.ArgumentParser, out: str) -> None:
     """Add `--out` and `--resume`."""
     parser.add_argument("--out", type=Path, default=Path(out), help="folder for all that is made")

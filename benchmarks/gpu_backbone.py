@@ -20,7 +20,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
-from benchmarks.chain import describe_machine
+from benchmarks.chain import describe_device, describe_machine
 from benchmarks.negatives import Trainer
 from moon_rec.command import Parser, run
 from moon_rec.errors import MoonRecError
@@ -30,6 +30,7 @@ from moon_rec.shop import Shop
 from representation.encoder import ProductEncoder, untrained_encoder
 from representation.model.backbone import BackboneConfig, Inputs, checkpoint_gradients
 from representation.model.lora import LoraConfig, with_lora
+from representation.model.quiet import quiet
 from representation.model.tokenizer import shop_texts, train_tokenizer
 from representation.posttraining.config import PosttrainConfig
 from representation.posttraining.loader import PrefetchingLoader
@@ -97,7 +98,8 @@ def checkpoint(shop: Shop, size: str, folder: Path, device: str) -> Path:
     torch.manual_seed(0)
     with torch.device(device):
         model = Qwen3VLForConditionalGeneration(config).to(torch.bfloat16)
-    model.save_pretrained(folder)
+    with quiet():
+        model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
@@ -252,8 +254,7 @@ def main(argv: list[str] | None = None) -> None:
     shop, card = Shop.open(given.shop), Card(given.device)
     about: dict[str, Any] = {
         **describe_machine(),
-        "gpu": torch.cuda.get_device_name() if card.is_gpu else None,
-        "torch": torch.__version__,
+        **describe_device(given.device),
         "shop": shop.manifest.name,
         "simulated": shop.manifest.is_simulated,
         "weights": f"random, of Qwen3-VL-{given.size}'s sizes" if given.size != "small" else "small",

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from benchmarks.chain import describe_machine
+from benchmarks.chain import describe_device, describe_machine
 from moon_rec.command import Parser, run
 from moon_rec.errors import MoonRecError
 from moon_rec.files import read_json, write_json
@@ -79,8 +78,7 @@ def main(argv: list[str] | None = None) -> None:
         if not ours["apart"] <= most:
             raise MoonRecError(f"{name}: losses apart by {ours['apart']:.2g}, wanted {most:g}")
     found["vectors_apart"] = compare_vectors(options)
-    gpu = torch.cuda.get_device_name() if options.device == "cuda" else None
-    about = {**describe_machine(), "device": options.device, "gpu": gpu, "torch": torch.__version__}
+    about = describe_machine() | describe_device(options.device)
     if options.out:
         write_json(options.out, about | {"found": found})
         say(f"written to {options.out}")

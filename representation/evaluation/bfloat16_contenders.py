@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from representation.evaluation.block_scores import Bfloat16Scores, Float32Scores
-from representation.evaluation.contenders import GROUP, Contenders, find_contenders
+from representation.evaluation.contenders import GROUP, Contenders, best_of, find_contenders
 
 FEWEST_GROUPS = 4
 """Groups of vectors for each that is needed, below which most would be scored twice."""
@@ -24,7 +24,7 @@ def pays(need: int, num_vectors: int) -> bool:
 
 def bfloat16_contenders(
     in_float32: Float32Scores,
-    rounding: tuple[float, float],
+    most_rounded: float,
     need: int,
     hidden: np.ndarray,
     block: int,
@@ -32,17 +32,18 @@ def bfloat16_contenders(
     """As `contenders.find_contenders` of `in_float32`, and the number of searches that were sought in float32.
 
     Args:
-        rounding: largest length of a vector, and of what rounding it to bfloat16 takes off.
+        most_rounded: the largest length of what rounding a vector to bfloat16 takes off.
     """
-    queries, vectors = in_float32.queries, in_float32.vectors
-    rough = find_contenders(Bfloat16Scores(queries, vectors, *rounding), need, hidden, block)
+    queries, vectors, longest = in_float32.queries, in_float32.vectors, in_float32.longest
+    in_bfloat16 = Bfloat16Scores(queries, vectors, longest, most_rounded)
+    rough = find_contenders(in_bfloat16, need, hidden, block)
     left = np.flatnonzero(rough.is_crowded | (rough.floor <= Bfloat16Scores.LOWEST))
     if len(left) == len(queries):
         return find_contenders(in_float32, need, hidden, block), len(left)
     found = _scored_again(in_float32, rough.places, need)
     if not len(left):
         return found, 0
-    some = Float32Scores(queries[left], vectors, in_float32.margins[left].numpy())
+    some = Float32Scores(queries[left], vectors, longest)
     return _put(found, left, find_contenders(some, need, hidden, block)), len(left)
 
 
@@ -58,14 +59,7 @@ def _scored_again(in_float32: Float32Scores, places: np.ndarray, need: int) -> C
         near = vectors[at[part].clamp(min=0)]
         torch.bmm(near, asked[part, :, None], out=scores[part, :, None])
     scores[at < 0] = -torch.inf
-    scores, order = scores.sort(dim=1, descending=True)
-    floor = in_float32.floor(scores[:, need - 1], slice(None))
-    is_out = (scores < floor[:, None]) | (scores == -torch.inf)
-    scores[is_out] = -torch.inf
-    at = at.gather(1, order).masked_fill(is_out, -1)
-    most = int((~is_out).sum(1).max())
-    crowded = np.zeros(len(at), dtype=bool)
-    return Contenders(at[:, :most].numpy(), scores[:, :most].numpy(), floor.numpy(), crowded)
+    return best_of(in_float32, scores, at, need)
 
 
 def _put(found: Contenders, which: np.ndarray, others: Contenders) -> Contenders:

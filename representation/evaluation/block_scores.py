@@ -15,6 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moon_rec import processor
+from representation.evaluation.folding import squares
+
 TINY = float(np.finfo(np.float32).tiny)
 """What a flushed subnormal is off by at most."""
 HALF_LAST_PLACE = 2.0**-8
@@ -45,13 +48,18 @@ class BlockScores(Protocol):
 
 
 class Float32Scores:
-    """Products in float32; see `BlockScores`."""
+    """Products in float32; see `BlockScores`.
+
+    Args:
+        longest: the largest length of a vector.
+    """
 
     least: float = -torch.inf
     dtype = torch.float32
 
-    def __init__(self, queries: np.ndarray, vectors: np.ndarray, margins: np.ndarray):
-        self.queries, self.vectors, self.margins = queries, vectors, torch.from_numpy(margins)
+    def __init__(self, queries: np.ndarray, vectors: np.ndarray, longest: float):
+        self.queries, self.vectors, self.longest = queries, vectors, longest
+        self.margins = torch.from_numpy(margin(queries, longest))
         self.num_searches, self.num_vectors = len(queries), len(vectors)
 
     def of_block(self, start: int, size: int) -> Tensor:
@@ -119,7 +127,7 @@ def _of_sums(queries: np.ndarray, steps: int, longest: float) -> np.ndarray:
 
 
 def _lengths(rows: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.einsum("id,id->i", rows, rows, dtype=np.float64))
+    return np.sqrt(squares(rows))
 
 
 def rounded_off(rows: np.ndarray) -> np.ndarray:
@@ -146,8 +154,7 @@ def has_onednn() -> bool:
 
 def multiplies_bfloat16() -> bool:
     """Whether the processor itself multiplies bfloat16, and oneDNN has it do so: it may be told not to (`ONEDNN_MAX_CPU_ISA`)."""
-    told = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # torch makes no public name
-    if not (has_onednn() and any(getattr(torch.cpu, name, bool)() for name in told)):
+    if not (has_onednn() and processor.multiplies_bfloat16()):
         return False
     tried = torch.ones(2, 2, dtype=torch.bfloat16)
     try:

@@ -59,20 +59,33 @@ def find_contenders(
     held = _Held(scores, need)
     starts = range(0, scores.num_vectors, block)
     num_first = min(FIRST_BLOCKS, -(-4 * need * GROUP // block), len(starts))
-    first = [_scores(scores, start, block, hidden) for start in starts[:num_first]]
+    first = [_of_block(scores, start, block, hidden) for start in starts[:num_first]]
     maxima = [_maxima(each) for each in first]
     held.seed(torch.cat(maxima, dim=1))
     for start, each, most in zip(starts, first, maxima, strict=False):
         held.add(each, most, start)
     del first, maxima, each, most
     for start in starts[num_first:]:
-        each = _scores(scores, start, block, hidden)
+        each = _of_block(scores, start, block, hidden)
         held.add(each, _maxima(each), start)
         del each  # the next block's have their memory, whose pages are there and warm
     return held.finish()
 
 
-def _scores(scores: BlockScores, start: int, size: int, hidden: np.ndarray) -> Tensor:
+@torch.inference_mode()
+def best_of(of: BlockScores, scores: Tensor, places: Tensor, need: int) -> Contenders:
+    """Contenders where few vectors are left: those of `places` `(searches, left)` whose `scores` may be among the `need` best; places of the least score are none."""
+    scores, order = scores.sort(dim=1, descending=True)
+    floor = of.floor(scores[:, min(need, scores.shape[1]) - 1], slice(None))
+    is_out = (scores < floor[:, None]) | (scores == of.least)
+    most = int((~is_out).sum(1).max())
+    scores = scores.masked_fill(is_out, of.least)[:, :most]
+    places = places.gather(1, order).masked_fill(is_out, -1)[:, :most]
+    is_crowded = np.zeros(len(scores), dtype=bool)
+    return Contenders(places.numpy(), scores.numpy(), floor.numpy(), is_crowded)
+
+
+def _of_block(scores: BlockScores, start: int, size: int, hidden: np.ndarray) -> Tensor:
     """Scores with a block, the least at hidden places and where the block ends before a whole group does."""
     found = scores.of_block(start, size)
     width = found.shape[1]

@@ -170,24 +170,22 @@ class Folded:
         is_first[np.arange(len(self.vectors)) if self.is_compact else self.first] = True
         self.hidden = np.flatnonzero(~is_first)
         self.longest = float(np.sqrt(squares(self.gallery).max()))
-        self.most_rounded = None
-        if multiplies_bfloat16():
-            self.most_rounded = float(np.sqrt(squares(self.gallery, rounded_off).max()))
         self.gpu = gpu_index(self.vectors)
+        self.most_rounded = None
+        if self.gpu is None and multiplies_bfloat16():
+            self.most_rounded = float(np.sqrt(squares(self.gallery, rounded_off).max()))
 
     def contenders(self, queries: np.ndarray, need: int, block: int = BLOCK) -> Contenders:
         """What may be among the `need` best units of each query, by place in `vectors`."""
-        margins = margin(queries, self.longest)
+        in_float32 = Float32Scores(queries, self.vectors, self.longest)
         need = min(need, len(self.first))
         if self.gpu is not None and need < MOST:
             copies = 1 if self.is_compact else int(np.diff(self.offsets).max())
-            return gpu_contenders(self.gpu, queries, need, margins, self.hidden, copies)
-        in_float32 = Float32Scores(queries, self.vectors, margins)
+            return gpu_contenders(self.gpu, in_float32, need, self.hidden, copies)
         most_rounded = self.most_rounded  # another thread may give it up
         if most_rounded is None or not pays(need, len(self.vectors)):
             return find_contenders(in_float32, need, self.hidden, block)
-        rounding = self.longest, most_rounded
-        found, crowded = bfloat16_contenders(in_float32, rounding, need, self.hidden, block)
+        found, crowded = bfloat16_contenders(in_float32, most_rounded, need, self.hidden, block)
         if crowded > GIVE_UP * len(queries):
             self.most_rounded = None
         return found

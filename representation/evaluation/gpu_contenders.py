@@ -6,8 +6,10 @@ Not run on a GPU yet: none was at hand. The same code is tested with the flat in
 
 import faiss
 import numpy as np
+import torch
 
-from representation.evaluation.contenders import Contenders
+from representation.evaluation.block_scores import Float32Scores
+from representation.evaluation.contenders import Contenders, best_of
 
 MOST = 2048
 """Most neighbours that faiss gives from a GPU."""
@@ -26,22 +28,12 @@ def gpu_index(vectors: np.ndarray):
 
 
 def gpu_contenders(
-    index,
-    queries: np.ndarray,
-    need: int,
-    margins: np.ndarray,
-    hidden: np.ndarray,
-    copies: int,
+    index, in_float32: Float32Scores, need: int, hidden: np.ndarray, copies: int
 ) -> Contenders:
-    """As `contenders.find_contenders`; hidden copies take up places, so as many more are fetched as any one vector has (`copies`)."""
+    """As `contenders.find_contenders` of `in_float32`; hidden copies take up places, so as many more are fetched as any one vector has (`copies`)."""
     fetched = min(need * copies + SPARE, MOST, index.ntotal)
-    scores, places = index.search(queries, fetched)
-    lowest = scores[:, -1].copy() if fetched < index.ntotal else np.full(len(queries), -np.inf)
-    scores = np.where(np.isin(places, hidden), -np.inf, scores)
-    order = np.argsort(-scores, axis=1, kind="stable")
-    scores, places = (np.take_along_axis(each, order, 1) for each in (scores, places))
-    floor = (scores[:, min(need, fetched) - 1] - margins).astype(np.float32)
-    is_out = (scores < floor[:, None]) | (scores == -np.inf)
-    return Contenders(
-        np.where(is_out, -1, places), np.where(is_out, -np.inf, scores), floor, lowest >= floor
-    )
+    scores, places = index.search(in_float32.queries, fetched)
+    lowest = scores[:, -1].copy() if fetched < index.ntotal else np.full(len(scores), -np.inf)
+    scores[np.isin(places, hidden)] = -np.inf
+    found = best_of(in_float32, torch.from_numpy(scores), torch.from_numpy(places), need)
+    return found._replace(is_crowded=lowest >= found.floor)

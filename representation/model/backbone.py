@@ -249,11 +249,9 @@ def checkpoint_gradients(backbone: Backbone) -> Backbone:
 
     Takes effect in training mode only. Reaches the picture tower, whose layers are run by `vision.run_block`, too.
     """
-    names = "activation_checkpointing_enable", "gradient_checkpointing_enable"
-    present = next(
-        name for name in names if hasattr(backbone, name)
-    )  # the second: transformers 5.17
-    getattr(backbone, present)({"use_reentrant": False})
+    kind = "activation" if hasattr(backbone, "activation_checkpointing_enable") else "gradient"
+    # transformers 5.17 knows the second name alone, later ones warn of it
+    getattr(backbone, f"{kind}_checkpointing_enable")({"use_reentrant": False})
     return backbone
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from moon_rec.config import Config
+from moon_rec.processor import multiplies_bfloat16
 from representation.model.backbone import Backbone, BackboneConfig
 from representation.model.lora import narrow_inputs
 
@@ -132,9 +133,9 @@ def training_mode(backbone: Backbone, config: OptimisationConfig) -> Iterator[to
         )  # see vision._attend: fused attention is slow backward on CPU
     backbone.train()
     dtype = _product_dtype(config, backbone.device)
-    is_narrow = dtype == torch.bfloat16
+    is_half = dtype == torch.bfloat16
     try:
-        with narrow_inputs(backbone) if is_narrow else contextlib.nullcontext():
+        with narrow_inputs(backbone) if is_half else contextlib.nullcontext():
             yield dtype
     finally:
         backbone.eval()
@@ -152,6 +153,6 @@ def _product_dtype(config: OptimisationConfig, device: torch.device) -> torch.dt
         if device.type == "cuda":
             fast = torch.cuda.is_bf16_supported(including_emulation=False)
         else:
-            fast = device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
+            fast = device.type == "cpu" and multiplies_bfloat16()
         return torch.bfloat16 if fast else torch.float32
     return torch.bfloat16 if config.precision == "bfloat16" else torch.float32

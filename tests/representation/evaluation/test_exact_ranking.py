@@ -122,7 +122,7 @@ def test_few_contenders_where_scores_differ():
     gallery, queries = unit(random.normal(size=(5000, 32))), unit(random.normal(size=(50, 32)))
     margins = margin(queries, 1.0)
     assert (margins < 1e-5).all()
-    found = find_contenders(Float32Scores(queries, gallery, margins), 10, np.array([7, 4999]))
+    found = find_contenders(Float32Scores(queries, gallery, 1.0), 10, np.array([7, 4999]))
     assert not np.isin(found.places, [7, 4999]).any()
     assert not found.is_crowded.any()
     assert ((found.places >= 0).sum(axis=1) >= 10).all()
@@ -148,9 +148,8 @@ def worst_pair(what: str, lift: int) -> tuple[np.ndarray, np.ndarray]:
     signs = np.ones(26)
     if what != "scores":
         signs[1::2] = -1
-    up = np.where(
-        signs > 0, 0.505, 0.495
-    )  # the first's score rises by rounding, the second's falls
+    # the first's score rises by rounding, the second's falls
+    up = np.where(signs > 0, 0.505, 0.495)
     if what == "queries":
         pair = np.stack([np.append(signs, lift / 64), np.append(-signs, (lift + 1) / 64)])
         return pair.astype(np.float32), np.append(192 + up, 64)[None].astype(np.float32)
@@ -197,15 +196,15 @@ def test_bfloat16_leaves_few_to_float32(monkeypatch, rough):
     random = np.random.default_rng(0)
     gallery, queries = unit(random.normal(size=(5000, 32))), unit(random.normal(size=(50, 32)))
     folded = Folded(gallery)
-    in_float32 = Float32Scores(queries, gallery, margin(queries, folded.longest))
+    in_float32 = Float32Scores(queries, gallery, folded.longest)
     wanted = find_contenders(in_float32, 10, folded.hidden)
-    rounding = folded.longest, folded.most_rounded
     found, left = bfloat16_contenders.bfloat16_contenders(
-        in_float32, rounding, 10, folded.hidden, 1024
+        in_float32, folded.most_rounded, 10, folded.hidden, 1024
     )
     assert left == 0
     np.testing.assert_array_equal(found.places, wanted.places)
-    rough_found = find_contenders(Bfloat16Scores(queries, gallery, *rounding), 10, folded.hidden)
+    in_bfloat16 = Bfloat16Scores(queries, gallery, folded.longest, folded.most_rounded)
+    rough_found = find_contenders(in_bfloat16, 10, folded.hidden)
     assert 50 * 10 < (rough_found.places >= 0).sum() < 50 * 25
 
 
