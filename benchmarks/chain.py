@@ -125,9 +125,15 @@ def describe_machine() -> dict[str, str | int]:
 
 
 def describe_device(device: str) -> dict[str, str | None]:
-    """What torch computes with, and which torch."""
+    """What torch computes with, and which torch.
+
+    Raises:
+        MoonRecError: `cuda` where torch finds no GPU.
+    """
     import torch
 
+    if device == "cuda" and not torch.cuda.is_available():
+        raise MoonRecError("--device cuda, but torch finds no GPU here; try --device cpu")
     gpu = torch.cuda.get_device_name() if device == "cuda" else None
     return {"device": device, "gpu": gpu, "torch": torch.__version__}
 

@@ -251,10 +251,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=5, help="timed, of each way")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     given = parser.parse_args(argv)
+    machine = describe_machine() | describe_device(given.device)
     shop, card = Shop.open(given.shop), Card(given.device)
     about: dict[str, Any] = {
-        **describe_machine(),
-        **describe_device(given.device),
+        **machine,
         "shop": shop.manifest.name,
         "simulated": shop.manifest.is_simulated,
         "weights": f"random, of Qwen3-VL-{given.size}'s sizes" if given.size != "small" else "small",

@@ -65,6 +65,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     options = parser.parse_args(argv)
+    about = describe_machine() | describe_device(options.device)
     base = trained(options.shop, options.work / "cpu", "cpu", "float32", options)
     found: dict[str, Any] = {"cpu, float32": base}
     for precision, most in TOLERANCES.items():
@@ -78,7 +79,6 @@ def main(argv: list[str] | None = None) -> None:
         if not ours["apart"] <= most:
             raise MoonRecError(f"{name}: losses apart by {ours['apart']:.2g}, wanted {most:g}")
     found["vectors_apart"] = compare_vectors(options)
-    about = describe_machine() | describe_device(options.device)
     if options.out:
         write_json(options.out, about | {"found": found})
         say(f"written to {options.out}")

@@ -1,0 +1,17 @@
+"""The GPU benchmarks where there is no GPU: one line, nothing written."""
+
+import pytest
+import torch
+
+from benchmarks import gpu_backbone, gpu_encoder
+from moon_rec.errors import MoonRecError
+
+
+@pytest.mark.parametrize("benchmark", [gpu_backbone, gpu_encoder])
+def test_a_missing_gpu_is_named(monkeypatch, tmp_path, benchmark):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    work = tmp_path / "work"
+    with pytest.raises(MoonRecError, match="finds no GPU here; try --device cpu") as caught:
+        benchmark.main([str(tmp_path / "shop"), "--work", str(work)])
+    assert "\n" not in str(caught.value)
+    assert not work.exists()
