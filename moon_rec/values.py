@@ -9,7 +9,7 @@ Notable choices
 - **Times**: timestamps of any unit and zone, and dates, as naive UTC microseconds. Digits below a microsecond are cut off, and that is told. Numbers only in
   a unit that is named, and only from 1990 to 2100: in a wrong unit they lie centuries away.
 - **Labels**: true and false, or 0 and 1 of any numeric type. Anything else requires a threshold that is named.
-- **Texts**: `String`, categories and enums. A blank text is no text (`not_blank`).
+- **Texts**: `String`, categories and enums. A blank text is no text (`is_blank`).
 """
 
 from collections.abc import Callable
@@ -22,6 +22,8 @@ import polars as pl
 from moon_rec.errors import MoonRecError
 
 Unit = Literal["s", "ms", "us", "ns", "d"]
+Blank = Literal["null", "empty", "refused"]
+"""What a blank text counts as: null, "", or a broken rule."""
 UNITS: tuple[Unit, ...] = get_args(Unit)
 
 TIME = pl.Datetime("us")
@@ -46,16 +48,16 @@ class Rule:
     """A rule that single values break.
 
     Attributes:
-        bad: over the column as found: true where the rule is broken.
+        value: what is shown of a row that breaks it, over the table as it was found.
+        bad: true where the rule is broken.
         rule: what is wrong, as it stands behind the value: "is not finite".
         mend: how to mend it; or a function of the first broken value that says so.
-        value: what of the value is shown, where it is not the value itself (a time beyond Python's calendar).
     """
 
+    value: pl.Expr
     bad: pl.Expr
     rule: str
     mend: str | Callable[[object], str]
-    value: pl.Expr | None = None
 
     def mend_of(self, value: object) -> str:
         """How to mend this value."""
@@ -67,12 +69,12 @@ class Reading:
     """How a column of some type is read.
 
     Attributes:
-        value: the column as ours; null where it is null and where a rule is broken.
+        value: the column as ours, null where it is null and where a rule is broken; None where no value of the type can be read.
         broken: rules whose rows are refused.
         told: rules whose rows are handled as `mend` says.
     """
 
-    value: pl.Expr
+    value: pl.Expr | None
     broken: tuple[Rule, ...] = ()
     told: tuple[Rule, ...] = ()
 
@@ -95,13 +97,13 @@ def reading(
     found: pl.DataType,
     wanted: pl.DataType,
     meanings: Meanings | None = None,
-    is_blank_null: bool = True,
+    blank: Blank = "null",
 ) -> Reading:
     """How a column is read that was found of one type and should have another.
 
     Args:
         wanted: one of the declared types of `moon_rec.shop.schema`.
-        is_blank_null: of texts: whether a blank one is null (a nullable column), else it becomes "".
+        blank: what a blank text counts as.
     """
     meanings, column = meanings or Meanings(), pl.col(name)
     if found == pl.Null:
@@ -113,7 +115,7 @@ def reading(
     if wanted == pl.Boolean:
         return _label(column, found, meanings.at_least)
     if wanted == pl.String:
-        return _text(column, found, is_blank_null)
+        return _text(column, found, blank)
     if wanted == pl.Float64:
         return _number(column, found)
     if wanted == pl.Binary:
@@ -172,14 +174,18 @@ def labels(
     return _read(column, pl.Boolean(), where, nullable, first_row, error, meanings)
 
 
+def first_broken(frame: pl.DataFrame, rule: Rule) -> tuple[int, object, int]:
+    """First row that breaks a rule, its value, and how many rows do; count 0 where none does."""
+    rows = frame.select(rule.bad.fill_null(False)).to_series().arg_true()
+    if not rows.len():
+        return 0, None, 0
+    value = frame.slice(rows[0], 1).select(rule.value).item()
+    return rows[0], value.to_list() if isinstance(value, pl.Series) else value, rows.len()
+
+
 def is_blank(text: pl.Expr) -> pl.Expr:
     """Whether a text shows nothing: empty, or only white space, control and format characters (Unicode's White_Space, Cc, Cf)."""
     return text.str.contains(_BLANK)
-
-
-def not_blank(text: pl.Expr) -> pl.Expr:
-    """The text, null where it is blank: a blank text is no text."""
-    return pl.when(~is_blank(text)).then(text)
 
 
 def shown(value: object) -> str:
@@ -202,23 +208,23 @@ def _read(
     """A column by its rules, or the first rule that is broken raised."""
     frame = column.to_frame()
     how = reading(column.name, column.dtype, wanted, meanings)
-    null = Rule(pl.col(column.name).is_null(), "is null", "give every row a value")
+    null = Rule(
+        pl.col(column.name), pl.col(column.name).is_null(), "is null", "give every row a value"
+    )
     for rule in how.broken if nullable else (null, *how.broken):
-        rows = frame.select(rule.bad.fill_null(False)).to_series().arg_true()
-        if rows.len():
-            row, others = rows[0], f" ({rows.len():,} rows do)" * (rows.len() > 1)
-            of_value = pl.col(column.name) if rule.value is None else rule.value
-            value = frame.slice(row, 1).select(of_value).item()
+        row, value, count = first_broken(frame, rule)
+        if count:
+            others = f" ({count:,} rows do)" * (count > 1)
             raise error(
                 f"{where}: {column.name} row {first_row + row}: {shown(value)} {rule.rule}{others}; {rule.mend_of(value)}"
             )
-    return frame.select(how.value).to_series()
+    return frame.select(pl.lit(None, wanted) if how.value is None else how.value).to_series()
 
 
 def _refused(column: pl.Expr, found: pl.DataType, wanted: str, mend: str) -> Reading:
     """No value of this type can be read."""
-    rule = Rule(column.is_not_null(), f"is {found}, wanted {wanted}", mend)
-    return Reading(pl.lit(None), (rule,))
+    rule = Rule(column, column.is_not_null(), f"is {found}, wanted {wanted}", mend)
+    return Reading(None, (rule,))
 
 
 def _with_rules(value: pl.Expr, *rules: Rule, told: tuple[Rule, ...] = ()) -> Reading:
@@ -238,7 +244,7 @@ def _whole(column: pl.Expr, found: pl.DataType, wanted: pl.DataType) -> Reading:
         if found.is_float():
             outside = outside & column.is_finite()
         reason = f"does not fit a whole number of {bits} bits"
-        rules.append(Rule(outside, reason, f"number them anew, within {bits} bits"))
+        rules.append(Rule(column, outside, reason, f"number them anew, within {bits} bits"))
     return _with_rules(value, *rules) if rules else Reading(value)
 
 
@@ -254,14 +260,16 @@ def _inexact(column: pl.Expr, found: pl.DataType) -> list[Rule]:
     mend = "write whole numbers as integers, as they are at their source"
     if found.is_decimal():
         whole = column.cast(pl.Int64, strict=False)
-        return [Rule((whole.cast(found, strict=False) != column), "is no whole number", mend)]
+        return [
+            Rule(column, (whole.cast(found, strict=False) != column), "is no whole number", mend)
+        ]
     if not found.is_float():
         return []
     bits = _EXACT_BITS[type(found)]
     fraction = ~column.is_finite() | (column != column.floor())
     lost = column.is_finite() & (column.cast(pl.Float64).abs() >= 2**bits)
     reason = f"is {found} of 2^{bits} or more, where it has lost its last digits"
-    return [Rule(fraction, "is no whole number", mend), Rule(lost, reason, mend)]
+    return [Rule(column, fraction, "is no whole number", mend), Rule(column, lost, reason, mend)]
 
 
 def _time(column: pl.Expr, found: pl.DataType, unit: Unit | None) -> Reading:
@@ -277,8 +285,8 @@ def _time(column: pl.Expr, found: pl.DataType, unit: Unit | None) -> Reading:
         mend = "write timestamps (polars: str.to_datetime, pandas: to_datetime), in UTC or with their zone"
         return _refused(column, found, "a time", mend)
     if unit is None:
-        rule = Rule(column.is_not_null(), "is a number without a unit", _unit_named)
-        return Reading(pl.lit(None, TIME), (rule,))
+        rule = Rule(column, column.is_not_null(), "is a number without a unit", _unit_named)
+        return Reading(None, (rule,))
     years = (_FIRST_YEAR, _LAST_YEAR)
     return _of_count(column, unit, years, _inexact(column, found))
 
@@ -294,15 +302,15 @@ def _of_count(
     else:
         low, high = -(-low // _IN_A_UNIT[unit]), high // _IN_A_UNIT[unit]
     outside = Rule(
+        column,
         ~column.is_between(low, high),
         f"as {unit} since 1970 is outside the years {years[0]} to {years[1]}",
         _unit_named if years[0] == _FIRST_YEAR else "write the time as it is at its source",
-        column,
     )
     whole, told = column.cast(pl.Int64, strict=False), ()
     if unit == "ns":
         reason, done = "has digits below a microsecond", "they are cut off"
-        told = (Rule((whole % 1_000 != 0), reason, done),)
+        told = (Rule(column, (whole % 1_000 != 0), reason, done),)
         whole = whole // 1_000
     else:
         whole = whole * _IN_A_UNIT[unit]
@@ -330,7 +338,9 @@ def _label(column: pl.Expr, found: pl.DataType, at_least: float | None) -> Readi
         if at_least is None:
             return Reading(column)
         mend = "leave out the number from which on it is true"
-        return Reading(column, (Rule(column.is_not_null(), "is true or false already", mend),))
+        return Reading(
+            None, (Rule(column, column.is_not_null(), "is true or false already", mend),)
+        )
     if not found.is_numeric():
         mend = "write true and false, or 0 and 1"
         return _refused(column, found, "true and false", mend)
@@ -339,26 +349,25 @@ def _label(column: pl.Expr, found: pl.DataType, at_least: float | None) -> Readi
     if at_least is None:
         mend = "write true and false, or have `shop import tables` told what counts, such as clicked_at_least=4"
         return _with_rules(
-            column == 1, Rule((column != 0) & (column != 1), "is neither 0 nor 1", mend)
+            column == 1, Rule(column, (column != 0) & (column != 1), "is neither 0 nor 1", mend)
         )
     finite = pl.lit(False) if found.is_integer() else ~column.is_finite()
-    rule = Rule(finite, "is not finite", "give a number, or leave the row out")
+    rule = Rule(column, finite, "is not finite", "give a number, or leave the row out")
     return _with_rules(column >= at_least, rule)
 
 
-def _text(column: pl.Expr, found: pl.DataType, is_blank_null: bool) -> Reading:
+def _text(column: pl.Expr, found: pl.DataType, blank: Blank) -> Reading:
     if found not in (pl.String, pl.Categorical, pl.Enum):
-        mend = "write it as text (String)"
-        return _refused(column, found, "text", mend)
+        return _refused(column, found, "text", "write it as text (String)")
     text = column if found == pl.String else column.cast(pl.String)
-    counted = "null" if is_blank_null else '""'
-    told = Rule(is_blank(text), "is blank", f"it counts as {counted}, no text")
-    return Reading(not_blank(text) if is_blank_null else blank_as_empty(text), told=(told,))
-
-
-def blank_as_empty(text: pl.Expr) -> pl.Expr:
-    """The text, "" where it is blank: for a column in which null has no place."""
-    return pl.when(is_blank(text)).then(pl.lit("")).otherwise(text)
+    if blank == "refused":
+        mend = "give every row a text that can be seen"
+        return _with_rules(text, Rule(text, is_blank(text), "is blank", mend))
+    if blank == "empty":
+        told = Rule(text, is_blank(text), "is blank", 'it counts as "", no text')
+        return Reading(pl.when(is_blank(text)).then(pl.lit("")).otherwise(text), told=(told,))
+    told = Rule(text, is_blank(text), "is blank", "it counts as null, no text")
+    return Reading(pl.when(~is_blank(text)).then(text), told=(told,))
 
 
 def _number(column: pl.Expr, found: pl.DataType) -> Reading:
@@ -371,7 +380,7 @@ def _number(column: pl.Expr, found: pl.DataType) -> Reading:
         return Reading(value)
     lost = column.is_not_null() & ~column.is_between(-(2**53), 2**53)
     return _with_rules(
-        value, Rule(lost, "does not fit a Float64 exactly", "write a smaller number")
+        value, Rule(column, lost, "does not fit a Float64 exactly", "write a smaller number")
     )
 
 
@@ -389,13 +398,9 @@ def _attributes(column: pl.Expr, found: pl.DataType) -> Reading:
         named = [pl.element().struct.field(name).cast(pl.String) for name in ("name", "value")]
         column = column.list.eval(pl.struct(named))
     blank = column.list.eval(_blank_attribute()).list.any()
-    told = Rule(blank, "has a blank name or value", "that attribute is left out")
-    return Reading(without_blank_attributes(column), told=(told,))
-
-
-def without_blank_attributes(column: pl.Expr) -> pl.Expr:
-    """Attributes without those whose name or value is blank."""
-    return column.list.eval(pl.element().filter(~_blank_attribute()))
+    told = Rule(column, blank, "has a blank name or value", "that attribute is left out")
+    kept = column.list.eval(pl.element().filter(~_blank_attribute()))
+    return Reading(kept, told=(told,))
 
 
 def _blank_attribute() -> pl.Expr:

@@ -12,8 +12,9 @@ from moon_rec.data_folder import data_folder
 from moon_rec.errors import ShopError
 from moon_rec.progress import say
 from moon_rec.shop.description import describe
+from moon_rec.shop.faults import check_faults_file, write_faults
 from moon_rec.shop.printing import print_description, summary
-from moon_rec.shop.problem import raise_first
+from moon_rec.shop.problem import raise_all
 from moon_rec.shop.readers import (
     MovieLensConfig,
     OnlineRetailConfig,
@@ -87,19 +88,30 @@ def _add_import(commands: Any) -> None:
     parser.add_argument("--data", type=Path, help="folder of the raw files")
     parser.add_argument("--out", type=Path, required=True, help="the new shop's folder")
     parser.add_argument("--overwrite", action="store_true", help="replace the shop if it exists")
+    _add_faults(parser)
     add_config_options(parser)
     parser.set_defaults(run=_import)
+
+
+def _add_faults(parser: Any) -> None:
+    parser.add_argument(
+        "--faults",
+        type=Path,
+        metavar="FILE",
+        help="write every broken row, with its id, to a .csv or .parquet file",
+    )
 
 
 def _add_check(commands: Any) -> None:
     parser = commands.add_parser(
         "check",
         help="check every rule of a shop's folder",
-        description="Check every rule of a shop's tables; a broken one is named with table, column, row and value.",
+        description="Check every rule of a shop's tables; each broken one is named with table, column, first row and value.",
         example=f"{PROGRAM} check runs/shop --all",
     )
     parser.add_argument("shop", type=Path, help="the shop's folder")
     parser.add_argument("--all", action="store_true", help="print every broken rule, a line each")
+    _add_faults(parser)
     parser.set_defaults(run=_check)
 
 
@@ -126,7 +138,14 @@ def _import(options: argparse.Namespace) -> None:
     kind, reader = SOURCES[options.source]
     settings = [_as_text(setting) for setting in options.settings]
     config = load_config(kind, options.config, settings)
-    _report(reader(_data(options), options.out, config=config, overwrite=options.overwrite))
+    further = {}
+    if options.faults is not None:
+        if options.source != "tables":
+            raise ShopError("--faults is of one's own tables; leave it out")
+        check_faults_file(options.faults)
+        further["faults"] = options.faults
+    data = _data(options)
+    _report(reader(data, options.out, config=config, overwrite=options.overwrite, **further))
 
 
 def _as_text(setting: str) -> str:
@@ -158,11 +177,15 @@ def _data(options: argparse.Namespace) -> Path:
 def _check(options: argparse.Namespace) -> None:
     if not options.shop.is_dir():
         Shop.open(options.shop)  # says what a shop is
+    if options.faults is not None:
+        check_faults_file(options.faults)
     problems = validate_folder(options.shop)
     if options.all:
         for problem in problems:
             print(problem)
-    raise_first(options.shop, problems)
+    if options.faults is not None:
+        write_faults(options.faults, options.shop, problems)
+    raise_all(options.shop, problems)
     _report(Shop.open(options.shop))
 
 

@@ -16,7 +16,8 @@ import polars as pl
 
 from moon_rec.errors import ShopError
 from moon_rec.shop.manifest import Manifest
-from moon_rec.shop.problem import raise_first
+from moon_rec.shop.problem import raise_all
+from moon_rec.shop.readings import texts_read
 from moon_rec.shop.schema import FILES
 from moon_rec.shop.structure import structure_problems
 from moon_rec.shop.validation import validate_folder
@@ -46,7 +47,7 @@ class Shop:
                 f"{folder} is not a folder: make a shop with `python -m moon_rec shop simulate --out {folder}`"
             )
         manifest = Manifest.read(folder)
-        raise_first(folder, structure_problems(folder))
+        raise_all(folder, structure_problems(folder))
         return cls(folder, manifest)
 
     @property
@@ -109,8 +110,8 @@ class Shop:
         return (self.path / FILES[table]).is_file()
 
     def table(self, name: str) -> pl.LazyFrame:
-        """A table by name, as a LazyFrame over its file."""
-        return pl.scan_parquet(self.path / FILES[name])
+        """A table by name, as a LazyFrame over its file; a blank text is read as no text, as the importer writes it."""
+        return pl.scan_parquet(self.path / FILES[name]).with_columns(texts_read(name))
 
     def in_period(
         self, frame: pl.LazyFrame | pl.DataFrame, period: Period, column: str = "time"
@@ -140,9 +141,9 @@ class Shop:
         """Check every rule of the tables, reading each table once.
 
         Raises:
-            ShopError: one line that names the first broken rule with table, column, row and value, and the count of others.
+            ShopError: one line that names every broken rule with table, column, first row and value.
         """
-        raise_first(self.path, validate_folder(self.path))
+        raise_all(self.path, validate_folder(self.path))
 
     def __repr__(self) -> str:
         simulated = ", simulated" if self.is_simulated else ""

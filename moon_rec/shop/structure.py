@@ -4,32 +4,37 @@ Only Parquet headers are read, so `Shop.open` affords it every time.
 """
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 
 import polars as pl
 
 from moon_rec.shop.problem import Problem
-from moon_rec.shop.schema import FILES, REQUIRED_TABLES, TABLES
+from moon_rec.shop.schema import FILES, REQUIRED_TABLES, TABLES, Column
 
 MAY_BE_EMPTY = ("searches",)
 """A shop without searches is a shop; one without items or impressions is not."""
 
 
-def structure_problems(folder: Path) -> list[Problem]:
-    """Missing, unreadable and empty tables, missing columns, wrong types: in the order of the schema."""
+def structure_problems(folder: Path, is_shop: bool = True) -> list[Problem]:
+    """Missing, unreadable and empty tables, missing columns, wrong types: in the order of the schema.
+
+    Args:
+        is_shop: whether types must be the declared ones and nullable columns be there; of tables to import their values say what they are.
+    """
     problems: list[Problem] = []
     for table in TABLES:
         path = folder / FILES[table]
         if path.is_file():
-            problems += _table_problems(table, path)
-        elif table in REQUIRED_TABLES:
-            mend = "write it with ShopWriter"
+            problems += _table_problems(table, path, is_shop)
+        elif table in REQUIRED_TABLES and (is_shop or table not in MAY_BE_EMPTY):
+            mend = "write that table as Parquet there (docs/design.md)"
             mend += ", empty if the shop has no searches" if table in MAY_BE_EMPTY else ""
             problems.append(Problem(table, f"is missing: there is no {FILES[table]}", mend))
     return problems
 
 
-def _table_problems(table: str, path: Path) -> Iterator[Problem]:
+def _table_problems(table: str, path: Path, is_shop: bool) -> Iterator[Problem]:
     try:
         found = pl.read_parquet_schema(path)
         num_rows = pl.scan_parquet(path).select(pl.len()).collect().item()
@@ -37,15 +42,13 @@ def _table_problems(table: str, path: Path) -> Iterator[Problem]:
         reason = (str(error).splitlines() or ["unknown"])[0]
         yield Problem(table, f"cannot be read as Parquet: {reason}", "write it again")
         return
+    the_others = f": the table has {', '.join(found)}"
     for column in TABLES[table]:
-        if column.name not in found:
-            yield Problem(
-                table,
-                f"column is missing: the table has {', '.join(found)}",
-                f"add it as {column.dtype}" + (", null where unknown" if column.nullable else ""),
-                column=column.name,
-            )
-        elif found[column.name] != column.dtype:
+        if column.name not in found and (is_shop or not column.nullable):
+            rule = f"column is missing{the_others}"
+            yield Problem(table, rule, _added(column, list(found)), column=column.name)
+            the_others = ""  # said once
+        elif is_shop and column.name in found and found[column.name] != column.dtype:
             yield Problem(
                 table,
                 f"has type {found[column.name]}, wanted {column.dtype}",
@@ -56,3 +59,12 @@ def _table_problems(table: str, path: Path) -> Iterator[Problem]:
         yield Problem(
             table, "is empty", "write its rows" + ", or remove it" * (table in ("users", "truth"))
         )
+
+
+def _added(column: Column, found: list[str]) -> str:
+    """How to add a column, and what to put where the log has none."""
+    declared = {each.name for columns in TABLES.values() for each in columns}
+    other = {name.casefold(): name for name in found if name not in declared}
+    near = get_close_matches(column.name.casefold(), other, 1, 0.8)
+    meant = f" (is it {other[near[0]]}?)" if near else ""
+    return f"add it as {column.dtype}{meant}; where there is none put {column.absent}"

@@ -247,7 +247,7 @@ def test_blank_is_what_shows_nothing(text):
 def test_a_blank_text_is_no_text(blank):
     found = column([blank, f"{blank}cup{blank}", None])
     assert read(found, pl.String()).to_list() == [None, f"{blank}cup{blank}", None]
-    title = reading("x", pl.String(), pl.String(), is_blank_null=False)
+    title = reading("x", pl.String(), pl.String(), blank="empty")
     assert found.to_frame().select(title.value).to_series().to_list() == ["", found[1], None]
 
 

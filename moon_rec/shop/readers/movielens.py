@@ -102,7 +102,7 @@ def import_movielens(
         cut_time=cut_time,
         test_time=test_time,
         overwrite=overwrite,
-        validate=True,
+        validate=str(folder),
     ) as writer:
         writer.write("items", _with_posters(items, Path(folder)))
         writer.write("impressions", impressions)

@@ -115,7 +115,7 @@ def import_online_retail(
         cut_time=cut_time,
         test_time=test_time,
         overwrite=overwrite,
-        validate=True,
+        validate=str(folder),
     ) as writer:
         writer.write("items", items)
         writer.write("impressions", impressions)

@@ -193,7 +193,7 @@ def test_an_existing_folder_is_kept(tmp_path):
         (items().drop("title"), "items: column title is missing from the frame written"),
         (
             items().with_columns(price=pl.lit("dear")),
-            "items: a value does not fit its declared type",
+            r"items\.price row 0: 'dear' is String, wanted numbers \(6 rows do\)",
         ),
         (
             [items(), items().with_columns(extra=pl.lit(1))],

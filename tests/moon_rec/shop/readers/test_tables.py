@@ -44,7 +44,7 @@ def test_the_split_is_by_shares_where_no_times_are_given(make_shop, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "config", "message"),
     [
-        ({"items": lambda f: f.drop("title")}, CUTS, "column title is missing"),
+        ({"items": lambda f: f.drop("title")}, CUTS, r"items\.title: column is missing"),
         ({"items": lambda f: f.head(0)}, CUTS, "items: is empty"),
         (
             {"impressions": lambda f: f.with_columns(pl.col("time") - timedelta(days=300))},
@@ -66,7 +66,7 @@ def test_what_breaks_a_rule_does_not_appear(make_shop, tmp_path, changes, config
 def test_absent_tables_are_named(make_shop, tmp_path):
     path = make_shop()
     (path / "items.parquet").unlink()
-    with pytest.raises(ShopError, match=r"has no items\.parquet"):
+    with pytest.raises(ShopError, match=r"there is no items\.parquet"):
         import_tables(path, tmp_path / "out")
     with pytest.raises(ShopError, match="is not a folder"):
         import_tables(tmp_path / "none", tmp_path / "out")
