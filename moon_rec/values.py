@@ -30,9 +30,10 @@ TIME = pl.Datetime("us")
 ATTRIBUTES = pl.List(pl.Struct({"name": pl.String, "value": pl.String}))
 LONGEST_VALUE = 60
 """Characters of a value that are shown; pictures and descriptions can be long."""
+FIRST_YEAR, LAST_YEAR = 1990, 2100
+"""What is shown and clicked on a screen lies between; a time in a wrong unit does not."""
 
 _EPOCH = datetime(1970, 1, 1)
-_FIRST_YEAR, _LAST_YEAR = 1990, 2100
 _MICROSECOND = timedelta(microseconds=1)
 _IN_A_UNIT = {"d": 86_400_000_000, "s": 1_000_000, "ms": 1_000, "us": 1}
 _EXACT_BITS = {pl.Float16: 11, pl.Float32: 24, pl.Float64: 53}
@@ -218,7 +219,9 @@ def _read(
             raise error(
                 f"{where}: {column.name} row {first_row + row}: {shown(value)} {rule.rule}{others}; {rule.mend_of(value)}"
             )
-    return frame.select(pl.lit(None, wanted) if how.value is None else how.value).to_series()
+    if how.value is None:  # all are null
+        return pl.Series(column.name, [None] * column.len(), wanted)
+    return frame.select(how.value).to_series()
 
 
 def _refused(column: pl.Expr, found: pl.DataType, wanted: str, mend: str) -> Reading:
@@ -257,7 +260,9 @@ def _always_fits(found: pl.DataType, bits: int) -> bool:
 
 def _inexact(column: pl.Expr, found: pl.DataType) -> list[Rule]:
     """Rules of numbers that must be whole: broken by what is not, and by floats that have lost their last digits."""
-    mend = "write whole numbers as integers, as they are at their source"
+    mend = (
+        "write whole numbers as integers, as they are at their source, and null where there is none"
+    )
     if found.is_decimal():
         whole = column.cast(pl.Int64, strict=False)
         return [
@@ -287,7 +292,7 @@ def _time(column: pl.Expr, found: pl.DataType, unit: Unit | None) -> Reading:
     if unit is None:
         rule = Rule(column, column.is_not_null(), "is a number without a unit", _unit_named)
         return Reading(None, (rule,))
-    years = (_FIRST_YEAR, _LAST_YEAR)
+    years = (FIRST_YEAR, LAST_YEAR)
     return _of_count(column, unit, years, _inexact(column, found))
 
 
@@ -305,7 +310,7 @@ def _of_count(
         column,
         ~column.is_between(low, high),
         f"as {unit} since 1970 is outside the years {years[0]} to {years[1]}",
-        _unit_named if years[0] == _FIRST_YEAR else "write the time as it is at its source",
+        _unit_named if years[0] == FIRST_YEAR else "write the time as it is at its source",
     )
     whole, told = column.cast(pl.Int64, strict=False), ()
     if unit == "ns":
@@ -326,10 +331,10 @@ def _unit_named(value: object) -> str:
             time = _EPOCH + (int(value) // (1_000 if unit == "ns" else 1)) * step  # type: ignore[call-overload]
         except (OverflowError, ValueError, TypeError):
             continue
-        if _FIRST_YEAR <= time.year <= _LAST_YEAR:
+        if FIRST_YEAR <= time.year <= LAST_YEAR:
             made.append(f'"{unit}" it is {time:%Y-%m-%d %H:%M:%S}')
     if not made:
-        return f"in no unit is it a time from {_FIRST_YEAR} to {_LAST_YEAR}: write timestamps"
+        return f"in no unit is it a time from {FIRST_YEAR} to {LAST_YEAR}: write timestamps"
     return f"with time_unit = {', with '.join(made)}: name the unit to `shop import tables`, or write timestamps"
 
 
@@ -347,7 +352,7 @@ def _label(column: pl.Expr, found: pl.DataType, at_least: float | None) -> Readi
     if found.is_decimal():
         column = column.cast(pl.Float64)
     if at_least is None:
-        mend = "write true and false, or have `shop import tables` told what counts, such as clicked_at_least=4"
+        mend = "write true and false (`shop import tables` takes a rule of what counts, such as clicked_at_least=4)"
         return _with_rules(
             column == 1, Rule(column, (column != 0) & (column != 1), "is neither 0 nor 1", mend)
         )

@@ -12,6 +12,7 @@ Notable choices
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,9 +20,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from moon_rec.errors import RankingError
+from moon_rec.progress import say
 from moon_rec.shop import Shop
+from moon_rec.shop.schema import TABLES
+from moon_rec.values import labels, times, whole_ids
 from ranking.features.feature_config import FeatureConfig, Period
-from ranking.features.impressions import KEYS, NEVER_NULL, check_context, check_rows, labels_of
+from ranking.features.impressions import KEYS, NEVER_NULL, check_context
 
 BUFFER_BYTES = 1 << 20
 
@@ -54,7 +58,11 @@ class ImpressionStream:
         self.files, self.config, self.shop = tuple(files), config, shop
         self.period: Period | None = period
         schemas = [_checked_schema(file, config) for file in self.files]
-        self.has_label = all(config.label in schema for schema in schemas)
+        labelled = [config.label in schema for schema in schemas]
+        self.has_label = all(labelled)
+        if any(labelled) and not self.has_label:
+            without = self.files[labelled.index(False)]
+            say(f"{without} has no column {config.label}: no label of any file is read")
         self.num_rows = sum(pq.ParquetFile(file).metadata.num_rows for file in self.files)
 
     def chunks(self, chunk_rows: int) -> Iterator[pl.DataFrame]:
@@ -64,7 +72,8 @@ class ImpressionStream:
         label as Int8 of 0, 1 and null where there is one.
 
         Raises:
-            RankingError: a null id or time, a label other than 0 and 1, a value that does not fit its type.
+            RankingError: a null id or time, a label other than 0 and 1, a value that `moon_rec.values` cannot read: every column at once, each with its
+                first row.
         """
         waiting: list[pl.DataFrame] = []
         for frame in self._pieces(chunk_rows):
@@ -85,49 +94,49 @@ class ImpressionStream:
         for file in self.files:
             reader = pq.ParquetFile(file, buffer_size=BUFFER_BYTES)
             there = [name for name in dict.fromkeys(columns) if name in reader.schema_arrow.names]
+            first_row = 0
             for batch in reader.iter_batches(batch_size=rows, columns=there):
                 frame = pl.DataFrame(pa.Table.from_batches([batch]))
-                yield self._fit(frame, str(file))
+                yield self._fit(frame, str(file), first_row)
+                first_row += frame.height
 
-    def _fit(self, frame: pl.DataFrame, where: str) -> pl.DataFrame:
+    def _fit(self, frame: pl.DataFrame, where: str, first_row: int) -> pl.DataFrame:
+        """The columns as `chunks` gives them; what cannot be read as such is refused, every column at once."""
         if "search_id" not in frame.columns:
             frame = frame.with_columns(search_id=pl.lit(None, pl.Int64))
-        ids = ["request_id", "search_id", "user_id", "item_id"]
-        try:
-            frame = frame.with_columns(pl.col(ids).cast(pl.Int64), time=_utc(frame["time"]))
-        except pl.exceptions.PolarsError as error:
-            raise RankingError(f"{where}: {str(error).splitlines()[0]}") from None
-        check_rows(frame, NEVER_NULL, where)
-        if self.has_label:
-            frame = frame.with_columns(labels_of(frame[self.config.label], where))
+        told: dict[str, Any] = {"first_row": first_row, "error": RankingError}
+        label = [self.config.label] if self.has_label else []
+        context = pl.col(self.config.context).cast(pl.Float64)  # files may differ in it
+        columns: list[pl.Series] = []
+        faults: list[str] = []
+        for name in (*KEYS, *label):
+            read = times if name == "time" else labels if name in label else whole_ids
+            try:
+                found = read(frame[name], where, nullable=name not in NEVER_NULL, **told)
+                columns.append(found.cast(pl.Int8) if name in label else found)
+            except RankingError as error:
+                faults.append(str(error).removeprefix(f"{where}: "))
+        if faults:
+            raise RankingError(f"{where}: {' | '.join(faults)}")
+        frame = frame.with_columns(context, *columns)
         if self.period is not None and self.shop is not None:
             frame = self.shop.in_period(frame, self.period).collect()
         return frame
 
 
-def _utc(times: pl.Series) -> pl.Series:
-    """Times as Datetime("us") without zone, read as UTC."""
-    if isinstance(times.dtype, pl.Datetime) and times.dtype.time_zone is not None:
-        times = times.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    return times.cast(pl.Datetime("us"))
-
-
 def _checked_schema(file: Path, config: FeatureConfig) -> pl.Schema:
     try:
-        schema = pl.read_parquet_schema(file)
+        schema = pl.Schema(pl.read_parquet_schema(file))
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         raise RankingError(f"{file} cannot be read as Parquet: {reason}") from None
-    schema = pl.Schema(schema)
-    for name in NEVER_NULL:
-        if name not in schema:
-            raise RankingError(
-                f"{file}: column {name} is missing: impressions need {', '.join(NEVER_NULL)} "
-                f"(it has {', '.join(schema)})"
-            )
-        wanted = "a time" if name == "time" else "integers"
-        fits = schema[name].is_temporal() if name == "time" else schema[name].is_integer()
-        if not fits:
-            raise RankingError(f"{file}: column {name} is {schema[name]}: wanted {wanted}")
-    check_context(schema, config)
+    missing = [name for name in NEVER_NULL if name not in schema]
+    if missing:
+        absent = {column.name: column.absent for column in TABLES["impressions"]}
+        put = ", ".join(f"{name}: {absent[name]}" for name in missing)
+        raise RankingError(
+            f"{file}: column {', '.join(missing)} is missing: impressions need {', '.join(NEVER_NULL)} "
+            f"(it has {', '.join(schema)}); where there is none put {put}"
+        )
+    check_context(schema, config, str(file))
     return schema

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import polars as pl
 
 from moon_rec.shop.problem import Problem, first_of
 from moon_rec.shop.readings import TableReader
 from moon_rec.shop.schema import KEYS, TABLES
-from moon_rec.values import Rule
+from moon_rec.values import FIRST_YEAR, LAST_YEAR, Rule
 
 KEYS_AT_A_TIME = 4_000_000
 ROW = "row of the file"
@@ -102,6 +103,13 @@ def _nameless_attribute() -> pl.Expr:
     return pl.col("attributes").list.eval(nameless).list.any()
 
 
+def _event() -> _RowRule:
+    years = datetime(FIRST_YEAR, 1, 1), datetime(LAST_YEAR, 12, 31, 23, 59, 59)
+    rule = f"is outside the years {FIRST_YEAR} to {LAST_YEAR}"
+    mend = "write when it happened; were seconds or milliseconds read as something else?"
+    return _rule("time", ~pl.col("time").is_between(*years), rule, mend)
+
+
 _CLICKED = "set clicked to true, for a product that was taken was of interest"
 _PRICE = "give the price or null"
 
@@ -117,15 +125,17 @@ _FURTHER_RULES: dict[str, list[_RowRule]] = {
         ),
     ],
     "searches": [
+        _event(),
         _rule(
             "query_text",
             pl.col("query_text").is_null() & pl.col("query_image").is_null(),
             "is empty and query_image is null",
             "give one of them, or drop the search and make its impressions' search_id null",
             "query_image",
-        )
+        ),
     ],
     "impressions": [
+        _event(),
         _rule("position", pl.col("position") < 0, "is negative", "count positions from 0"),
         *(
             _rule(
