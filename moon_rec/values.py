@@ -369,7 +369,7 @@ def _text(column: pl.Expr, found: pl.DataType, blank: Blank) -> Reading:
         mend = "give every row a text that can be seen"
         return _with_rules(text, Rule(text, is_blank(text), "is blank", mend))
     if blank == "empty":
-        told = Rule(text, is_blank(text), "is blank", 'it counts as "", no text')
+        told = Rule(text, is_blank(text) & (text != ""), "is blank", 'it counts as "", no text')
         return Reading(pl.when(is_blank(text)).then(pl.lit("")).otherwise(text), told=(told,))
     told = Rule(text, is_blank(text), "is blank", "it counts as null, no text")
     return Reading(pl.when(~is_blank(text)).then(text), told=(told,))

@@ -184,7 +184,10 @@ def _split(folder: Path, config: TablesConfig) -> tuple[datetime, datetime] | No
     found = TableReader.open("impressions", folder, config.meanings)
     if found.readings["time"].value is None:
         return None
-    times = found.frame.select("time").collect(engine="streaming")["time"]
+    try:
+        times = found.frame.select("time").collect(engine="streaming")["time"]
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return None
     if times.null_count():
         return None
     return split_times(times, config.cut_share, config.test_share)
