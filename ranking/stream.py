@@ -10,9 +10,8 @@ Notable choices
   search_id and the label are read where they are there.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,8 +21,10 @@ import pyarrow.parquet as pq
 from moon_rec.errors import RankingError
 from moon_rec.progress import say
 from moon_rec.shop import Shop
+from moon_rec.shop.readings import TableReader, readings_of
+from moon_rec.shop.rows import row_problems
 from moon_rec.shop.schema import TABLES
-from moon_rec.values import labels, times, whole_ids
+from moon_rec.values import Reading
 from ranking.features.feature_config import FeatureConfig, Period
 from ranking.features.impressions import KEYS, NEVER_NULL, check_context
 
@@ -44,7 +45,8 @@ class ImpressionStream:
         num_rows: of all files, before the period is cut out.
 
     Raises:
-        RankingError: no Parquet file, or a column that is missing or of a wrong type.
+        RankingError: no Parquet file, a column that is missing, or rows that the rules of `moon_rec.values` refuse: a null id or time, a label other than
+            0 and 1, a number without a unit as time. All rows are looked at before the first is scored.
     """
 
     def __init__(
@@ -63,6 +65,10 @@ class ImpressionStream:
         if any(labelled) and not self.has_label:
             without = self.files[labelled.index(False)]
             say(f"{without} has no column {config.label}: no label of any file is read")
+        self._read = (*KEYS, *[config.label] * self.has_label)
+        self._columns = tuple(dict.fromkeys((*self._read, *config.context)))
+        for file in self.files:
+            _refuse_broken_rows(file, self._read)
         self.num_rows = sum(pq.ParquetFile(file).metadata.num_rows for file in self.files)
 
     def chunks(self, chunk_rows: int) -> Iterator[pl.DataFrame]:
@@ -70,10 +76,6 @@ class ImpressionStream:
 
         Columns are `request_id, search_id, user_id, item_id` Int64, `time` Datetime("us"), the context, and the
         label as Int8 of 0, 1 and null where there is one.
-
-        Raises:
-            RankingError: a null id or time, a label other than 0 and 1, a value that `moon_rec.values` cannot read: every column at once, each with its
-                first row.
         """
         waiting: list[pl.DataFrame] = []
         for frame in self._pieces(chunk_rows):
@@ -90,38 +92,49 @@ class ImpressionStream:
             yield pl.concat(waiting)
 
     def _pieces(self, rows: int) -> Iterator[pl.DataFrame]:
-        columns = [*KEYS, *self.config.context, *([self.config.label] * self.has_label)]
         for file in self.files:
             reader = pq.ParquetFile(file, buffer_size=BUFFER_BYTES)
-            there = [name for name in dict.fromkeys(columns) if name in reader.schema_arrow.names]
-            first_row = 0
+            there = [name for name in self._columns if name in reader.schema_arrow.names]
             for batch in reader.iter_batches(batch_size=rows, columns=there):
-                frame = pl.DataFrame(pa.Table.from_batches([batch]))
-                yield self._fit(frame, str(file), first_row)
-                first_row += frame.height
+                yield self._fit(pl.DataFrame(pa.Table.from_batches([batch])))
 
-    def _fit(self, frame: pl.DataFrame, where: str, first_row: int) -> pl.DataFrame:
-        """The columns as `chunks` gives them; what cannot be read as such is refused, every column at once."""
-        if "search_id" not in frame.columns:
-            frame = frame.with_columns(search_id=pl.lit(None, pl.Int64))
-        told: dict[str, Any] = {"first_row": first_row, "error": RankingError}
-        label = [self.config.label] if self.has_label else []
-        context = pl.col(self.config.context).cast(pl.Float64)  # files may differ in it
-        columns: list[pl.Series] = []
-        faults: list[str] = []
-        for name in (*KEYS, *label):
-            read = times if name == "time" else labels if name in label else whole_ids
-            try:
-                found = read(frame[name], where, nullable=name not in NEVER_NULL, **told)
-                columns.append(found.cast(pl.Int8) if name in label else found)
-            except RankingError as error:
-                faults.append(str(error).removeprefix(f"{where}: "))
-        if faults:
-            raise RankingError(f"{where}: {' | '.join(faults)}")
-        frame = frame.with_columns(context, *columns)
+    def _fit(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The columns as `chunks` gives them, of rows that `_refuse_broken_rows` has seen; files may differ in types and order."""
+        values = {"search_id": pl.lit(None, pl.Int64)}
+        for name, found in _readings(frame.schema, self._read).items():
+            if found.value is not None:
+                values[name] = found.value
+        if self.has_label:
+            values[self.config.label] = values[self.config.label].cast(pl.Int8)
+        context = pl.col(self.config.context).cast(pl.Float64)
+        frame = frame.with_columns(context, **values).select(self._columns)
         if self.period is not None and self.shop is not None:
             frame = self.shop.in_period(frame, self.period).collect()
         return frame
+
+
+def _readings(schema: Mapping[str, pl.DataType], names: Sequence[str]) -> dict[str, Reading]:
+    return readings_of("impressions", {name: schema[name] for name in names if name in schema})
+
+
+def _refuse_broken_rows(file: Path, names: Sequence[str]) -> None:
+    """Check the named columns of a whole file in one streaming pass; null is refused where `NEVER_NULL` says so.
+
+    Raises:
+        RankingError: one line with every kind of fault, its first row and how many rows have it.
+    """
+    raw = pl.scan_parquet(file)
+    reader = TableReader("impressions", raw, _readings(raw.collect_schema(), names))
+    try:
+        problems = list(row_problems(reader, nullable=set(names) - set(NEVER_NULL)))
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0]
+        raise RankingError(f"{file} cannot be read as Parquet: {reason}") from None
+    broken = [str(problem) for problem in problems if not problem.is_told]
+    if broken:
+        raise RankingError(f"{file}: {' | '.join(broken)}")
+    for problem in problems:
+        say(f"{file}: {problem}")
 
 
 def _checked_schema(file: Path, config: FeatureConfig) -> pl.Schema:

@@ -1,6 +1,6 @@
 """Rules of single rows and of keys, each table in one streaming pass however many rules its rows break."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -32,9 +32,13 @@ class _RowRule:
     is_told: bool = False
 
 
-def row_problems(reader: TableReader) -> Iterator[Problem]:
-    """All rules that a row alone can break: of types, of null, and of what the columns mean."""
-    rules = _rules(reader)
+def row_problems(reader: TableReader, nullable: Collection[str] = ()) -> Iterator[Problem]:
+    """All rules that a row alone can break: of types, of null, and of what the columns mean; rows that are handled are `is_told`.
+
+    Args:
+        nullable: columns that may be null here, besides those that the schema says.
+    """
+    rules = _rules(reader, nullable)
     if not rules:
         return
     read = [
@@ -76,13 +80,13 @@ def _problem(reader: TableReader, rule: _RowRule, row: int, count: int) -> Probl
     )
 
 
-def _rules(reader: TableReader) -> list[_RowRule]:
+def _rules(reader: TableReader, nullable: Collection[str]) -> list[_RowRule]:
     rules = []
     for column in TABLES[reader.table]:
         if column.name not in reader.readings:
             continue
         found, name = reader.readings[column.name], column.name
-        if not column.nullable:
+        if not column.nullable and name not in nullable:
             mend = f"give every row a value; where there is none put {column.absent}"
             null = Rule(pl.col(name), pl.col(name).is_null(), "is null", mend)
             rules.append(_RowRule(name, (name,), null, is_raw=True))

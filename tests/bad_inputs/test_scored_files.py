@@ -8,11 +8,11 @@ import pytest
 from ranking.features.feature_config import FeatureConfig
 from ranking.stream import ImpressionStream
 from tests.bad_inputs.harness import Case, check
-from tests.bad_inputs.test_shop_tables import also, at, changed, dropped, epoch
+from tests.bad_inputs.test_shop_tables import also, at, changed, dropped, epoch, written
 
 FILE = "tables/impressions.parquet"
 ROWS = 500
-"""Rows read at a time: rows of later pieces must count from the file's beginning."""
+"""Rows read at a time, fewer than the file has: a fault in a later piece is told before anything is scored."""
 
 
 def read(folder: Path, *further: str) -> str:
@@ -46,7 +46,7 @@ CASES = [
         broken(
             f"{column} as text",
             changed(FILE, pl.lit("x1").alias(column)),
-            f"{column} row 0: 'x1' is String, {WHOLE} (500 rows do)",
+            f"{column} row 0: 'x1' is String, {WHOLE} (5,400 rows do)",
             "keep the list of which is which",
         )
         for column in ("request_id", "user_id", "item_id", "search_id")
@@ -81,11 +81,16 @@ CASES = [
         '"s" it is 2026-01-01 03:02:08',
         "write timestamps",
     ),
+    broken(
+        "times in 1970",
+        changed(FILE, time=epoch("time").cast(pl.Datetime("us"))),
+        "time row 0: 1970-01-01 00:29:27.236528 is outside the years 1990 to 2100",
+    ),
     broken("times as text", changed(FILE, time=pl.lit("noon")), "time row 0: 'noon' is String"),
     broken(
         "times of the day",
         changed(FILE, time=pl.col("time").dt.time()),
-        "is Time, wanted a time; write timestamps",
+        "is Time, wanted a time (5,400 rows do); write timestamps",
     ),
     broken(
         "durations as times",
@@ -120,12 +125,10 @@ CASES = [
         "several columns at once",
         changed(FILE, user_id=pl.lit("u"), time=epoch("time", 1_000), clicked=3),
         "user_id row 0: 'u' is String",
-        " | time row 0: ",
-        " | clicked row 0: 3 is neither 0 nor 1",
+        " | impressions.time row 0: ",
+        " | impressions.clicked row 0: 3 is neither 0 nor 1",
     ),
-    broken(
-        "a file that is no Parquet", lambda folder: (folder / FILE).write_text("1,2"), "cannot be"
-    ),
+    broken("a file that is no Parquet", written(FILE, "1,2"), "cannot be"),
     broken(
         "a label in one of two files",
         lambda folder: (

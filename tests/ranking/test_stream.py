@@ -1,5 +1,7 @@
 """Chunks hold whole requests, are of bounded size, and together are the files."""
 
+from datetime import datetime, timedelta
+
 import numpy as np
 import polars as pl
 from hypothesis import HealthCheck, given, settings
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from ranking.features.feature_config import FeatureConfig
 from ranking.stream import ImpressionStream
 
+FIRST = (datetime(2026, 1, 1) - datetime(1970, 1, 1)) // timedelta(microseconds=1)
 CONFIG = FeatureConfig(context=("dwell",))
 
 
@@ -24,7 +27,7 @@ def test_chunks_of_whole_requests(tmp_path, sizes, chunk_rows, group):
             "request_id": requests,
             "user_id": requests % 3,
             "item_id": np.arange(requests.size),
-            "time": requests,
+            "time": requests + FIRST,
             "clicked": requests % 2 == 0,
             "dwell": np.arange(requests.size) / 2,
         },
