@@ -1,6 +1,7 @@
 """A hand-made shop of six items and ten days, small enough to break a rule at a time."""
 
 import io
+import shutil
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -80,6 +81,7 @@ def make_shop(tmp_path: Path) -> MakeShop:
 
     def make(**changes: Callable[[pl.DataFrame], pl.DataFrame]) -> Path:
         out = tmp_path / "shop"
+        shutil.rmtree(out, ignore_errors=True)
         with ShopWriter(
             out, name="hand", source="by hand", is_simulated=False, cut_time=CUT, test_time=TEST
         ) as writer:
