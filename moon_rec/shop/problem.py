@@ -57,7 +57,8 @@ def raise_all(folder: Path, problems: Iterable[Problem]) -> None:
     """
     found = list(problems)
     if len(found) == 1:
-        raise ShopError(f"{folder / found[0].file}: {found[0]}")
+        is_of_table = found[0].table in FILES
+        raise ShopError(f"{folder / found[0].file if is_of_table else folder}: {found[0]}")
     if found:
         raise ShopError(f"{folder}: {in_one_line(found)}")
 
@@ -65,7 +66,8 @@ def raise_all(folder: Path, problems: Iterable[Problem]) -> None:
 def in_one_line(problems: Sequence[Problem]) -> str:
     """All problems, numbered, each with its file."""
     each = (
-        f"({number}) {problem.file}: {problem}" for number, problem in enumerate(problems, start=1)
+        f"({number}) {f'{problem.file}: ' * (problem.table in FILES)}{problem}"
+        for number, problem in enumerate(problems, start=1)
     )
     return f"{len(problems)} broken rule{'s' * (len(problems) > 1)}: {' | '.join(each)}"
 

@@ -20,7 +20,8 @@ def structure_problems(folder: Path, is_shop: bool = True) -> list[Problem]:
     """Missing, unreadable and empty tables, missing columns, wrong types: in the order of the schema.
 
     Args:
-        is_shop: whether types must be the declared ones and nullable columns be there; of tables to import their values say what they are.
+        is_shop: whether types must be the declared ones and nullable columns be there. Of tables to import values say what they are, and a nullable
+            column that is missing is told.
     """
     problems: list[Problem] = []
     for table in TABLES:
@@ -44,15 +45,19 @@ def _table_problems(table: str, path: Path, is_shop: bool) -> Iterator[Problem]:
         return
     the_others = f": the table has {', '.join(found)}"
     for column in TABLES[table]:
-        if column.name not in found and (is_shop or not column.nullable):
-            rule = f"column is missing{the_others}"
-            yield Problem(table, rule, _added(column, list(found)), column=column.name)
+        if column.name not in found:
+            rule, mend = f"column is missing{the_others}", _added(column, list(found))
+            if column.nullable and not is_shop:
+                told = f"null in every row{_meant(column, list(found))}"
+                yield Problem(table, "column is missing", told, column.name, is_told=True)
+                continue
+            yield Problem(table, rule, mend, column.name)
             the_others = ""  # said once
         elif is_shop and column.name in found and found[column.name] != column.dtype:
             yield Problem(
                 table,
                 f"has type {found[column.name]}, wanted {column.dtype}",
-                "cast it (`shop import tables` casts what fits)",
+                "cast it, or have `shop import tables` read what fits",
                 column=column.name,
             )
     if num_rows == 0 and table not in MAY_BE_EMPTY:
@@ -63,8 +68,13 @@ def _table_problems(table: str, path: Path, is_shop: bool) -> Iterator[Problem]:
 
 def _added(column: Column, found: list[str]) -> str:
     """How to add a column, and what to put where the log has none."""
+    meant = _meant(column, found)
+    return f"add it as {column.dtype}{meant}; where there is none put {column.absent}"
+
+
+def _meant(column: Column, found: list[str]) -> str:
+    """A column that may be the missing one under another name."""
     declared = {each.name for columns in TABLES.values() for each in columns}
     other = {name.casefold(): name for name in found if name not in declared}
     near = get_close_matches(column.name.casefold(), other, 1, 0.8)
-    meant = f" (is it {other[near[0]]}?)" if near else ""
-    return f"add it as {column.dtype}{meant}; where there is none put {column.absent}"
+    return f" (is it {other[near[0]]}?)" if near else ""

@@ -23,7 +23,6 @@ from moon_rec.shop.readers.split import check_shares, split_times
 from moon_rec.shop.readings import TableReader
 from moon_rec.shop.schema import FILES, MANIFEST, PICTURES
 from moon_rec.shop.shop import Shop
-from moon_rec.shop.structure import structure_problems
 from moon_rec.shop.validation import Import, validate_folder
 from moon_rec.shop.writer import PICTURE_ROW_GROUP, ROW_GROUP, ShopWriter
 from moon_rec.values import Meanings, Unit
@@ -88,8 +87,7 @@ def import_tables(
     if out.exists() and not overwrite:
         raise ShopError(f"{out} exists already; remove it or name another folder")
     _check_settings(folder, config)
-    structure = structure_problems(folder, is_shop=False)
-    manifest, problems = _manifest(folder, config, {found.table for found in structure})
+    manifest, problems = _manifest(folder, config)
     problems += validate_folder(folder, Import(config.meanings, manifest))
     if faults is not None:
         write_faults(faults, folder, problems)
@@ -137,14 +135,8 @@ def _is_number(path: Path, column: str) -> bool:
     return kind is not None and kind.is_numeric()
 
 
-def _manifest(
-    folder: Path, config: TablesConfig, broken: set[str]
-) -> tuple[Manifest | None, list[Problem]]:
-    """What the shop's manifest says, and what is wrong with it; None where the impressions cannot be split.
-
-    Args:
-        broken: the tables that miss something.
-    """
+def _manifest(folder: Path, config: TablesConfig) -> tuple[Manifest | None, list[Problem]]:
+    """What the shop's manifest says, and what is wrong with it; None where the impressions cannot be split."""
     known = Manifest.read(folder) if (folder / MANIFEST).is_file() else None
     is_simulated = (known is not None and known.is_simulated) or (folder / FILES["truth"]).is_file()
     if is_simulated and config.is_simulated is False:
@@ -165,7 +157,7 @@ def _manifest(
         times = known.cut_time, known.test_time
     else:
         try:
-            times = None if "impressions" in broken else _split(folder, config)
+            times = _split(folder, config)
         except ShopError as error:
             return None, [Problem("impressions", str(error), "")]
     if times is None:
@@ -181,14 +173,15 @@ def _manifest(
 
 def _split(folder: Path, config: TablesConfig) -> tuple[datetime, datetime] | None:
     """The two times by shares; None where a time cannot be read, which is told with the other faults."""
-    found = TableReader.open("impressions", folder, config.meanings)
-    if found.readings["time"].value is None:
-        return None
     try:
+        found = TableReader.open("impressions", folder, config.meanings)
+        time = found.readings.get("time")
+        if time is None or time.value is None:
+            return None
         times = found.frame.select("time").collect(engine="streaming")["time"]
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
         return None
-    if times.null_count():
+    if times.null_count() or times.len() == 0:
         return None
     return split_times(times, config.cut_share, config.test_share)
 
