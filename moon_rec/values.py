@@ -237,7 +237,7 @@ def _with_rules(value: pl.Expr, *rules: Rule, told: tuple[Rule, ...] = ()) -> Re
 
 def _whole(column: pl.Expr, found: pl.DataType, wanted: pl.DataType) -> Reading:
     if not found.is_numeric():
-        mend = "give each its whole number, and keep the list of which is which"
+        mend = "give each its whole number, the same in every table, and keep the list of which is which"
         return _refused(column, found, "whole numbers", mend)
     bits = 64 if wanted == pl.Int64 else 32
     value, rules = column.cast(wanted, strict=False), _inexact(column, found)

@@ -1,8 +1,8 @@
 """Score impressions of any number: `python -m ranking.score RANKER SHOP --out scores.parquet`.
 
 Notable choices
-- Impressions are those of a shop's period, or any Parquet files (`--impressions`), with or without labels.
-  They are read, scored and written in chunks of whole requests, so memory is bounded by the shop's catalogue
+- Impressions are those of a shop's period, or any Parquet files (`--impressions`), with or without labels. All
+  rows are looked at before the first is scored, by the rules of the importer (`moon_rec.values`). They are read, scored and written in chunks of whole requests, so memory is bounded by the shop's catalogue
   and events and the chunk, not by the impressions.
 - **Histories are the shop's events** strictly before each request: what its users clicked and
   searched. To score requests to come, add the newest events to the shop (its times need not move: the

@@ -28,6 +28,9 @@ def structure_problems(folder: Path, is_shop: bool = True) -> list[Problem]:
         path = folder / FILES[table]
         if path.is_file():
             problems += _table_problems(table, path, is_shop)
+        elif path.is_dir():
+            mend = "write its parts as one Parquet file"
+            problems.append(Problem(table, "is a folder, wanted a file", mend))
         elif table in REQUIRED_TABLES and (is_shop or table not in MAY_BE_EMPTY):
             mend = "write that table as Parquet there (docs/design.md)"
             mend += ", empty if the shop has no searches" if table in MAY_BE_EMPTY else ""

@@ -53,6 +53,14 @@ def written(file: str, text: str) -> Damage:
     return damage
 
 
+def in_parts(folder: Path) -> None:
+    """The impressions as a folder of files, as Spark writes them."""
+    frame = pl.read_parquet(folder / IMPRESSIONS)
+    (folder / IMPRESSIONS).unlink()
+    (folder / IMPRESSIONS).mkdir()
+    frame.write_parquet(folder / IMPRESSIONS / "part-0.parquet")
+
+
 def made_by_hand(*damages: Damage) -> Damage:
     """A shop's folder whose manifest is written by hand: it records no counts and digests of the tables."""
 
@@ -416,6 +424,12 @@ MISSING = [
         lambda folder: (folder / IMPRESSIONS).unlink(),
     ),
     Case(
+        "tables: impressions in parts",
+        IMPORT,
+        (f"{IMPRESSIONS}: impressions: is a folder, wanted a file", "as one Parquet file"),
+        in_parts,
+    ),
+    Case(
         "tables: items that are CSV",
         IMPORT,
         (f"{ITEMS}: items: cannot be read as Parquet", "write it again"),
@@ -704,6 +718,24 @@ TOLD = [
         IMPORT,
         ("items.attributes row 0: ", "has a blank name or value (120 rows do)", "is left out"),
         changed(ITEMS, attributes=pl.concat_list(pl.struct(name=pl.lit("a"), value=pl.lit("")))),
+        told=True,
+    ),
+    Case(
+        "tables: without search ids and a search's words under another name",
+        IMPORT,
+        (
+            "tables/searches.parquet: searches.query_text: column is missing; null in every row (is it Query_Text?)",
+            "tables/impressions.parquet: impressions.search_id: column is missing; null in every row",
+        ),
+        also(
+            changed(
+                SEARCHES,
+                pl.col("query_text").alias("Query_Text"),
+                query_image=pl.col("query_image").drop_nulls().first(),
+            ),
+            dropped(SEARCHES, "query_text"),
+            dropped(IMPRESSIONS, "search_id"),
+        ),
         told=True,
     ),
     Case(

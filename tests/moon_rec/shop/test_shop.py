@@ -196,6 +196,14 @@ def test_an_existing_folder_is_kept(tmp_path):
             r"items\.price row 0: 'dear' is String, wanted numbers \(6 rows do\)",
         ),
         (
+            [items(), items().with_columns(pl.col("item_id") + 6.5)],
+            r"items\.item_id row 6: 17\.5 is no whole number \(6 rows do\)",
+        ),
+        (
+            items().with_columns(pl.col("listed_at").dt.epoch("s")),
+            r"items\.listed_at row 0: 174\d+ is a number without a unit",
+        ),
+        (
             [items(), items().with_columns(extra=pl.lit(1))],
             "items: a later frame has columns",
         ),
