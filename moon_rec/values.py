@@ -126,53 +126,49 @@ def reading(
     return _attributes(column, found)
 
 
-def whole_ids(
+def as_ours(
     column: pl.Series,
+    wanted: pl.DataType,
     where: str,
+    meanings: Meanings | None = None,
     *,
     nullable: bool = False,
-    first_row: int = 0,
     error: type[MoonRecError] = MoonRecError,
 ) -> pl.Series:
-    """Ids as Int64.
+    """A column that is in memory, read as `reading` says.
 
     Args:
         where: the file, as the error calls it.
         nullable: whether null is an answer (a search_id outside any search).
-        first_row: row of the file at which the column begins.
         error: the type that is raised.
 
     Raises:
         MoonRecError: an `error` that names column, first broken row, value, count and mend.
     """
-    return _read(column, pl.Int64(), where, nullable, first_row, error)
+    frame, name = column.to_frame(), pl.col(column.name)
+    how = reading(column.name, column.dtype, wanted, meanings)
+    null = Rule(name, name.is_null(), "is null", "give every row a value")
+    for rule in how.broken if nullable else (null, *how.broken):
+        row, value, count = first_broken(frame, rule)
+        if count:
+            others = f" ({count:,} rows do)" * (count > 1)
+            raise error(
+                f"{where}: {column.name} row {row}: {shown(value)} {rule.rule}{others}; {rule.mend_of(value)}"
+            )
+    if how.value is None:  # all are null
+        return pl.Series(column.name, [None] * column.len(), wanted)
+    return frame.select(how.value).to_series()
 
 
-def times(
+def whole_ids(
     column: pl.Series,
     where: str,
     *,
-    unit: Unit | None = None,
     nullable: bool = False,
-    first_row: int = 0,
     error: type[MoonRecError] = MoonRecError,
 ) -> pl.Series:
-    """Times as naive UTC `Datetime("us")`; whole numbers only with a `unit`, counted from 1970. Arguments and errors as in `whole_ids`."""
-    return _read(column, TIME, where, nullable, first_row, error, Meanings(time_unit=unit))
-
-
-def labels(
-    column: pl.Series,
-    where: str,
-    *,
-    at_least: float | None = None,
-    nullable: bool = False,
-    first_row: int = 0,
-    error: type[MoonRecError] = MoonRecError,
-) -> pl.Series:
-    """Labels as Boolean; numbers other than 0 and 1 only with `at_least`, from which on they are true. Arguments and errors as in `whole_ids`."""
-    meanings = Meanings(at_least=at_least)
-    return _read(column, pl.Boolean(), where, nullable, first_row, error, meanings)
+    """Ids as Int64; arguments and errors as in `as_ours`."""
+    return as_ours(column, pl.Int64(), where, nullable=nullable, error=error)
 
 
 def first_broken(frame: pl.DataFrame, rule: Rule) -> tuple[int, object, int]:
@@ -195,33 +191,6 @@ def shown(value: object) -> str:
         return f"{len(value):,} bytes"
     text = " ".join((repr(value) if isinstance(value, str) else str(value)).split())
     return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"
-
-
-def _read(
-    column: pl.Series,
-    wanted: pl.DataType,
-    where: str,
-    nullable: bool,
-    first_row: int,
-    error: type[MoonRecError],
-    meanings: Meanings | None = None,
-) -> pl.Series:
-    """A column by its rules, or the first rule that is broken raised."""
-    frame = column.to_frame()
-    how = reading(column.name, column.dtype, wanted, meanings)
-    null = Rule(
-        pl.col(column.name), pl.col(column.name).is_null(), "is null", "give every row a value"
-    )
-    for rule in how.broken if nullable else (null, *how.broken):
-        row, value, count = first_broken(frame, rule)
-        if count:
-            others = f" ({count:,} rows do)" * (count > 1)
-            raise error(
-                f"{where}: {column.name} row {first_row + row}: {shown(value)} {rule.rule}{others}; {rule.mend_of(value)}"
-            )
-    if how.value is None:  # all are null
-        return pl.Series(column.name, [None] * column.len(), wanted)
-    return frame.select(how.value).to_series()
 
 
 def _refused(column: pl.Expr, found: pl.DataType, wanted: str, mend: str) -> Reading:
@@ -306,9 +275,10 @@ def _of_count(
         low, high = max(low * 1_000, -(2**63)), min(high * 1_000, 2**63 - 1)
     else:
         low, high = -(-low // _IN_A_UNIT[unit]), high // _IN_A_UNIT[unit]
+    finite = column.cast(pl.Float64).is_finite()  # what is not is told as no whole number
     outside = Rule(
         column,
-        ~column.is_between(low, high),
+        ~column.is_between(low, high) & finite,
         f"as {unit} since 1970 is outside the years {years[0]} to {years[1]}",
         _unit_named if years[0] == FIRST_YEAR else "write the time as it is at its source",
     )

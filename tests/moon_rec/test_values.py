@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moon_rec.errors import TableError
-from moon_rec.values import ATTRIBUTES, is_blank, labels, reading, times, whole_ids
+from moon_rec.values import ATTRIBUTES, TIME, Meanings, as_ours, is_blank, reading, whole_ids
 
 NOON = datetime(2025, 3, 1, 12)
 SINCE_1970 = 1_740_830_400  # seconds of NOON in UTC
@@ -17,6 +17,14 @@ SINCE_1970 = 1_740_830_400  # seconds of NOON in UTC
 
 def column(values, dtype=None) -> pl.Series:
     return pl.Series("x", values, dtype, strict=False)
+
+
+def times(found: pl.Series, where: str, unit=None, **options) -> pl.Series:
+    return as_ours(found, TIME, where, Meanings(time_unit=unit), **options)
+
+
+def labels(found: pl.Series, where: str, at_least=None, **options) -> pl.Series:
+    return as_ours(found, pl.Boolean(), where, Meanings(at_least=at_least), **options)
 
 
 def read(found: pl.Series, wanted: pl.DataType) -> pl.Series:
@@ -94,11 +102,11 @@ def test_what_is_no_id_is_refused_by_row_value_and_count(values, dtype, says):
     assert says in str(error.value) and "\n" not in str(error.value)
 
 
-def test_rows_count_from_the_files_beginning_and_null_may_be_an_answer():
-    with pytest.raises(TableError, match=r"f: x row 1001: 1\.5 is no whole"):
-        whole_ids(column([1, 1.5]), "f", nullable=True, first_row=1000, error=TableError)
+def test_null_may_be_an_answer():
     assert whole_ids(column([1.0, None]), "f", nullable=True).to_list() == [1, None]
     assert whole_ids(column([None, None]), "f", nullable=True).dtype == pl.Int64
+    assert whole_ids(column([None, None], pl.String), "f", nullable=True).dtype == pl.Int64
+    assert whole_ids(column([], pl.String), "f").to_list() == []
 
 
 @pytest.mark.parametrize(
@@ -190,6 +198,18 @@ def test_digits_below_a_microsecond_are_cut_off_downwards():
     assert times(found, "f").cast(pl.Int64).to_list() == [1, -1]
     (told,) = reading("x", found.dtype, pl.Datetime("us")).told
     assert found.to_frame().select(told.bad).to_series().to_list() == [True, True]
+
+
+def test_a_float_that_is_no_number_is_told_once():
+    found = column([float("nan")])
+    how = reading("x", found.dtype, TIME, Meanings(time_unit="s"))
+    broken = [rule.rule for rule in how.broken if found.to_frame().select(rule.bad).item()]
+    assert broken == ["is no whole number"]
+
+
+@pytest.mark.parametrize("dtype", [pl.Categorical, pl.Enum(["cup", "hat"])])
+def test_categories_are_their_texts(dtype):
+    assert read(column(["hat", None, "cup"], dtype), pl.String()).to_list() == ["hat", None, "cup"]
 
 
 @pytest.mark.parametrize(

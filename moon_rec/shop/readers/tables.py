@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 import polars as pl
+from pydantic import FiniteFloat
 
 from moon_rec.config import Config
 from moon_rec.errors import ShopError
@@ -53,9 +54,9 @@ class TablesConfig(Config):
     cut_share: float = 0.8
     test_share: float = 0.9
     time_unit: Unit | None = None
-    clicked_at_least: float | None = None
-    carted_at_least: float | None = None
-    purchased_at_least: float | None = None
+    clicked_at_least: FiniteFloat | None = None
+    carted_at_least: FiniteFloat | None = None
+    purchased_at_least: FiniteFloat | None = None
 
     @property
     def meanings(self) -> dict[str, Meanings]:
