@@ -12,6 +12,7 @@ from moon_rec.data_folder import data_folder
 from moon_rec.errors import ShopError
 from moon_rec.progress import say
 from moon_rec.shop.description import describe
+from moon_rec.shop.manifest import Manifest
 from moon_rec.shop.printing import print_description, summary
 from moon_rec.shop.problem import raise_first
 from moon_rec.shop.readers import (
@@ -22,6 +23,7 @@ from moon_rec.shop.readers import (
     import_online_retail,
     import_tables,
 )
+from moon_rec.shop.schema import MANIFEST
 from moon_rec.shop.shop import Shop
 from moon_rec.shop.validation import validate_folder
 
@@ -100,6 +102,11 @@ def _add_check(commands: Any) -> None:
     )
     parser.add_argument("shop", type=Path, help="the shop's folder")
     parser.add_argument("--all", action="store_true", help="print every broken rule, a line each")
+    parser.add_argument(
+        "--renew",
+        action="store_true",
+        help="accept tables that were changed: where every other rule is kept, record their rows and digests",
+    )
     parser.set_defaults(run=_check)
 
 
@@ -158,11 +165,14 @@ def _data(options: argparse.Namespace) -> Path:
 def _check(options: argparse.Namespace) -> None:
     if not options.shop.is_dir():
         Shop.open(options.shop)  # says what a shop is
-    problems = validate_folder(options.shop)
+    problems = validate_folder(options.shop, promised=not options.renew)
     if options.all:
         for problem in problems:
             print(problem)
     raise_first(options.shop, problems)
+    if options.renew:
+        Manifest.read(options.shop).renewed(options.shop).write(options.shop)
+        say(f"{options.shop / MANIFEST} records the tables as they are now")
     _report(Shop.open(options.shop))
 
 

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 
+from moon_rec.shop.integrity import UNREADABLE, reason_of
 from moon_rec.shop.problem import Problem
 from moon_rec.shop.schema import FILES, REQUIRED_TABLES, TABLES
 
@@ -31,11 +33,12 @@ def structure_problems(folder: Path) -> list[Problem]:
 
 def _table_problems(table: str, path: Path) -> Iterator[Problem]:
     try:
+        num_rows = pq.read_metadata(path).num_rows
         found = pl.read_parquet_schema(path)
-        num_rows = pl.scan_parquet(path).select(pl.len()).collect().item()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = (str(error).splitlines() or ["unknown"])[0]
-        yield Problem(table, f"cannot be read as Parquet: {reason}", "write it again")
+    except UNREADABLE as error:
+        yield Problem(
+            table, f"{FILES[table]} cannot be read as Parquet: {reason_of(error)}", "write it again"
+        )
         return
     for column in TABLES[table]:
         if column.name not in found:

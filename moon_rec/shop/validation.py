@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from moon_rec.errors import ShopError
 from moon_rec.progress import progress
+from moon_rec.shop.integrity import promise_problems, reason_of, unread_problems
 from moon_rec.shop.manifest import Manifest
 from moon_rec.shop.pictures import decode
 from moon_rec.shop.problem import Problem
@@ -31,11 +32,14 @@ PICTURE_BATCH = 256
 KEYS_AT_A_TIME = 4_000_000
 
 
-def validate_folder(path: str | Path) -> list[Problem]:
+def validate_folder(path: str | Path, promised: bool = True) -> list[Problem]:
     """Every broken rule of a shop's folder, each with table, column, first row, value and how to mend it.
 
+    Args:
+        promised: hold the files against the counts and digests of the manifest, too.
+
     Returns:
-        The problems, structure first; empty when the folder is a shop.
+        The problems, structure first and files that are not the manifest's last; empty when the folder is a shop.
     """
     folder = Path(path)
     manifest: Manifest | None = None
@@ -45,6 +49,15 @@ def validate_folder(path: str | Path) -> list[Problem]:
     except ShopError as error:
         problems.append(Problem(MANIFEST, str(error).replace(f"{folder}/{MANIFEST}: ", ""), ""))
     problems += structure_problems(folder)
+    changed: list[Problem] = []
+    if manifest is not None and promised:
+        changed = list(promise_problems(folder, manifest))
+    recorded = set(manifest.fingerprints) if manifest is not None and promised else set()
+    known = {problem.table for problem in problems}
+    known |= recorded - {problem.table for problem in changed}
+    for table in TABLES:
+        if table not in known and (folder / FILES[table]).is_file():
+            problems += unread_problems(folder, table)
     broken = {problem.table for problem in problems}
     sound = [table for table in TABLES if (folder / FILES[table]).is_file() and table not in broken]
     frames = {table: pl.scan_parquet(folder / FILES[table]) for table in sound}
@@ -58,12 +71,20 @@ def validate_folder(path: str | Path) -> list[Problem]:
         steps.append(("periods", periods))
     with progress("rules of the tables", len(steps)) as bar:
         for name, step in steps:
-            problems += step()
+            problems += _guarded(name, step)
             bar.advance(note=name)
     for table in PICTURES:
         if table in frames:
             problems += _picture_problems(table, folder / FILES[table])
-    return problems
+    return problems + changed
+
+
+def _guarded(name: str, step: Callable[[], Iterable[Problem]]) -> list[Problem]:
+    """What a step finds; a value that polars itself cannot work with is one more problem."""
+    try:
+        return list(step())
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        return [Problem(name, f"cannot be checked: {reason_of(error)}", "write the tables again")]
 
 
 @dataclass(frozen=True)
