@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from moon_rec.errors import ShopError
 from moon_rec.progress import progress
 from moon_rec.shop.integrity import promise_problems, reason_of, unread_problems
+from moon_rec.shop.log_rules import doubled_problems, silent_periods
 from moon_rec.shop.manifest import Manifest
 from moon_rec.shop.pictures import decode
 from moon_rec.shop.problem import Problem
@@ -69,6 +70,9 @@ def validate_folder(path: str | Path, promised: bool = True) -> list[Problem]:
     if manifest is not None:
         periods = partial(_period_problems, manifest, frames.get("impressions"))
         steps.append(("periods", periods))
+    if manifest is not None and "impressions" in frames:
+        steps.append(("clicks", partial(silent_periods, manifest, frames["impressions"])))
+        steps.append(("doubled requests", partial(doubled_problems, frames["impressions"])))
     with progress("rules of the tables", len(steps)) as bar:
         for name, step in steps:
             problems += _guarded(name, step)
