@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from moon_rec.shop.leaks.knowledge import knowledge
+from moon_rec.shop.leaks.knowledge import knowledge, position_knowledge
 from moon_rec.shop.problem import Problem
 from moon_rec.shop.schema import TABLES
 from moon_rec.shop.shop import Shop
@@ -40,28 +40,19 @@ def label_columns(shop: Shop) -> Iterator[Problem]:
             if not found.is_believable:
                 yield Problem(
                     "impressions",
-                    f"knows {label}: {found} of the train period",
+                    f"knows {label} in the train period: {found}",
                     "it is no feature of a ranker, unless it is known before the page is shown",
                     name,
                 )
                 break
-    for reading, values in position_readings(rows).items():
-        found = knowledge(values, rows["clicked"])
-        if not found.is_believable:
-            yield Problem(
-                "impressions",
-                f"({reading}) encodes clicked: {found} of the train period",
-                "write the order in which items were shown, from 0, or the same number everywhere",
-                "position",
-            )
-            break
-
-
-def position_readings(rows: pl.DataFrame) -> dict[str, pl.Series]:
-    """A position as it is, and counted from the end of its request, for logs that put what was clicked last."""
-    place = pl.col("position")
-    from_end = rows.select(place - place.max().over("request_id")).to_series()
-    return {"from the first": rows["position"], "from the last": from_end}
+    found = position_knowledge(rows, "clicked")
+    if not found.is_believable:
+        yield Problem(
+            "impressions",
+            f"encodes clicked in the train period: {found}",
+            "write the order in which items were shown, from 0, or the same number everywhere",
+            "position",
+        )
 
 
 def mean_columns(shop: Shop) -> Iterator[Problem]:

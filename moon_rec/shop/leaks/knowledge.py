@@ -7,11 +7,13 @@ Notable choices
 - `BELIEVABLE_AUC`: whole click models reach .75 to .85 on logs of real lists, and .95 where non-clicks are drawn at random
   from the catalogue; one column beyond that knows the answer. An AUC also has to be `DEVIATIONS` standard errors of a
   column that knows nothing (Mann and Whitney 1947) away from a half, so that a handful of rows convicts nobody.
+- Position is also read from the end of its request, and by its order within requests, for logs that write what was clicked
+  first or last: the share of pairs of a request, one of them positive, that stand in one order.
 - What only positive rows have (an order's number, a time of dwelling): every row whose value is not the commonest one is
   positive, and chance would do that less than once in a billion columns (`CHANCE`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -41,7 +43,9 @@ class Knowledge:
     is_believable: bool
 
     def __str__(self) -> str:
-        only = f"; of {self.num_only:,} rows with an uncommon value all are positive"
+        only = (
+            f"; all {self.num_only:,} rows that have another value than the commonest are positive"
+        )
         alone = f"{self.reading} alone has AUC {self.auc:.4f} over {self.rows:,} rows"
         return alone + only * bool(self.num_only)
 
@@ -61,15 +65,50 @@ def knowledge(values: pl.Series, labels: pl.Series) -> Knowledge:
     found = {"its mean label by value": auc_of(_mean_labels(codes, positive), positive)}
     found["where it is missing"] = auc_of((codes == 0).astype(float), positive)
     if has_order:
-        found["its value"] = auc_of(codes, positive)
         last = np.where(codes == 0, codes.max() + 1, codes)
         found["its value (missing as the largest)"] = auc_of(last, positive)
+        found["its value"] = auc_of(codes, positive)
     found = {reading: max(auc, 1 - auc) for reading, auc in found.items()}
     reading = max(reversed(found), key=lambda name: round(found[name], 9))
     deviation = np.sqrt((rows + 1) / (12 * num_positive * (rows - num_positive)))
     beyond = found[reading] > BELIEVABLE_AUC and found[reading] - 0.5 > DEVIATIONS * deviation
     num_only = _only_positive(codes, positive)
     return Knowledge(found[reading], reading, rows, num_only, not (beyond or num_only))
+
+
+def position_knowledge(rows: pl.DataFrame, label: str) -> Knowledge:
+    """What `position` tells of a label by the best of its readings.
+
+    Args:
+        rows: with `request_id`, `position` and the label, all rows of a request or none.
+    """
+    place = pl.col("position")
+    from_end = rows.select(place - place.max().over("request_id")).to_series()
+    found = [knowledge(values, rows[label]) for values in (rows["position"], from_end)]
+    found[1] = replace(found[1], reading=f"counted from the end of the request, {found[1].reading}")
+    found.append(_order_within(rows, label))
+    return min(found, key=lambda each: (each.is_believable, -each.auc))
+
+
+def _order_within(rows: pl.DataFrame, label: str) -> Knowledge:
+    positive = pl.col(label).cast(pl.Float64)
+    ranked = rows.with_columns(rank=pl.col("position").rank().over("request_id"), positive=positive)
+    requests = ranked.group_by("request_id").agg(
+        positives=pl.col("positive").sum(),
+        shown=pl.len(),
+        ranks=(pl.col("rank") * pl.col("positive")).sum(),
+    )
+    positives, shown, ranks = (
+        requests[name].to_numpy().astype(float) for name in ("positives", "shown", "ranks")
+    )
+    pairs = positives * (shown - positives)
+    if not pairs.sum():
+        return Knowledge(0.5, "its order within requests", rows.height, 0, True)
+    auc = (ranks - positives * (positives + 1) / 2)[pairs > 0].sum() / pairs.sum()
+    auc = float(max(auc, 1 - auc))
+    deviation = np.sqrt((pairs * (shown + 1)).sum() / 12) / pairs.sum()
+    beyond = auc > BELIEVABLE_AUC and auc - 0.5 > DEVIATIONS * deviation
+    return Knowledge(auc, "its order within requests", rows.height, 0, not beyond)
 
 
 def auc_of(scores: np.ndarray, positive: np.ndarray) -> float:
