@@ -29,7 +29,6 @@ from moon_rec.errors import RankingError
 from moon_rec.files import atomic_file
 from moon_rec.progress import progress, say
 from moon_rec.shop import Shop
-from moon_rec.shop.schema import FILES
 from ranking.features import PERIODS, Period, RankingTables
 from ranking.features.impressions import in_requests
 from ranking.features.requests import RequestReader
@@ -63,7 +62,7 @@ def score_impressions(
     Raises:
         RankingError: no row to score, or a file that `ImpressionStream` refuses.
     """
-    files = list(impressions) or [shop.path / FILES["impressions"]]
+    files = list(impressions) or [shop.file("impressions")]
     stream = ImpressionStream(files, ranker.features, shop, period)
     scorer = _Scorer(ranker, shop, batch_size)
     num_rows, total = 0, stream.num_rows if period is None else None

@@ -5,6 +5,8 @@ Notable choices
   bytes) are read only by those who select them.
 - `open` reads the manifest and the files' headers, so a missing table, column or wrong type is
   named at once; the rules that need the rows are for `validate`.
+- A table is held against the digest that the manifest records before its rows are first read, and all of them for the
+  shop's digest: rows that changed are refused, never read in silence.
 """
 
 from datetime import datetime
@@ -15,6 +17,7 @@ from typing import Literal, get_args
 import polars as pl
 
 from moon_rec.errors import ShopError
+from moon_rec.shop.integrity import promise_problems, unread_problems
 from moon_rec.shop.manifest import Manifest
 from moon_rec.shop.problem import raise_all
 from moon_rec.shop.readings import texts_read
@@ -33,13 +36,15 @@ class Shop:
         """Use `Shop.open`."""
         self.path = path
         self.manifest = manifest
+        self._held: set[str] = set()
 
     @classmethod
     def open(cls, path: str | Path) -> "Shop":
         """Open a shop's folder.
 
         Raises:
-            ShopError: the folder or its manifest is absent or unreadable, or a table misses a column or has a wrong type.
+            ShopError: the folder or its manifest is absent or unreadable, a table misses a column or has a wrong type, or
+                a file has not the rows and bytes that the manifest records.
         """
         folder = Path(path)
         if not folder.is_dir():
@@ -48,6 +53,7 @@ class Shop:
             )
         manifest = Manifest.read(folder)
         raise_all(folder, structure_problems(folder))
+        raise_all(folder, promise_problems(folder, manifest, deep=False))
         return cls(folder, manifest)
 
     @property
@@ -77,7 +83,13 @@ class Shop:
 
     @cached_property
     def digest(self) -> str:
-        """16 hex characters over the contents of all tables and the two times."""
+        """16 hex characters over the contents of all tables and the two times.
+
+        Raises:
+            ShopError: a table's file is not the one that the manifest records.
+        """
+        for table in FILES:
+            self.file(table)
         return self.manifest.digest(self.path)
 
     @property
@@ -111,7 +123,20 @@ class Shop:
 
     def table(self, name: str) -> pl.LazyFrame:
         """A table by name, as a LazyFrame over its file; a blank text is read as no text, as the importer writes it."""
-        return pl.scan_parquet(self.path / FILES[name]).with_columns(texts_read(name))
+        return pl.scan_parquet(self.file(name)).with_columns(texts_read(name))
+
+    def file(self, name: str) -> Path:
+        """Where a table lies; the first time its bytes are held against the manifest, or decoded where it records none.
+
+        Raises:
+            ShopError: the file is not the one that the manifest records, or cannot be read to its end.
+        """
+        if name not in self._held:
+            raise_all(self.path, promise_problems(self.path, self.manifest, (name,)))
+            if self.has(name) and name not in self.manifest.fingerprints:
+                raise_all(self.path, unread_problems(self.path, name))
+            self._held.add(name)
+        return self.path / FILES[name]
 
     def in_period(
         self, frame: pl.LazyFrame | pl.DataFrame, period: Period, column: str = "time"

@@ -8,7 +8,9 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 
+from moon_rec.shop.integrity import UNREADABLE, reason_of
 from moon_rec.shop.problem import Problem
 from moon_rec.shop.schema import FILES, REQUIRED_TABLES, TABLES, Column
 
@@ -40,11 +42,10 @@ def structure_problems(folder: Path, is_shop: bool = True) -> list[Problem]:
 
 def _table_problems(table: str, path: Path, is_shop: bool) -> Iterator[Problem]:
     try:
+        num_rows = pq.read_metadata(path).num_rows
         found = pl.read_parquet_schema(path)
-        num_rows = pl.scan_parquet(path).select(pl.len()).collect().item()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = (str(error).splitlines() or ["unknown"])[0]
-        yield Problem(table, f"cannot be read as Parquet: {reason}", "write it again")
+    except UNREADABLE as error:
+        yield Problem(table, f"cannot be read as Parquet: {reason_of(error)}", "write it again")
         return
     the_others = f": the table has {', '.join(found)}"
     for column in TABLES[table]:

@@ -3,7 +3,7 @@
 import argparse
 from typing import Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from moon_rec.config import Config
 
@@ -28,6 +28,12 @@ class FeatureConfig(Config):
     )
     cold_below: int = Field(default=1, ge=1, description="cold: fewer train impressions than this")
     context: tuple[str, ...] = ()
+    trusted_context: tuple[str, ...] = Field(
+        default=(),
+        exclude_if=lambda names: not names,  # came later: rankers saved before keep their digest
+        description="context columns (or position) that are read although they alone tell the train labels nearly "
+        "perfectly, because they are known before the page is shown",
+    )
     missing_context: Literal["flag", "mean", "error"] = Field(
         default="flag",
         description="a null or NaN in a context column takes the train mean; flag: and a column that "
@@ -37,6 +43,16 @@ class FeatureConfig(Config):
     max_candidates: int | None = Field(
         default=None, ge=1, description="longer requests are cut; None: where it costs least"
     )
+
+    @model_validator(mode="after")
+    def _trust_is_in_what_is_read(self) -> "FeatureConfig":
+        for name in self.trusted_context:
+            if name not in (*self.context, *(["position"] if self.use_position else [])):
+                raise ValueError(
+                    f"trusted_context names {name!r}, which is not read: context is {list(self.context)}, "
+                    f"use_position {self.use_position}; add it there or leave it out here"
+                )
+        return self
 
 
 def add_feature_options(parser: argparse.ArgumentParser) -> None:

@@ -21,7 +21,7 @@ from moon_rec.config import make_config
 from moon_rec.errors import MoonRecError, RankingError
 from moon_rec.files import digest_of, read_json, write_json
 from moon_rec.shop import Shop
-from ranking.features.context import ContextColumn, context_names
+from ranking.features.context import ContextColumn, context_names, refuse_answers
 from ranking.features.feature_config import FeatureConfig
 from ranking.features.impressions import cheapest_cut, read_period, request_bounds
 from ranking.features.vocabulary import Vocabulary
@@ -69,7 +69,7 @@ class Preparation:
             train: its impressions as `read_period` gives them, where they are at hand.
 
         Raises:
-            RankingError: no train rows or only of one class, or context that cannot be read.
+            RankingError: no train rows or only of one class, or context that cannot be read or that knows the label.
         """
         config = config or FeatureConfig()
         train = read_period(shop, config, "train") if train is None else train
@@ -78,6 +78,7 @@ class Preparation:
                 f"{shop.path}: all {train.height} train impressions have {config.label} = "
                 f"{train[config.label][0]}; a ranker needs both"
             )
+        refuse_answers(train, config, shop.path)
         shown = train.group_by("item_id").len("shown").sort("item_id")
         items = shop.items.select("item_id", "category", "brand", "price").collect()
         items = items.join(shown, on="item_id", how="inner").sort("item_id")

@@ -8,7 +8,8 @@ Notable choices
 - Validation and test histories reach up to the moment of serving; nothing is learnt from them.
 - **Position** is only known once the list has been ranked, so it is no feature by default. With
   `use_position=True` training sees it (standardised logarithm) and scoring fixes it at the train mean.
-- **Context columns** are named one by one: a column that is known only after the click would leak.
+- **Context columns** are named one by one; outcomes are refused, and so is a column that alone tells the train labels
+  nearly perfectly, for it is known only after the click (`context.refuse_answers`).
 """
 
 from collections.abc import Mapping, Sequence

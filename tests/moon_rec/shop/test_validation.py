@@ -10,7 +10,7 @@ from moon_rec.command import run
 from moon_rec.shop import Shop, validate_folder
 from moon_rec.shop.commands import main
 
-from .conftest import CUT, START, TEST, png
+from .conftest import CUT, START, TEST, png, promise_nothing
 
 
 def set_row(column, row, value):
@@ -264,6 +264,7 @@ def test_keys_checked_a_part_at_a_time_miss_nothing(make_shop, monkeypatch):
     monkeypatch.setattr("moon_rec.shop.rows.KEYS_AT_A_TIME", 2)
     path = make_shop()
     pl.DataFrame({"user_id": [-4, 1, 2, 3, -4, -5, 5, 2, -4]}).write_parquet(path / "users.parquet")
+    promise_nothing(path)
     (problem,) = validate_folder(path)
     assert (problem.row, problem.value, problem.count) == (4, -4, 3)  # rows 4, 7 and 8 say it again
     assert "row 0 has it too" in problem.rule

@@ -95,7 +95,7 @@ def test_no_posters_no_pictures(raw, tmp_path):
 
 def test_editions_together_keep_a_shared_user_once(raw, tmp_path):
     shared = [line for line in RATINGS.splitlines()[1:] if line.startswith("3,")]
-    own = ["5,10,4.0,1000000150", "5,70,1.0,1000000550"]
+    own = ["5,10,4.0,1000000150", "5,70,5.0,1000000550"]
     moved = [line.replace("3,", "8,", 1) for line in shared]
     (raw / "ratings_2016.csv").write_text("\n".join([RATINGS.splitlines()[0], *own, *moved]))
     (raw / "movies_2016.csv").write_text(MOVIES + "70,Only Then (1990),Drama\n")
