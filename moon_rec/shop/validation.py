@@ -71,14 +71,14 @@ def validate_folder(path: str | Path, to_import: Import | None = None) -> list[P
         for table in there
         if table not in unreadable
     }
-    frames = {table: reader.frame for table, reader in readers.items()}
+    readable = {table: reader.frame for table, reader in readers.items()}
     steps: list[tuple[str, Callable[[], Iterable[Problem]]]] = []
     for table, reader in readers.items():
         steps.append((f"rows of {table}", partial(row_problems, reader)))
         steps.append((f"keys of {table}", partial(key_problems, reader)))
-    steps.append(("references", partial(reference_problems, frames)))
+    steps.append(("references", partial(reference_problems, readable)))
     if manifest is not None:
-        periods = partial(_period_problems, manifest, frames.get("impressions"))
+        periods = partial(_period_problems, manifest, readable.get("impressions"))
         steps.append(("periods", periods))
     with progress("rules of the tables", len(steps)) as bar:
         for name, step in steps:
