@@ -28,13 +28,14 @@ class _Broken:
 def picture_problems(reader: TableReader, folder: Path) -> list[Problem]:
     """One problem for each kind of fault, with the first picture that has it and the ids of the others."""
     column, key = PICTURES[reader.table], KEYS[reader.table][0]
-    if column not in reader.readings or reader.readings[column].value is None:
+    path = folder / FILES[reader.table]
+    there = pq.read_schema(path).names
+    how = reader.readings.get(column)
+    if column not in there or how is None or how.value is None:
         return []
-    there = reader.raw.collect_schema().names()
     wanted = [key, column] if key in there else [column]
     found: dict[str, list[_Broken]] = {}
     row = 0
-    path = folder / FILES[reader.table]
     with (
         pq.ParquetFile(path, buffer_size=1 << 20) as file,
         progress(f"pictures of {reader.table}", file.metadata.num_rows) as bar,

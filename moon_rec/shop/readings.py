@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from moon_rec.shop.schema import FILES, TABLES
+from moon_rec.shop.schema import FILES, TABLES, columns_of
 from moon_rec.values import Meanings, Reading, reading
 
 
@@ -33,10 +33,9 @@ def readings_of(
 
 def texts_read(table: str) -> list[pl.Expr]:
     """What a shop's own table reads as something else than its file holds: texts, of which blank ones are none."""
-    schema = {column.name: column.dtype for column in TABLES[table]}
     return [
         found.value.alias(name)
-        for name, found in readings_of(table, schema).items()
+        for name, found in readings_of(table, columns_of(table)).items()
         if found.told and found.value is not None
     ]
 
@@ -46,7 +45,7 @@ class TableReader:
     """One table of a folder.
 
     Attributes:
-        raw: the file's rows as they are.
+        raw: the file's rows as they are; of a table to import, with null for a nullable column that it lacks.
         readings: of the declared columns that it has.
     """
 
@@ -66,16 +65,32 @@ class TableReader:
         raw = pl.scan_parquet(folder / FILES[table])
         schema = dict(raw.collect_schema())
         if meanings is None:
-            declared = {column.name: column.dtype for column in TABLES[table]}
+            declared = columns_of(table)
             schema = {name: kind for name, kind in schema.items() if declared.get(name) == kind}
-        return cls(table, raw, readings_of(table, schema, meanings))
+            return cls(table, raw, readings_of(table, schema))
+        absent = {
+            column.name: pl.lit(None, column.dtype)
+            for column in TABLES[table]
+            if column.nullable and column.name not in schema
+        }
+        raw = raw.with_columns(**absent)
+        return cls(table, raw, readings_of(table, dict(raw.collect_schema()), meanings))
 
     @property
     def frame(self) -> pl.LazyFrame:
         """The table as ours, its further columns kept; without the declared columns that cannot be read."""
         values = {name: found.value for name, found in self.readings.items()}
-        declared = {column.name for column in TABLES[self.table]}
         there = self.raw.collect_schema().names()
-        lost = [name for name in there if name in declared and values.get(name) is None]
+        lost = [
+            name for name in there if name in columns_of(self.table) and values.get(name) is None
+        ]
         read = [value.alias(name) for name, value in values.items() if value is not None]
         return self.raw.with_columns(read).drop(lost)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every declared column can be read."""
+        return all(
+            name in self.readings and self.readings[name].value is not None
+            for name in columns_of(self.table)
+        )

@@ -368,7 +368,7 @@ TIMES = [
     Case(
         "tables: a time beyond the calendar",
         IMPORT,
-        ("searches.time row 2: ", "outside the years 1 to 9999"),
+        ("searches.parquet", "time", "outside the years 1 to 9999"),
         changed(
             SEARCHES,
             time=pl.when(pl.int_range(pl.len()) == 2)
@@ -484,6 +484,14 @@ ROWS = [
         IMPORT,
         (f"{SEARCHES}: searches.query_text row 1: ' ' is empty and query_image is null",),
         changed(SEARCHES, at(1, "query_text", " "), at(1, "query_image", None)),
+    ),
+    Case(
+        "tables: searches without a column of words or of pictures",
+        IMPORT,
+        (
+            f"{SEARCHES}: searches.query_text row 0: None is empty and query_image is null (600 rows do)",
+        ),
+        dropped(SEARCHES, "query_text", "query_image"),
     ),
     Case(
         "tables: pictures that do not decode",
