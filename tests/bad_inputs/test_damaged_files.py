@@ -87,7 +87,7 @@ def manifest(**values: object) -> Callable[[Path], None]:
 
 
 def manifest_text(text: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / "shop" / "manifest.json").write_text(text) and None
+    return bytes_of("shop/manifest.json", lambda data: text.encode())
 
 
 def header_fault(table: str) -> tuple[str, ...]:
