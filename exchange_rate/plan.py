@@ -23,8 +23,11 @@ A plan in TOML, for `python -m exchange_rate.study SHOP --plan plan.toml`:
     posttraining = { steps = 800, batch_size = 128, num_negatives = 7 }
 """
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
+from moon_rec.bounds import Cuts, Name, Resamples, Seed, Threads, Width
 from moon_rec.config import Config
 from moon_rec.shop.engagement import Engagement
 from ranking.config import RankerConfig
@@ -43,7 +46,7 @@ class EncoderRun(Config):
         posttraining: None leaves the stage out; its `checkpoint_steps` are further encoders of the study.
     """
 
-    name: str = Field(min_length=1)
+    name: Name
     pretraining: PretrainConfig | None = None
     posttraining: PosttrainConfig | None = None
 
@@ -72,22 +75,22 @@ class StudyConfig(Config):
         num_threads: torch threads of one cell.
     """
 
-    name: str = "study"
-    seed: int = 0
+    name: Name = "study"
+    seed: Seed = 0
     backbone: BackboneConfig = BackboneConfig()
     encoders: tuple[EncoderRun, ...] = Field(min_length=1)
     features: FeatureConfig = FeatureConfig()
     ranker: RankerConfig = RankerConfig(content="cube")
     ids_ranker: RankerConfig = RankerConfig(content="none")
-    num_seeds: int = Field(default=3, ge=1)
-    width: int | None = Field(default=None, ge=1)
+    num_seeds: Annotated[int, Field(ge=1, le=10_000)] = 3
+    width: Width | None = None
     permuted_control: bool = True
     steering_metric: str = "image_search_recall@10"
     engagement: Engagement = "purchased"
-    ks: tuple[int, ...] = (1, 5, 10, 50)
-    num_resamples: int = Field(default=500, ge=1)
+    ks: Cuts = (1, 5, 10, 50)
+    num_resamples: Resamples = 500
     keep_rankers: bool = False
-    num_threads: int = Field(default=1, ge=1)
+    num_threads: Threads = 1
 
     @model_validator(mode="after")
     def _fits_together(self) -> "StudyConfig":

@@ -49,14 +49,14 @@ def _tracked(chosen: argparse.Namespace, config: "PosttrainConfig", shop: Shop) 
     from moon_rec.tracking import Tracker
     from representation.encoder import ABOUT_FILE
     from representation.posttraining.train import LOG_FILE
+    from representation.training.optimisation import from_start
 
     reads = {"shop": shop.digest}
     if chosen.start is not None:
         about = chosen.start / ABOUT_FILE
         reads["start"] = read_json(about).get("digest", "") if about.exists() else ""
-    run_of = Tracker(chosen.track).run(
-        chosen.out.name, "posttraining", config.model_dump(mode="json"), reads
-    )
+    settings = from_start(config, chosen.start)
+    run_of = Tracker(chosen.track).run(chosen.out.name, "posttraining", settings, reads)
     with run_of as tracked:
         yield lambda step, numbers: tracked.log(numbers, step)
         tracked.artifact(chosen.out / LOG_FILE)

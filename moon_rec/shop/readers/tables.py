@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import ClassVar
 
 import polars as pl
 
-from moon_rec.config import Config
+from moon_rec.bounds import InnerShare, Name
+from moon_rec.config import Config, CountsWhen, Rules
 from moon_rec.errors import ShopError
 from moon_rec.shop.readers.split import check_shares, split_times
 from moon_rec.shop.schema import FILES, PICTURES, REQUIRED_TABLES
@@ -24,13 +26,21 @@ class TablesConfig(Config):
         cut_share, test_share.
     """
 
-    name: str = "shop"
-    source: str = "imported tables"
+    name: Name = "shop"
+    source: Name = "imported tables"
     is_simulated: bool = False
     cut_time: datetime | None = None
     test_time: datetime | None = None
-    cut_share: float = 0.8
-    test_share: float = 0.9
+    cut_share: InnerShare = 0.8
+    test_share: InnerShare = 0.9
+
+    counts_when: ClassVar[Rules] = {
+        name: CountsWhen(
+            lambda config: config.cut_time is None,
+            "cut_time and test_time say where the periods end; leave one or the other out",
+        )
+        for name in ("cut_share", "test_share")
+    }
 
 
 def import_tables(

@@ -1,19 +1,18 @@
 """Settings of the simulated shop: how large it is, who searches how, and how strongly each cause of a click acts."""
 
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Literal
 
 import pydantic
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field
 
+from moon_rec.bounds import Count, Seed, Share, Strength
 from moon_rec.config import Config
 
 START = datetime(2025, 1, 1)
 """The first moment of every simulated shop (naive UTC)."""
 
 DEFAULT_DRAWN_ITEMS = 2_500
-
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class SimulationConfig(Config):
@@ -42,13 +41,13 @@ class SimulationConfig(Config):
 
     catalogue: Literal["drawn", "myntra"] = "drawn"
     """`drawn`: products drawn by the library. `myntra`: the real products, prices simulated."""
-    num_items: PositiveInt | None = None
+    num_items: Count | None = None
     """None: 2,500 drawn ones, or all of a real catalogue."""
-    num_users: PositiveInt = 2_000
-    num_requests: PositiveInt = 15_000
-    request_size: int = Field(default=10, ge=2)
+    num_users: Count = 2_000
+    num_requests: Count = 15_000
+    request_size: int = Field(default=10, ge=2, le=10_000)
     """Impressions of a request; fewer where a shop has too few items to show."""
-    days: int = Field(default=30, ge=3)
+    days: int = Field(default=30, ge=3, le=36_500)
     validation_share: float = Field(default=0.1, gt=0.0, lt=0.5)
     """Share of the days, at the end of training, that choose; at least one day."""
     test_share: float = Field(default=0.2, gt=0.0, lt=0.5)
@@ -73,16 +72,16 @@ class SimulationConfig(Config):
     """Clicked items that are carted but not bought."""
 
     click_rate: float = Field(default=0.12, gt=0.005, lt=0.6)
-    taste_strength: NonNegativeFloat = 1.1
-    relevance_strength: NonNegativeFloat = 0.5
-    price_strength: NonNegativeFloat = 0.25
-    quality_strength: NonNegativeFloat = 0.25
-    popularity_strength: NonNegativeFloat = 0.2
-    shopper_strength: NonNegativeFloat = 0.25
-    position_strength: NonNegativeFloat = 0.2
-    noise: NonNegativeFloat = 1.0
+    taste_strength: Strength = 1.1
+    relevance_strength: Strength = 0.5
+    price_strength: Strength = 0.25
+    quality_strength: Strength = 0.25
+    popularity_strength: Strength = 0.2
+    shopper_strength: Strength = 0.25
+    position_strength: Strength = 0.2
+    noise: Strength = 1.0
     """Scale of the noise in what a shopper wants and how the shop ranks; 0 is a shop that knows its shoppers."""
-    drift: float = Field(default=0.3, ge=0.0, le=1.0)
+    drift: Share = 0.3
     """How far tastes turn from the first to the last day; 1 is a quarter turn: the first tastes are forgotten."""
 
     share_listed_later: Share = 0.4
@@ -95,13 +94,14 @@ class SimulationConfig(Config):
     """Side of photos and of drawn catalogue pictures; a real catalogue's pictures stay as they are."""
     photo_difficulty: float = Field(default=1.0, ge=0.0, le=2.0)
     """0: an upright product on another ground; 1: turned up to 25 degrees, cropped, scaled and re-lit; 2: twice that."""
-    clutter: float = Field(default=1.0, ge=0.0, le=1.0)
+    clutter: Share = 1.0
     """How vivid the grounds of photos and of drawn catalogue pictures are: 1 as vivid as the products, 0 an even grey."""
     share_typos: Share = 0.15
     """Searches by words with a slip of the finger in them."""
-    chunk: PositiveInt = 4_096
+    chunk: Count = 4_096
     """Requests simulated at a time: bounds memory, and is part of what the bytes depend on."""
-    seed: int = 0
+    seed: Seed = 0
+    """Of all that is drawn."""
 
     @pydantic.model_validator(mode="after")
     def _shares_sum_to_one(self) -> "SimulationConfig":
