@@ -30,7 +30,7 @@ from pydantic import Field, model_validator
 from moon_rec.bounds import Cuts, Name, Resamples, Seed, Threads, Width
 from moon_rec.config import Config
 from moon_rec.shop.engagement import Engagement
-from ranking.config import RankerConfig
+from ranking.config import RankerConfig, refuse_whole_history
 from ranking.features import FeatureConfig
 from representation.model.backbone import BackboneConfig
 from representation.posttraining import PosttrainConfig
@@ -103,6 +103,18 @@ class StudyConfig(Config):
                 raise ValueError(
                     f"{self.encoders[place].name!r} repeats an earlier run: one encoder counts once"
                 )
+        for run in self.encoders:
+            for stage in (run.pretraining, run.posttraining):
+                if stage is not None and stage.backbone != BackboneConfig():
+                    raise ValueError(
+                        f"encoders: {run.name!r} has a backbone of a stage, which changes nothing: all encoders have that of the plan; give it as backbone"
+                    )
+        if self.ranker.seed or self.ids_ranker.seed:
+            raise ValueError(
+                f"ranker.seed = {self.ranker.seed} and ids_ranker.seed = {self.ids_ranker.seed} change nothing: rankers have the seeds from the plan's own on; give it as seed"
+            )
+        refuse_whole_history(self.ranker, self.features.history_length)
+        refuse_whole_history(self.ids_ranker, self.features.history_length)
         if self.ranker.content == "none" or self.ids_ranker.content != "none":
             raise ValueError("ranker.content must read vectors, and ids_ranker.content be 'none'")
         return self

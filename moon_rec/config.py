@@ -108,7 +108,10 @@ AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 
 def load_config(
-    kind: type[AnyConfig], file: Path | None = None, settings: Sequence[str] = ()
+    kind: type[AnyConfig],
+    file: Path | None = None,
+    settings: Sequence[str] = (),
+    shared: Sequence[str] = (),
 ) -> AnyConfig:
     """Make settings of `kind` from its defaults, a TOML file, and `name=value` words, the later over the earlier.
 
@@ -117,18 +120,29 @@ def load_config(
         file: TOML; its tables are nested settings.
         settings: words such as `epochs=2`, `backbone.text_dim=96` or, within a list of the file, `encoders.0.name=first`; a value is read as TOML, else as
             plain text.
+        shared: such words under those, that several settings share: where these cannot read one, it stays at its default.
 
     Raises:
         ConfigError: a file that is missing or no TOML, or a setting that is unknown, invalid or changes nothing, by its dotted name.
     """
-    values = _read_toml(file) if file is not None else {}
-    for word in settings:
-        name, equals, text = word.partition("=")
-        path = name.split(".")
-        if not equals or not all(path):
-            raise ConfigError(f"setting {word!r}: wanted name=value, such as seed=1")
-        _put(values, path, _parse(text), word)
-    return _made(kind, values, None)
+    values = _put_all(read_toml(file) if file is not None else {}, settings)
+    if not shared:
+        return _made(kind, values, None)
+    under = _put_all({}, shared)
+    idle = _made(kind, under | values, LENIENT).idle()
+    kept = {name: value for name, value in under.items() if name not in idle}
+    return _made(kind, kept | values, None)
+
+
+def unread(kind: type[Config], settings: Sequence[str], shared: Sequence[str]) -> dict[str, str]:
+    """Of `shared` words what these settings cannot read: name -> why.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
+    under = _put_all({}, shared)
+    idle = _made(kind, _put_all(dict(under), settings), LENIENT).idle()
+    return {name: why for name, why in idle.items() if name in under}
 
 
 def make_config(kind: type[AnyConfig], values: Mapping[str, Any]) -> AnyConfig:
@@ -196,7 +210,12 @@ def _default(kind: type[Config], name: str) -> Any:
     return kind.model_fields[name].get_default(call_default_factory=True)
 
 
-def _read_toml(file: Path) -> dict[str, Any]:
+def read_toml(file: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        ConfigError: no such file, or no TOML in it.
+    """
     try:
         return tomllib.loads(Path(file).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -215,6 +234,16 @@ def _parse(text: str) -> Any:
     except (ValueError, RecursionError):
         return float(text) if _SHORT.fullmatch(text) else text
     return found["value"] if len(found) == 1 else text
+
+
+def _put_all(values: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    for word in words:
+        name, equals, text = word.partition("=")
+        path = name.split(".")
+        if not equals or not all(path):
+            raise ConfigError(f"setting {word!r}: wanted name=value, such as seed=1")
+        _put(values, path, _parse(text), word)
+    return values
 
 
 def _put(values: Any, path: list[str], value: Any, word: str) -> None:

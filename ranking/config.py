@@ -21,6 +21,7 @@ from moon_rec.bounds import (
     Width,
 )
 from moon_rec.config import Config, CountsWhen, Rules, nearest
+from moon_rec.errors import ConfigError
 
 Way = Literal["vector", "scores", "simtier", "sata", "dmf", "make", "cube", "semantic_ids"]
 WAYS: tuple[Way, ...] = get_args(Way)
@@ -162,3 +163,16 @@ class RankerConfig(Config):
     def batches_vectors(self) -> bool:
         """Whether the model itself reads vectors; semantic ids and the search unit need none in a batch."""
         return any(way != "semantic_ids" for way in self.ways)
+
+
+def refuse_whole_history(config: RankerConfig, history_length: int) -> None:
+    """Refuse a search by content that finds all there is.
+
+    Raises:
+        ConfigError: histories are no longer than what is found of them.
+    """
+    if config.search == "content" and history_length <= config.search_length:
+        raise ConfigError(
+            f"search = 'content' changes nothing: of a history of history_length = {history_length} it finds search_length = {config.search_length}, so all; "
+            "lengthen the history (--feature history_length=500) or lower search_length"
+        )

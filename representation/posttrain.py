@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from moon_rec.command import Parser, add_config_options, run
 from moon_rec.config import load_config
+from moon_rec.errors import ConfigError
 from moon_rec.files import read_json
 from moon_rec.shop import Shop
 
@@ -29,6 +30,10 @@ def main(argv: list[str] | None = None) -> None:
 
     preset = [f"preset={chosen.preset}"] if chosen.preset else []
     config = load_config(PosttrainConfig, chosen.config, [*preset, *chosen.settings])
+    if chosen.vectors is not None and not (config.curation and config.curation.hardest_query):
+        raise ConfigError(
+            f"--vectors {chosen.vectors} changes nothing: only curation.hardest_query reads them; set curation, or leave them out"
+        )
     shop = Shop.open(chosen.shop)
     with ExitStack() as stack:
         stack.enter_context(processes())
