@@ -63,9 +63,13 @@ class StudyConfig(Config):
     """A study. Its digest, the shop's and the period name its result.
 
     Attributes:
+        name: of the study; its runs are tracked under it.
+        seed: of the random weights, the rankers and every bootstrap.
+        features: what the rankers read of the shop.
+        permuted_control: train the ranker on permuted vectors, too.
         backbone: sizes of every encoder of the study; those inside a stage's own settings are not used.
         encoders: the paths; together they should spread the steering metric as widely as they can.
-        ranker: the ranker over frozen vectors; ids_ranker: the one it is compared with. Both are trained with seeds `seed, seed + 1, ...`.
+        ranker, ids_ranker: the ranker over frozen vectors, and the one it is compared with. Both are trained with seeds `seed, seed + 1, ...`.
         num_seeds: rankers trained on each encoder.
         width: Matryoshka width given to the ranker; None: the full vector. Metrics are measured at the same width.
         steering_metric: what the headline rate is fitted on, and what chooses (on the validation period) the encoder of the permuted control.

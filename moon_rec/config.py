@@ -8,6 +8,7 @@ or stand at its default; anything else is refused. So settings that a run wrote 
 `counts_when`.
 """
 
+import contextlib
 import difflib
 import re
 import tomllib
@@ -63,12 +64,15 @@ class Config(pydantic.BaseModel):
 
     @pydantic.field_validator("*", mode="before")
     @classmethod
-    def _of_toml(cls, value: Any) -> Any:
-        """What TOML and JSON have other types for: lists and days."""
+    def _of_toml(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        """What TOML and JSON have other types for: lists; days and moments, which JSON writes as text."""
         if isinstance(value, list):
             return tuple(value)
-        if type(value) is date:
-            return datetime(value.year, value.month, value.day)
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        is_moment = datetime in (annotation, *get_args(annotation))
+        if is_moment and isinstance(value, str | date) and not isinstance(value, datetime):
+            with contextlib.suppress(ValueError):
+                return datetime.fromisoformat(str(value))
         return value
 
     @pydantic.model_validator(mode="after")

@@ -28,7 +28,8 @@ from representation.encoders.rows import framing_tokens
 from representation.model.backbone import Attention, Backbone, BackboneConfig, Pooling, width_of
 from representation.model.prompt import CONTENT, PromptConfig
 
-Channels = tuple[float, float, float]
+Channel = Annotated[float, Field(ge=-10, le=10)]
+Channels = tuple[Channel, Channel, Channel]
 FAMILY_IMAGES: dict[str, tuple[Channels, Channels]] = {
     "qwen3_vl": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "qwen2_5_vl": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),

@@ -60,9 +60,7 @@ RANDOM_IMAGE_SIZE = 64
 class BackboneConfig(Config):
     """Sizes of a random-weight Qwen3-VL, or the checkpoint to take instead.
 
-    With `checkpoint` (a local folder or a hub name) the sizes of the language model and the picture tower are the checkpoint's. `widths` are the Matryoshka
-    widths below the full one, which is always added; the report names none. `initializer_range` is three times the family's, whose .02 suits widths of
-    thousands: at width 128, 75 steps of 64 picture pairs ended at a loss of 3.63 instead of 3.75.
+    With `checkpoint` the sizes of the language model and the picture tower are the checkpoint's.
 
     Attributes:
         checkpoint: a local folder or a hub name; None: random weights.
@@ -71,6 +69,9 @@ class BackboneConfig(Config):
         deepstack_layers: blocks of the picture tower whose states the first layers of the language model get besides, from 0.
         text_dim, text_layers, text_heads, text_mlp_dim: the language model's.
         vocabulary_size: most tokens that the tokenizer learns.
+        initializer_range: deviation of random weights: three times the family's, whose .02 suits widths of thousands; at width 128, 75 steps of 64 picture pairs ended
+            at a loss of 3.63 instead of 3.75.
+        widths: the Matryoshka widths below the full one, which is always added; the report names none.
         prompt: wording and lengths.
         token_scale: random token embeddings are larger than `initializer_range` by this times the token's inverse document frequency among the shop's texts, but never smaller;
             the head of next-token prediction then has weights of its own. 0: all alike, and shared with the head, as the family has it.

@@ -97,12 +97,16 @@ class PosttrainConfig(OptimisationConfig):
         query_engagement: what makes a product a query for what else was engaged with after the same search.
         pairs: `log`, searches and what was engaged with; `catalogue`, for a shop without searches: each product is its own query, by its title or by an
             altered view of its picture, and of the mixture only `mixture.CATALOGUE_KINDS` are used. The second is ours (compare MOON2.0's intra-product term).
+        split_mixed: a search by words and photo gives pairs of either alone, too.
         alter_photos: alter shoppers' photos anew each time they are seen, as `augmentation` says.
         own_picture_share: of each batch of image queries, the share that is an altered catalogue picture paired with its own product; 0 leaves the log alone; None: .8 for a shop
             whose pictures stand on white, else .5 (`own_pictures.py`).
         own_words_share: of each batch of searches by words, the share that is a few of a product's own words paired with it (`own_words.py`); 0 leaves the log alone.
+        augmentation: how far altered pictures may differ, see `AugmentationConfig`.
         curation: which pairs are kept, see `CurationConfig`; None: all.
         loss: `infonce`, with `temperature` (learned, or fixed); `circle`, with `circle_margin` and `circle_scale` (the report: gamma) in its place.
+        temperature, learn_temperature: of InfoNCE: where it starts, and whether it is learned; never below .01.
+        circle_margin, circle_scale: of circle loss: how far positives and negatives are kept from the bounds of a cosine, and what excesses are multiplied by.
         matryoshka_weights: of the widths' losses. `width`: in proportion to the width; `equal`. In few dimensions random vectors are alike beyond any margin (16: one in 2,000 has a cosine above .73),
             so there circle loss, whose thresholds are absolute, pulls for ever. The report names no weights.
         prefix_loss: of the widths below the full one where `loss` is `circle`. `infonce`, which knows differences of similarities alone, whatever the width; `same`: circle loss there, too.
@@ -110,6 +114,7 @@ class PosttrainConfig(OptimisationConfig):
         symmetric: InfoNCE also from item to query; the report's formula is query to item only.
         triplet_weight, triplet_margin: weight and margin of a triplet term on what was clicked but not bought after the same search (SCL); 0: none.
         hard_negatives: hard negatives drawn for each query, of `hard_negative_kinds`; each is a negative of every query of the batch.
+        hard_negative_kinds: `category`, of the positive's own category; `clicked`, after the same search but not bought.
         num_negatives: negatives a query is compared with. Fewer than the batch has (its other items, its hard negatives, on all processes): so many of them, at
             random. More: all of these, and the rest from the queue of past ones. None: all of the batch, no queue.
         queue_length: past vectors kept; None: twice as many as a step draws.

@@ -22,8 +22,8 @@ class TablesConfig(Config):
     Attributes:
         name, source: for the manifest; the source is printed with every number.
         is_simulated: whether the behaviour is simulated.
-        cut_time, test_time: where train and validation end (UTC); where they are absent, at these shares of the impressions:
-        cut_share, test_share.
+        cut_time, test_time: where train and validation end (UTC).
+        cut_share, test_share: shares of the impressions before these, where they are absent.
     """
 
     name: Name = "shop"
