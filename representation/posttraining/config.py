@@ -36,8 +36,6 @@ Preset = Literal["broad", "refinement"]
 OwnShare = Annotated[float, Field(ge=0, le=0.9)]
 Entries = Annotated[int, Field(ge=1, le=2**27)]
 """Vectors compared with a query, or kept in a queue."""
-PRODUCTS: frozenset[QueryKind] = frozenset({"title+image", "richer-text+image"})
-"""Queries that are products."""
 
 PRESETS: dict[Preset, dict[str, Any]] = {
     "broad": {"engagement": "clicked"},
@@ -175,7 +173,7 @@ class PosttrainConfig(OptimisationConfig):
     counts_when: ClassVar[Rules] = {
         "engagement": _read_of_log(*get_args(QueryKind)),
         "split_mixed": _read_of_log("text", "image"),
-        "query_engagement": _read_of_log(*PRODUCTS),
+        "query_engagement": _read_of_log("richer-text+image"),
         "own_picture_share": _read_of_log("image"),
         "alter_photos": _read_of_log("image"),
         "own_words_share": _read_of_log("text"),
