@@ -13,7 +13,7 @@ from exchange_rate.plan import demo_plan
 from exchange_rate.report import write_report
 from exchange_rate.study import run_study
 from exchange_rate.summary import summary_table
-from moon_rec.command import Parser
+from moon_rec.command import Parser, seed_number
 from moon_rec.console import table_console
 from moon_rec.errors import StudyError
 from moon_rec.files import write_json
@@ -69,7 +69,9 @@ def _parser() -> Parser:
         example="python -m moon_rec demo --out runs/demo --seed 0",
     )
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder of its own")
-    parser.add_argument("--seed", type=int, default=0, help="seed of shop, encoders and rankers")
+    parser.add_argument(
+        "--seed", type=seed_number, default=0, help="seed of shop, encoders and rankers"
+    )
     parser.add_argument("--resume", action="store_true", help="keep what an earlier run finished")
     return parser
 

@@ -23,11 +23,14 @@ A plan in TOML, for `python -m exchange_rate.study SHOP --plan plan.toml`:
     posttraining = { steps = 800, batch_size = 128, num_negatives = 7 }
 """
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
+from moon_rec.bounds import Cuts, Name, Resamples, Seed, Threads, Width
 from moon_rec.config import Config
 from moon_rec.shop.engagement import Engagement
-from ranking.config import RankerConfig
+from ranking.config import RankerConfig, refuse_whole_history
 from ranking.features import FeatureConfig
 from representation.model.backbone import BackboneConfig
 from representation.posttraining import PosttrainConfig
@@ -43,7 +46,7 @@ class EncoderRun(Config):
         posttraining: None leaves the stage out; its `checkpoint_steps` are further encoders of the study.
     """
 
-    name: str = Field(min_length=1)
+    name: Name
     pretraining: PretrainConfig | None = None
     posttraining: PosttrainConfig | None = None
 
@@ -60,9 +63,13 @@ class StudyConfig(Config):
     """A study. Its digest, the shop's and the period name its result.
 
     Attributes:
+        name: of the study; its runs are tracked under it.
+        seed: of the random weights, the rankers and every bootstrap.
+        features: what the rankers read of the shop.
+        permuted_control: train the ranker on permuted vectors, too.
         backbone: sizes of every encoder of the study; those inside a stage's own settings are not used.
         encoders: the paths; together they should spread the steering metric as widely as they can.
-        ranker: the ranker over frozen vectors; ids_ranker: the one it is compared with. Both are trained with seeds `seed, seed + 1, ...`.
+        ranker, ids_ranker: the ranker over frozen vectors, and the one it is compared with. Both are trained with seeds `seed, seed + 1, ...`.
         num_seeds: rankers trained on each encoder.
         width: Matryoshka width given to the ranker; None: the full vector. Metrics are measured at the same width.
         steering_metric: what the headline rate is fitted on, and what chooses (on the validation period) the encoder of the permuted control.
@@ -72,22 +79,22 @@ class StudyConfig(Config):
         num_threads: torch threads of one cell.
     """
 
-    name: str = "study"
-    seed: int = 0
+    name: Name = "study"
+    seed: Seed = 0
     backbone: BackboneConfig = BackboneConfig()
     encoders: tuple[EncoderRun, ...] = Field(min_length=1)
     features: FeatureConfig = FeatureConfig()
     ranker: RankerConfig = RankerConfig(content="cube")
     ids_ranker: RankerConfig = RankerConfig(content="none")
-    num_seeds: int = Field(default=3, ge=1)
-    width: int | None = Field(default=None, ge=1)
+    num_seeds: Annotated[int, Field(ge=1, le=10_000)] = 3
+    width: Width | None = None
     permuted_control: bool = True
     steering_metric: str = "image_search_recall@10"
     engagement: Engagement = "purchased"
-    ks: tuple[int, ...] = (1, 5, 10, 50)
-    num_resamples: int = Field(default=500, ge=1)
+    ks: Cuts = (1, 5, 10, 50)
+    num_resamples: Resamples = 500
     keep_rankers: bool = False
-    num_threads: int = Field(default=1, ge=1)
+    num_threads: Threads = 1
 
     @model_validator(mode="after")
     def _fits_together(self) -> "StudyConfig":
@@ -100,6 +107,18 @@ class StudyConfig(Config):
                 raise ValueError(
                     f"{self.encoders[place].name!r} repeats an earlier run: one encoder counts once"
                 )
+        for run in self.encoders:
+            for stage in (run.pretraining, run.posttraining):
+                if stage is not None and stage.backbone != BackboneConfig():
+                    raise ValueError(
+                        f"encoders: {run.name!r} has a backbone of a stage, which changes nothing: all encoders have that of the plan; give it as backbone"
+                    )
+        if self.ranker.seed or self.ids_ranker.seed:
+            raise ValueError(
+                f"ranker.seed = {self.ranker.seed} and ids_ranker.seed = {self.ids_ranker.seed} change nothing: rankers have the seeds from the plan's own on; give it as seed"
+            )
+        refuse_whole_history(self.ranker, self.features.history_length)
+        refuse_whole_history(self.ids_ranker, self.features.history_length)
         if self.ranker.content == "none" or self.ids_ranker.content != "none":
             raise ValueError("ranker.content must read vectors, and ids_ranker.content be 'none'")
         return self

@@ -29,7 +29,7 @@ from exchange_rate.plan import StudyConfig, demo_plan
 from exchange_rate.records import ABOUT, records_table
 from exchange_rate.schedule import run_cells
 from exchange_rate.sheets import draw_sheets
-from moon_rec.command import Parser, add_config_options, run
+from moon_rec.command import Parser, add_config_options, count, run, seed_number
 from moon_rec.config import load_config
 from moon_rec.errors import StudyError
 from moon_rec.files import digest_of
@@ -210,10 +210,14 @@ def main(argv: list[str] | None = None) -> None:
         raise StudyError(
             f"--set {arguments.settings[0]!r} without --plan: the demo's plan is fixed but for --seed; write a plan and name it"
         )
+    if arguments.seed is not None and arguments.plan is not None:
+        raise StudyError(
+            f"--seed {arguments.seed} beside --plan changes nothing: a plan has its own; use --set seed={arguments.seed}"
+        )
     config = (
         load_config(StudyConfig, arguments.plan, arguments.settings)
         if arguments.plan is not None
-        else demo_plan(arguments.seed)
+        else demo_plan(arguments.seed or 0)
     )
     shop = Shop.open(arguments.shop)
     say(f"studying {shop!r}")  # its digest reads the files: nothing is written for a damaged shop
@@ -234,11 +238,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("shop", type=Path, help="folder of the shop")
     add_config_options(parser, "--plan", "the plan in a TOML file; without it the demo's")
-    parser.add_argument("--seed", type=int, default=0, help="of the demo's plan")
+    parser.add_argument("--seed", type=seed_number, help="of the demo's plan (default: 0)")
     parser.add_argument("--out", type=Path, required=True, help="folder of cells and tracking")
     parser.add_argument("--tracking", help="MLflow tracking URI; default OUT/mlflow.db")
     parser.add_argument("--period", choices=("validation", "test"), default="test")
-    parser.add_argument("--workers", type=int, help="processes; default 2, or 1 on one core")
+    parser.add_argument("--workers", type=count, help="processes; default 2, or 1 on one core")
     return parser
 
 

@@ -4,12 +4,14 @@ A command module defines `main(argv: list[str] | None) -> None` and ends with `s
 """
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from moon_rec.bounds import MOST_COUNTED
 from moon_rec.errors import MoonRecError
 
 Main = Callable[[list[str] | None], None]
@@ -43,8 +45,36 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescrip
 
 def count(text: str) -> int:
     """An option's `type`: a whole number of at least 1."""
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return _whole(text, 1, MOST_COUNTED, "no whole number of at least 1")
+
+
+def seed_number(text: str) -> int:
+    """An option's `type`: a whole number of at least 0."""
+    return _whole(text, 0, 2**63 - 1, "no whole number of at least 0")
+
+
+def id_number(text: str) -> int:
+    """An option's `type`: an id, a whole number of 64 bits."""
+    return _whole(text, -(2**63), 2**63 - 1, "no id: wanted a whole number of 64 bits")
+
+
+def positive(text: str) -> float:
+    """An option's `type`: a finite number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return number
+
+
+def _whole(text: str, least: int, most: int, fault: str) -> int:
+    digits = text.removeprefix("-")
+    is_number = digits.isascii() and digits.isdigit() and len(digits) < 30
+    if not is_number or not least <= int(text) <= most:
+        shown = text if len(text) < 100 else f"{text[:100]} ..."
+        raise argparse.ArgumentTypeError(f"{shown!r} is {fault}")
     return int(text)
 
 

@@ -1,13 +1,42 @@
 """Settings of a ranker and of its training."""
 
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from pydantic import Field, field_validator
 
-from moon_rec.config import Config
+from moon_rec.bounds import (
+    MOST_IN_MEMORY,
+    BatchRows,
+    Epochs,
+    Layers,
+    LayerWidths,
+    LearningRate,
+    Length,
+    Norm,
+    Seed,
+    ShareBelowOne,
+    Temperature,
+    Threads,
+    WeightDecay,
+    Width,
+)
+from moon_rec.config import Config, CountsWhen, Rules, nearest
+from moon_rec.errors import ConfigError
 
 Way = Literal["vector", "scores", "simtier", "sata", "dmf", "make", "cube", "semantic_ids"]
 WAYS: tuple[Way, ...] = get_args(Way)
+
+
+def _read_by(*ways: Way) -> CountsWhen:
+    named = " and ".join(ways)
+    return CountsWhen(
+        lambda config: not set(ways).isdisjoint(config.ways),
+        f"only {named} read{'s' * (len(ways) == 1)} it, and content = {{self.content!r}}; leave it out or set content",
+    )
+
+
+def _searches(config: "RankerConfig") -> bool:
+    return config.search != "none"
 
 
 class RankerConfig(Config):
@@ -25,60 +54,86 @@ class RankerConfig(Config):
         description="what a search unit finds in the long history for each target: nothing, the nearest by "
         "content, or the newest of its category",
     )
-    search_length: int = Field(default=50, ge=1, description="behaviours found for each target")
-    recent_length: int = Field(
-        default=50, ge=1, description="newest behaviours that all targets read beside those found"
+    search_length: Length = Field(default=50, description="behaviours found for each target")
+    recent_length: Length = Field(
+        default=50, description="newest behaviours that all targets read beside those found"
     )
-    embedding_dim: int = Field(default=16, ge=1, description="of every id feature")
-    attention_dim: int = Field(
-        default=32, ge=1, description="hidden width of DIN's activation unit"
+    embedding_dim: Width = Field(default=16, description="of every id feature")
+    attention_dim: Width = Field(
+        default=32,
+        description="hidden width of the sequence model: DIN's activation unit, DIEN's and BST's states",
     )
-    tower: tuple[int, ...] = Field(default=(128, 64), min_length=1)
-    projection_dim: int = Field(default=16, ge=1, description="frozen vectors before the predictor")
-    scores: Literal["tiers", "vector", "both"] = "tiers"
-    num_tiers: int = Field(default=20, ge=1)
-    temperature: float = Field(default=0.1, gt=0)
-    learn_temperature: bool = True
+    tower: LayerWidths = Field(default=(128, 64), description="widths of the predictor's layers")
+    projection_dim: Width = Field(
+        default=16, description="vector, cube: frozen vectors before the predictor"
+    )
+    scores: Literal["tiers", "vector", "both"] = Field(
+        default="tiers",
+        description="cube: similarities as a histogram, as a vector, newest first, or both",
+    )
+    num_tiers: Width = Field(default=20, description="cube: bins of the histogram")
+    temperature: Temperature = Field(
+        default=0.1, description="cube: similarities are divided by it; where it starts"
+    )
+    learn_temperature: bool = Field(default=True, description="cube: or the temperature stays")
 
-    num_code_levels: int = Field(
-        default=3, ge=1, description="semantic ids: levels of residual codes"
+    num_code_levels: Layers = Field(default=3, description="semantic ids: levels of residual codes")
+    num_codes: int = Field(
+        default=256, ge=2, le=MOST_IN_MEMORY, description="semantic ids: codes a level"
     )
-    num_codes: int = Field(default=256, ge=2, description="semantic ids: codes a level")
-    make_epochs: int = Field(
-        default=3,
-        ge=1,
-        description="MAKE: epochs of the content model alone, before the joint training",
+    make_epochs: Epochs = Field(
+        default=3, description="MAKE: epochs of the content model alone, before the joint training"
     )
-    make_hidden: tuple[int, ...] = Field(
-        default=(64, 32), min_length=1, description="MAKE: widths of the content model's layers"
+    make_hidden: LayerWidths = Field(
+        default=(64, 32), description="MAKE: widths of the content model's layers"
     )
 
-    epochs: int = Field(default=1, ge=1)
-    batch_size: int = Field(default=512, ge=1, description="impressions a batch")
-    learning_rate: float = Field(default=3e-3, gt=0, description="dense weights, AdamW")
-    embedding_learning_rate: float = Field(
-        default=3e-2, gt=0, description="tables, row-wise Adagrad"
+    epochs: Epochs = Field(default=1, description="passes over the train rows")
+    batch_size: BatchRows = Field(default=512, description="impressions a batch")
+    learning_rate: LearningRate = Field(default=3e-3, description="dense weights, AdamW")
+    embedding_learning_rate: LearningRate = Field(
+        default=3e-2, description="tables, row-wise Adagrad"
     )
-    weight_decay: float = Field(default=1e-4, ge=0, description="dense weights only")
-    unknown_rate: float = Field(default=0.1, ge=0, lt=1, description="ids hidden in training")
-    clip_norm: float | None = Field(
-        default=None, gt=0, description="largest norm of all dense gradients together"
+    weight_decay: WeightDecay = Field(default=1e-4, description="dense weights only")
+    unknown_rate: ShareBelowOne = Field(default=0.1, description="ids hidden in training")
+    clip_norm: Norm | None = Field(
+        default=None, description="largest norm of all dense gradients together"
     )
-    patience: int | None = Field(
+    patience: Epochs | None = Field(
         default=None,
-        ge=1,
         description="stop after so many epochs without a higher validation AUC; None trains all epochs",
     )
     device: Literal["cpu", "cuda", "auto"] = Field(
         default="cpu", description="of training; auto takes a GPU where there is one"
     )
-    seed: int = 0
-    num_threads: int | None = Field(
+    seed: Seed = Field(default=0, description="of weights, shuffling and hidden ids")
+    num_threads: Threads | None = Field(
         default=1,
-        ge=1,
         description="torch threads; the batches' operations are small, so more gain little, and the last "
         "bits of a result depend on it; None leaves torch's",
     )
+
+    counts_when: ClassVar[Rules] = {
+        "search_length": CountsWhen(_searches, "only a search unit reads it; set search"),
+        "recent_length": CountsWhen(_searches, "only a search unit reads it; set search"),
+        "projection_dim": _read_by("vector", "cube"),
+        "scores": _read_by("cube"),
+        "num_tiers": CountsWhen(
+            lambda config: "cube" in config.ways and config.scores != "vector",
+            "only cube with scores=tiers or both reads it (content = {self.content!r}, "
+            "scores = {self.scores!r}); leave it out or set these",
+        ),
+        "temperature": _read_by("cube"),
+        "learn_temperature": _read_by("cube"),
+        "num_code_levels": _read_by("semantic_ids"),
+        "num_codes": _read_by("semantic_ids"),
+        "make_epochs": _read_by("make"),
+        "make_hidden": _read_by("make"),
+        "patience": CountsWhen(
+            lambda config: config.patience <= config.epochs - 2,
+            "no training of {self.epochs} epochs can stop before its end then; wanted at most epochs - 2",
+        ),
+    }
 
     @field_validator("content")
     @classmethod
@@ -88,8 +143,9 @@ class RankerConfig(Config):
         names = value.split("+")
         wrong = [name for name in names if name not in WAYS]
         if wrong or len(set(names)) < len(names):
+            meant = nearest(wrong[0], WAYS) if wrong else ""
             raise ValueError(
-                f"wanted none, or different ones of {', '.join(WAYS)} joined by +, got {value!r}"
+                f"wanted none, or different ones of {', '.join(WAYS)} joined by +{meant}"
             )
         return "+".join(way for way in WAYS if way in names)
 
@@ -107,3 +163,16 @@ class RankerConfig(Config):
     def batches_vectors(self) -> bool:
         """Whether the model itself reads vectors; semantic ids and the search unit need none in a batch."""
         return any(way != "semantic_ids" for way in self.ways)
+
+
+def refuse_whole_history(config: RankerConfig, history_length: int) -> None:
+    """Refuse a search by content that finds all there is.
+
+    Raises:
+        ConfigError: histories are no longer than what is found of them.
+    """
+    if config.search == "content" and history_length <= config.search_length:
+        raise ConfigError(
+            f"search = 'content' changes nothing: of a history of history_length = {history_length} it finds search_length = {config.search_length}, so all; "
+            "lengthen the history (--feature history_length=500) or lower search_length"
+        )

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from moon_rec.command import Parser, run
+from moon_rec.command import Parser, count, run
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import RankingError
 from moon_rec.estimate import Estimate
@@ -121,11 +121,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--queries", type=Path, help="embedding table of the searches")
     parser.add_argument("--period", choices=("validation", "test"), default="test")
     parser.add_argument("--out", type=Path, required=True, help="folder for scores and metrics")
-    parser.add_argument("--resamples", type=int, default=NUM_RESAMPLES, help="of users")
+    parser.add_argument("--resamples", type=count, default=NUM_RESAMPLES, help="of users")
     parser.add_argument(
         "--by", action="append", default=[], metavar="COLUMN", help="segments; may be given again"
     )
-    parser.add_argument("--min-users", type=int, default=MIN_USERS, help="of a segment")
+    parser.add_argument("--min-users", type=count, default=MIN_USERS, help="of a segment")
     given = parser.parse_args(argv)
     for column in given.by:
         if column not in COLUMNS:

@@ -23,7 +23,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import torch
 
-from moon_rec.command import Parser, run
+from moon_rec.command import Parser, count, run
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import RankingError
 from moon_rec.files import atomic_file
@@ -151,17 +151,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--items", type=Path, help="embedding table of the items")
     parser.add_argument("--queries", type=Path, help="embedding table of the searches")
     parser.add_argument("--out", type=Path, required=True, help="Parquet file to write")
-    parser.add_argument("--chunk-rows", type=int, default=CHUNK_ROWS, help="rows held at a time")
+    parser.add_argument("--chunk-rows", type=count, default=CHUNK_ROWS, help="rows held at a time")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument(
-        "--batch-size", type=int, help="rows a batch (default: 4,096, fewer with long histories)"
+        "--batch-size", type=count, help="rows a batch (default: 4,096, fewer with long histories)"
     )
     given = parser.parse_args(argv)
-    for name in ("chunk_rows", "batch_size"):
-        if getattr(given, name) is not None and getattr(given, name) < 1:
-            raise RankingError(
-                f"--{name.replace('_', '-')} {getattr(given, name)}: wanted 1 or more"
-            )
     if given.out.exists():
         raise RankingError(f"{given.out} exists already; remove it or name another file")
     period = given.period or ("all" if given.impressions else "test")

@@ -13,14 +13,14 @@ from pathlib import Path
 from shutil import rmtree
 
 from moon_rec.allocator import keep_freed_memory
-from moon_rec.command import Parser, add_config_options, run
+from moon_rec.command import Parser, add_config_options, count, run
 from moon_rec.config import load_config
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import RankingError
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.tracking import Tracker
-from ranking.config import WAYS, RankerConfig
+from ranking.config import WAYS, RankerConfig, refuse_whole_history
 from ranking.features import FeatureConfig, RankingTables, add_feature_options
 from ranking.trained import TrainedRanker
 from ranking.training.checkpoint import Checkpoints
@@ -36,6 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     content = given.content or ("cube" if given.items else "none")
     config = load_config(RankerConfig, given.config, [f"content={content!r}", *given.settings])
     features = load_config(FeatureConfig, None, given.features)
+    refuse_whole_history(config, features.history_length)
     items = EmbeddingTable.open(given.items) if given.items else None
     queries = EmbeddingTable.open(given.queries) if given.queries else None
     if given.out.exists():
@@ -103,7 +104,7 @@ def _parser() -> Parser:
     add_feature_options(parser)
     parser.add_argument(
         "--checkpoint-every",
-        type=_steps,
+        type=count,
         metavar="STEPS",
         help="write the training down in OUT.checkpoints that often",
     )
@@ -115,13 +116,6 @@ def _parser() -> Parser:
     parser.add_argument("--track", metavar="URI", help="follow the training in this MLflow store")
     add_config_options(parser)
     return parser
-
-
-def _steps(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 
-from moon_rec.command import Parser, run
+from moon_rec.command import Parser, count, positive, run
 from moon_rec.embedding_table import EmbeddingTable, Precision
 from moon_rec.errors import TableError
 from moon_rec.progress import Bar, progress, say
@@ -306,7 +306,7 @@ def _parser() -> Parser:
         help="Parquet column of lists, or the float columns; all float columns where not given",
     )
     parser.add_argument("--tensor", default="vectors", help="the vectors' name in safetensors")
-    parser.add_argument("--scale", type=float, help="what whole numbers are multiplied by")
+    parser.add_argument("--scale", type=positive, help="what whole numbers are multiplied by")
     parser.add_argument("--normalise", action="store_true", help="store unit vectors")
     parser.add_argument(
         "--precision",
@@ -316,7 +316,7 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "--widths",
-        type=int,
+        type=count,
         nargs="+",
         default=[],
         metavar="N",

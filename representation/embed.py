@@ -15,7 +15,8 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 
-from moon_rec.command import Parser, run
+from moon_rec.code_version import code_version
+from moon_rec.command import Parser, count, run
 from moon_rec.embedding_table import EmbeddingTable, Precision
 from moon_rec.errors import EncoderError, TableError
 from moon_rec.files import digest_of
@@ -25,6 +26,9 @@ from moon_rec.shop.schema import FILES, columns_of
 from representation.encoders.rows import all_it_reads
 from representation.interface import Encoder, Modality
 from representation.storage.shards import Encode, Shards
+
+CODE, LIBRARIES = ("moon_rec", "representation"), ("torch", "transformers", "numpy")
+"""What computes a vector."""
 
 
 def embed_shop(
@@ -129,9 +133,14 @@ class _Job:
             return self._kept(path)
         source = {"items": "items", "queries": "searches"}[kind]
         file = self._shop.path / FILES[source]
-        # "2": shards follow the file's rows; those of the first kind followed the ids
-        made_of = digest_of([self._encoder.digest, self._shop.digest, name, self._shard_size, 2])
+        code = code_version(CODE, LIBRARIES)
+        made_of = digest_of([self._encoder.digest, self._shop.digest, name, self._shard_size, code])
         folder = path.with_name(f".{kind}-shards-{made_of}")
+        others = sorted(set(path.parent.glob(f".{kind}-shards-*")) - {folder})
+        if others and not folder.exists():
+            say(
+                f"{name}: the shards in {others[0]} are not taken up: made with another encoder, shop, size of shards, code or libraries"
+            )
         present = pq.read_schema(file).names
         columns = [
             column
@@ -184,9 +193,12 @@ def main(argv: list[str] | None = None) -> None:
         default="float32",
         help="of the stored vectors",
     )
-    parser.add_argument("--batch-size", type=int, default=256, help="rows a forward pass")
+    parser.add_argument("--batch-size", type=count, default=256, help="rows a forward pass")
     parser.add_argument(
-        "--shard-size", type=int, default=4096, help="rows a shard; a killed run loses at most one"
+        "--shard-size",
+        type=count,
+        default=4096,
+        help="rows a shard; a killed run loses at most one",
     )
     parser.add_argument(
         "--leave-out",

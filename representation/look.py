@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
-from moon_rec.command import Parser, run
+from moon_rec.command import Parser, count, id_number, run, seed_number
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.progress import say
 from moon_rec.shop import Shop
@@ -65,13 +65,13 @@ def _add_neighbours(commands: Any) -> None:
     )
     parser.add_argument(
         "--searches",
-        type=int,
+        type=id_number,
         nargs="+",
         metavar="ID",
         help="these searches, instead of drawn ones",
     )
     parser.add_argument(
-        "--count", type=_positive, default=4, metavar="N", help="searches drawn of each modality"
+        "--count", type=count, default=4, metavar="N", help="searches drawn of each modality"
     )
     parser.add_argument(
         "--by",
@@ -80,7 +80,7 @@ def _add_neighbours(commands: Any) -> None:
         help="draw from all searches, from those that found, or from those that did not",
     )
     parser.add_argument(
-        "--neighbours", type=_positive, default=10, metavar="N", help="products shown of each"
+        "--neighbours", type=count, default=10, metavar="N", help="products shown of each"
     )
     parser.add_argument("--period", choices=get_args(Period), default="test", help="whose searches")
     parser.add_argument(
@@ -89,7 +89,7 @@ def _add_neighbours(commands: Any) -> None:
         default="purchased",
         help="what a search should find",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument("--seed", type=seed_number, default=0, help="of the draw")
     parser.set_defaults(run=_neighbours)
 
 
@@ -106,7 +106,7 @@ def _add_attention(commands: Any) -> None:
     )
     parser.add_argument(
         "--items",
-        type=int,
+        type=id_number,
         nargs="+",
         metavar="ID",
         help="item_ids; some with a picture are drawn where none is given",
@@ -119,12 +119,12 @@ def _add_attention(commands: Any) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="PNG", help="the sheet")
     parser.add_argument(
-        "--layers", type=_positive, metavar="N", help="the last N layers' attention; all by default"
+        "--layers", type=count, metavar="N", help="the last N layers' attention; all by default"
     )
     parser.add_argument(
-        "--count", type=_positive, default=6, metavar="N", help="items drawn without --items"
+        "--count", type=count, default=6, metavar="N", help="items drawn without --items"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn")
+    parser.add_argument("--seed", type=seed_number, default=0, help="of what is drawn")
     parser.add_argument("--device", help="cpu, cuda ...; a GPU where there is one")
     parser.set_defaults(run=_attention)
 
@@ -180,13 +180,6 @@ def _attention(options: argparse.Namespace) -> None:
         print(f"{text!r}: cosines {cosines}")
     if shop.is_simulated:
         print(f"the shop is simulated: {shop.source}")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from moon_rec.command import Parser, add_config_options, run
 from moon_rec.config import load_config
+from moon_rec.errors import ConfigError
 from moon_rec.files import read_json
 from moon_rec.shop import Shop
 
@@ -29,6 +30,10 @@ def main(argv: list[str] | None = None) -> None:
 
     preset = [f"preset={chosen.preset}"] if chosen.preset else []
     config = load_config(PosttrainConfig, chosen.config, [*preset, *chosen.settings])
+    if chosen.vectors is not None and not (config.curation and config.curation.hardest_query):
+        raise ConfigError(
+            f"--vectors {chosen.vectors} changes nothing: only curation.hardest_query reads them; set curation, or leave them out"
+        )
     shop = Shop.open(chosen.shop)
     with ExitStack() as stack:
         stack.enter_context(processes())
@@ -49,14 +54,14 @@ def _tracked(chosen: argparse.Namespace, config: "PosttrainConfig", shop: Shop) 
     from moon_rec.tracking import Tracker
     from representation.encoder import ABOUT_FILE
     from representation.posttraining.train import LOG_FILE
+    from representation.training.optimisation import from_start
 
     reads = {"shop": shop.digest}
     if chosen.start is not None:
         about = chosen.start / ABOUT_FILE
         reads["start"] = read_json(about).get("digest", "") if about.exists() else ""
-    run_of = Tracker(chosen.track).run(
-        chosen.out.name, "posttraining", config.model_dump(mode="json"), reads
-    )
+    settings = from_start(config, chosen.start)
+    run_of = Tracker(chosen.track).run(chosen.out.name, "posttraining", settings, reads)
     with run_of as tracked:
         yield lambda step, numbers: tracked.log(numbers, step)
         tracked.artifact(chosen.out / LOG_FILE)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from moon_rec.command import Parser, run
+from moon_rec.command import Parser, count, run, seed_number
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import ConfigError
 from moon_rec.estimate import Estimate
@@ -84,11 +84,11 @@ def _parser() -> Parser:
         help="what a search should find",
     )
     parser.add_argument(
-        "--ks", type=_positive, nargs="+", default=[1, 5, 10, 50], metavar="K", help="cuts"
+        "--ks", type=count, nargs="+", default=[1, 5, 10, 50], metavar="K", help="cuts"
     )
     parser.add_argument(
         "--segment-depth",
-        type=_positive,
+        type=count,
         default=1,
         metavar="N",
         help="levels of the category that make a segment",
@@ -101,11 +101,11 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "--effort",
-        type=_positive,
+        type=count,
         metavar="N",
         help="lists that ivf searches, or hnsw's efSearch: more find more, slower",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of samples and intervals")
+    parser.add_argument("--seed", type=seed_number, default=0, help="of samples and intervals")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
     parser.add_argument(
         "--picture",
@@ -126,13 +126,6 @@ def _index(options: Any) -> IndexConfig | None:
 
 
 _EFFORT = {"ivf": "probes", "hnsw": "search_width"}
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
 
 
 def _cut(name: str) -> int | None:

@@ -1,11 +1,12 @@
 """Settings of what a ranker reads of a shop."""
 
 import argparse
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from moon_rec.config import Config
+from moon_rec.bounds import Count, LengthOrZero, Names, Width
+from moon_rec.config import Config, CountsWhen, Rules
 
 Period = Literal["train", "validation", "test"]
 PERIODS: tuple[Period, ...] = get_args(Period)
@@ -14,21 +15,25 @@ PERIODS: tuple[Period, ...] = get_args(Period)
 class FeatureConfig(Config):
     """What a ranker reads of a shop."""
 
-    label: Literal["clicked", "carted", "purchased"] = "clicked"
-    history_kind: Literal["clicked", "carted", "purchased"] = "clicked"
-    history_length: int = Field(default=50, ge=0, description="newest behaviours kept of a user")
-    query_history_length: int = Field(
-        default=20, ge=0, description="newest past searches kept of a user"
+    label: Literal["clicked", "carted", "purchased"] = Field(
+        default="clicked", description="what is predicted"
     )
-    num_price_buckets: int = Field(
-        default=10, ge=1, description="quantiles of the train items' prices"
+    history_kind: Literal["clicked", "carted", "purchased"] = Field(
+        default="clicked", description="what makes an item a behaviour"
     )
-    min_query_count: int = Field(
-        default=2, ge=1, description="train searches a query text needs for an id"
+    history_length: LengthOrZero = Field(default=50, description="newest behaviours kept of a user")
+    query_history_length: LengthOrZero = Field(
+        default=20, description="newest past searches kept of a user"
     )
-    cold_below: int = Field(default=1, ge=1, description="cold: fewer train impressions than this")
-    context: tuple[str, ...] = ()
-    trusted_context: tuple[str, ...] = Field(
+    num_price_buckets: Width = Field(default=10, description="quantiles of the train items' prices")
+    min_query_count: Count = Field(
+        default=2, description="train searches a query text needs for an id"
+    )
+    cold_below: Count = Field(default=1, description="cold: fewer train impressions than this")
+    context: Names = Field(
+        default=(), description="columns of the impressions that are read as numbers"
+    )
+    trusted_context: Names = Field(
         default=(),
         exclude_if=lambda names: not names,  # came later: rankers saved before keep their digest
         description="context columns (or position) that are read although they alone tell the train labels nearly "
@@ -39,10 +44,21 @@ class FeatureConfig(Config):
         description="a null or NaN in a context column takes the train mean; flag: and a column that "
         "misses values in training gets a 0/1 column which says so; error: it is refused",
     )
-    use_position: bool = False
-    max_candidates: int | None = Field(
-        default=None, ge=1, description="longer requests are cut; None: where it costs least"
+    use_position: bool = Field(default=False, description="read where in the list an item stood")
+    max_candidates: Count | None = Field(
+        default=None, description="longer requests are cut; None: where it costs least"
     )
+
+    counts_when: ClassVar[Rules] = {
+        "history_kind": CountsWhen(
+            lambda config: config.history_length > 0,
+            "histories are cut to none; raise history_length",
+        ),
+        "missing_context": CountsWhen(
+            lambda config: bool(config.context) or config.use_position,
+            "no column of context is read; name some in context",
+        ),
+    }
 
     @model_validator(mode="after")
     def _trust_is_in_what_is_read(self) -> "FeatureConfig":

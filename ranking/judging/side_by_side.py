@@ -17,7 +17,7 @@ from statistics import NormalDist
 import numpy as np
 import polars as pl
 
-from moon_rec.command import Parser
+from moon_rec.command import Parser, count, positive
 from moon_rec.errors import RankingError
 from moon_rec.files import write_json
 from ranking.judging import figures
@@ -231,17 +231,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("a", type=Path, help="folder of scores, or of one folder of scores a seed")
     parser.add_argument("b", type=Path, nargs="?", help="the same, of the other ranker")
     parser.add_argument("--out", type=Path, help="folder for comparison.json and the pictures")
-    parser.add_argument("--resamples", type=int, default=1000, help="of users")
+    parser.add_argument("--resamples", type=count, default=1000, help="of users")
     parser.add_argument(
         "--by", action="append", default=[], metavar="COLUMN", help="segments; may be given again"
     )
-    parser.add_argument("--min-users", type=int, default=MIN_USERS, help="of a segment")
-    parser.add_argument("--target", type=float, default=TARGET, help="difference to plan for")
+    parser.add_argument("--min-users", type=count, default=MIN_USERS, help="of a segment")
+    parser.add_argument("--target", type=positive, default=TARGET, help="difference to plan for")
     given = parser.parse_args(argv)
     if given.resamples < 2:
         parser.error(f"--resamples {given.resamples}: wanted at least 2")
-    if not given.target > 0:
-        parser.error(f"--target {given.target}: wanted above 0")
     if given.b is None and given.by:
         parser.error("--by groups the difference of two folders; name the second one")
     if given.b is None:

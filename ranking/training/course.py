@@ -24,7 +24,7 @@ from moon_rec.errors import RankingError
 from moon_rec.files import digest_of
 from moon_rec.progress import Bar, progress, say
 from moon_rec.seeds import seed_of
-from ranking.config import RankerConfig
+from ranking.config import RankerConfig, refuse_whole_history
 from ranking.content import ContentStores
 from ranking.content.item_codes import fit_semantic_ids
 from ranking.content.semantic_ids import SemanticIds
@@ -134,7 +134,9 @@ def prepare(
 
     Raises:
         RankingError: vectors that are missing, not wanted, or do not fit.
+        ConfigError: a search that finds the whole history.
     """
+    refuse_whole_history(config, tables.config.history_length)
     semantic_ids = None
     if "semantic_ids" in config.ways and items is not None:
         semantic_ids = fit_semantic_ids(tables, items, config)

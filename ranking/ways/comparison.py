@@ -5,26 +5,34 @@ on all, cold and warm items, with paired intervals over users, what is left of t
 and what a training step costs.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
-from moon_rec.command import Parser, add_config_options
-from moon_rec.config import load_config
+from moon_rec.command import Parser, add_config_options, count
+from moon_rec.config import load_config, read_toml
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import RankingError
 from moon_rec.files import write_json
 from moon_rec.progress import track
 from moon_rec.shop import Shop
-from ranking.config import RankerConfig
+from ranking.config import refuse_whole_history
 from ranking.features import FeatureConfig, RankingTables, add_feature_options
 from ranking.judging.side_by_side import side_by_side
 from ranking.significance import Comparison
 from ranking.ways.picture import draw
 from ranking.ways.result import WayResult
 from ranking.ways.step_cost import StepCost, step_costs
-from ranking.ways.variations import IDS_ONLY, STANDARD, Inputs, Variation, run_all
+from ranking.ways.variations import (
+    IDS_ONLY,
+    STANDARD,
+    Inputs,
+    Variation,
+    refuse_unread,
+    run_all,
+)
 
 NUM_RESAMPLES = 500
 
@@ -89,19 +97,21 @@ def main(argv: list[str] | None = None) -> None:
     parser = _parser()
     given = parser.parse_args(argv)
     features = load_config(FeatureConfig, None, given.features)
-    load_config(RankerConfig, given.config, given.settings)  # named before anything is trained
+    settings = [*_words_of(given.config), *given.settings]
     inputs = Inputs(given.shop, features, given.items, given.queries)
     chosen = [
         Variation.parse(name) for name in dict.fromkeys([IDS_ONLY, *(given.ways or STANDARD)])
     ]
     seeds = range(given.seeds)
-    for one in chosen:
-        one.config(given.settings, 0)
-    controls = [one.permuted() for one in chosen if one.config(given.settings, 0).reads_vectors]
+    configs = {one: one.config(settings, 0) for one in chosen}  # named before anything is trained
+    refuse_unread(chosen, settings)
+    for config in configs.values():
+        refuse_whole_history(config, features.history_length)
+    controls = [one.permuted() for one in chosen if configs[one].reads_vectors]
     everything = [*chosen, *(controls if given.permuted else [])]
     shop = Shop.open(given.shop)
-    scores = run_all(inputs, everything, given.settings, seeds, given.out, given.processes)
-    costs = _costs(inputs, chosen, given.settings) if given.cost else {}
+    scores = run_all(inputs, everything, settings, seeds, given.out, given.processes)
+    costs = _costs(inputs, chosen, settings) if given.cost else {}
     results = compare_ways(scores, chosen, costs, given.resamples)
     ids = next(iter(results)).gains
     simulated = "simulated shoppers" if shop.is_simulated else "real behaviour"
@@ -111,7 +121,7 @@ def main(argv: list[str] | None = None) -> None:
         "is_simulated": shop.is_simulated,
         "period": inputs.period,
         "seeds": list(seeds),
-        "settings": given.settings,
+        "settings": settings,
         "features": features.model_dump(mode="json"),
         "ids_only": {name: result.a for name, result in ids.items()},
         "ways": [result.as_dict() for result in results],
@@ -127,6 +137,12 @@ def main(argv: list[str] | None = None) -> None:
         f"({ids['auc'].count:,}); bold: also over seeds; {count} intervals in ways.json, none corrected for their number"
     )
     print(f"picture: {given.out / 'ways.png'}")
+
+
+def _words_of(file: Path | None) -> list[str]:
+    """A file's settings as `name=value` words, which every way reads on top of its own."""
+    found = read_toml(file) if file is not None else {}
+    return [f"{name}={json.dumps(value)}" for name, value in found.items()]
 
 
 def _costs(
@@ -158,9 +174,9 @@ def _parser() -> Parser:
         metavar="WAY[,NAME=VALUE]",
         help=f"ways joined by +, and other settings; may be given again; default: {' '.join(STANDARD)}",
     )
-    parser.add_argument("--seeds", type=int, default=3, help="rankers of each way")
-    parser.add_argument("--processes", type=int, default=1, help="rankers trained side by side")
-    parser.add_argument("--resamples", type=int, default=NUM_RESAMPLES, help="of users")
+    parser.add_argument("--seeds", type=count, default=3, help="rankers of each way")
+    parser.add_argument("--processes", type=count, default=1, help="rankers trained side by side")
+    parser.add_argument("--resamples", type=count, default=NUM_RESAMPLES, help="of users")
     parser.add_argument("--no-permuted", dest="permuted", action="store_false", help="no controls")
     parser.add_argument(
         "--no-cost",

@@ -1,8 +1,8 @@
 """Rankers that differ in how they use content, trained and scored with several seeds; a finished one is kept.
 
 Notable choices
-- A run is named by a digest of all it depends on (shop, features, settings, vectors); asked for again, it is
-  not trained again.
+- A run writes down all it depends on: shop, features, settings, vectors, and the code with the libraries that
+  compute. Asked for again with the same, it is not trained again; with another it is, which is said.
 - Its permuted control reads the same vectors dealt out among the same ids: what is then left of a gain
   does not come from content.
 - Runs share nothing, so they go side by side in processes of one thread each.
@@ -14,15 +14,16 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from moon_rec.config import load_config
+from moon_rec.code_version import code_version
+from moon_rec.config import load_config, unread
 from moon_rec.embedding_table import EmbeddingTable
-from moon_rec.errors import MoonRecError, RankingError
-from moon_rec.files import atomic_file, digest_of, read_json, write_json
-from moon_rec.progress import progress
+from moon_rec.errors import ConfigError, MoonRecError, RankingError
+from moon_rec.files import atomic_file, read_json, write_json
+from moon_rec.progress import progress, say
 from moon_rec.shop import Shop
 from ranking.config import RankerConfig
 from ranking.features import FeatureConfig, Period
@@ -30,6 +31,8 @@ from ranking.features import FeatureConfig, Period
 if TYPE_CHECKING:
     from ranking.features import RankingTables
 
+CODE, LIBRARIES = ("moon_rec", "ranking"), ("torch", "torchrec", "numpy", "polars")
+"""What computes a ranker and its scores."""
 IDS_ONLY = "none"
 STANDARD = (
     IDS_ONLY,
@@ -73,16 +76,28 @@ class Variation:
         return Variation(f"{self.name}, permuted", self.settings, is_permuted=True)
 
     def config(self, settings: Sequence[str], seed: int) -> RankerConfig:
-        """The ranker's configuration with that seed; `settings` are those all variations share.
+        """The ranker's configuration with that seed; `settings` are those all variations share, as far as it can read them.
 
         Raises:
-            ConfigError: a setting that is not known, or of a wrong value.
+            ConfigError: a setting that is not known, of a wrong value, or, of its own ones, without effect.
         """
-        return load_config(RankerConfig, None, [*settings, *self.settings, f"seed={seed}"])
+        return load_config(RankerConfig, None, [*self.settings, f"seed={seed}"], settings)
 
     def folder(self, out: Path) -> Path:
         """Where its runs are, one folder a seed."""
         return out / "scores" / self.name.replace("/", "-").replace(" ", "")
+
+
+def refuse_unread(variations: Sequence[Variation], settings: Sequence[str]) -> None:
+    """Refuse a shared setting that changes none of the rankers.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    idle = [unread(RankerConfig, one.settings, settings) for one in variations]
+    for name, why in idle[0].items():
+        if all(name in each for each in idle):
+            raise ConfigError(f"RankerConfig: {why}; so it is with every way compared")
 
 
 @dataclass(frozen=True)
@@ -159,16 +174,15 @@ def train_and_score(inputs: Inputs, run: Run) -> None:
 
     shop = Shop.open(inputs.shop)
     vectors = _vectors(inputs, run)
-    key = digest_of(
-        [
-            shop.digest,
-            inputs.features.digest(),
-            run.config.digest(),
-            inputs.period,
-            *[table.digest for table in vectors],
-        ]
-    )
-    if _is_done(run.folder, key):
+    made_of = {
+        "shop": shop.digest,
+        "features": inputs.features.digest(),
+        "settings": run.config.digest(),
+        "period": inputs.period,
+        "vectors": [table.digest for table in vectors],
+        **code_version(CODE, LIBRARIES),
+    }
+    if _is_done(run, made_of):
         return
     tables = _tables(inputs.shop, inputs.features.model_dump_json())
     try:
@@ -178,7 +192,7 @@ def train_and_score(inputs: Inputs, run: Run) -> None:
     scores = score(ranker, tables, inputs.period)
     with atomic_file(run.folder / "scores.parquet") as temporary:
         scores.write_parquet(temporary)
-    about = {"key": key, "config": run.config.model_dump(mode="json")}
+    about = {"made_of": made_of, "config": run.config.model_dump(mode="json")}
     write_json(run.folder / "run.json", {**about, "rows_per_second": ranker.rows_per_second})
 
 
@@ -193,13 +207,20 @@ def _vectors(inputs: Inputs, run: Run) -> list[EmbeddingTable]:
     return tables
 
 
-def _is_done(folder: Path, key: str) -> bool:
-    written = folder / "run.json"
-    return (
-        written.exists()
-        and (folder / "scores.parquet").exists()
-        and read_json(written)["key"] == key
+def _is_done(run: Run, made_of: dict[str, Any]) -> bool:
+    """Whether its scores are there, of the same inputs and the same code; scores of others are spoken of."""
+    written = run.folder / "run.json"
+    if not written.exists() or not (run.folder / "scores.parquet").exists():
+        return False
+    found = read_json(written).get("made_of")
+    if found == made_of:
+        return True
+    changed = [name for name, value in made_of.items() if (found or {}).get(name) != value]
+    why = f"made with another {', '.join(changed)}" if found else "of an older version"
+    say(
+        f"{run.variation.name}, seed {run.config.seed}: trained again, for the scores kept are {why}"
     )
+    return False
 
 
 @functools.lru_cache(maxsize=1)

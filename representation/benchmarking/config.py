@@ -1,8 +1,11 @@
 """Settings of the benchmark."""
 
+from typing import ClassVar
+
 from pydantic import Field, field_validator
 
-from moon_rec.config import Config
+from moon_rec.bounds import BatchRows, Count, CountOrZero, Cuts, InnerShare, Resamples, Seed
+from moon_rec.config import Config, CountsWhen, Rules
 
 
 class BenchmarkConfig(Config):
@@ -11,26 +14,23 @@ class BenchmarkConfig(Config):
     MBE's own wording of labels, its k for each table and its count of queries are not public; the defaults are ours.
     """
 
-    ks: tuple[int, ...] = (1, 5, 10, 50)
-    headline_k: int = Field(
+    ks: Cuts = Field(default=(1, 5, 10, 50), description="of recall@k and precision@k")
+    headline_k: Count = Field(
         default=10,
-        ge=1,
         description="the k of the short tables, the picture and the collapse check",
     )
-    num_queries: int | None = Field(
-        default=2000, ge=1, description="most queries of a type; null: all"
+    num_queries: Count | None = Field(default=2000, description="most queries of a type; null: all")
+    num_labelled: Count | None = Field(
+        default=2000, description="most products classified; null: all"
     )
-    num_labelled: int | None = Field(
-        default=2000, ge=1, description="most products classified; null: all"
+    num_products: Count | None = Field(
+        default=None, description="a gallery cut to so many, for a slow encoder; null: whole"
     )
-    num_products: int | None = Field(
-        default=None, ge=1, description="a gallery cut to so many, for a slow encoder; null: whole"
+    num_attributes: CountOrZero = Field(
+        default=10, description="the attribute names that most products have; MBE has ten"
     )
-    num_attributes: int = Field(
-        default=10, ge=0, description="the attribute names that most products have; MBE has ten"
-    )
-    fewest_labelled: int = Field(
-        default=20, ge=1, description="a label task of fewer products is not measured"
+    fewest_labelled: Count = Field(
+        default=20, description="a label task of fewer products is not measured"
     )
     category_wording: str = Field(
         default="{label}", description="text of a category; {label}, {path}, {name} are filled in"
@@ -38,22 +38,20 @@ class BenchmarkConfig(Config):
     attribute_wording: str = Field(
         default="{label}", description="text of an attribute's value; {label}, {name} are filled in"
     )
-    collapse_share: float = Field(
+    collapse_share: InnerShare = Field(
         default=0.1,
-        gt=0,
-        lt=1,
         description="a modality that alone reaches less than this share of both together has collapsed",
     )
-    num_resamples: int = Field(default=1000, ge=1, description="of the bootstrap")
-    batch_size: int = Field(default=256, ge=1, description="rows a forward pass")
-    seed: int = Field(default=0, ge=0)
+    num_resamples: Resamples = Field(default=1000, description="of the bootstrap")
+    batch_size: BatchRows = Field(default=256, description="rows a forward pass")
+    seed: Seed = Field(default=0, description="of what is drawn, and of the bootstrap")
 
-    @field_validator("ks")
-    @classmethod
-    def _rising(cls, ks: tuple[int, ...]) -> tuple[int, ...]:
-        if not ks or min(ks) < 1:
-            raise ValueError("name at least one cut, each 1 or more")
-        return tuple(sorted(set(ks)))
+    counts_when: ClassVar[Rules] = {
+        "attribute_wording": CountsWhen(
+            lambda config: config.num_attributes > 0,
+            "num_attributes is 0; leave it out or raise that",
+        )
+    }
 
     @field_validator("category_wording", "attribute_wording")
     @classmethod

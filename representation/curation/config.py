@@ -3,11 +3,19 @@
 The report (MOON technical report, second post-training stage) names the steps and gives no number for any of them: every number here is our choice.
 """
 
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from moon_rec.config import Config
+from moon_rec.bounds import MOST_COUNTED, Count, CountOrZero, Seed, Share
+from moon_rec.config import Config, CountsWhen, Rules
+
+
+def _read_by(step: str) -> CountsWhen:
+    return CountsWhen(
+        lambda config: bool(getattr(config, step)),
+        f"{step} is off ({{self.{step}!r}}); leave it out or switch that on",
+    )
 
 
 class CurationConfig(Config):
@@ -28,21 +36,36 @@ class CurationConfig(Config):
         fewest_entities: drop pairs with fewer entities than this in a text; 0 switches the filter off.
         entities_in: `each` text of a pair must hold as many (query and title); or the `title` alone, or both `together`. A query without words is never a reason.
         fold_plural: let the gazetteer take a word's final s for a plural's, in words of four letters or more, so that `shirt` finds the category `Shirts`.
-        seed: of what re-balancing drops.
+        seed: of what re-balancing drops; None: 0, and in a post-training that of the training.
     """
 
     hardest_query: bool = True
-    hardest_keep: int = Field(default=1, ge=1)
-    hardest_from: int = Field(default=2, ge=2)
-    hardest_least_similarity: float = Field(default=-1.0, ge=-1, le=1)
+    hardest_keep: Count = 1
+    hardest_from: Annotated[int, Field(ge=2, le=MOST_COUNTED)] = 2
+    hardest_least_similarity: Annotated[float, Field(ge=-1, le=1)] = -1.0
     merge_spu: bool = True
     spu_item: Literal["representative", "own"] = "representative"
     rebalance_categories: bool = True
-    rebalance_distance: float = Field(default=0.05, ge=0, le=1)
-    rebalance_keep: float = Field(default=0.5, gt=0, le=1)
-    rebalance_depth: int = Field(default=0, ge=0)
+    rebalance_distance: Share = 0.05
+    rebalance_keep: Annotated[float, Field(gt=0, le=1)] = 0.5
+    rebalance_depth: CountOrZero = 0
     rebalance_last: bool = False
-    fewest_entities: int = Field(default=2, ge=0)
+    fewest_entities: CountOrZero = 2
     entities_in: Literal["each", "title", "together"] = "each"
     fold_plural: bool = True
-    seed: int = 0
+    seed: Seed | None = None
+
+    counts_when: ClassVar[Rules] = {
+        **dict.fromkeys(
+            ("hardest_keep", "hardest_from", "hardest_least_similarity"), _read_by("hardest_query")
+        ),
+        "spu_item": _read_by("merge_spu"),
+        **dict.fromkeys(
+            ("rebalance_distance", "rebalance_keep", "seed"), _read_by("rebalance_categories")
+        ),
+        "rebalance_last": CountsWhen(
+            lambda config: config.rebalance_categories and config.fewest_entities > 0,
+            "one of re-balancing and the entity filter is off; leave it out",
+        ),
+        **dict.fromkeys(("entities_in", "fold_plural"), _read_by("fewest_entities")),
+    }

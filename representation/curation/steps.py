@@ -177,7 +177,7 @@ class _Curation:
                 exposure,
                 config.rebalance_keep,
                 config.rebalance_distance,
-                config.seed,
+                config.seed or 0,
                 kind,
             )
             far = [

@@ -13,12 +13,11 @@ Baselines for search by words and by picture. Radford et al., CLIP, 2021; Zhai e
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 from transformers import (
@@ -32,7 +31,8 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2ImageProcessorPil
 
-from moon_rec.config import Config, make_config
+from moon_rec.bounds import Share
+from moon_rec.config import Config, Rules, make_config
 from moon_rec.files import atomic_folder
 from moon_rec.shop.pictures import decode
 from representation.encoders.checkpoint import (
@@ -55,7 +55,7 @@ from representation.encoders.rows import (
     where_to,
 )
 from representation.interface import Modality
-from representation.model.prompt import Richness, product_texts
+from representation.model.prompt import RICHER_ALONE, Richness, product_texts
 from representation.model.quiet import quiet
 from representation.model.tokenizer import encode_plain
 
@@ -71,12 +71,14 @@ class DualConfig(Config):
 
     Attributes:
         text_weight: of the words' unit vector in the mean with the picture's.
-        item_text: what is said of a product, see `prompt.product_texts`; cut to the length that the text tower reads.
+        item_text, with_price: what is said of a product, see `prompt.product_texts`; cut to the length that the text tower reads.
     """
 
-    text_weight: float = Field(default=0.5, ge=0, le=1)
+    text_weight: Share = 0.5
     item_text: Richness = "richer"
     with_price: bool = False
+
+    counts_when: ClassVar[Rules] = {"with_price": RICHER_ALONE}
 
 
 class DualEncoder:

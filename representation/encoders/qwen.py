@@ -15,10 +15,12 @@ A choice of ours: pictures are squares of `image_size` (224 pixels unless told),
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from transformers import PreTrainedTokenizerBase
 
+from moon_rec.bounds import RisingWidths
 from moon_rec.config import Config
 from moon_rec.files import digest_of
 from representation.encoders.checkpoint import pooling_of, read_json_of
@@ -26,7 +28,8 @@ from representation.encoders.rows import framing_tokens
 from representation.model.backbone import Attention, Backbone, BackboneConfig, Pooling, width_of
 from representation.model.prompt import CONTENT, PromptConfig
 
-Channels = tuple[float, float, float]
+Channel = Annotated[float, Field(ge=-10, le=10)]
+Channels = tuple[Channel, Channel, Channel]
 FAMILY_IMAGES: dict[str, tuple[Channels, Channels]] = {
     "qwen3_vl": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "qwen2_5_vl": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
@@ -45,14 +48,18 @@ class EncoderConfig(Config):
     """What an encoder needs besides weights and tokenizer; saved as `moon_rec.json`.
 
     Attributes:
+        image_size: side of a picture, in pixels.
+        image_mean, image_std: of the channels: what pixels in [0, 1] are normalised by.
+        widths: Matryoshka widths, the full one last.
+        prompt: wording and lengths.
         pooling: `mean` of the output states over all real tokens (MOON), or the state of the `last` one.
         attention: `bidirectional` (MOON), or `causal` as the language model was trained.
     """
 
-    image_size: int
+    image_size: Annotated[int, Field(ge=1, le=4_096)]
     image_mean: Channels = (0.5, 0.5, 0.5)
     image_std: Channels = (0.5, 0.5, 0.5)
-    widths: tuple[int, ...]
+    widths: Annotated[RisingWidths, Field(min_length=1)]
     prompt: PromptConfig = PromptConfig()
     pooling: Pooling = "mean"
     attention: Attention = "bidirectional"

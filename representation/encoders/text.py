@@ -9,7 +9,7 @@ A baseline and a ready-made start: vectors equal sentence-transformers' own `enc
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from moon_rec.config import Config, make_config
+from moon_rec.bounds import MOST_IN_MEMORY
+from moon_rec.config import Config, Rules, make_config
 from moon_rec.files import atomic_folder, write_json
 from moon_rec.masking import masked_mean
 from representation.encoders.checkpoint import (
@@ -41,7 +42,7 @@ from representation.encoders.rows import (
     where_to,
 )
 from representation.interface import Modality
-from representation.model.prompt import Richness, product_texts
+from representation.model.prompt import RICHER_ALONE, Richness, product_texts
 from representation.model.quiet import quiet
 from representation.model.tokenizer import encode_plain
 
@@ -57,16 +58,18 @@ class TextConfig(Config):
         length: tokens a text is cut to, special ones included.
         lower: texts are put in lower case first.
         query_prompt, item_prompt: put before every query's and every product's text.
-        item_text: what is said of a product, see `prompt.product_texts`.
+        item_text, with_price: what is said of a product, see `prompt.product_texts`.
     """
 
     pooling: Literal["mean", "cls", "last"] = "mean"
-    length: int = Field(default=LONGEST, ge=2)
+    length: int = Field(default=LONGEST, ge=2, le=MOST_IN_MEMORY)
     lower: bool = False
     query_prompt: str = ""
     item_prompt: str = ""
     item_text: Richness = "richer"
     with_price: bool = False
+
+    counts_when: ClassVar[Rules] = {"with_price": RICHER_ALONE}
 
 
 class TextEncoder:

@@ -10,14 +10,15 @@ For galleries so large, or searches so many, that even a fast exact search is to
 """
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import faiss
 import numpy as np
 from pydantic import Field
 
 from moon_rec.bootstrap import bootstrap_mean
-from moon_rec.config import Config
+from moon_rec.bounds import Count, Threads, Width
+from moon_rec.config import Config, CountsWhen, Rules
 from moon_rec.errors import TableError
 from moon_rec.estimate import Estimate
 from moon_rec.progress import say
@@ -34,17 +35,29 @@ POINTS_A_LIST = 39
 """Fewest vectors a list that faiss trains without a warning."""
 
 
+def _read_by(kind: str) -> CountsWhen:
+    return CountsWhen(
+        lambda config: config.kind == kind,
+        f"only kind={kind} reads it, and kind = {{self.kind!r}}; leave it out or set kind",
+    )
+
+
 class IndexConfig(Config):
     """How an approximate index is made and searched."""
 
-    kind: Literal["ivf", "hnsw"] = "ivf"
-    lists: int | None = Field(default=None, ge=1, description="IVF: lists; None: 4 sqrt(items)")
-    probes: int | None = Field(default=None, ge=1, description="IVF: lists searched; None: a 32nd")
-    links: int = Field(default=32, ge=2, description="HNSW: links a vector (M)")
-    build_width: int = Field(default=80, ge=1, description="HNSW: efConstruction")
-    search_width: int = Field(default=128, ge=1, description="HNSW: efSearch")
-    threads: int = Field(default=1, ge=1, description="HNSW: threads that build; 1: same bits")
-    seed: int = 0
+    kind: Literal["ivf", "hnsw"] = Field(default="ivf", description="of index")
+    lists: Count | None = Field(default=None, description="IVF: lists; None: 4 sqrt(items)")
+    probes: Count | None = Field(default=None, description="IVF: lists searched; None: a 32nd")
+    links: int = Field(default=32, ge=2, le=1_024, description="HNSW: links a vector (M)")
+    build_width: Width = Field(default=80, description="HNSW: efConstruction")
+    search_width: Width = Field(default=128, description="HNSW: efSearch")
+    threads: Threads = Field(default=1, description="HNSW: threads that build; 1: same bits")
+    seed: int = Field(default=0, ge=0, lt=2**31 - 1, description="IVF: of the lists' centres")
+
+    counts_when: ClassVar[Rules] = {
+        **dict.fromkeys(("lists", "probes", "seed"), _read_by("ivf")),
+        **dict.fromkeys(("links", "build_width", "search_width", "threads"), _read_by("hnsw")),
+    }
 
 
 class ApproximateIndex:

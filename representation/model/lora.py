@@ -13,12 +13,13 @@ A training loop calls `with_lora(encoder.backbone, config, seed)` once, before i
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from moon_rec.bounds import Names, Scale, ShareBelowOne, Width
 from moon_rec.config import Config
 from moon_rec.errors import ConfigError
 from moon_rec.seeds import seed_of
@@ -35,14 +36,16 @@ class LoraConfig(Config):
     """Which layers get an adapter, and how wide.
 
     Attributes:
+        rank, alpha: r, and what the product is scaled by, times r.
+        dropout: share of an adapter's inputs that are left out in training.
         targets: ends of names of linear layers of the language model; by default all of attention and of the feed-forward part.
         vision: adapt the linear layers of the picture tower's blocks, too.
     """
 
-    rank: int = Field(default=16, ge=1)
-    alpha: float = Field(default=32.0, gt=0)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    targets: tuple[str, ...] = LANGUAGE_LAYERS
+    rank: Width = 16
+    alpha: Scale = 32.0
+    dropout: ShareBelowOne = 0.0
+    targets: Annotated[Names, Field(min_length=1)] = LANGUAGE_LAYERS
     vision: bool = False
 
 

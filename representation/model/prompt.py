@@ -14,7 +14,8 @@ from typing import Literal
 import polars as pl
 from pydantic import Field
 
-from moon_rec.config import Config
+from moon_rec.bounds import Length
+from moon_rec.config import Config, CountsWhen
 
 Richness = Literal["title", "richer"]
 SEPARATOR = " | "
@@ -22,18 +23,24 @@ CONTENT = "{content}"
 """In a prompt, the place of picture and text; a prompt without it comes before them."""
 
 
+RICHER_ALONE = CountsWhen(
+    lambda config: config.item_text == "richer",
+    "only item_text=richer reads it; leave it out or set that",
+)
+
+
 class PromptConfig(Config):
     """Wording and lengths, kept with the encoder."""
 
-    query_prompt: str = "<|query|>"
-    item_prompt: str = "<|product|>"
-    query_tokens: int = Field(
-        default=24, ge=1, description="a query's text is cut to this many tokens"
+    query_prompt: str = Field(default="<|query|>", description="put before every query")
+    item_prompt: str = Field(default="<|product|>", description="put before every product")
+    query_tokens: Length = Field(
+        default=24, description="a query's text is cut to this many tokens"
     )
-    title_tokens: int = Field(default=24, ge=1)
-    richer_tokens: int = Field(default=48, ge=1)
-    item_text: Richness = "richer"
-    with_price: bool = False
+    title_tokens: Length = Field(default=24, description="a title likewise")
+    richer_tokens: Length = Field(default=48, description="a richer text likewise")
+    item_text: Richness = Field(default="richer", description="what a gallery's products show")
+    with_price: bool = Field(default=False, description="in the richer text")
 
     def item_tokens(self, richness: Richness) -> int:
         """Length that an item's text is cut to."""

@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from moon_rec.bounds import Share, ShareBelowOne
 from moon_rec.config import Config
 
 GROUND_LEVEL = 232
@@ -32,16 +33,14 @@ class AugmentationConfig(Config):
     recall@10 .14, against .27 with less.
     """
 
-    turn: float = Field(default=15.0, ge=0, description="degrees to either side")
-    zoom: float = Field(
-        default=0.2, ge=0, lt=1, description="larger or smaller by up to this share"
+    turn: float = Field(default=15.0, ge=0, le=180, description="degrees to either side")
+    zoom: ShareBelowOne = Field(default=0.2, description="larger or smaller by up to this share")
+    shift: ShareBelowOne = Field(default=0.08, description="share of the side")
+    flip: Share = Field(default=0.0, description="share of pictures mirrored")
+    light: ShareBelowOne = Field(
+        default=0.2, description="brightness and contrast, up to this share"
     )
-    shift: float = Field(default=0.08, ge=0, lt=1, description="share of the side")
-    flip: float = Field(default=0.0, ge=0, le=1, description="share of pictures mirrored")
-    light: float = Field(
-        default=0.2, ge=0, lt=1, description="brightness and contrast, up to this share"
-    )
-    tint: float = Field(default=0.05, ge=0, lt=1, description="each channel, up to this share")
+    tint: ShareBelowOne = Field(default=0.05, description="each channel, up to this share")
 
 
 class Light(NamedTuple):

@@ -54,7 +54,7 @@ class Batches:
     In memory: the files' bytes of all pictures in use, and as uint8 those seen so far (see `PictureStore`): about 1 GB for 41,000 products and as many photos.
     Of larger shops the decoded pictures are in a scratch file of at most `scratch_bytes`, for products and photos alike.
 
-    Photos are altered anew each time they are used (`augmentation`; None: never). A product paired with itself is shown as an altered view of its picture, or, among
+    Photos are altered anew each time they are used, as `augmentation` says (without it, or without `alter_photos`: never). A product paired with itself is shown as an altered view of its picture, or, among
     searches by words, by words drawn from its own (`own_words`; None: by its title).
 
     Attributes:
@@ -81,9 +81,12 @@ class Batches:
         rank: int = 0,
         world_size: int = 1,
         scratch_bytes: int = MOST_SCRATCH_BYTES,
+        alter_photos: bool = True,
     ) -> None:
         self._composer, self.schedule = encoder.composer, schedule
-        self._augmentation, self._seed, self._own_words = augmentation, seed, own_words
+        self._of_photos = augmentation if alter_photos else None
+        self._of_products = augmentation or AugmentationConfig()
+        self._seed, self._own_words = seed, own_words
         self._known, self._hard, self._num_hard = known, hard, num_hard
         self._rank, self._world_size = rank, world_size
         prompt = encoder.config.prompt
@@ -228,7 +231,7 @@ class Batches:
         return self._composer.texts(drawn[own], self._query_tokens)
 
     def _photo_views(self, rows: np.ndarray, own: slice, random: np.random.Generator) -> np.ndarray:
-        views = self._draw(len(rows), self._augmentation, random, new_ground=False)
+        views = self._draw(len(rows), self._of_photos, random, new_ground=False)
         photos = self._photos.take(rows[own])
         if views is None or not len(photos):
             return photos
@@ -237,8 +240,7 @@ class Batches:
     def _product_views(
         self, rows: np.ndarray, own: slice, random: np.random.Generator
     ) -> np.ndarray:
-        settings = self._augmentation or AugmentationConfig()
-        views = self._draw(len(rows), settings, random, new_ground=True)
+        views = self._draw(len(rows), self._of_products, random, new_ground=True)
         pictures = self._images.take(rows[own])
         if views is None or not len(pictures):
             return pictures

@@ -5,19 +5,37 @@ negatives; then refined, on cleaned purchases, against hard negatives and a queu
 training has is a matter of settings, so that each can be taken away by itself. The report gives no number for any of them: every value here is our choice.
 """
 
-from typing import Any, Literal, get_args
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field, model_validator
+import pydantic
+from pydantic import AfterValidator, Field, model_validator
 
+from moon_rec.bounds import (
+    Count,
+    CountOrZero,
+    Scale,
+    ShareBelowOne,
+    Steps,
+    Strength,
+    Temperature,
+    distinct,
+    rising,
+)
+from moon_rec.config import LENIENT, CountsWhen, Rules, nearest
+from moon_rec.errors import ConfigError
 from moon_rec.shop.engagement import Engagement
 from representation.curation.config import CurationConfig
 from representation.model.lora import LoraConfig
 from representation.negatives.hard import HardKind
 from representation.posttraining.augmentation import AugmentationConfig
-from representation.posttraining.mixture import TABLE_2
+from representation.posttraining.mixture import KINDS, TABLE_2, QueryKind, check_mixture
 from representation.training.optimisation import OptimisationConfig
 
 Preset = Literal["broad", "refinement"]
+OwnShare = Annotated[float, Field(ge=0, le=0.9)]
+Entries = Annotated[int, Field(ge=1, le=2**27)]
+"""Vectors compared with a query, or kept in a queue."""
 
 PRESETS: dict[Preset, dict[str, Any]] = {
     "broad": {"engagement": "clicked"},
@@ -53,6 +71,18 @@ _MAY_BE_NONE = (
 )
 
 
+def _read_of_log(*queries: QueryKind) -> CountsWhen:
+    return CountsWhen(
+        lambda config: config.pairs == "log" and not config.queries.isdisjoint(queries),
+        f"only pairs of a log whose query is {' or '.join(sorted(queries))} read it, and there are none (pairs = {{self.pairs!r}}, and the mixture); leave it out",
+    )
+
+
+def _alters_pictures(config: "PosttrainConfig") -> bool:
+    of_products = config.pairs == "catalogue" or config.own_picture_share != 0
+    return "image" in config.queries and (config.alter_photos or of_products)
+
+
 class PosttrainConfig(OptimisationConfig):
     """Settings of post-training; those of `OptimisationConfig` besides.
 
@@ -65,12 +95,16 @@ class PosttrainConfig(OptimisationConfig):
         query_engagement: what makes a product a query for what else was engaged with after the same search.
         pairs: `log`, searches and what was engaged with; `catalogue`, for a shop without searches: each product is its own query, by its title or by an
             altered view of its picture, and of the mixture only `mixture.CATALOGUE_KINDS` are used. The second is ours (compare MOON2.0's intra-product term).
+        split_mixed: a search by words and photo gives pairs of either alone, too.
         alter_photos: alter shoppers' photos anew each time they are seen, as `augmentation` says.
         own_picture_share: of each batch of image queries, the share that is an altered catalogue picture paired with its own product; 0 leaves the log alone; None: .8 for a shop
             whose pictures stand on white, else .5 (`own_pictures.py`).
         own_words_share: of each batch of searches by words, the share that is a few of a product's own words paired with it (`own_words.py`); 0 leaves the log alone.
+        augmentation: how far altered pictures may differ, see `AugmentationConfig`.
         curation: which pairs are kept, see `CurationConfig`; None: all.
         loss: `infonce`, with `temperature` (learned, or fixed); `circle`, with `circle_margin` and `circle_scale` (the report: gamma) in its place.
+        temperature, learn_temperature: of InfoNCE: where it starts, and whether it is learned; never below .01.
+        circle_margin, circle_scale: of circle loss: how far positives and negatives are kept from the bounds of a cosine, and what excesses are multiplied by.
         matryoshka_weights: of the widths' losses. `width`: in proportion to the width; `equal`. In few dimensions random vectors are alike beyond any margin (16: one in 2,000 has a cosine above .73),
             so there circle loss, whose thresholds are absolute, pulls for ever. The report names no weights.
         prefix_loss: of the widths below the full one where `loss` is `circle`. `infonce`, which knows differences of similarities alone, whatever the width; `same`: circle loss there, too.
@@ -78,6 +112,7 @@ class PosttrainConfig(OptimisationConfig):
         symmetric: InfoNCE also from item to query; the report's formula is query to item only.
         triplet_weight, triplet_margin: weight and margin of a triplet term on what was clicked but not bought after the same search (SCL); 0: none.
         hard_negatives: hard negatives drawn for each query, of `hard_negative_kinds`; each is a negative of every query of the batch.
+        hard_negative_kinds: `category`, of the positive's own category; `clicked`, after the same search but not bought.
         num_negatives: negatives a query is compared with. Fewer than the batch has (its other items, its hard negatives, on all processes): so many of them, at
             random. More: all of these, and the rest from the queue of past ones. None: all of the batch, no queue.
         queue_length: past vectors kept; None: twice as many as a step draws.
@@ -94,41 +129,100 @@ class PosttrainConfig(OptimisationConfig):
         resume_every: steps after which all that going on needs is written to `OUT.resume`; 0: never.
     """
 
-    steps: int = 800
-    mixture: dict[str, float] = Field(default_factory=lambda: dict(TABLE_2))
+    steps: Steps = 800
+    mixture: Annotated[dict[str, float], AfterValidator(check_mixture)] = Field(
+        default_factory=lambda: dict(TABLE_2)
+    )
     engagement: Engagement = "purchased"
     query_engagement: Engagement = "clicked"
     split_mixed: bool = True
     pairs: Literal["log", "catalogue"] = "log"
     alter_photos: bool = True
-    own_picture_share: float | None = Field(default=None, ge=0, le=0.9)
-    own_words_share: float = Field(default=0.8, ge=0, le=0.9)
+    own_picture_share: OwnShare | None = None
+    own_words_share: OwnShare = 0.8
     augmentation: AugmentationConfig = AugmentationConfig()
     curation: CurationConfig | None = None
     loss: Literal["infonce", "circle"] = "infonce"
-    temperature: float = Field(default=0.07, gt=0)
+    temperature: Temperature = 0.07
     learn_temperature: bool = True
     matryoshka_weights: Literal["width", "equal"] = "width"
     prefix_loss: Literal["same", "infonce"] = "infonce"
     symmetric: bool = False
-    circle_margin: float = Field(default=0.25, ge=0, lt=1)
-    circle_scale: float = Field(default=80.0, gt=0)
-    triplet_weight: float = Field(default=0.0, ge=0)
-    triplet_margin: float = Field(default=0.2, gt=0)
-    hard_negatives: int = Field(default=0, ge=0)
-    hard_negative_kinds: tuple[HardKind, ...] = ("category", "clicked")
-    num_negatives: int | None = Field(default=None, ge=1)
-    queue_length: int | None = Field(default=None, ge=1)
-    max_age: int | None = Field(default=None, ge=1)
+    circle_margin: ShareBelowOne = 0.25
+    circle_scale: Scale = 80.0
+    triplet_weight: Strength = 0.0
+    triplet_margin: Annotated[float, Field(gt=0, le=2)] = 0.2
+    hard_negatives: Annotated[int, Field(ge=0, le=1_024)] = 0
+    hard_negative_kinds: Annotated[tuple[HardKind, ...], AfterValidator(distinct)] = (
+        "category",
+        "clicked",
+    )
+    num_negatives: Entries | None = None
+    queue_length: Entries | None = None
+    max_age: Steps | None = None
     queue_drift: Literal["kept", "mean"] = "mean"
     queue_term: Literal["added", "queries", "joint"] = "added"
-    momentum: float = Field(default=0.0, ge=0, lt=1)
-    chunk_size: int | None = Field(default=None, ge=1)
+    momentum: ShareBelowOne = 0.0
+    chunk_size: Count | None = None
     lora: LoraConfig | None = None
     gradient_checkpointing: bool = False
     sharding: Literal["ddp", "fsdp"] = "ddp"
-    checkpoint_steps: tuple[int, ...] = ()
-    resume_every: int = Field(default=0, ge=0)
+    checkpoint_steps: Annotated[tuple[Steps, ...], AfterValidator(rising)] = ()
+    resume_every: CountOrZero = 0
+
+    counts_when: ClassVar[Rules] = {
+        "engagement": _read_of_log(*get_args(QueryKind)),
+        "split_mixed": _read_of_log("text", "image"),
+        "query_engagement": _read_of_log("richer-text+image"),
+        "own_picture_share": _read_of_log("image"),
+        "alter_photos": _read_of_log("image"),
+        "own_words_share": _read_of_log("text"),
+        **dict.fromkeys(
+            ("temperature", "learn_temperature"),
+            CountsWhen(
+                lambda config: "infonce" in (config.loss, config.prefix_loss),
+                "circle loss at every width has circle_margin and circle_scale in its place; leave it out, or set loss or prefix_loss to infonce",
+            ),
+        ),
+        **dict.fromkeys(
+            ("circle_margin", "circle_scale", "prefix_loss"),
+            CountsWhen(
+                lambda config: config.loss == "circle",
+                "only loss=circle reads it, and loss = {self.loss!r}; leave it out or set loss",
+            ),
+        ),
+        "triplet_margin": CountsWhen(
+            lambda config: config.triplet_weight > 0,
+            "triplet_weight is 0; leave it out or raise that",
+        ),
+        "hard_negative_kinds": CountsWhen(
+            lambda config: config.hard_negatives > 0,
+            "hard_negatives is 0; leave it out or raise that",
+        ),
+        **dict.fromkeys(
+            ("queue_length", "max_age", "queue_drift", "queue_term", "momentum"),
+            CountsWhen(
+                lambda config: config.has_queue,
+                "there is no queue; leave it out, or raise num_negatives above the {self.num_in_batch:,} of a batch",
+            ),
+        ),
+        "chunk_size": CountsWhen(
+            lambda config: config.chunk_size < config.batch_size * max(1, config.hard_negatives),
+            "a batch has no more rows than that (batch_size = {self.batch_size}); lower it or leave it out",
+        ),
+        "checkpoint_steps": CountsWhen(
+            lambda config: config.checkpoint_steps[-1] < config.steps,
+            "the encoder after the last of {self.steps} steps is saved in any case, and none comes after it; name steps before",
+        ),
+        "resume_every": CountsWhen(
+            lambda config: config.resume_every < config.steps,
+            "all of {self.steps} steps are done by then; lower it or leave it out",
+        ),
+        "augmentation": CountsWhen(
+            _alters_pictures,
+            "no picture of this mixture is altered; set alter_photos or leave it out",
+        ),
+    }
 
     @classmethod
     def preset(cls, name: Preset, **values: Any) -> "PosttrainConfig":
@@ -142,6 +236,11 @@ class PosttrainConfig(OptimisationConfig):
           Circle loss is the report's; on both shops measured here InfoNCE in its place (`loss='infonce'`) finds .014 and .018 more of the searches by picture in ten (docs/results.md).
         """
         return cls.model_validate({"preset": name, **values})
+
+    @property
+    def queries(self) -> set[QueryKind]:
+        """Forms of query that the mixture has."""
+        return {KINDS[name].query for name, weight in self.mixture.items() if weight}
 
     @property
     def num_in_batch(self) -> int:
@@ -171,8 +270,27 @@ class PosttrainConfig(OptimisationConfig):
         if name is None:
             return given
         if name not in PRESETS:
-            raise ValueError(f"no preset {name!r}; there are {', '.join(get_args(Preset))}")
-        return _over(PRESETS[name], given)
+            raise ValueError(
+                f"no preset {name!r}; there are {', '.join(PRESETS)}{nearest(str(name), PRESETS)}"
+            )
+        return cls._what_counts(_over(PRESETS[name], given), given)
+
+    @classmethod
+    def _what_counts(cls, values: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+        """Values of a preset under what is given, without those of the preset that then change nothing."""
+        try:
+            made = cls.model_validate(values, context=LENIENT)
+        except pydantic.ValidationError:
+            return values  # named where they are validated
+        idle = made.idle().keys() - given.keys()
+        values = {name: value for name, value in values.items() if name not in idle}
+        if made.curation is not None and isinstance(values["curation"], dict):
+            kept = given.get("curation") or {}
+            of_curation = made.curation.idle().keys() - kept.keys()
+            values["curation"] = {
+                name: value for name, value in values["curation"].items() if name not in of_curation
+            }
+        return values
 
     @model_validator(mode="after")
     def _fits_together(self) -> "PosttrainConfig":
@@ -181,6 +299,10 @@ class PosttrainConfig(OptimisationConfig):
         ):
             raise ValueError(
                 "triplet_weight needs hard_negatives of 1 or more, 'clicked' among hard_negative_kinds"
+            )
+        if self.curation is not None and self.curation.seed not in (None, self.seed):
+            raise ValueError(
+                f"curation.seed = {self.curation.seed} beside seed = {self.seed}: a training has one seed; leave curation.seed out"
             )
         if self.curation is not None and self.pairs == "catalogue":
             raise ValueError("curation is of a log's pairs; with pairs='catalogue' leave it out")
@@ -201,6 +323,25 @@ class PosttrainConfig(OptimisationConfig):
                     f"queue_length {self.queue_length:,} is less than the {drawn:,} that num_negatives draws from it; leave it out for twice as many"
                 )
         return self
+
+
+def refuse_idle(config: PosttrainConfig, widths: Sequence[int]) -> None:
+    """Refuse what only an encoder of several Matryoshka widths reads.
+
+    Raises:
+        ConfigError: it is set, and the encoder has one width.
+    """
+    if len(widths) > 1:
+        return
+    names = ["matryoshka_weights", "prefix_loss"]
+    if config.loss == "circle":
+        names += ["temperature", "learn_temperature"]
+    for name in names:
+        value = getattr(config, name)
+        if value != type(config).model_fields[name].default:
+            raise ConfigError(
+                f"{name} = {value!r} changes nothing: only the widths below the full one read it, and the encoder has {widths[0]} alone; leave it out"
+            )
 
 
 def _over(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

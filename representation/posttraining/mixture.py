@@ -2,6 +2,7 @@
 
 from typing import Literal, NamedTuple
 
+from moon_rec.config import nearest
 from moon_rec.errors import ConfigError
 
 QueryKind = Literal["text", "image", "title+image", "richer-text+image"]
@@ -44,16 +45,19 @@ CATALOGUE_KINDS = (
 KINDS = {name: PairKind(*name.split("->")) for name in TABLE_2}  # type: ignore[arg-type]
 
 
-def check_mixture(mixture: dict[str, float]) -> None:
-    """Refuse an unknown kind, a negative weight, or nothing at all.
+def check_mixture(mixture: dict[str, float]) -> dict[str, float]:
+    """The mixture as it is; refuse an unknown kind, a negative weight, or nothing at all.
 
     Raises:
         ConfigError: one of these.
     """
     for name, weight in mixture.items():
         if name not in KINDS:
-            raise ConfigError(f"mixture has no kind {name!r}; it knows {', '.join(KINDS)}")
-        if not weight >= 0:
+            raise ConfigError(
+                f"mixture has no kind {name!r}{nearest(name, KINDS)}; it knows {', '.join(KINDS)}"
+            )
+        if not 0 <= weight < float("inf"):
             raise ConfigError(f"mixture.{name} = {weight}: wanted a weight of 0 or more")
     if not sum(mixture.values()) > 0:
         raise ConfigError("mixture: every weight is 0; give at least one kind of pairs a weight")
+    return mixture

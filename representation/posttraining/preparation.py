@@ -70,7 +70,8 @@ def prepare(
             items, queries = stored_vectors(vectors, encoder)
         elif config.curation.hardest_query:
             items, queries = start_vectors(shop, encoder, pairs, rank, world_size)
-        curated = curate(shop, pairs, config.curation, items, queries)
+        curation = config.curation.model_copy(update={"seed": config.seed})
+        curated = curate(shop, pairs, curation, items, queries)
         pairs = curated.pairs
         if rank == 0:
             Console(stderr=True).print(curated.table())
@@ -84,7 +85,7 @@ def prepare(
         encoder,
         _schedule(shop, config, pairs),
         known,
-        config.augmentation if config.alter_photos else None,
+        config.augmentation,
         config.seed,
         own_words=OwnWords.of(shop) if config.pairs == "log" and config.own_words_share else None,
         hard=hard,
@@ -92,6 +93,7 @@ def prepare(
         rank=rank,
         world_size=world_size,
         scratch_bytes=int(config.scratch_gb * 1e9),
+        alter_photos=config.alter_photos,
     )
     batches.decode_ahead()
     return Prepared(batches, known, curated)

@@ -20,6 +20,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from moon_rec.bounds import LEAST_TEMPERATURE
 from moon_rec.seeds import torch_generator
 from representation.losses import by_blocks, circle, infonce, matryoshka, triplet
 from representation.model.backbone import Inputs
@@ -31,8 +32,6 @@ from representation.posttraining.pair_batch import PairBatch
 from representation.posttraining.past import Past, PastNegatives
 from representation.training.gradient_cache import ContextOfLast, cached_backward
 from representation.training.optimisation import lower_precision
-
-LEAST_TEMPERATURE = 0.01
 
 Embed = Callable[..., list[Tensor]]
 """Unit vectors `(rows, dim)` of each of the inputs it is given, with gradients: `SharedEncoder.embed`."""

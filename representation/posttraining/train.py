@@ -21,9 +21,8 @@ from moon_rec.shop import Shop
 from representation.encoder import ProductEncoder, untrained_encoder
 from representation.model.backbone import checkpoint_gradients
 from representation.model.lora import with_lora
-from representation.posttraining.config import PosttrainConfig
+from representation.posttraining.config import PosttrainConfig, refuse_idle
 from representation.posttraining.loader import PrefetchingLoader
-from representation.posttraining.mixture import check_mixture
 from representation.posttraining.momentum import MomentumEncoder
 from representation.posttraining.pair_batch import PairBatch
 from representation.posttraining.preparation import Prepared, prepare
@@ -46,7 +45,13 @@ from representation.training.distributed import (
     wait,
     world_size,
 )
-from representation.training.optimisation import Log, descend, make_optimizer, training_mode
+from representation.training.optimisation import (
+    Log,
+    descend,
+    from_start,
+    make_optimizer,
+    training_mode,
+)
 
 __all__ = ["LOG_FILE", "Checkpoint", "posttrain"]
 
@@ -81,20 +86,24 @@ def posttrain(
 
     Raises:
         EncoderError: `out` exists, the log before the cut has no pairs, or `OUT.resume` is of a training with other settings.
-        ConfigError: a mixture with an unknown kind or no weight.
+        ConfigError: settings that change nothing with this encoder: those of a backbone beside a `start`, of widths where it has one.
     """
-    check_mixture(config.mixture)
+    about: dict[str, Any] = {"config": from_start(config, start), "start": None}
     refuse_existing(out)
     encoder = (
         ProductEncoder.from_pretrained(start)
         if start is not None
         else untrained_encoder(shop, config.backbone, config.seed)
     )
+    refuse_idle(config, encoder.widths)
+    if start is not None:
+        about["start"] = encoder.digest
     settings = config.model_dump(mode="json") | {"shop": shop.digest, "start": encoder.digest}
     check_state(resume_folder(out), settings)
     prepared = prepare(shop, config, encoder, vectors, rank(), world_size())
     _refuse_few_pairs(config, prepared)
-    return _Run(encoder, prepared, config, Path(out), on_log, settings).go()
+    log = TrainingLog(about, prepared.curated, on_log if is_main() else None)
+    return _Run(encoder, prepared, config, Path(out), log, settings).go()
 
 
 def _refuse_few_pairs(config: PosttrainConfig, prepared: Prepared) -> None:
@@ -117,11 +126,11 @@ class _Run:
         prepared: Prepared,
         config: PosttrainConfig,
         out: Path,
-        on_log: Log | None,
+        log: TrainingLog,
         settings: dict[str, Any],
     ) -> None:
         self.encoder, self.batches, self.config, self.out = encoder, prepared.batches, config, out
-        self.settings = settings
+        self.settings, self.log = settings, log
         if config.lora is not None:
             with_lora(encoder.backbone, config.lora, config.seed)
         if config.gradient_checkpointing:
@@ -135,7 +144,6 @@ class _Run:
         )
         self.parameters = self._trained()
         self.optimizer = make_optimizer(self.parameters, config)
-        self.log = TrainingLog(config, prepared.curated, on_log if is_main() else None)
         self.checkpoints: list[Checkpoint] = []
 
     def go(self) -> list[Checkpoint]:

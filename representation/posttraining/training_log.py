@@ -5,7 +5,6 @@ from typing import Any
 
 from moon_rec.files import write_json
 from representation.curation import Curated
-from representation.posttraining.config import PosttrainConfig
 from representation.posttraining.pair_batch import PairBatch
 from representation.training.distributed import is_main
 from representation.training.optimisation import Log
@@ -21,13 +20,12 @@ class TrainingLog:
         num_pairs: pairs that all processes have seen.
 
     Args:
+        about: the settings as they are written down, and what the training went on from.
         on_log: told what curation did, as step 0, and every entry.
     """
 
-    def __init__(
-        self, config: PosttrainConfig, curated: Curated | None, on_log: Log | None
-    ) -> None:
-        self._config, self._curated, self._on_log = config, curated, on_log
+    def __init__(self, about: dict[str, Any], curated: Curated | None, on_log: Log | None) -> None:
+        self._about, self._curated, self._on_log = about, curated, on_log
         self._entries: list[dict[str, Any]] = []
         self.num_tokens = self.num_pairs = 0
         if curated is not None and on_log is not None:
@@ -56,7 +54,7 @@ class TrainingLog:
     def write(self, folder: Path, step: int, num_tokens: int) -> None:
         """Put the log beside an encoder."""
         about = {
-            "config": self._config.model_dump(mode="json"),
+            **self._about,
             "step": step,
             "num_tokens": num_tokens,
             "num_pairs": self.num_pairs,

@@ -1,11 +1,15 @@
 """Stage one: make a general backbone know the shop's products, by next-token prediction on questions about them."""
 
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import polars as pl
+from pydantic import AfterValidator, Field
 
-from moon_rec.errors import ConfigError, EncoderError
+from moon_rec.bounds import BatchPairs, Length, Steps, distinct
+from moon_rec.config import nearest
+from moon_rec.errors import EncoderError
 from moon_rec.files import write_json
 from moon_rec.progress import progress, say
 from moon_rec.seeds import generator
@@ -17,6 +21,7 @@ from representation.pretraining.questions import NAMES, Asked, ask
 from representation.training.optimisation import (
     Log,
     OptimisationConfig,
+    from_start,
     lower_precision,
     make_optimizer,
     training_mode,
@@ -27,14 +32,28 @@ from representation.training.picture_store import PictureStore
 LOG_FILE = "pretraining_log.json"
 
 
-class PretrainConfig(OptimisationConfig):
-    """Settings of pretraining; those of `OptimisationConfig` besides."""
+def _known(questions: tuple[str, ...]) -> tuple[str, ...]:
+    for question in distinct(questions):
+        if question not in NAMES:
+            raise ValueError(
+                f"no question {question!r}; there are {', '.join(NAMES)}{nearest(question, NAMES)}"
+            )
+    return questions
 
-    steps: int = 200
-    batch_size: int = 64
-    questions: tuple[str, ...] = NAMES
-    context_tokens: int = 32
-    answer_tokens: int = 32
+
+class PretrainConfig(OptimisationConfig):
+    """Settings of pretraining; those of `OptimisationConfig` besides.
+
+    Attributes:
+        questions: which are asked.
+        context_tokens, answer_tokens: what is said of a product before the question, and the answer, are cut to so many.
+    """
+
+    steps: Steps = 200
+    batch_size: BatchPairs = 64
+    questions: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_known)] = NAMES
+    context_tokens: Length = 32
+    answer_tokens: Length = 32
 
 
 def pretrain(
@@ -52,17 +71,16 @@ def pretrain(
 
     Raises:
         EncoderError: `out` exists, or the shop has nothing to ask about before its cut.
-        ConfigError: an unknown question.
+        ConfigError: settings of a backbone beside a `start`.
     """
-    unknown = sorted(set(config.questions) - set(NAMES))
-    if unknown:
-        raise ConfigError(f"question {unknown[0]!r}: wanted some of {', '.join(NAMES)}")
+    settings = from_start(config, start)
     refuse_existing(out)
     encoder = (
         ProductEncoder.from_pretrained(start)
         if start is not None
         else untrained_encoder(shop, config.backbone, config.seed)
     )
+    about = {"config": settings, "start": encoder.digest if start is not None else None}
     items = _train_items(shop)
     asked = ask(items, config.questions)
     if not asked:
@@ -74,7 +92,7 @@ def pretrain(
     )
     log = _train(encoder, items, asked, config, on_log)
     encoder.save_pretrained(out)
-    write_json(Path(out) / LOG_FILE, {"config": config.model_dump(mode="json"), "log": log})
+    write_json(Path(out) / LOG_FILE, about | {"log": log})
     return Path(out)
 
 

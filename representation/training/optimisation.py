@@ -8,14 +8,27 @@ training only; embeddings are always computed in float32. Weights, optimiser and
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from moon_rec.config import Config
+from moon_rec.bounds import (
+    BatchPairs,
+    LearningRate,
+    Norm,
+    Seed,
+    Share,
+    ShareBelowOne,
+    Steps,
+    Threads,
+    WeightDecay,
+)
+from moon_rec.config import Config, CountsWhen, Rules
+from moon_rec.errors import ConfigError
 from moon_rec.processor import multiplies_bfloat16
 from representation.model.backbone import Backbone, BackboneConfig
 from representation.model.lora import narrow_inputs
@@ -25,27 +38,72 @@ Log = Callable[[int, dict[str, float]], None]
 
 
 class OptimisationConfig(Config):
-    """AdamW with warm-up and a cosine to `final_rate_share` of the learning rate. All of it is a choice: the report publishes no schedule."""
+    """AdamW with warm-up and a cosine to `final_rate_share` of the learning rate. All of it is a choice: the report publishes no schedule.
+
+    Attributes:
+        backbone: of an encoder that starts from random weights or from a checkpoint; one that goes on from an encoder's folder has that encoder's.
+        steps, batch_size: how many batches, of how many rows.
+        learning_rate: at its highest.
+        warmup_share: of the steps: those in which the rate rises from nothing.
+        final_rate_share: of the learning rate: what the last step has left of it.
+        weight_decay: of matrices, not of norms, biases and scalars.
+        clip_norm: largest norm of all gradients together.
+        precision: of matrix products in training; `auto`: bfloat16 where the hardware multiplies it.
+        num_threads: torch's; None: as they are.
+        log_every: steps between two lines of the log.
+        scratch_gb: most that decoded pictures may take of the disk, past 1 GB; see `PictureStore`.
+        seed: of all that is drawn.
+    """
 
     backbone: BackboneConfig = BackboneConfig()
-    steps: int = Field(default=400, ge=1)
-    batch_size: int = Field(default=128, ge=2)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    warmup_share: float = Field(default=0.05, ge=0, lt=1)
-    final_rate_share: float = Field(default=0.02, ge=0, le=1)
-    weight_decay: float = Field(default=0.01, ge=0)
-    clip_norm: float = Field(default=1.0, gt=0)
+    steps: Steps = 400
+    batch_size: BatchPairs = 128
+    learning_rate: LearningRate = 1e-3
+    warmup_share: ShareBelowOne = 0.05
+    final_rate_share: Share = 0.02
+    weight_decay: WeightDecay = 0.01
+    clip_norm: Norm = 1.0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    num_threads: int | None = Field(
-        default=None, ge=1, description="torch's threads; None: as they are"
-    )
-    log_every: int = Field(default=10, ge=1)
-    scratch_gb: float = Field(
-        default=64.0,
-        ge=0,
-        description="most that decoded pictures may take of the disk, past 1 GB; see `PictureStore`",
-    )
-    seed: int = Field(default=0, ge=0)
+    num_threads: Threads | None = None
+    log_every: Steps = 10
+    scratch_gb: Annotated[float, Field(ge=0, le=1e6)] = 64.0
+    seed: Seed = 0
+
+    counts_when: ClassVar[Rules] = {
+        "warmup_share": CountsWhen(
+            lambda config: warmup_steps(config) < config.steps or config.steps == 1,
+            "the rate would rise through all {self.steps} steps; lower it",
+        ),
+        "final_rate_share": CountsWhen(
+            lambda config: config.steps - warmup_steps(config) >= 2,
+            "of {self.steps} steps none falls behind the warm-up's; train more or leave it out",
+        ),
+    }
+
+
+def warmup_steps(config: OptimisationConfig) -> int:
+    """Steps in which the learning rate rises, at least one."""
+    return max(1, round(config.warmup_share * config.steps))
+
+
+def from_start(config: OptimisationConfig, start: str | Path | None) -> dict[str, Any]:
+    """The settings as a training writes them down: one that goes on from an encoder's folder has the backbone that is there, not that of its settings.
+
+    Raises:
+        ConfigError: settings of the backbone beside a folder to start from, which nothing would read.
+    """
+    values = config.model_dump(mode="json")
+    if start is None:
+        return values
+    plain = BackboneConfig()
+    if config.backbone != plain:
+        name, value = next(
+            (name, value) for name, value in config.backbone if value != getattr(plain, name)
+        )
+        raise ConfigError(
+            f"backbone.{name} = {value!r} changes nothing: the encoder at {start} has a backbone of its own; leave out backbone.*, or the folder to start from"
+        )
+    return {name: value for name, value in values.items() if name != "backbone"}
 
 
 def make_optimizer(
@@ -64,7 +122,7 @@ def make_optimizer(
 
 def rate_share(step: int, config: OptimisationConfig) -> float:
     """Share of the learning rate at a step counted from 0: linear warm-up, then a cosine down to `final_rate_share`."""
-    warmup = max(1, round(config.warmup_share * config.steps))
+    warmup = warmup_steps(config)
     if step < warmup:
         return (step + 1) / warmup
     done = (step - warmup) / max(1, config.steps - warmup)

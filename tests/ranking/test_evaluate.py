@@ -278,7 +278,7 @@ def test_seeds_are_subfolders(tmp_path, capsys):
     [
         (["--by", "category"], "name the second one"),
         (["--resamples", "1"], "--resamples 1: wanted at least 2"),
-        (["--target", "0"], "--target 0.0: wanted above 0"),
+        (["--target", "0"], "--target: '0' is no number above 0"),
     ],
 )
 def test_settings_that_make_no_sense_are_named(tmp_path, capsys, words, message):

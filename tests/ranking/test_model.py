@@ -45,7 +45,7 @@ def tables(planted):
 
 @pytest.fixture(scope="module", params=KINDS, ids=named)
 def ranker(request, planted, tables):
-    config = RankerConfig(**SMALL, **request.param)
+    config = RankerConfig.reading(**SMALL, **request.param)
     vectors = (planted.items, planted.queries) if config.reads_vectors else ()
     return train_ranker(tables, config, *vectors)
 
@@ -74,7 +74,7 @@ def test_requests_equal_rows(planted, tables, ranker):
 
 
 def test_everything_learns_the_planted_taste(planted, tables):
-    config = RankerConfig(
+    config = RankerConfig.reading(
         **{**SMALL, "embedding_dim": 8, "tower": (32, 16)}, content=EVERYTHING, epochs=3
     )
     ranker = train_ranker(tables, config, planted.items, planted.queries)

@@ -227,7 +227,6 @@ def test_the_command(planted, cube, tmp_path, capsys):
     for wrong, reason in (
         ([*words, *vectors, "--impressions", str(tmp_path / "none")], "holds no .parquet file"),
         ([*words, *vectors[:2]], "trained with queries vectors"),
-        ([*words, *vectors, "--chunk-rows", "0"], "--chunk-rows 0: wanted 1 or more"),
     ):
         assert run(score_main, wrong) == 2
         said = capsys.readouterr().err

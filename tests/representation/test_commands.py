@@ -33,6 +33,7 @@ def test_from_shop_to_encoder(little_shop, tmp_path, capsys):
     shop, config = str(little_shop.path), ["--config", str(settings)]
     before, after = str(tmp_path / "before"), str(tmp_path / "after")
     assert run(pretrain.main, [shop, "--out", before, *config]) == 0
+    settings.write_text(SMALL.partition("[backbone]")[0])  # the start has its own
     words = [shop, "--start", before, "--out", after, *config, "--set", "checkpoint_steps=[1]"]
     assert run(posttrain.main, words) == 0
     printed = capsys.readouterr().out.splitlines()

@@ -19,6 +19,7 @@ from typing import Literal
 import polars as pl
 import pydantic
 
+from moon_rec.bounds import MOST_COUNTED, InnerShare
 from moon_rec.config import Config
 from moon_rec.errors import ShopError
 from moon_rec.progress import say
@@ -59,9 +60,9 @@ class MovieLensConfig(Config):
 
     edition: Edition = "2018"
     threshold: float = pydantic.Field(default=4.0, ge=0.5, le=5)
-    cut_share: float = pydantic.Field(default=0.8, gt=0, lt=1)
-    test_share: float = pydantic.Field(default=0.9, gt=0, lt=1)
-    num_users: int | None = pydantic.Field(default=None, ge=2)
+    cut_share: InnerShare = 0.8
+    test_share: InnerShare = 0.9
+    num_users: int | None = pydantic.Field(default=None, ge=2, le=MOST_COUNTED)
 
 
 def import_movielens(

@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 import pydantic
 
+from moon_rec.bounds import MOST_COUNTED, InnerShare, Seed, Share
 from moon_rec.config import Config
 from moon_rec.errors import ShopError
 from moon_rec.seeds import generator
@@ -75,11 +76,11 @@ class OnlineRetailConfig(Config):
     """
 
     num_negatives: int = pydantic.Field(default=4, ge=1, le=100)
-    popular_share: float = pydantic.Field(default=0.5, ge=0, le=1)
-    cut_share: float = pydantic.Field(default=0.8, gt=0, lt=1)
-    test_share: float = pydantic.Field(default=0.9, gt=0, lt=1)
-    num_customers: int | None = pydantic.Field(default=None, ge=2)
-    seed: int = 0
+    popular_share: Share = 0.5
+    cut_share: InnerShare = 0.8
+    test_share: InnerShare = 0.9
+    num_customers: int | None = pydantic.Field(default=None, ge=2, le=MOST_COUNTED)
+    seed: Seed = 0
 
 
 def import_online_retail(

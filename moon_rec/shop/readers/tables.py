@@ -10,11 +10,13 @@ Notable choices
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import ClassVar
 
 import polars as pl
 from pydantic import FiniteFloat
 
-from moon_rec.config import Config
+from moon_rec.bounds import InnerShare, Name
+from moon_rec.config import Config, CountsWhen, Rules
 from moon_rec.errors import ShopError
 from moon_rec.progress import say
 from moon_rec.shop.faults import write_faults
@@ -46,17 +48,25 @@ class TablesConfig(Config):
         clicked_at_least, carted_at_least, purchased_at_least: from which number on the label is true. None: it must be true or false, or 0 or 1.
     """
 
-    name: str | None = None
-    source: str | None = None
+    name: Name | None = None
+    source: Name | None = None
     is_simulated: bool | None = None
     cut_time: datetime | None = None
     test_time: datetime | None = None
-    cut_share: float = 0.8
-    test_share: float = 0.9
+    cut_share: InnerShare = 0.8
+    test_share: InnerShare = 0.9
     time_unit: Unit | None = None
     clicked_at_least: FiniteFloat | None = None
     carted_at_least: FiniteFloat | None = None
     purchased_at_least: FiniteFloat | None = None
+
+    counts_when: ClassVar[Rules] = {
+        name: CountsWhen(
+            lambda config: config.cut_time is None,
+            "cut_time and test_time say where the periods end; leave one or the other out",
+        )
+        for name in ("cut_share", "test_share")
+    }
 
     @property
     def meanings(self) -> dict[str, Meanings]:

@@ -51,7 +51,7 @@ class KaglLayout(PictureLayout):
     image: str = "image"
     levels: tuple[str, ...] = ("category1", "category2", "category3")
     attributes: tuple[str, ...] = ("gender", "baseColour", "season", "usage")
-    least_score: float = Field(default=1, gt=0)
+    least_score: float = Field(default=1, gt=0, le=1e9)
     unknown_ids: str = Field(default="refuse", pattern="^(refuse|count)$")
 
 

@@ -1,10 +1,11 @@
 """What all layouts share: where the pictures are, and how much is read."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from moon_rec.bounds import CountOrZero
 from moon_rec.config import Config
 from moon_rec.errors import ShopError
 from representation.benchmarking.published.picture_files import PictureFiles
@@ -25,8 +26,8 @@ class PictureLayout(Config):
 
     pictures: str = "images"
     missing_pictures: Literal["refuse", "count", "none"] = "refuse"
-    longest_side: int = Field(default=256, ge=0)
-    max_rows: int = Field(default=0, ge=0)
+    longest_side: Annotated[int, Field(ge=0, le=65_536)] = 256
+    max_rows: CountOrZero = 0
 
     def open_pictures(self, folder: Path) -> PictureFiles | None:
         """The pictures of the set in `folder`; None where none are to be read.

@@ -4,7 +4,10 @@ import json
 
 import pytest
 
+from moon_rec.code_version import code_version
 from moon_rec.errors import ConfigError, RankingError
+from ranking.features import FeatureConfig
+from ranking.ways import variations
 from ranking.ways.comparison import compare_ways, main, markdown
 from ranking.ways.variations import Inputs, Variation, run_all
 
@@ -65,15 +68,71 @@ def test_a_finished_run_is_kept_and_another_setting_trained(done, capsys):
     shown = capsys.readouterr().out
     assert "simulated shoppers" in shown and "| simtier |" in shown and "none corrected" in shown
     main([*words, "--set", "num_tiers=10", "--no-permuted", "--seeds", "1"])
-    first = out / "scores" / "simtier" / "seed-0" / "scores.parquet"
-    assert first.stat().st_mtime_ns > written[first]
+    told = capsys.readouterr().err
+    simtier, cube = (
+        out / "scores" / name / "seed-0" / "scores.parquet"
+        for name in ("simtier", "cube,sequence=bst")
+    )
+    assert simtier.stat().st_mtime_ns == written[simtier]  # it does not read num_tiers
+    assert cube.stat().st_mtime_ns > written[cube]
+    assert "cube,sequence=bst, seed 0: trained again" in told and "another settings" in told
+
+
+def test_scores_of_other_code_are_not_kept(paths, tmp_path, capsys, monkeypatch):
+    """What has changed is said; so it is for scores that do not say what made them."""
+    inputs = Inputs(paths[0], FeatureConfig(history_length=5), paths[1], None)
+    ids = [Variation.parse("none")]
+    few = ["batch_size=4096", "embedding_dim=2", "tower=[4]"]
+    about = tmp_path / "scores" / "none" / "seed-0" / "run.json"
+
+    def trained_at() -> int:
+        run_all(inputs, ids, few, [0], tmp_path, 1)
+        return about.stat().st_mtime_ns
+
+    first = trained_at()
+    assert trained_at() == first
+    monkeypatch.setattr(variations, "code_version", lambda *_: {"code": "other", "torch": "9.9"})
+    assert trained_at() > first
+    told = capsys.readouterr().err
+    assert "trained again, for the scores kept are made with another code, torch" in told
+    monkeypatch.undo()
+    about.write_text('{"key": "0123456789abcdef"}')
+    trained_at()
+    assert "made_of" in json.loads(about.read_text())
+    assert "of an older version" in capsys.readouterr().err
+
+
+def test_the_code_version_sees_every_source(tmp_path, monkeypatch):
+    (tmp_path / "little").mkdir()
+    (tmp_path / "little" / "__init__.py").write_text("")
+    source = tmp_path / "little" / "deep.py"
+    source.write_text("a = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    version = code_version.__wrapped__
+    found = version(("little",), ("torch",))
+    assert found["torch"] and found == version(("little",), ("torch",))
+    source.write_text("a = 2\n")
+    assert version(("little",), ("torch",))["code"] != found["code"]
+
+
+def test_a_file_of_settings_is_read_and_a_shared_one_that_nothing_reads_refused(paths, tmp_path):
+    shop, items, _ = paths
+    words = [str(shop), "--items", str(items), "--out", str(tmp_path / "out"), "--no-cost"]
+    words += ["--way", "simtier", "--seeds", "1", "--no-permuted", "--resamples", "20"]
+    (tmp_path / "ways.toml").write_text("num_tiers = 7\n")
+    with pytest.raises(ConfigError, match="num_tiers = 7 changes nothing"):
+        main([*words, "--config", str(tmp_path / "ways.toml")])
+    with pytest.raises(ConfigError, match=r"temperature = 0\.3 changes nothing"):
+        main([*words, "--way", "sata,temperature=0.3"])
+    (tmp_path / "ways.toml").write_text("embedding_dim = 3\nbatch_size = 4096\ntower = [4]\n")
+    main([*words, "--config", str(tmp_path / "ways.toml")])
+    about = json.loads((tmp_path / "out/scores/simtier/seed-0/run.json").read_text())
+    assert about["config"]["embedding_dim"] == 3
 
 
 def test_processes_change_nothing(paths, done, tmp_path):
     shop, items, queries = paths
     features = json.loads((done[0] / "ways.json").read_text())["features"]
-    from ranking.features import FeatureConfig
-
     inputs = Inputs(shop, FeatureConfig(**features), items, queries)
     one = [Variation.parse("none"), Variation.parse("simtier")]
     alone = run_all(inputs, one, SETTINGS, [0], tmp_path / "one", 1)

@@ -47,7 +47,7 @@ def test_negatives_are_counted():
         (["num_negatives=4000", "queue_length=10"], "less than the 3,873"),
         (["preset=refinement", "pairs=catalogue"], "leave it out"),
         (["hard_negatives=1", "hard_negative_kinds=[]"], "needs a kind"),
-        (["momentum=0.9", "queue_term=joint"], "momentum wants queue_term"),
+        (["momentum=0.9", "queue_term=joint", "num_negatives=5000"], "momentum wants queue_term"),
         (["chunk_size=0"], "chunk_size = 0"),
         (["prefix_loss=cirle"], "prefix_loss = 'cirle': Input should be 'same' or 'infonce'"),
     ],

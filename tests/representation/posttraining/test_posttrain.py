@@ -6,10 +6,15 @@ import numpy as np
 import polars as pl
 import pytest
 
+from moon_rec.config import make_config
 from moon_rec.errors import ConfigError, EncoderError
 from representation.encoder import ProductEncoder
+from representation.model.backbone import BackboneConfig
 from representation.posttraining import PosttrainConfig, posttrain
 from representation.posttraining.train import LOG_FILE
+
+OWN_BACKBONE = {"backbone": BackboneConfig()}
+"""For a training that goes on from an encoder's folder, whose backbone it has."""
 
 
 @pytest.fixture
@@ -47,7 +52,7 @@ def recall_at_3(encoder, shop) -> float:
 
 def test_learns_to_find(little_shop, settings, encoder_path, tmp_path):
     """Chance is 3 in 47; so is what untrained weights find, near enough."""
-    longer = settings.model_copy(update={"steps": 120, "num_threads": 1})
+    longer = settings.model_copy(update={"steps": 120, "num_threads": 1} | OWN_BACKBONE)
     losses = []
     (last,) = posttrain(
         little_shop,
@@ -125,9 +130,7 @@ def test_refusals(little_shop, settings, tmp_path):
     with pytest.raises(EncoderError, match="exists already"):
         posttrain(little_shop, tmp_path / "taken", settings)
     with pytest.raises(ConfigError, match="no kind 'x'"):
-        posttrain(
-            little_shop, tmp_path / "out", settings.model_copy(update={"mixture": {"x": 1.0}})
-        )
+        make_config(PosttrainConfig, {"mixture": {"x": 1.0}})
 
 
 def test_a_shop_without_searches_learns_from_its_catalogue(
@@ -137,6 +140,7 @@ def test_a_shop_without_searches_learns_from_its_catalogue(
     mixture = {"text->image": 1.0, "image->richer-text+image": 0.5, "text->richer-text+image": 9.0}
     catalogue = settings.model_copy(
         update={"pairs": "catalogue", "mixture": mixture, "steps": 90, "num_threads": 1}
+        | OWN_BACKBONE
     )
     (last,) = posttrain(little_shop, tmp_path / "out", catalogue, start=encoder_path)
     items = little_shop.items.filter(pl.col("image").is_not_null()).sort("item_id").collect()

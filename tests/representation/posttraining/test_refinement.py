@@ -13,11 +13,9 @@ from representation import posttrain as command
 from representation.embed import embed_shop
 from representation.encoder import ProductEncoder
 from representation.posttraining import PosttrainConfig, posttrain
-from tests.representation.conftest import TINY
 from tests.representation.posttraining.test_posttrain import recall_at_3
 
 SETTINGS = {
-    "backbone": TINY,
     "steps": 8,
     "batch_size": 12,
     "learning_rate": 2e-3,

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from moon_rec.config import make_config
 from moon_rec.errors import ConfigError, EncoderError
 from representation.encoder import ProductEncoder
 from representation.pretraining import PretrainConfig, pretrain
@@ -121,10 +122,8 @@ def test_refusals(little_shop, settings, tmp_path):
     (tmp_path / "taken").mkdir()
     with pytest.raises(EncoderError, match="exists already"):
         pretrain(little_shop, tmp_path / "taken", settings)
-    with pytest.raises(ConfigError, match="question 'colour'"):
-        pretrain(
-            little_shop, tmp_path / "x", settings.model_copy(update={"questions": ("colour",)})
-        )
+    with pytest.raises(ConfigError, match=r"no question 'titles'.* did you mean 'title'"):
+        make_config(PretrainConfig, {"questions": ["titles"]})
     with pytest.raises(EncoderError, match="no encoder at"):
-        pretrain(little_shop, tmp_path / "x", settings, start=tmp_path / "nowhere")
+        pretrain(little_shop, tmp_path / "x", PretrainConfig(), start=tmp_path / "nowhere")
     assert not (tmp_path / "x").exists()

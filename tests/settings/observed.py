@@ -1,0 +1,378 @@
+"""What settings change: for each class a function from settings to what comes out of them, small enough to be run once a setting."""
+
+import functools
+import hashlib
+import inspect
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from exchange_rate.grid import study_cells
+from exchange_rate.plan import EncoderRun, StudyConfig
+from moon_rec.embedding_table import EmbeddingTable
+from moon_rec.errors import MoonRecError
+from moon_rec.shop import Shop
+from moon_rec.shop.readers import import_movielens, import_online_retail, import_tables
+from moon_rec.shop.simulate import simulate_shop
+from ranking.features import RankingTables
+from ranking.loader import Loader
+from ranking.training.course import train_ranker
+from representation.benchmarking.contestant import EncoderContestant
+from representation.benchmarking.labels import label_tasks
+from representation.benchmarking.run import measure
+from representation.benchmarking.sampling import sample
+from representation.curation import curate
+from representation.encoder import ProductEncoder, untrained_encoder
+from representation.encoders.dual import DualEncoder
+from representation.encoders.text import TextEncoder
+from representation.evaluation.approximate import ApproximateIndex
+from representation.model.lora import with_lora
+from representation.posttraining import posttrain
+from representation.posttraining.augmentation import altered
+from representation.posttraining.pairs import logged_pairs
+from representation.pretraining import pretrain
+from tests.moon_rec.shop.readers import test_movielens, test_online_retail
+from tests.ranking import conftest as ranking_data
+from tests.representation import conftest as shop_data
+from tests.representation.benchmarking.conftest import WordEncoder, word_set
+from tests.representation.curation import conftest as curation_data
+from tests.representation.encoders import conftest as checkpoint_data
+
+
+@functools.cache
+def scratch() -> Path:
+    """A folder for all that is made once."""
+    made = tempfile.TemporaryDirectory(prefix="settings-")
+    scratch.kept = made  # type: ignore[attr-defined]
+    return Path(made.name)
+
+
+def fresh() -> Path:
+    """A new folder."""
+    return Path(tempfile.mkdtemp(dir=scratch()))
+
+
+def digest(*values: Any) -> str:
+    """Of arrays, tensors, frames and anything that prints itself."""
+    state = hashlib.sha256()
+    for value in values:
+        plain = value.detach().float().numpy() if isinstance(value, torch.Tensor) else value
+        plain = plain.write_json() if isinstance(plain, pl.DataFrame) else plain
+        state.update(plain.tobytes() if isinstance(plain, np.ndarray) else repr(plain).encode())
+        state.update(repr(getattr(plain, "shape", "")).encode())
+    return state.hexdigest()
+
+
+@contextmanager
+def recorded(*names: str) -> Iterator[list[str]]:
+    """Calls of the named functions, with those arguments that are plain: how machinery that leaves results alone is seen."""
+    calls: list[str] = []
+
+    def wrap(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*given: Any, **named: Any) -> Any:
+            plain = [one for one in (*given, *named.items()) if "object at" not in repr(one)]
+            calls.append(f"{name}{[repr(one) for one in plain if len(repr(one)) < 60]}")
+            return function(*given, **named)
+
+        return called
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in names:
+            module, _, attribute = name.rpartition(".")
+            owner = __import__(module, fromlist=[attribute])
+            patch.setattr(name, wrap(attribute, getattr(owner, attribute)))
+        yield calls
+
+
+# ranking
+
+
+@functools.cache
+def ranking_shop() -> tuple[Shop, EmbeddingTable, EmbeddingTable]:
+    """A quarter of the planted shop, some values of context missing."""
+    frames, known = ranking_data.draw_frames()
+    some = pl.col("request_id") % 4 == 1
+    frames["impressions"] = (
+        frames["impressions"]
+        .filter(some)
+        .with_columns(
+            dwell=pl.when(pl.col("item_id") % 5 > 0).then("dwell"),
+            carted=pl.col("clicked") & (pl.col("item_id") % 2 == 0),
+        )
+    )
+    shop = ranking_data.write_shop(frames, scratch() / "ranking")
+    return shop, known["items"], known["queries"]
+
+
+@functools.cache
+def ranking_tables() -> RankingTables:
+    from ranking.features import FeatureConfig
+
+    return RankingTables.build(ranking_shop()[0], FeatureConfig(history_length=12))
+
+
+def of_ranker(config: Any) -> str:
+    vectors = ranking_shop()[1:] if config.reads_vectors else ()
+    with recorded("ranking.training.course.training_device", "torch.set_num_threads") as calls:
+        try:
+            ranker = train_ranker(ranking_tables(), config, *vectors)
+        except MoonRecError as error:
+            return digest(str(error))
+    scores = ranker.predict(ranking_tables(), "validation")
+    return digest(scores, ranker.validation_auc, calls)
+
+
+def of_features(config: Any) -> str:
+    tables = RankingTables.build(ranking_shop()[0], config)
+    found: list[Any] = []
+    for period in ("train", "validation", "test"):
+        found.append(tables.periods[period].is_cold)
+        for batch in Loader(tables, period, 256).epoch():
+            ids = batch.ids
+            found += [ids.values(), ids.lengths(), batch.context, batch.labels]
+            found += [batch.candidate_mask.shape, batch.table_rows]
+    return digest(*found)
+
+
+# shops
+
+
+def of_tables(shop: Shop) -> str:
+    frames = [shop.items, shop.searches, shop.impressions]
+    shown = [frame.collect().with_columns(pl.col(pl.Binary).hash()) for frame in frames]
+    truth = [shop.truth.collect()] if shop.truth is not None else []
+    return digest(*shown, *truth, shop.cut_time, shop.test_time)
+
+
+def of_simulation(config: Any) -> str:
+    try:
+        return of_tables(simulate_shop(config, fresh() / "shop", data=scratch()))
+    except MoonRecError as error:
+        return digest(str(error))
+
+
+def of_movielens(config: Any) -> str:
+    raw = fresh()
+    (raw / "ratings.csv").write_text(test_movielens.RATINGS)
+    (raw / "movies.csv").write_text(test_movielens.MOVIES)
+    try:
+        return of_tables(import_movielens(raw, raw / "shop", config=config))
+    except MoonRecError as error:
+        return digest(str(error))
+
+
+def of_online_retail(config: Any) -> str:
+    raw = fresh()
+    test_online_retail.rows().write_parquet(raw / "online_retail.parquet")
+    return of_tables(import_online_retail(raw, raw / "shop", config))
+
+
+def of_import(config: Any) -> str:
+    shop = import_tables(little_shop().path, fresh() / "shop", config)
+    return digest(of_tables(shop), shop.name, shop.source, shop.is_simulated)
+
+
+# encoders
+
+
+@functools.cache
+def little_shop() -> Shop:
+    return shop_data.little_shop.__wrapped__(_Folders())  # type: ignore[attr-defined]
+
+
+class _Folders:
+    """As much of pytest's `tmp_path_factory` as fixtures ask for."""
+
+    def mktemp(self, name: str) -> Path:
+        return fresh()
+
+
+@functools.cache
+def checkpoints() -> dict[str, Path]:
+    return checkpoint_data.checkpoints.__wrapped__(_Folders())  # type: ignore[attr-defined]
+
+
+FEW = ("item_id", "title", "brand", "price", "image")
+"""Columns whose text is short enough to be read to its end."""
+
+
+def _vectors(encoder: Any, *columns: str) -> list[Any]:
+    """Vectors of a few items, all their columns or some, and of a few searches."""
+    items = little_shop().items.head(4).select(columns or "*").collect()
+    searches = little_shop().searches.head(4).collect()
+    if encoder.modalities == {"text"}:
+        searches = searches.filter(pl.col("query_text").is_not_null())
+    named = getattr(encoder, "widths", ())
+    return [
+        encoder.encode_items(items, progress=False),
+        encoder.encode_queries(searches, progress=False),
+        named,
+    ]
+
+
+def of_backbone(config: Any) -> str:
+    encoder = untrained_encoder(little_shop(), config, 3, device="cpu")
+    shapes = [
+        (name, value.shape, value.dtype) for name, value in encoder.backbone.named_parameters()
+    ]
+    return digest(*_vectors(encoder), shapes, len(encoder.tokenizer))
+
+
+@functools.cache
+def _plain_encoder() -> ProductEncoder:
+    return untrained_encoder(little_shop(), shop_data.TINY, 3, device="cpu")
+
+
+def of_encoder(config: Any) -> str:
+    made = _plain_encoder()
+    return digest(*_vectors(ProductEncoder(made.backbone, made.tokenizer, config)))
+
+
+def of_prompt(config: Any) -> str:
+    """Of a gallery, and of a title alone and a richer text in training."""
+    from representation.posttraining.preparation import prepare
+
+    made = _plain_encoder()
+    encoder = ProductEncoder(
+        made.backbone, made.tokenizer, made.config.model_copy(update={"prompt": config})
+    )
+    from representation.posttraining import PosttrainConfig
+
+    mixture = {"text->richer-text": 1.0, "text->title+image": 1.0}
+    settings = PosttrainConfig(steps=4, batch_size=6, mixture=mixture)
+    batches = prepare(little_shop(), settings, encoder).batches
+    tokens = [batches.make(step).items.token_ids for step in range(4)]
+    return digest(*_vectors(encoder), *tokens)
+
+
+def of_text(config: Any) -> str:
+    encoder = TextEncoder.from_pretrained(checkpoints()["bert"], "cpu", **config.model_dump())
+    encoder.tokenizer.backend_tokenizer.normalizer = None  # type: ignore[attr-defined]
+    loud = pl.DataFrame({"query_text": ["RED MUG"]})
+    return digest(*_vectors(encoder, *FEW), encoder.encode_queries(loud, progress=False))
+
+
+def of_dual(config: Any) -> str:
+    encoder = DualEncoder.from_pretrained(checkpoints()["clip"], "cpu", **config.model_dump())
+    short = (
+        little_shop()
+        .items.head(4)
+        .select("item_id", "price", "brand", "image", title=pl.lit("mug"))
+    )
+    return digest(*_vectors(encoder), encoder.encode_items(short.collect(), progress=False))
+
+
+def of_lora(config: Any) -> str:
+    backbone = untrained_encoder(little_shop(), shop_data.TINY, 3, device="cpu").backbone
+    with_lora(backbone, config)
+    found = [(name, one.shape) for name, one in backbone.named_parameters() if one.requires_grad]
+    layers = [one for one in backbone.modules() if hasattr(one, "lora_A")]
+    return digest(found, [(one.scaling, str(one.lora_dropout)) for one in layers])
+
+
+# training
+
+
+def of_training(train: Callable[..., Any], config: Any, *names: str) -> str:
+    out = fresh() / "out"
+    log: list[Any] = []
+    with recorded("torch.set_num_threads", *names) as calls:
+        train(little_shop(), out, config, on_log=lambda step, numbers: log.append((step, numbers)))
+    encoders = sorted(path.name for path in out.parent.iterdir())
+    return digest(ProductEncoder.from_pretrained(out, device="cpu").digest, log, encoders, calls)
+
+
+def of_pretraining(config: Any) -> str:
+    return of_training(pretrain, config, "representation.pretraining.train.PictureStore")
+
+
+def of_posttraining(config: Any) -> str:
+    inside = "representation.posttraining."
+    return of_training(
+        posttrain,
+        config,
+        f"{inside}train.SharedEncoder",
+        f"{inside}train.checkpoint_gradients",
+        f"{inside}train.save_state",
+        f"{inside}step.cached_backward",
+        f"{inside}batches.PictureStore",
+    )
+
+
+def of_curation(config: Any) -> str:
+    shop, items, queries = curated_shop()
+    found = curate(shop, logged_pairs(shop), config, items, queries)
+    return digest(*found.pairs.values(), sorted(found.distances.items()))
+
+
+@functools.cache
+def curated_shop() -> tuple[Shop, EmbeddingTable, EmbeddingTable]:
+    shop = curation_data.write_shop(fresh() / "shop")
+    return shop, *curation_data.vectors.__wrapped__(shop)  # type: ignore[attr-defined]
+
+
+def of_augmentation(config: Any) -> str:
+    random = np.random.default_rng(0)
+    pictures = random.integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
+    return digest(altered(pictures, config, np.random.default_rng(1), False))
+
+
+# measuring
+
+
+def of_index(config: Any) -> str:
+    gallery = np.random.default_rng(0).normal(size=(400, 8)).astype(np.float32)
+    gallery /= np.linalg.norm(gallery, axis=1, keepdims=True)
+    with recorded("faiss.omp_set_num_threads") as calls:
+        index = ApproximateIndex(gallery, config)
+    return digest(faiss.serialize_index(index._index), calls[:1], index.name)
+
+
+class _Told(WordEncoder):
+    """Notes the rows of a forward pass."""
+
+    sizes: list[int] = []  # noqa: RUF012
+
+    def encode_items(self, frame, modality="both", batch_size=256, progress=True):
+        self.sizes.append(batch_size)
+        return super().encode_items(frame, modality, batch_size, progress)
+
+
+def of_benchmark(config: Any) -> str:
+    words = [f"m{number}" for number in range(60)] + ["red", "green", "blue", "mug", "lamp", "thing", "goods", "a", "kind", "of"]  # fmt: skip
+    _Told.sizes = []
+    bench = sample(
+        word_set(), config.num_queries, config.num_labelled, config.num_products, config.seed
+    )
+    result = measure(
+        EncoderContestant("words", _Told(words), bench, fresh(), config.batch_size), bench, config
+    )
+    tasks = repr(label_tasks(bench, config))
+    return digest(repr(replace(result, seconds=0.0)), tasks, sorted(set(_Told.sizes)))
+
+
+def of_study(config: Any) -> str:
+    """All cells with what each is given; who is called what."""
+    found: list[Any] = []
+    for cell in study_cells(little_shop(), config, "test"):
+        inside = inspect.getclosurevars(cell.make).nonlocals
+        told = {
+            name: inside[name]
+            for name in ("settings", "start", "label", "ranker")
+            if name in inside
+        }
+        found.append((cell.name, cell.kind, cell.needs, round(cell.cost, 6), told))
+    return digest(found)
+
+
+def of_run(run: EncoderRun) -> str:
+    return of_study(StudyConfig(encoders=(run,)))

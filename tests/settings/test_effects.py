@@ -1,0 +1,402 @@
+"""Each setting of each class changes what comes out, or is refused where it cannot.
+
+`EFFECTS` names for every setting another value and, where it does not always count, the settings beside which it does. A setting that is missing here makes the
+test red: whoever adds one says what it changes.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import pytest
+
+from exchange_rate.plan import EncoderRun, StudyConfig
+from moon_rec.config import LENIENT, Config, load_config
+from moon_rec.errors import ConfigError
+from moon_rec.shop.readers import MovieLensConfig, OnlineRetailConfig, TablesConfig
+from moon_rec.shop.simulate.config import SimulationConfig
+from ranking.config import RankerConfig
+from ranking.features import FeatureConfig
+from representation.benchmarking.config import BenchmarkConfig
+from representation.benchmarking.published.layout import PictureLayout
+from representation.curation.config import CurationConfig
+from representation.encoders.dual import DualConfig
+from representation.encoders.qwen import EncoderConfig
+from representation.encoders.text import TextConfig
+from representation.evaluation.approximate import IndexConfig
+from representation.model.backbone import BackboneConfig
+from representation.model.lora import LoraConfig
+from representation.model.prompt import PromptConfig
+from representation.posttraining.augmentation import AugmentationConfig
+from representation.posttraining.config import PosttrainConfig
+from representation.pretraining import PretrainConfig
+from representation.training.optimisation import OptimisationConfig
+from tests.representation.conftest import CUT, TEST, TINY
+from tests.settings import observed
+from tests.settings.walk import all_configs
+
+Values = dict[str, Any]
+
+
+class Effects(NamedTuple):
+    """Of one class: how its effect is seen, the small settings that all probes share, and for each setting another value (what must stand beside it; what must change along with it)."""
+
+    see: Callable[[Any], str]
+    base: Values
+    others: dict[str, Any]
+    beside: dict[str, Values] = {}  # noqa: RUF012
+    along: dict[str, Values] = {}  # noqa: RUF012
+
+
+CUBE = {"content": "cube"}
+BROWSED = {"share_browse": 1.0}
+LOGGED = {"log_every": 1, "precision": "float32"}
+TRAINING = {
+    "backbone": BackboneConfig(),
+    "steps": 3, "batch_size": 8, "learning_rate": 3e-3, "warmup_share": 0.5, "final_rate_share": 0.5, "weight_decay": 1.0, "clip_norm": 0.01,
+    "precision": "bfloat16", "num_threads": 1, "log_every": 2, "scratch_gb": 3.0, "seed": 1,
+}  # fmt: skip
+TINY_STEPS = {"backbone": TINY, "steps": 2, "batch_size": 6, **LOGGED}
+QUEUE = {"num_negatives": 10, "steps": 4, "mixture": {"text->title+image": 1.0}}
+WARMING = {"warmup_share": {"steps": 4}, "final_rate_share": {"steps": 4}}
+DAY = timedelta(days=1)
+TIMES = {"cut_time": CUT, "test_time": TEST}
+CIRCLE = {"loss": "circle"}
+HARD = {"hard_negatives": 1}
+
+EFFECTS: dict[type[Config], Effects] = {
+    RankerConfig: Effects(
+        observed.of_ranker,
+        {"batch_size": 64, "tower": (8,), "embedding_dim": 4, "attention_dim": 8},
+        {
+            "content": "vector", "sequence": "bst", "search": "category", "search_length": 3, "recent_length": 2, "embedding_dim": 8, "attention_dim": 4,
+            "tower": (4,), "projection_dim": 4, "scores": "both", "num_tiers": 5, "temperature": 0.5, "learn_temperature": False, "num_code_levels": 2,
+            "num_codes": 6, "make_epochs": 1, "make_hidden": (4,), "epochs": 2, "batch_size": 32, "learning_rate": 0.03, "embedding_learning_rate": 0.3,
+            "weight_decay": 1.0, "unknown_rate": 0.5, "clip_norm": 0.001, "patience": 1, "device": "cuda", "seed": 1, "num_threads": None,
+        },
+        {
+            "search_length": {"search": "category"}, "recent_length": {"search": "category"}, "projection_dim": {"content": "vector"}, "scores": CUBE,
+            "num_tiers": CUBE, "temperature": CUBE, "learn_temperature": CUBE, "num_code_levels": {"content": "semantic_ids"},
+            "num_codes": {"content": "semantic_ids"}, "make_epochs": {"content": "make"}, "make_hidden": {"content": "make"},
+            "patience": {"epochs": 8, "embedding_learning_rate": 1.0},
+        },
+    ),
+    FeatureConfig: Effects(
+        observed.of_features,
+        {},
+        {
+            "label": "carted", "history_kind": "carted", "history_length": 2, "query_history_length": 1, "num_price_buckets": 3, "min_query_count": 100,
+            "cold_below": 20, "context": ("dwell",), "missing_context": "mean", "use_position": True, "max_candidates": 4,
+        },
+        {"missing_context": {"context": ("dwell",)}},
+    ),
+    SimulationConfig: Effects(
+        observed.of_simulation,
+        {"num_items": 40, "num_users": 12, "num_requests": 60, "image_size": 32},
+        {
+            "catalogue": "myntra", "num_items": 41, "num_users": 13, "num_requests": 61, "request_size": 4, "days": 20, "validation_share": 0.2,
+            "test_share": 0.3, "share_browse": 0.6, "share_image": 0.25, "share_text": 0.5, "share_both": 0.45, "buys_wanted": 0.4, "buys_sibling": 0.35,
+            "buys_near": 0.45, "purchases_per_search": 0.9, "browse_purchase": 0.9, "share_carted": 0.9, "click_rate": 0.3, "taste_strength": 3.0,
+            "relevance_strength": 3.0, "price_strength": 3.0, "quality_strength": 3.0, "popularity_strength": 3.0, "shopper_strength": 3.0,
+            "position_strength": 3.0, "noise": 0.0, "drift": 1.0, "share_listed_later": 0.1, "share_new": 0.5, "share_wanted_shown": 0.1, "image_size": 40,
+            "photo_difficulty": 2.0, "clutter": 0.0, "share_typos": 0.9, "chunk": 7, "seed": 1,
+        },
+        along={
+            "share_image": {"share_both": 0.45}, "share_text": {"share_image": 0.25}, "share_both": {"share_image": 0.25},
+            "buys_wanted": {"buys_near": 0.45}, "buys_sibling": {"buys_wanted": 0.4}, "buys_near": {"buys_wanted": 0.4},
+        },
+    ),
+    MovieLensConfig: Effects(
+        observed.of_movielens,
+        {"cut_share": 0.6, "test_share": 0.8},
+        {"edition": "2016", "threshold": 3.0, "cut_share": 0.3, "test_share": 0.7, "num_users": 3},
+    ),
+    OnlineRetailConfig: Effects(
+        observed.of_online_retail,
+        {"num_negatives": 2, "cut_share": 0.6, "test_share": 0.8},
+        {"num_negatives": 1, "popular_share": 1.0, "cut_share": 0.5, "test_share": 0.7, "num_customers": 2, "seed": 1},
+    ),
+    TablesConfig: Effects(
+        observed.of_import,
+        TIMES,
+        {
+            "name": "other", "source": "elsewhere", "is_simulated": True, "cut_time": CUT - DAY, "test_time": TEST + DAY, "cut_share": 0.5, "test_share": 0.95,
+        },
+        {name: {"cut_time": None, "test_time": None} for name in ("cut_share", "test_share")},
+    ),
+    BackboneConfig: Effects(
+        observed.of_backbone,
+        dict(TINY),
+        {
+            "checkpoint": "qwen3", "image_size": 32, "patch_size": 8, "merge": 1, "vision_dim": 64, "vision_layers": 1, "vision_heads": 4,
+            "vision_mlp_dim": 24, "deepstack_layers": (), "text_dim": 64, "text_layers": 1, "text_heads": 4, "text_mlp_dim": 24, "vocabulary_size": 301,
+            "initializer_range": 0.2, "token_scale": 0.0, "widths": (4,), "prompt": PromptConfig(item_prompt="an item"), "pooling": "last",
+            "attention": "causal", "chat": True, "query_instruction": "Find.", "item_instruction": "Keep.", "dtype": "bfloat16",
+        },
+        {"vision_layers": {"deepstack_layers": ()}},
+    ),
+    PromptConfig: Effects(
+        observed.of_prompt,
+        {},
+        {
+            "query_prompt": "ask", "item_prompt": "item", "query_tokens": 1, "title_tokens": 1, "richer_tokens": 2, "item_text": "title", "with_price": True,
+        },
+    ),
+    EncoderConfig: Effects(
+        observed.of_encoder,
+        {"image_size": 16, "widths": (8, 32)},
+        {
+            "image_size": 32, "image_mean": (0.1, 0.5, 0.5), "image_std": (0.1, 0.5, 0.5), "widths": (16, 32), "prompt": PromptConfig(item_prompt="item"),
+            "pooling": "last", "attention": "causal",
+        },
+    ),
+    TextConfig: Effects(
+        observed.of_text,
+        {"length": 30},
+        {
+            "pooling": "cls", "length": 3, "lower": True, "query_prompt": "mug ", "item_prompt": "mug ", "item_text": "title", "with_price": True,
+        },
+    ),
+    DualConfig: Effects(observed.of_dual, {}, {"text_weight": 0.1, "item_text": "title", "with_price": True}),
+    LoraConfig: Effects(
+        observed.of_lora, {}, {"rank": 2, "alpha": 4.0, "dropout": 0.5, "targets": ("q_proj",), "vision": True}
+    ),
+    PretrainConfig: Effects(
+        observed.of_pretraining,
+        TINY_STEPS,
+        {**TRAINING, "questions": ("title",), "context_tokens": 2, "answer_tokens": 2, "backbone": TINY.model_copy(update={"text_layers": 1})},
+        WARMING,
+    ),
+    PosttrainConfig: Effects(
+        observed.of_posttraining,
+        TINY_STEPS,
+        {
+            **TRAINING, "backbone": TINY.model_copy(update={"text_layers": 1}), "mixture": {"image->image": 1.0}, "engagement": "clicked",
+            "query_engagement": "carted", "split_mixed": False, "pairs": "catalogue", "alter_photos": False, "own_picture_share": 0.0, "own_words_share": 0.0,
+            "augmentation": AugmentationConfig(turn=90), "curation": CurationConfig(hardest_query=False), "loss": "circle", "temperature": 0.5,
+            "learn_temperature": False, "matryoshka_weights": "equal", "prefix_loss": "same", "symmetric": True, "circle_margin": 0.5, "circle_scale": 10.0,
+            "triplet_weight": 1.0, "triplet_margin": 1.0, "hard_negatives": 2, "hard_negative_kinds": ("category",), "num_negatives": 2, "queue_length": 5,
+            "max_age": 1, "queue_drift": "kept", "queue_term": "joint", "momentum": 0.9, "chunk_size": 2, "lora": LoraConfig(rank=2),
+            "gradient_checkpointing": True, "sharding": "fsdp", "checkpoint_steps": (1,), "resume_every": 1,
+        },
+        {
+            **WARMING, "query_engagement": {"mixture": {"richer-text+image->richer-text+image": 1.0}, "engagement": "clicked"}, "split_mixed": {"mixture": {"image->image": 1.0}},
+            "alter_photos": {"mixture": {"image->image": 1.0}}, "own_picture_share": {"mixture": {"image->image": 1.0}},
+            "own_words_share": {"mixture": {"text->title+image": 1.0}}, "augmentation": {"mixture": {"image->image": 1.0}},
+            "circle_margin": CIRCLE, "circle_scale": CIRCLE, "prefix_loss": CIRCLE, "triplet_weight": HARD, "hard_negative_kinds": HARD,
+            "triplet_margin": {**HARD, "triplet_weight": 1.0}, **dict.fromkeys(("queue_length", "max_age", "queue_drift", "queue_term", "momentum"), QUEUE),
+        },
+    ),
+    CurationConfig: Effects(
+        observed.of_curation,
+        {},
+        {
+            "hardest_query": False, "hardest_keep": 3, "hardest_from": 40, "hardest_least_similarity": 0.2, "merge_spu": False, "spu_item": "own",
+            "rebalance_categories": False, "rebalance_distance": 0.3, "rebalance_keep": 0.9, "rebalance_depth": 1, "rebalance_last": True,
+            "fewest_entities": 1, "entities_in": "title", "fold_plural": False, "seed": 5,
+        },
+        {
+            name: {"hardest_keep": 4, "hardest_from": 5}
+            for name in ("hardest_least_similarity", "rebalance_distance", "rebalance_keep", "rebalance_last", "fold_plural", "seed")
+        },
+    ),
+    AugmentationConfig: Effects(
+        observed.of_augmentation, {}, {"turn": 60.0, "zoom": 0.5, "shift": 0.3, "flip": 1.0, "light": 0.6, "tint": 0.5}
+    ),
+    IndexConfig: Effects(
+        observed.of_index,
+        {},
+        {"kind": "hnsw", "lists": 3, "probes": 2, "links": 4, "build_width": 5, "search_width": 7, "threads": 2, "seed": 3},
+        {name: {"kind": "hnsw"} for name in ("links", "build_width", "search_width", "threads")},
+    ),
+    BenchmarkConfig: Effects(
+        observed.of_benchmark,
+        {"num_resamples": 20, "fewest_labelled": 5},
+        {
+            "ks": (1, 3), "headline_k": 2, "num_queries": 9, "num_labelled": 20, "num_products": 40, "num_attributes": 0, "fewest_labelled": 100,
+            "category_wording": "{path}", "attribute_wording": "{name}{label}", "collapse_share": 0.9, "num_resamples": 21, "batch_size": 8, "seed": 1,
+        },
+        {"seed": {"num_queries": 9}, "num_products": {"num_queries": 5, "num_labelled": 9}},
+    ),
+    EncoderRun: Effects(
+        observed.of_run,
+        {"name": "first", "posttraining": PosttrainConfig(steps=4)},
+        {"name": "second", "pretraining": PretrainConfig(steps=3), "posttraining": None},
+    ),
+    StudyConfig: Effects(
+        observed.of_study,
+        {"encoders": (EncoderRun(name="first"),)},
+        {
+            "seed": 1, "backbone": TINY, "encoders": (EncoderRun(name="second"),), "features": FeatureConfig(history_length=3), "ranker": RankerConfig(content="make"),
+            "ids_ranker": RankerConfig(sequence="bst"), "num_seeds": 2, "width": 16, "permuted_control": False, "engagement": "clicked", "ks": (1, 10),
+            "num_resamples": 7, "keep_rankers": True,
+        },
+    ),
+}  # fmt: skip
+
+READ_IN = {
+    (StudyConfig, "name"): "config.name",
+    (StudyConfig, "steering_metric"): "config.steering_metric",
+    (StudyConfig, "num_threads"): "config.num_threads",
+}
+"""Settings of how a study is run and read, by the code that does so."""
+
+LIKE = {OptimisationConfig: PretrainConfig}
+"""A class that is only a part of another."""
+
+
+def _cases() -> list[Any]:
+    return [
+        pytest.param(kind, name, id=f"{kind.__name__}-{name}")
+        for kind, effects in EFFECTS.items()
+        for name in effects.others
+    ]
+
+
+def test_no_setting_is_missing():
+    for kind in all_configs():
+        if issubclass(kind, PictureLayout) or kind in LIKE:
+            continue
+        read = {name for of, name in READ_IN if of is kind}
+        assert EFFECTS[kind].others.keys() | read == kind.model_fields.keys(), kind.__name__
+
+
+_seen: dict[tuple[type, str], str] = {}
+
+
+def _see(kind: type[Config], values: Values) -> str:
+    made = kind.model_validate(values)
+    key = (kind, made.digest())
+    if key not in _seen:
+        _seen[key] = EFFECTS[kind].see(made)
+    return _seen[key]
+
+
+@pytest.mark.parametrize(("kind", "name"), _cases())
+def test_each_setting_changes_what_comes_out(kind, name):
+    effects = EFFECTS[kind]
+    beside = effects.base | effects.beside.get(name, {})
+    if kind is BackboneConfig:
+        beside, other = _checkpoint_beside(name, beside)
+    else:
+        other = effects.others[name]
+    along = effects.along.get(name, {})
+    assert _see(kind, beside) != _see(kind, beside | along | {name: other})
+
+
+def _checkpoint_beside(name: str, beside: Values) -> tuple[Values, Any]:
+    """What is of a checkpoint alone is seen beside one."""
+    other = EFFECTS[BackboneConfig].others[name]
+    folder = str(observed.checkpoints()["qwen3"])
+    plain = {"image_size": 32, "checkpoint": folder}
+    if name == "checkpoint":
+        return {"image_size": 32}, folder
+    if name in ("query_instruction", "item_instruction"):
+        return plain | {"chat": True}, other
+    return (plain, other) if name in ("chat", "dtype") else (beside, other)
+
+
+IDLE = [
+    (kind, name)
+    for kind in all_configs()
+    if kind in EFFECTS
+    for name in {name for parent in kind.__mro__ for name in vars(parent).get("counts_when", ())}
+]
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted(name for kind, name in IDLE if kind is RankerConfig and name != "patience"),
+)
+def test_what_a_ranker_refuses_would_have_changed_nothing(name):
+    other = EFFECTS[RankerConfig].others[name]
+    with pytest.raises(ValueError, match=f"{name} = .* changes nothing"):
+        RankerConfig(**EFFECTS[RankerConfig].base, **{name: other})
+    base = EFFECTS[RankerConfig].base
+    forced = RankerConfig.model_validate(base | {name: other}, context=LENIENT)
+    assert observed.of_ranker(forced) == _see(RankerConfig, base)
+
+
+@pytest.mark.parametrize(("kind", "name"), IDLE, ids=lambda one: getattr(one, "__name__", one))
+def test_what_changes_nothing_is_refused_unless_at_its_default(kind, name):
+    """Each rule of `counts_when` fires somewhere, in one line that names setting and value."""
+    rules = {
+        n: rule
+        for parent in kind.__mro__
+        for n, rule in vars(parent).get("counts_when", {}).items()
+    }
+    effects = EFFECTS[kind]
+    values = IDLE_BESIDE.get((kind, name), {}) | effects.along.get(name, {})
+    values[name] = IDLE_VALUES.get((kind, name), effects.others[name])
+    made = kind.model_validate(values, context=LENIENT)
+    assert not rules[name].holds(made), "choose settings beside which it cannot count"
+    said = made.idle()[name]
+    assert said.startswith(f"{name} = {values[name]!r} changes nothing: ") and "{self" not in said
+    with pytest.raises(ValueError, match="changes nothing"):
+        kind.model_validate(values)
+    assert name not in kind.reading(**values).model_fields_set
+
+
+CATALOGUE = {"pairs": "catalogue"}
+IDLE_BESIDE: dict[tuple[type[Config], str], Values] = {
+    (FeatureConfig, "history_kind"): {"history_length": 0},
+    (TablesConfig, "cut_share"): TIMES,
+    (TablesConfig, "test_share"): TIMES,
+    **{
+        (SimulationConfig, name): BROWSED
+        for name in ("share_image", "share_text", "share_both", "purchases_per_search", "buys_wanted", "buys_sibling", "buys_near", "share_wanted_shown",
+                     "photo_difficulty", "share_typos")
+    },
+    (SimulationConfig, "browse_purchase"): {"share_browse": 0.0},
+    **{(BackboneConfig, name): {"checkpoint": "x"} for name in BackboneConfig.counts_when if name not in ("chat", "query_instruction", "item_instruction", "dtype")},
+    (TextConfig, "with_price"): {"item_text": "title"},
+    (DualConfig, "with_price"): {"item_text": "title"},
+    **{(kind, "warmup_share"): {"steps": 10} for kind in (PretrainConfig, PosttrainConfig)},
+    **{(kind, "final_rate_share"): {"steps": 2} for kind in (PretrainConfig, PosttrainConfig)},
+    **{(PosttrainConfig, name): CATALOGUE for name in ("engagement", "split_mixed", "query_engagement", "own_picture_share", "alter_photos", "own_words_share")},
+    (PosttrainConfig, "augmentation"): {"mixture": {"text->image": 1.0}},
+    (PosttrainConfig, "temperature"): {"loss": "circle", "prefix_loss": "same"},
+    (PosttrainConfig, "learn_temperature"): {"loss": "circle", "prefix_loss": "same"},
+    (PosttrainConfig, "checkpoint_steps"): {"steps": 1},
+    (PosttrainConfig, "resume_every"): {"steps": 1},
+    **{(CurationConfig, name): {"hardest_query": False} for name in ("hardest_keep", "hardest_from", "hardest_least_similarity")},
+    (CurationConfig, "spu_item"): {"merge_spu": False},
+    **{(CurationConfig, name): {"rebalance_categories": False} for name in ("rebalance_distance", "rebalance_keep", "rebalance_last", "seed")},
+    **{(CurationConfig, name): {"fewest_entities": 0} for name in ("entities_in", "fold_plural")},
+    **{(IndexConfig, name): {"kind": "hnsw"} for name in ("lists", "probes", "seed")},
+    (BenchmarkConfig, "attribute_wording"): {"num_attributes": 0},
+}  # fmt: skip
+IDLE_VALUES = {
+    **{(kind, "warmup_share"): 0.99 for kind in (PretrainConfig, PosttrainConfig)},
+    (PosttrainConfig, "chunk_size"): 500,
+    (BackboneConfig, "patch_size"): 4,
+    (BackboneConfig, "vision_heads"): 2,
+    (BackboneConfig, "text_heads"): 2,
+    (BackboneConfig, "deepstack_layers"): (0,),
+}
+
+
+def test_every_setting_of_a_layout_and_of_a_study_is_read():
+    """Names of files and columns are what the readers look for: that each is read can be seen in the code."""
+    from pathlib import Path
+
+    import exchange_rate
+    from representation.benchmarking import published
+
+    def sources(package) -> str:
+        return "".join(path.read_text() for path in Path(package.__path__[0]).rglob("*.py"))
+
+    code = sources(published)
+    for kind in all_configs():
+        if issubclass(kind, PictureLayout):
+            for name in kind.model_fields:
+                reads = (f"layout.{name}", f"self.{name}", f'layout, "{name}"')
+                assert any(words in code for words in reads), f"{kind.__name__}.{name}"
+    study = sources(exchange_rate)
+    assert all(words in study for words in READ_IN.values())
+
+
+def test_only_one_backbone_is_read_in_a_study():
+    words = ["encoders=[{name='a', posttraining={backbone={text_dim=64}}}]"]
+    with pytest.raises(ConfigError, match="'a' has a backbone of a stage, which changes nothing"):
+        load_config(StudyConfig, None, words)
