@@ -247,8 +247,6 @@ def _inexact(column: pl.Expr, found: pl.DataType) -> list[Rule]:
 
 
 def _time(column: pl.Expr, found: pl.DataType, unit: Unit | None) -> Reading:
-    if found == TIME:
-        return Reading(column)
     if isinstance(found, pl.Datetime):
         if found.time_zone is not None:
             column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)

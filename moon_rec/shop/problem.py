@@ -64,12 +64,12 @@ def raise_all(folder: Path, problems: Iterable[Problem]) -> None:
 
 
 def in_one_line(problems: Sequence[Problem]) -> str:
-    """All problems, numbered, each with its file."""
-    each = (
-        f"({number}) {f'{problem.file}: ' * (problem.table in FILES)}{problem}"
-        for number, problem in enumerate(problems, start=1)
-    )
-    return f"{len(problems)} broken rule{'s' * (len(problems) > 1)}: {' | '.join(each)}"
+    """All problems, each with its file; several are numbered."""
+    each = [f"{f'{found.file}: ' * (found.table in FILES)}{found}" for found in problems]
+    if len(each) == 1:
+        return each[0]
+    numbered = " | ".join(f"({number}) {line}" for number, line in enumerate(each, start=1))
+    return f"{len(each)} broken rules: {numbered}"
 
 
 def first_of(

@@ -112,6 +112,22 @@ def test_editions_together_keep_a_shared_user_once(raw, tmp_path):
     [
         ("ratings.csv", None, "has no ratings.csv: --data names the folder of MovieLens"),
         ("movies.csv", "movieId,title\n10,a\n", "movies.csv has no column genres: it has movieId"),
+        ("ratings.csv", "userId,stars\n1,2\n", "has no column movieId, rating, timestamp: it has"),
+        (
+            "ratings.csv",
+            RATINGS.replace("3.5", "nan"),
+            "ratings.csv: rating row 1: nan is no number",
+        ),
+        (
+            "ratings.csv",
+            RATINGS + "4,40,1.0,1000000600\n",
+            r"raw, made into tables: impressions.parquet: .* is duplicated",
+        ),
+        (
+            "ratings.csv",
+            RATINGS.replace("1000000", "1000000000"),
+            r"ratings.csv: timestamp row 0: 1000000000000 as s since 1970 is outside the years 1990 to",
+        ),
         ("ratings.csv", RATINGS.replace("4.0", "four", 1), "ratings.csv: "),
         ("movies.csv", MOVIES.replace("20,Second", "21,Second"), "movieId 20 is not in"),
         ("ratings.csv", RATINGS.splitlines()[0] + "\n", "holds no ratings"),
