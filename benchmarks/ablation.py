@@ -92,6 +92,11 @@ def arms(settings: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def with_backbone_of_start(config: Any) -> Any:
+    """The configuration of a training that goes on from an encoder, which has its own backbone."""
+    return config.model_copy(update={"backbone": type(config.backbone)()})
+
+
 def measure(shop: Shop, path: Path, period: str) -> Cells:
     """Every search of the period against the whole gallery: did its top k hold what was purchased after it."""
     from representation.encoder import ProductEncoder
@@ -279,7 +284,8 @@ def train_cells(shop: Shop, options: Any) -> Cells:
         stage1 = options.out / f"stage1-{digest_of(made_of)}"
         if not stage1.exists() and not options.collect:
             say(f"seed {first}: stage 1, {options.stage1_steps} steps")
-            posttrain(shop, stage1, broad, start=options.start)
+            taken = broad if options.start is None else with_backbone_of_start(broad)
+            posttrain(shop, stage1, taken, start=options.start)
         later = {**given, "steps": options.steps, "learning_rate": options.learning_rate}
         for number, (name, config) in enumerate(arms(later).items()):
             if number not in options.arms:
@@ -292,7 +298,8 @@ def train_cells(shop: Shop, options: Any) -> Cells:
                 say(f"seed {seed}: {name}")
                 if not encoder.exists():
                     vectors = curation_vectors(shop, stage1) if config.curation else None
-                    posttrain(shop, encoder, config, start=stage1, vectors=vectors)
+                    taken = with_backbone_of_start(config)
+                    posttrain(shop, encoder, taken, start=stage1, vectors=vectors)
                 _write(file, measure(shop, encoder, options.period))
                 if not options.keep:
                     shutil.rmtree(encoder)

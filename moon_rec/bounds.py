@@ -18,9 +18,9 @@ CountOrZero = Annotated[int, Field(ge=0, le=MOST_COUNTED)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Width = Annotated[int, Field(ge=1, le=MOST_IN_MEMORY)]
 """Of a layer, a vector, a histogram: what weights are made of."""
-Length = Annotated[int, Field(ge=1, le=MOST_IN_MEMORY)]
+Length = Annotated[int, Field(ge=1, le=10_000_000)]
 """Of a sequence of behaviours, of tokens."""
-LengthOrZero = Annotated[int, Field(ge=0, le=MOST_IN_MEMORY)]
+LengthOrZero = Annotated[int, Field(ge=0, le=10_000_000)]
 Layers = Annotated[int, Field(ge=1, le=1_024)]
 Side = Annotated[int, Field(ge=8, le=4_096)]
 """Of a square picture, in pixels."""

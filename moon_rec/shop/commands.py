@@ -168,6 +168,10 @@ def _simulate_with(options: argparse.Namespace, settings: list[str], data: Path 
     from moon_rec.shop.simulate import SimulationConfig, simulate_shop  # slow to load
 
     config = load_config(SimulationConfig, options.config, settings)
+    if data is not None and config.catalogue == "drawn":
+        raise ShopError(
+            f"--data {data} changes nothing: a drawn catalogue reads no files; leave it out, or set catalogue=myntra"
+        )
     shop = simulate_shop(config, options.out, data=data, overwrite=options.overwrite)
     shop.validate()
     _report(shop)

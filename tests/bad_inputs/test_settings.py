@@ -140,6 +140,7 @@ IDLE = [
     _set("entities of no filter", f"{CURATE} --set fewest_entities=0", "entities_in=title", "entities_in = 'title' changes nothing"),
     _set("photos of a shop without searches", f"{SIMULATE} --set share_browse=1", "photo_difficulty=0.5", "photo_difficulty = 0.5 changes nothing"),
     _set("shares beside times", f"{IMPORT} --set cut_time=2026-01-05 --set test_time=2026-01-07", "cut_share=0.5", "cut_share = 0.5 changes nothing"),
+    Case("settings: data of a drawn catalogue", f"{SIMULATE} --data tables", ("--data tables changes nothing", "catalogue=myntra")),
     Case("settings: shared by ways of which none reads it", f"{WAYS} --way simtier --set num_tiers=5", ("num_tiers = 5 changes nothing", "every way")),
     Case("settings: a way's own that it does not read", f"{WAYS} --way simtier,num_tiers=5", ("num_tiers = 5 changes nothing",)),
     Case("settings: the demo's seed beside a plan", f"{STUDY} --seed 3", ("--seed 3", "--set seed=3"), _file("plan.toml", PLAN)),

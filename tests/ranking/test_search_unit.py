@@ -7,9 +7,12 @@ from hypothesis import strategies as st
 
 import ranking.search_unit
 from moon_rec.embedding_table import EmbeddingTable
+from moon_rec.errors import ConfigError
+from ranking.config import RankerConfig
 from ranking.content import ContentStore
-from ranking.features import Catalogue
+from ranking.features import Catalogue, FeatureConfig, RankingTables
 from ranking.search_unit import SearchUnit, best_places
+from ranking.training import prepare
 
 ITEMS, DIM = 60, 8
 CATEGORIES = np.append(np.random.default_rng(1).integers(0, 5, ITEMS), 0)
@@ -117,3 +120,12 @@ def test_no_request_and_no_row_find_nothing():
     none = np.zeros(0, np.int64)
     found = unit.find(none, none, np.arange(5), none, none)
     assert found.items.size == found.sizes.size == 0
+
+
+def test_a_search_that_finds_the_whole_history_is_refused(planted):
+    """Of a history of 6, 6 are all: the content that they are sought by changes nothing."""
+    tables = RankingTables.build(planted.shop, FeatureConfig(history_length=6))
+    whole = RankerConfig(content="vector", search="content", search_length=6)
+    with pytest.raises(ConfigError, match="changes nothing: of a history of history_length = 6"):
+        prepare(tables, whole, planted.items, planted.queries)
+    prepare(tables, whole.model_copy(update={"search_length": 5}), planted.items, planted.queries)

@@ -97,6 +97,19 @@ def test_a_stopped_run_goes_on(little_shop, tmp_path, stop_after):
     assert not [path for path in (tmp_path / "out").iterdir() if "shards" in path.name]
 
 
+def test_shards_of_other_code_are_not_taken_up(little_shop, tmp_path, monkeypatch, capsys):
+    stopped = StandIn()
+    stopped.stop_after = 3
+    with pytest.raises(KeyboardInterrupt):
+        embed_shop(stopped, little_shop, tmp_path / "out", shard_size=10)
+    monkeypatch.setattr("representation.embed.code_version", lambda *_: {"code": "corrected"})
+    again = StandIn()
+    embed_shop(again, little_shop, tmp_path / "out", shard_size=10)
+    assert again.sizes[:5] == [10, 10, 10, 10, 8]
+    told = " ".join(capsys.readouterr().err.split())
+    assert "are not taken up: made with another encoder, shop, size of shards, code" in told
+
+
 def test_a_damaged_shard_is_made_again(little_shop, tmp_path):
     whole, _ = embed_shop(StandIn(), little_shop, tmp_path / "whole", shard_size=10)
     stopped = StandIn()

@@ -182,7 +182,7 @@ EFFECTS: dict[type[Config], Effects] = {
         {
             **WARMING, "query_engagement": {"mixture": {"richer-text+image->richer-text+image": 1.0}, "engagement": "clicked"}, "split_mixed": {"mixture": {"image->image": 1.0}},
             "alter_photos": {"mixture": {"image->image": 1.0}}, "own_picture_share": {"mixture": {"image->image": 1.0}},
-            "own_words_share": {"mixture": {"text->title+image": 1.0}}, "augmentation": {"mixture": {"image->image": 1.0}},
+            "own_words_share": {"mixture": {"text->title+image": 1.0}}, "augmentation": {"mixture": {"image->image": 1.0}, "alter_photos": False},
             "circle_margin": CIRCLE, "circle_scale": CIRCLE, "prefix_loss": CIRCLE, "triplet_weight": HARD, "hard_negative_kinds": HARD,
             "triplet_margin": {**HARD, "triplet_weight": 1.0}, **dict.fromkeys(("queue_length", "max_age", "queue_drift", "queue_term", "momentum"), QUEUE),
         },

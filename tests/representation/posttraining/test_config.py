@@ -5,6 +5,7 @@ import pytest
 from moon_rec.config import load_config
 from moon_rec.errors import ConfigError
 from representation.posttraining import PosttrainConfig
+from representation.posttraining.config import refuse_idle
 
 
 def test_presets_differ_from_the_default_in_what_they_say():
@@ -23,6 +24,38 @@ def test_settings_go_over_a_preset(tmp_path):
     assert (found.steps, found.loss, found.max_age) == (7, "infonce", None)
     assert not found.curation.merge_spu and found.curation.hardest_query and found.hard_negatives
     assert load_config(PosttrainConfig, file, ["curation=none"]).curation is None
+
+
+def test_what_a_preset_sets_stays_at_the_default_where_it_would_change_nothing():
+    plain = PosttrainConfig()
+    found = PosttrainConfig.preset("refinement", loss="infonce", num_negatives=None)
+    for name in ("circle_margin", "circle_scale", "momentum", "max_age", "queue_term"):
+        assert getattr(found, name) == getattr(plain, name), name
+    assert found.idle() == {} and found.hard_negatives == 1
+    found = PosttrainConfig.preset("refinement", curation={"hardest_query": False})
+    assert found.curation is not None and found.curation.hardest_from == 2
+    assert found.curation.spu_item == "own"
+    with pytest.raises(ConfigError, match=r"circle_margin = 0\.4 changes nothing"):
+        load_config(
+            PosttrainConfig, None, ["preset=refinement", "loss=infonce", "circle_margin=0.4"]
+        )
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"matryoshka_weights": "equal"}, "matryoshka_weights"),
+        ({"loss": "circle", "prefix_loss": "same"}, "prefix_loss"),
+        ({"loss": "circle", "temperature": 0.5}, "temperature"),
+        ({"loss": "circle", "learn_temperature": False}, "learn_temperature"),
+    ],
+)
+def test_what_only_several_widths_read_is_refused_for_one(values, name):
+    config = PosttrainConfig(**values)
+    refuse_idle(config, (16, 32))
+    with pytest.raises(ConfigError, match=f"{name} = .* changes nothing: .* has 32 alone"):
+        refuse_idle(config, (32,))
+    refuse_idle(PosttrainConfig(loss="circle"), (32,))
 
 
 def test_negatives_are_counted():

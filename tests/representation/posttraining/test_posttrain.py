@@ -8,9 +8,10 @@ import pytest
 
 from moon_rec.config import make_config
 from moon_rec.errors import ConfigError, EncoderError
+from representation.curation import curate
 from representation.encoder import ProductEncoder
 from representation.model.backbone import BackboneConfig
-from representation.posttraining import PosttrainConfig, posttrain
+from representation.posttraining import PosttrainConfig, posttrain, preparation
 from representation.posttraining.train import LOG_FILE
 
 OWN_BACKBONE = {"backbone": BackboneConfig()}
@@ -85,6 +86,38 @@ def test_checkpoints(little_shop, settings, tmp_path):
         written = json.loads((one.path / LOG_FILE).read_text())
         assert (written["step"], written["num_tokens"]) == (one.step, one.num_tokens)
         assert len(written["log"]) == one.step
+
+
+def test_the_log_says_what_was_trained(little_shop, settings, encoder_path, tmp_path):
+    """The settings' backbone where it is read; where a training goes on from an encoder, that encoder, and no backbone that it has not."""
+    one = settings.model_copy(update={"steps": 1})
+    with pytest.raises(ConfigError, match=r"backbone\.image_size = 16 changes nothing"):
+        posttrain(little_shop, tmp_path / "no", one, start=encoder_path)
+    assert not (tmp_path / "no").exists()
+    posttrain(little_shop, tmp_path / "random", one)
+    own = one.model_copy(update=OWN_BACKBONE)
+    posttrain(little_shop, tmp_path / "on", own, start=encoder_path)
+    logs = [json.loads((tmp_path / name / LOG_FILE).read_text()) for name in ("random", "on")]
+    assert logs[0]["config"]["backbone"]["text_dim"] == 32 and logs[0]["start"] is None
+    assert "backbone" not in logs[1]["config"]
+    assert logs[1]["start"] == ProductEncoder.from_pretrained(encoder_path).digest
+
+
+def test_curation_draws_by_the_seed_of_the_training(little_shop, encoder, monkeypatch):
+    seeds = []
+
+    def curated(shop, pairs, config, items, queries):
+        seeds.append(config.seed)
+        return curate(shop, pairs, config, items, queries)
+
+    monkeypatch.setattr(preparation, "curate", curated)
+    mixture = {"image->richer-text+image": 1.0}
+    for seed in (0, 3):
+        config = PosttrainConfig(
+            steps=2, batch_size=4, seed=seed, mixture=mixture, curation={"hardest_query": False}
+        )
+        preparation.prepare(little_shop, config, encoder)
+    assert seeds == [0, 3]
 
 
 def test_same_seed_same_bits(little_shop, settings, tmp_path):
