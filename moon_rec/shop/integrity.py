@@ -63,7 +63,7 @@ def unread_problems(folder: Path, table: str) -> Iterator[Problem]:
     """A table that cannot be decoded to its end."""
     reason = unreadable(folder / FILES[table])
     if reason is not None:
-        rule = f"{FILES[table]} cannot be read to its end: {reason}"
+        rule = f"cannot be read to its end: {reason}"
         yield Problem(table, rule, "put an undamaged file back, or write it again")
 
 

@@ -50,7 +50,7 @@ class Doubled:
 
 def doubled_problems(impressions: pl.LazyFrame) -> Iterator[Problem]:
     """A log in which pages stand twice under other request ids."""
-    if not NEEDED <= set(impressions.collect_schema()):
+    if not set(impressions.collect_schema()) >= NEEDED:
         return
     found = doubled(impressions)
     if found.copies and found.copies >= SHARE_DOUBLED * found.pages:
@@ -95,7 +95,7 @@ def pages_of(impressions: pl.LazyFrame) -> pl.LazyFrame:
 
 def silent_periods(manifest: Manifest, impressions: pl.LazyFrame) -> Iterator[Problem]:
     """Periods with impressions and no click: nothing is learnt, chosen or scored on them, for AUC is undefined."""
-    if not NEEDED <= set(impressions.collect_schema()):
+    if not set(impressions.collect_schema()) >= NEEDED:
         return
     cut, test = pl.lit(manifest.cut_time), pl.lit(manifest.test_time)
     time, clicks = pl.col("time"), pl.col("clicked").fill_null(False)

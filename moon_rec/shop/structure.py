@@ -36,9 +36,7 @@ def _table_problems(table: str, path: Path) -> Iterator[Problem]:
         num_rows = pq.read_metadata(path).num_rows
         found = pl.read_parquet_schema(path)
     except UNREADABLE as error:
-        yield Problem(
-            table, f"{FILES[table]} cannot be read as Parquet: {reason_of(error)}", "write it again"
-        )
+        yield Problem(table, f"cannot be read as Parquet: {reason_of(error)}", "write it again")
         return
     for column in TABLES[table]:
         if column.name not in found:

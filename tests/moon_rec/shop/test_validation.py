@@ -212,7 +212,7 @@ def test_a_file_that_is_no_parquet(make_shop, capsys):
     (path / "items.parquet").write_bytes(b"id,title\n1,cup\n")
     assert run(main, ["check", str(path)]) == 2
     err = capsys.readouterr().err
-    assert "items.parquet cannot be read as Parquet" in err and err.count("\n") == 1
+    assert "items: cannot be read as Parquet" in err and err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
