@@ -18,6 +18,8 @@ from moon_rec.shop.schema import MANIFEST
 
 SHARE_DOUBLED = 0.01
 IDS = ("request_id", "search_id", "user_id", "time")
+NEEDED = {"request_id", "user_id", "time", "clicked"}
+"""Without these columns there is no log to judge; that they are missing is told elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Doubled:
 
 def doubled_problems(impressions: pl.LazyFrame) -> Iterator[Problem]:
     """A log in which pages stand twice under other request ids."""
+    if not set(impressions.collect_schema()) >= NEEDED:
+        return
     found = doubled(impressions)
     if found.copies and found.copies >= SHARE_DOUBLED * found.pages:
         yield found.problem()
@@ -91,6 +95,8 @@ def pages_of(impressions: pl.LazyFrame) -> pl.LazyFrame:
 
 def silent_periods(manifest: Manifest, impressions: pl.LazyFrame) -> Iterator[Problem]:
     """Periods with impressions and no click: nothing is learnt, chosen or scored on them, for AUC is undefined."""
+    if not set(impressions.collect_schema()) >= NEEDED:
+        return
     cut, test = pl.lit(manifest.cut_time), pl.lit(manifest.test_time)
     time, clicks = pl.col("time"), pl.col("clicked").fill_null(False)
     inside = {

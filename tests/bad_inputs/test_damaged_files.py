@@ -91,7 +91,7 @@ def manifest_text(text: str) -> Callable[[Path], None]:
 
 
 def header_fault(table: str) -> tuple[str, ...]:
-    return (f"{table}.parquet", "cannot be read as Parquet")
+    return (table, "cannot be read as Parquet")
 
 
 BYTES = {

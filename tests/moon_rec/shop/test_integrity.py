@@ -92,7 +92,7 @@ def test_every_random_damage_is_found_in_one_line_that_names_the_table(tmp_path,
         assert err.count("\n") == 1 and table in err, f"{kind}: {err}"
         with pytest.raises(ShopError) as caught:
             Shop.open(shop).table(table).collect()
-        assert f"{table}.parquet" in str(caught.value) or f"{table}." in str(caught.value)
+        assert table in str(caught.value)
         with pytest.raises(ShopError):
             assert Shop.open(shop).digest
         file.write_bytes(good[table])
@@ -221,6 +221,4 @@ def test_a_time_that_no_calendar_can_write_is_named(make_shop):
     far = pl.lit(2**62, pl.Int64).cast(pl.Datetime("us"))
     shop = make_shop(searches=lambda frame: frame.with_columns(time=far))
     found = [str(problem) for problem in validate_folder(shop)]
-    assert (
-        "searches: cannot be read to its end: column time holds a time outside" in found[0]
-    )
+    assert "searches: cannot be read to its end: column time holds a time outside" in found[0]
