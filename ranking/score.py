@@ -24,12 +24,12 @@ import pyarrow.parquet as pq
 import torch
 
 from moon_rec.command import Parser, run
-from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import RankingError
 from moon_rec.files import atomic_file
 from moon_rec.progress import progress, say
 from moon_rec.shop import Shop
 from moon_rec.shop.schema import FILES
+from moon_rec.vector_pairs import add_accept_option, open_pair
 from ranking.features import PERIODS, Period, RankingTables
 from ranking.features.impressions import in_requests
 from ranking.features.requests import RequestReader
@@ -151,6 +151,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--items", type=Path, help="embedding table of the items")
     parser.add_argument("--queries", type=Path, help="embedding table of the searches")
+    add_accept_option(parser)
     parser.add_argument("--out", type=Path, required=True, help="Parquet file to write")
     parser.add_argument("--chunk-rows", type=int, default=CHUNK_ROWS, help="rows held at a time")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -166,22 +167,25 @@ def main(argv: list[str] | None = None) -> None:
     if given.out.exists():
         raise RankingError(f"{given.out} exists already; remove it or name another file")
     period = given.period or ("all" if given.impressions else "test")
-    items = EmbeddingTable.open(given.items) if given.items else None
-    queries = EmbeddingTable.open(given.queries) if given.queries else None
+    shop = Shop.open(given.shop)
+    items, queries, coverage = open_pair(shop, given.items, given.queries, given.accept)
     ranker = TrainedRanker.load(given.ranker, items, queries)
     if given.device == "cuda" and not torch.cuda.is_available():
         raise RankingError("--device cuda, but torch finds no GPU; leave it out")
     ranker.model.to(given.device)
     number = score_impressions(
         ranker,
-        Shop.open(given.shop),
+        shop,
         given.out,
         _files(given.impressions),
         None if period == "all" else period,
         given.chunk_rows,
         given.batch_size,
     )
-    say(f"{given.out}: {number:,} impressions scored")
+    say(
+        f"{given.out}: {number:,} impressions scored"
+        + (f"; {coverage}" if items is not None else "")
+    )
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement
 from moon_rec.shop.shop import Period
 from moon_rec.tracking import Tracker
+from moon_rec.vector_pairs import add_accept_option, open_pair
 
 if TYPE_CHECKING:
     from representation.benchmarking.benchmark_set import BenchmarkSet
@@ -97,6 +98,7 @@ def _parser() -> Parser:
         metavar="NAME=ITEMS[,QUERIES]",
         help="embedding tables of items and of searches; may be given again",
     )
+    add_accept_option(parser)
     parser.add_argument(
         "--out",
         type=Path,
@@ -184,14 +186,15 @@ def _contestants(
     """One after another, so that one encoder's weights are held at a time; brought tables are checked first, for that costs nothing."""
     from representation.benchmarking.contestant import EncoderContestant, TableContestant
     from representation.encoder import open_encoder
-    from representation.evaluation.search_cases import check_tables
 
     brought = []
     for name, folders in tables:
-        items, *queries = [EmbeddingTable.open(folder) for folder in folders]
         if shop is not None:
-            check_tables(shop, items, queries[0] if queries else items)
-        brought.append(TableContestant(name, items, queries[0] if queries else None, bench))
+            items, queries, _ = open_pair(shop, *folders, accept=options.accept)
+        else:
+            items, queries = [*map(EmbeddingTable.open, folders), None][:2]
+        assert items is not None
+        brought.append(TableContestant(name, items, queries, bench))
     for name, place in encoders:
         say(f"opening {name}")
         encoder = open_encoder(place, options.device)

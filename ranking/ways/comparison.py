@@ -12,11 +12,11 @@ import polars as pl
 
 from moon_rec.command import Parser, add_config_options
 from moon_rec.config import load_config
-from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import RankingError
 from moon_rec.files import write_json
 from moon_rec.progress import track
 from moon_rec.shop import Shop
+from moon_rec.vector_pairs import add_accept_option, open_pair
 from ranking.config import RankerConfig
 from ranking.features import FeatureConfig, RankingTables, add_feature_options
 from ranking.judging.side_by_side import side_by_side
@@ -90,7 +90,9 @@ def main(argv: list[str] | None = None) -> None:
     given = parser.parse_args(argv)
     features = load_config(FeatureConfig, None, given.features)
     load_config(RankerConfig, given.config, given.settings)  # named before anything is trained
-    inputs = Inputs(given.shop, features, given.items, given.queries)
+    shop = Shop.open(given.shop)
+    coverage = open_pair(shop, given.items, given.queries, given.accept).coverage
+    inputs = Inputs(given.shop, features, given.items, given.queries, tuple(given.accept))
     chosen = [
         Variation.parse(name) for name in dict.fromkeys([IDS_ONLY, *(given.ways or STANDARD)])
     ]
@@ -99,7 +101,6 @@ def main(argv: list[str] | None = None) -> None:
         one.config(given.settings, 0)
     controls = [one.permuted() for one in chosen if one.config(given.settings, 0).reads_vectors]
     everything = [*chosen, *(controls if given.permuted else [])]
-    shop = Shop.open(given.shop)
     scores = run_all(inputs, everything, given.settings, seeds, given.out, given.processes)
     costs = _costs(inputs, chosen, given.settings) if given.cost else {}
     results = compare_ways(scores, chosen, costs, given.resamples)
@@ -113,6 +114,7 @@ def main(argv: list[str] | None = None) -> None:
         "seeds": list(seeds),
         "settings": given.settings,
         "features": features.model_dump(mode="json"),
+        "coverage": coverage.as_dict(),
         "ids_only": {name: result.a for name, result in ids.items()},
         "ways": [result.as_dict() for result in results],
     }
@@ -121,6 +123,7 @@ def main(argv: list[str] | None = None) -> None:
     draw(results, title, given.out / "ways.png")
     print(f"{title}; ids only: AUC {ids['auc'].a:.4f}, GAUC {ids['gauc'].a:.4f}")
     print(markdown(results))
+    print(coverage)
     count = sum(len(one.gains) for one in results)
     print(
         "gains over ids only in points (.01), mean over seeds; 95 % intervals, paired, bootstrap over users "
@@ -132,9 +135,9 @@ def main(argv: list[str] | None = None) -> None:
 def _costs(
     inputs: Inputs, chosen: Sequence[Variation], settings: Sequence[str]
 ) -> dict[str, StepCost]:
-    tables = RankingTables.build(Shop.open(inputs.shop), inputs.features)
-    items = EmbeddingTable.open(inputs.items)
-    queries = EmbeddingTable.open(inputs.queries) if inputs.queries else None
+    shop = Shop.open(inputs.shop)
+    tables = RankingTables.build(shop, inputs.features)
+    items, queries = inputs.vectors(shop)
     configs = {one.name: one.config(settings, 0) for one in chosen}
     return step_costs(tables, configs, items, queries, IDS_ONLY)
 
@@ -150,6 +153,7 @@ def _parser() -> Parser:
     parser.add_argument("shop", type=Path, help="folder of the shop")
     parser.add_argument("--items", type=Path, required=True, help="embedding table of the items")
     parser.add_argument("--queries", type=Path, help="embedding table of the searches")
+    add_accept_option(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for scores and comparison")
     parser.add_argument(
         "--way",

@@ -62,27 +62,6 @@ class SearchCases:
         return len(self.search_ids)
 
 
-def check_tables(shop: Shop, items: EmbeddingTable, queries: EmbeddingTable) -> None:
-    """Refuse tables of another shop or of two encoders; tables that name neither pass.
-
-    Raises:
-        TableError: with both digests.
-    """
-    for name, table in (("items", items), ("queries", queries)):
-        if table.shop and table.shop != shop.digest:
-            raise TableError(
-                f"the {name} table was made from shop {table.shop}, this shop is {shop.digest}: embed this shop"
-            )
-    if items.encoder and queries.encoder and items.encoder != queries.encoder:
-        raise TableError(
-            f"items come from encoder {items.encoder} and queries from {queries.encoder}: embed both with one"
-        )
-    if items.dim != queries.dim:
-        raise TableError(
-            f"items have dim {items.dim} and queries {queries.dim}: embed both with one encoder"
-        )
-
-
 def gallery_of(shop: Shop, items: EmbeddingTable, period: Period) -> Gallery:
     """The gallery at the end of a period."""
     listed = pl.col("listed_at")

@@ -16,6 +16,7 @@ from moon_rec.estimate import Estimate
 from moon_rec.progress import progress
 from moon_rec.shop.engagement import Engagement
 from moon_rec.shop.shop import Period, Shop
+from moon_rec.vector_pairs import check_pair
 from representation.evaluation.approximate import ApproximateIndex, IndexConfig
 from representation.evaluation.neighbours import (
     alignment,
@@ -27,7 +28,6 @@ from representation.evaluation.search_cases import (
     MODALITIES,
     Gallery,
     SearchCases,
-    check_tables,
     gallery_of,
     search_cases,
 )
@@ -74,7 +74,7 @@ def measure_shop(
     Raises:
         TableError: tables of another shop, of two encoders or dims, or vectors that are all zeros.
     """
-    check_tables(shop, items, queries)
+    check_pair(shop, items, queries)
     options = {"seed": seed, "num_resamples": num_resamples}
     with progress("measure", len(MODALITIES) + 4) as bar:
         gallery = gallery_of(shop, items, period)
@@ -122,7 +122,7 @@ def measure_segments(
 
     A search whose engaged items lie in several segments counts in each. Segments come in alphabetical order; mind their counts.
     """
-    check_tables(shop, items, queries)
+    check_pair(shop, items, queries)
     gallery = gallery_of(shop, items, period)
     cases = search_cases(shop, gallery, queries, period, engagement)[modality]
     result = search_recall(
