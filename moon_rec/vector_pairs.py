@@ -202,17 +202,18 @@ def _check_own(
         )
     count = int((table.rows(own) >= 0).sum())
     num_other = int((table.rows(other) >= 0).sum())
-    if not table.kind and 2 * count < len(table) == num_other:
-        raise TableError(
-            f"every id of the {name} table is a {other_key} of the shop, only {count:,} of {len(table):,} are a {key}: are --items and --queries swapped?"
-        )
+    swapped = f"every id of the {name} table is a {other_key} of the shop, {count} of {len(table)} are a {key}: are --items and --queries swapped?"
+    is_swapped = not table.kind and 2 * count < len(table) == num_other
     # an encoder may have nothing to say of any search, but not of any item
     if own.size and not count and (len(table) or name == "items"):
         what = {"items": "items", "queries": "searches"}[name]
         first = f" (first {table.ids[0]})" if len(table) else ""
+        mend = swapped if is_swapped else f"pass the table of this shop's {what}"
         raise TableError(
-            f"none of the shop's {own.size} {what} (first {own[0]}) is in the {name} table of {len(table)} ids{first}: pass the table of this shop's {what}"
+            f"none of the shop's {own.size} {what} (first {own[0]}) is in the {name} table of {len(table)} ids{first}; {mend}"
         )
+    if is_swapped:
+        raise TableError(swapped)
     return Covered(count, own.size)
 
 
