@@ -2,14 +2,15 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from moon_rec.embedding_table import EmbeddingTable
 from tests.bad_inputs.harness import Case, check
 
 Damage = Callable[[Path], None]
@@ -48,12 +49,12 @@ def _entry(name: str, **changes) -> Damage:
     return _header(lambda header: header[name].update(changes))
 
 
-def _data(change: Callable[[dict], dict | None], precision: str = "float32", agree: bool = True) -> Damage:
+def _data(
+    change: Callable[[dict], dict | None], precision: str = "float32", agree: bool = True
+) -> Damage:
     """Write items anew in `precision` with changed tensors; `agree`: table.json and digest follow, as a writer without checks would leave them."""
 
     def damage(folder: Path) -> None:
-        from moon_rec.embedding_table import EmbeddingTable
-
         path = folder / "items"
         table = EmbeddingTable.open(path)
         EmbeddingTable.from_arrays(
@@ -61,7 +62,10 @@ def _data(change: Callable[[dict], dict | None], precision: str = "float32", agr
         ).save(path, overwrite=True)
         tensors = {name: one.copy() for name, one in load_file(path / "table.safetensors").items()}
         tensors = change(tensors) or tensors
-        save_file({name: np.ascontiguousarray(one) for name, one in tensors.items()}, path / "table.safetensors")
+        save_file(
+            {name: np.ascontiguousarray(one) for name, one in tensors.items()},
+            path / "table.safetensors",
+        )
         if not agree:
             return
         vectors = tensors["vectors"]
@@ -83,6 +87,14 @@ def _put(name: str, place, value) -> Callable[[dict], None]:
 def _changed(**tensors) -> Callable[[dict], dict]:
     """Some tensors replaced by what a function makes of all of them."""
     return lambda old: old | {name: of(old) for name, of in tensors.items()}
+
+
+def _both(*damages: Damage) -> Damage:
+    def damage(folder: Path) -> None:
+        for one in damages:
+            one(folder)
+
+    return damage
 
 
 def _flip(content: bytes) -> bytes:
@@ -160,7 +172,7 @@ MALFORMED: dict[str, tuple[Damage, tuple[str, ...]]] = {
         _entry("vectors", data_offsets=[928, 4672]), (FILE, "'vectors'", "overlaps tensor 'ids'")
     ),
     "offsets leave a gap": (
-        lambda folder: (_bytes(FILE, lambda old: old + b"12345678")(folder), _entry("vectors", data_offsets=[944, 4688])(folder)) and None,
+        _both(_bytes(FILE, lambda old: old + b"12345678"), _entry("vectors", data_offsets=[944, 4688])),
         (FILE, "'vectors'", "leaves 8 bytes after tensor 'ids'"),
     ),
     "offsets beyond the file": (
@@ -204,8 +216,138 @@ MALFORMED: dict[str, tuple[Damage, tuple[str, ...]]] = {
     "another table's table.json": (_about(digest="0" * 16), (FILE, "table.json says 0000000000000000")),
 }  # fmt: skip
 
+
+def _save(place: str, change: Callable, **options) -> Damage:
+    """Write the table at `place` anew by `change(ids, vectors)`; `options` over encoder, shop and kind."""
+
+    def damage(folder: Path) -> None:
+        table = EmbeddingTable.open(folder / place)
+        named = {"encoder": table.encoder, "shop": table.shop, "kind": table.kind} | options
+        ids, vectors = change(table.ids, table.take(np.arange(len(table))))
+        EmbeddingTable.from_arrays(ids, vectors, **named).save(folder / place, overwrite=True)
+
+    return damage
+
+
+def _as_it_is(ids: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return ids, vectors
+
+
+def _swap(folder: Path) -> None:
+    (folder / "items").rename(folder / "other")
+    (folder / "queries").rename(folder / "items")
+    (folder / "other").rename(folder / "queries")
+
+
+def _swap_with_kinds(folder: Path) -> None:
+    for name in ("items", "queries"):
+        _save(name, _as_it_is, kind=name)(folder)
+    _swap(folder)
+
+
+def _same_twice(folder: Path) -> None:
+    shutil.rmtree(folder / "queries")
+    shutil.copytree(folder / "items", folder / "queries")
+
+
+TABLES = "--items items --queries queries"
+READERS = {
+    "train": f"ranking.train shop {TABLES} --out new",
+    "ways": f"ranking.ways.comparison shop {TABLES} --out new",
+    "evaluate": f"ranking.evaluate ranker shop {TABLES} --out new",
+    "score": f"ranking.score ranker shop {TABLES} --out new.parquet",
+    "recall": f"representation.recall shop {TABLES} --out new.json",
+    "look": f"representation.look neighbours shop {TABLES} --out new.png",
+    "curate": f"representation.curate shop {TABLES} --out new",
+    "benchmark": "representation.benchmark shop --tables mine=items,queries --out new",
+    "handover": "ranking.handover.__main__ shop --items items --out new --to fuxictr",
+}
+MISPAIRED: dict[str, tuple[Damage, tuple[str, ...]]] = {
+    "items of another shop": (
+        _save("items", _as_it_is, shop="a" * 16),
+        ("the items table was made from shop aaaa", "this shop is", "--accept other-shop"),
+    ),
+    "queries of another shop": (
+        _save("queries", _as_it_is, shop="b" * 16),
+        ("the queries table was made from shop bbbb", "--accept other-shop"),
+    ),
+    "queries of another encoder": (
+        _save("queries", _as_it_is, encoder="other"),
+        ("items come from encoder planted encoder and queries from other",),
+    ),
+    "queries of another width": (
+        _save("queries", lambda ids, vectors: (ids, vectors[:, :5])),
+        ("items have dim 8 and queries 5",),
+    ),
+    "the two swapped": (
+        _swap,
+        ("every id of the items table is a search_id", "are --items and --queries swapped?"),
+    ),
+    "the two swapped, by what they say": (
+        _swap_with_kinds,
+        ("the items table", "holds vectors of queries", "are --items and --queries swapped?"),
+    ),
+    "items given twice": (_same_twice, ("items and queries are the same table",)),
+    "no item of the shop": (
+        _save("items", lambda ids, vectors: (ids + 10_000, vectors)),
+        ("none of the shop's 120 items (first 0) is in the items table of 117 ids (first 10021)",),
+    ),
+    "no search of the shop": (
+        _save("queries", lambda ids, vectors: (ids + 10_000, vectors)),
+        ("none of the shop's 600 searches", "in the queries table of 595 ids"),
+    ),
+    "1 of 120 items": (
+        _save("items", lambda ids, vectors: (ids[:1], vectors[:1])),
+        ("items: 1 of 120 (0.8%) items", "--accept low-coverage"),
+    ),
+    "no item at all": (
+        _save("items", lambda ids, vectors: (ids[:0], vectors[:0])),
+        ("none of the shop's 120 items", "table of 0 ids"),
+    ),
+}
+PAIRED = [
+    Case(f"vectors: {reader}, {name}", action, says, damage)
+    for name, (damage, says) in MISPAIRED.items()
+    for reader, action in READERS.items()
+    if reader != "handover" or name.startswith(("items of", "the two", "no item", "1 of"))
+]
+
+
+def _told(name: str, reader: str, more: str, says: tuple[str, ...], *damages: Damage) -> Case:
+    return Case(f"vectors: {name}", READERS[reader] + more, says, _both(*damages), told=True)
+
+
+TOLD = [
+    _told(
+        "another shop's, accepted", "handover", " --accept other-shop",
+        ("items was made from shop aaaa", "coverage: 117 of 120 (97.5%) items"),
+        MISPAIRED["items of another shop"][0],
+    ),
+    _told(
+        "1 of 120 items, accepted", "handover", " --accept low-coverage",
+        ("MIND: 1 of 120 (0.8%) items", "coverage: 1 of 120 (0.8%) items"),
+        MISPAIRED["1 of 120 items"][0],
+    ),
+    _told(
+        "half of the searches", "recall", " --ks 1",
+        ("MIND: 200 of 600 (33.3%) searches", "coverage: 117 of 120 (97.5%) items, 200 of 600 (33.3%) searches"),
+        _save("queries", lambda ids, vectors: (ids[:200], vectors[:200])),
+    ),
+    _told(
+        "no name of shop or encoder", "recall", " --ks 1",
+        ("the items table names no shop and no encoder", "the queries table names no shop"),
+        _save("items", _as_it_is, shop="", encoder=""), _save("queries", _as_it_is, shop=""),
+    ),
+    _told(
+        "a table made before tables said their kind", "recall", " --ks 1",
+        ("coverage: 117 of 120 (97.5%) items",),
+        _about(kind=None, grown_from=None),
+    ),
+]  # fmt: skip
 CASES = [
-    Case(f"vectors: {name}", RECALL, says, damage) for name, (damage, says) in MALFORMED.items()
+    *(Case(f"vectors: {name}", RECALL, says, damage) for name, (damage, says) in MALFORMED.items()),
+    *PAIRED,
+    *TOLD,
 ]
 
 
