@@ -28,7 +28,7 @@ from moon_rec.table_writer import write_table
 from representation.storage.shards import in_order
 from representation.storage.vector_files import VectorFile, open_vectors
 
-Kind = Literal["items", "queries"]
+Whose = Literal["items", "queries"]
 FLOAT16_MOST = 65504.0
 
 
@@ -65,7 +65,7 @@ def bring_vectors(
     widths: Sequence[int] = (),
     encoder: str = "",
     shop: Shop | None = None,
-    kind: Kind = "items",
+    kind: Whose = "items",
     leave_out: bool = False,
     overwrite: bool = False,
 ) -> Brought:
@@ -109,6 +109,7 @@ def bring_vectors(
         widths=[*widths] or [source.dim],
         encoder=encoder,
         shop=shop.digest if shop else "",
+        kind=kind,
         overwrite=overwrite,
     )
     num_left_out = len(row_ids) - len(kept)
@@ -233,7 +234,7 @@ def _kept_rows(
         bar.advance(len(chunk))
 
 
-def _coverage(shop: Shop | None, kind: Kind, ids: np.ndarray) -> tuple[int, int]:
+def _coverage(shop: Shop | None, kind: Whose, ids: np.ndarray) -> tuple[int, int]:
     """Ids of the shop, and those of them that have a vector; what the shop does not know is told."""
     if shop is None:
         return 0, 0
