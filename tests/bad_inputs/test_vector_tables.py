@@ -7,8 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import save_file as save_torch
 
 from moon_rec.embedding_table import EmbeddingTable
 from tests.bad_inputs.harness import Case, check
@@ -344,10 +349,140 @@ TOLD = [
         _about(kind=None, grown_from=None),
     ),
 ]  # fmt: skip
+
+BRING = "representation.bring mine.{} --out new"
+IDS = np.arange(20) * 7
+VECTORS = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+NUMBERED = {f"v{number}": VECTORS[:, number] for number in range(4)}
+
+
+def _frame(**columns) -> Damage:
+    """mine.parquet of `item_id` and these columns; None leaves one out."""
+    made = {name: one for name, one in ({"item_id": IDS} | columns).items() if one is not None}
+    return lambda folder: pl.DataFrame(made).write_parquet(folder / "mine.parquet")
+
+
+def _arrow(column: pa.Array, name: str = "vector") -> Damage:
+    return lambda folder: pq.write_table(
+        pa.table([pa.array(IDS), column], ["item_id", name]), folder / "mine.parquet"
+    )
+
+
+def _npy(vectors: np.ndarray = VECTORS, ids: np.ndarray = IDS) -> Damage:
+    def damage(folder: Path) -> None:
+        np.save(folder / "mine.npy", vectors, allow_pickle=True)
+        np.save(folder / "ids.npy", ids, allow_pickle=True)
+
+    return damage
+
+
+def _tensors(**tensors) -> Damage:
+    def damage(folder: Path) -> None:
+        save_torch(
+            {name: torch.as_tensor(one).contiguous() for name, one in tensors.items()},
+            folder / "mine.safetensors",
+        )
+
+    return damage
+
+
+def _npz(folder: Path) -> None:
+    with open(folder / "mine.npy", "wb") as file:
+        np.savez(file, vectors=VECTORS)
+    np.save(folder / "ids.npy", IDS)
+
+
+def _cut_npy(folder: Path) -> None:
+    _npy()(folder)
+    _bytes("mine.npy", lambda old: old[:-40])(folder)
+
+
+def _bring(
+    name: str,
+    ending: str,
+    damage: Damage,
+    says: tuple[str, ...],
+    more: str = "",
+    told: bool = False,
+) -> Case:
+    ids = " --ids ids.npy" if ending == "npy" else ""
+    return Case(f"vectors brought: {name}", BRING.format(ending) + ids + more, says, damage, told)
+
+
+TEXTS = pl.Series([str(list(map(float, row))) for row in VECTORS])
+NOT_A_VECTOR = np.array([{}] * 20, dtype=object)
+BROUGHT = [
+    _bring("a price beside numbered columns", "parquet", _frame(price=VECTORS[:, 0], **NUMBERED),
+           ("20 vectors, 4 wide", "columns v0 ... v3 (4); left out: price"), told=True),
+    _bring("a price beside a list", "parquet", _frame(price=VECTORS[:, 0], vector=VECTORS.tolist()),
+           ("20 vectors, 4 wide", "column vector; left out: price"), told=True),
+    _bring("numbered columns out of order", "parquet", _frame(**dict(reversed(NUMBERED.items()))),
+           ("columns v0 ... v3 (4)",), told=True),
+    _bring("two families", "parquet", _frame(price1=VECTORS[:, 0], price2=VECTORS[:, 1], **NUMBERED),
+           ("mine.parquet", "price1 ... price2 (2) or v0 ... v3 (4)", "--columns")),
+    _bring("floats without a number", "parquet", _frame(a=VECTORS[:, 0], b=VECTORS[:, 1]),
+           ("mine.parquet: which column holds the vectors?", "it has item_id, a, b", "--columns")),
+    _bring("a price alone", "parquet", _frame(price=VECTORS[:, 0]), ("which column holds the vectors", "--columns")),
+    _bring("a hole in the numbers", "parquet", _frame(**NUMBERED | {"v2": None}), ("v0 ... v3", "v2 is not there")),
+    _bring("one number is an integer", "parquet", _frame(**NUMBERED | {"v2": IDS}), ("v0 ... v3", "v2 is int64")),
+    _bring("one number is text", "parquet", _frame(**NUMBERED | {"v2": TEXTS}), ("v0 ... v3", "v2 is large_string")),
+    _bring("one number twice", "parquet", _frame(v01=VECTORS[:, 0], **NUMBERED), ("have one number", "--columns")),
+    _bring("written as text", "parquet", _frame(vector=TEXTS), ("column 'vector' holds vectors written as text", "json_decode")),
+    _bring("written as text, named", "parquet", _frame(vector=TEXTS), ("written as text",), " --columns vector"),
+    _bring("written as text with blanks", "parquet", _frame(v=pl.Series(["0.1 0.2 -0.3"] * 20)), ("written as text, such as '0.1 0.2 -0.3'",)),
+    _bring("no column but text", "parquet", _frame(title=pl.Series(["red mug"] * 20)), ("which column holds the vectors",)),
+    _bring("a named column of titles", "parquet", _frame(title=pl.Series(["red mug"] * 20)), ("'title' is large_string",), " --columns title"),
+    _bring("bytes", "parquet", _frame(vector=pl.Series([b"1234"] * 20)), ("'vector' is large_binary", "lists of numbers"), " --columns vector"),
+    _bring("booleans", "parquet", _frame(vector=pl.Series([True] * 20)), ("'vector' is bool",), " --columns vector"),
+    _bring("lists of texts", "parquet", _frame(vector=[["0.1", "0.2"]] * 20), ("'vector' is large_list",), " --columns vector"),
+    _bring("lists of lists", "parquet", _frame(vector=[[[0.1], [0.2]]] * 20), ("'vector' is large_list",), " --columns vector"),
+    _bring("structs", "parquet", _frame(vector=[{"x": 0.1}] * 20), ("'vector' is struct",), " --columns vector"),
+    _bring("decimals", "parquet", _arrow(pa.array([1] * 20, pa.int64()).cast(pa.decimal128(20, 1))), ("'vector' is decimal128",), " --columns vector"),
+    _bring("two columns of lists", "parquet", _frame(a=VECTORS.tolist(), b=VECTORS.tolist()), ("a or b", "--columns")),
+    _bring("a list and a float named", "parquet", _frame(a=VECTORS.tolist(), b=VECTORS[:, 0]), ("'a' of b, a is a column of lists",), " --columns b a"),
+    _bring("floats and whole numbers named", "parquet", _frame(a=VECTORS[:, 0], b=IDS), ("some of a, b are whole numbers",), " --columns a b"),
+    _bring("a column named twice", "parquet", _frame(**NUMBERED), ("column 'v0' is there twice",), " --columns v0 v0"),
+    _bring("the ids named as vectors", "parquet", _frame(**NUMBERED), ("'item_id' holds the ids",), " --columns item_id"),
+    _bring("--tensor of Parquet", "parquet", _frame(**NUMBERED), ("--tensor x", "leave it out"), " --tensor x"),
+    _bring("ids with a fraction", "parquet", _frame(item_id=IDS + 0.5, **NUMBERED), ("mine.parquet: item_id row 0: 0.5 is no whole number",)),
+    _bring("ids beyond 2^53 as floats", "parquet", _frame(item_id=IDS + 2.0**53, **NUMBERED), ("item_id row 0", "lost its last digits")),
+    _bring("ids as texts", "parquet", _frame(item_id=pl.Series(list(map(str, IDS))), **NUMBERED), ("item_id row 0: '0' is String",)),
+    _bring("ids with NaN", "parquet", _frame(item_id=[np.nan, *IDS[1:]], **NUMBERED), ("item_id row 0: nan",)),
+    _bring("ids that are whole floats", "parquet", _frame(item_id=IDS * 1.0, **NUMBERED), ("20 vectors, 4 wide",), told=True),
+    _bring("npy: an archive", "npy", _npz, ("mine.npy is an archive of arrays",)),
+    _bring("npy: cut short", "npy", _cut_npy, ("mine.npy cannot be read as an array of numbers", "np.save")),
+    _bring("npy: objects", "npy", _npy(NOT_A_VECTOR), ("mine.npy cannot be read as an array of numbers", "np.save")),
+    _bring("npy: a record array", "npy", _npy(np.zeros((20, 1), [("a", "f4")])), ("mine.npy: vectors must be numbers",)),
+    _bring("npy: complex numbers", "npy", _npy(VECTORS + 1j), ("mine.npy: vectors must be numbers, got complex64",)),
+    _bring("npy: booleans", "npy", _npy(VECTORS > 0), ("vectors must be numbers, got bool",)),
+    _bring("npy: texts", "npy", _npy(VECTORS.astype(str)), ("vectors must be numbers, got <U",)),
+    _bring("npy: times", "npy", _npy(VECTORS.astype("M8[s]")), ("vectors must be numbers, got datetime64",)),
+    _bring("npy: one number", "npy", _npy(np.array(1.5)), ("must be (rows, dim), got ()",)),
+    _bring("npy: no row", "npy", _npy(VECTORS[:0], IDS[:0]), ("mine.npy holds no vectors",)),
+    _bring("npy: no column", "npy", _npy(VECTORS[:, :0]), ("must be (rows, dim), got (20, 0)",)),
+    _bring("npy: three dimensions", "npy", _npy(VECTORS[:, None]), ("must be (rows, dim), got (20, 1, 4)",)),
+    _bring("npy: ids with a fraction", "npy", _npy(ids=IDS + 0.5), ("ids.npy: ids row 0: 0.5 is no whole number",)),
+    _bring("npy: ids of objects", "npy", _npy(ids=IDS.astype(object)), ("ids.npy cannot be read", "np.save")),
+    _bring("npy: ids of records", "npy", _npy(ids=np.zeros(20, [("a", "i8")])), ("ids.npy: ids are [('a', '<i8')]",)),
+    _bring("npy: ids of texts", "npy", _npy(ids=IDS.astype(str)), ("ids.npy: ids are <U",)),
+    _bring("npy: ids of booleans", "npy", _npy(ids=IDS > 5), ("ids.npy: ids row 0", "wanted whole numbers")),
+    _bring("npy: ids in a matrix", "npy", _npy(ids=IDS[:, None]), ("ids.npy: ids must have one dimension, got shape (20, 1)",)),
+    _bring("npy: one id", "npy", _npy(ids=np.array(3)), ("ids must have one dimension, got shape ()",)),
+    _bring("npy: fewer ids", "npy", _npy(ids=IDS[:-1]), ("20 vectors and there are 19 ids",)),
+    _bring("npy: --columns", "npy", _npy(), ("--columns v0", "is no Parquet file"), " --columns v0"),
+    _bring("npy: --id-column", "npy", _npy(), ("--id-column sku", "leave it out"), " --id-column sku"),
+    _bring("safetensors: booleans", "safetensors", _tensors(ids=IDS, vectors=VECTORS > 0), ("tensor 'vectors' is BOOL",)),
+    _bring("safetensors: complex numbers", "safetensors", _tensors(ids=IDS, vectors=VECTORS + 1j), ("tensor 'vectors' is C64",)),
+    _bring("safetensors: ids in bfloat16", "safetensors", _tensors(ids=torch.zeros(20, dtype=torch.bfloat16), vectors=VECTORS), ("tensor 'ids' is BF16",)),
+    _bring("safetensors: ids with a fraction", "safetensors", _tensors(ids=IDS + 0.5, vectors=VECTORS), ("ids row 0: 0.5",)),
+    _bring("safetensors: another tensor beside", "safetensors", _tensors(ids=IDS, vectors=VECTORS, price=VECTORS[:, :1]), ("tensor vectors; left out: price",), told=True),
+    _bring("another shop's ids", "parquet", _frame(item_id=IDS + 10_000, **NUMBERED), ("none of the 20 ids (first 10000)", "item_id of shop planted"), " --shop shop"),
+]  # fmt: skip
 CASES = [
     *(Case(f"vectors: {name}", RECALL, says, damage) for name, (damage, says) in MALFORMED.items()),
     *PAIRED,
     *TOLD,
+    *BROUGHT,
 ]
 
 
