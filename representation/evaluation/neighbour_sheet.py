@@ -164,7 +164,7 @@ def draw_neighbours(
     check_pair(shop, items, queries)
     gallery = gallery_of(shop, items, period)
     cases = search_cases(shop, gallery, queries, period, engagement)
-    cases = {name: cases[name] for name in modalities if len(cases[name])}
+    cases = {name: found for name in modalities if len(found := cases[name].findable())}
     if searches is not None:
         drawn = _chosen(gallery, cases, searches, neighbours, f"{period} period, {engagement}")
     else:
