@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+import numpy as np
+
 from moon_rec.command import Parser, add_config_options, run
 from moon_rec.config import load_config
 from moon_rec.console import table_console
@@ -20,7 +22,14 @@ from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement
 from moon_rec.shop.shop import Period
 from moon_rec.tracking import Tracker
-from moon_rec.vector_pairs import add_accept_option, open_pair
+from moon_rec.vector_pairs import (
+    Coverage,
+    Covered,
+    add_accept_option,
+    check_ids,
+    open_pair,
+    told_unlike,
+)
 
 if TYPE_CHECKING:
     from representation.benchmarking.benchmark_set import BenchmarkSet
@@ -193,6 +202,9 @@ def _contestants(
             items, queries, _ = open_pair(shop, *folders, accept=options.accept)
         else:
             items, queries = [*map(EmbeddingTable.open, folders), None][:2]
+            asked = [frame["query_id"] for of, frame in bench.queries.items() if of != "product"]
+            ids = np.concatenate([np.empty(0, np.int64), *asked])
+            check_ids(bench.gallery["item_id"].to_numpy(), ids, items, queries)
         assert items is not None
         brought.append(TableContestant(name, items, queries, bench))
     for name, place in encoders:
@@ -212,12 +224,32 @@ def _write(
     from representation.benchmarking.record import whole_record
     from representation.benchmarking.tables import markdown, print_tables
 
-    write_json(out / "benchmark.json", whole_record(results, bench, config))
+    coverages = {
+        one.name: found
+        for one in results
+        if (found := _coverage(one, bench.gallery.height)) is not None
+    }
+    record = whole_record(results, bench, config)
+    record["coverage"] = {name: one.as_dict() for name, one in coverages.items()}
+    write_json(out / "benchmark.json", record)
     with atomic_file(out / "benchmark.md") as temporary:
         temporary.write_text(markdown(results, bench, config), encoding="utf-8")
     draw(out / "benchmark.png", results, bench, config)
     print_tables(results, bench, config, table_console())
+    for name, one in coverages.items():
+        print(f"{name}: {one}")
+    if unlike := told_unlike(coverages):
+        print(unlike)
     print(f"written to {out}: benchmark.json, benchmark.md, benchmark.png")
+
+
+def _coverage(result: "Result", num_products: int) -> Coverage | None:
+    """Products that have a vector, shown by all there is; None where none is measured so."""
+    from representation.benchmarking.retrieval import Retrieved
+
+    found = [cells["both"] for cells in result.retrieval.values()]
+    sizes = [one.num_items for one in found if isinstance(one, Retrieved)]
+    return Coverage(Covered(max(sizes), num_products), None) if sizes else None
 
 
 if __name__ == "__main__":
