@@ -202,7 +202,7 @@ def _check_own(
         )
     count = int((table.rows(own) >= 0).sum())
     num_other = int((table.rows(other) >= 0).sum())
-    swapped = f"every id of the {name} table is a {other_key} of the shop, {count} of {len(table)} are a {key}: are --items and --queries swapped?"
+    swapped = f"all ids of the {name} table are {other_key}s of the shop, {count} of {len(table)} are {key}s: are --items and --queries swapped?"
     is_swapped = not table.kind and 2 * count < len(table) == num_other
     # an encoder may have nothing to say of any search, but not of any item
     if own.size and not count and (len(table) or name == "items"):

@@ -286,7 +286,10 @@ MISPAIRED: dict[str, tuple[Damage, tuple[str, ...]]] = {
     ),
     "the two swapped": (
         _swap,
-        ("every id of the items table is a search_id", "are --items and --queries swapped?"),
+        (
+            "all ids of the items table are search_ids of the shop",
+            "are --items and --queries swapped?",
+        ),
     ),
     "the two swapped, by what they say": (
         _swap_with_kinds,
