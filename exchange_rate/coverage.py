@@ -39,8 +39,9 @@ def study_coverage(study: Study) -> dict[str, Any]:
 
 
 def _of_metrics(metrics: Mapping[str, float]) -> Coverage | None:
-    parts = [
-        Covered(int(metrics[count]), int(metrics[total])) if count in metrics else None
-        for count, total in _NAMES.values()
-    ]
-    return Coverage(*parts) if parts[0] is not None else None
+    found = {
+        name: Covered(int(metrics[count]), int(metrics[total]))
+        for name, (count, total) in _NAMES.items()
+        if count in metrics
+    }
+    return Coverage(found["items"], found.get("searches")) if "items" in found else None

@@ -57,7 +57,8 @@ class EmbeddingTable:
     ):
         self.ids, self.vectors, self._scales = ids, vectors, scales
         self.widths, self.encoder, self.shop, self.digest = widths, encoder, shop, digest
-        self.grown_from, self.kind = grown_from, kind
+        self.grown_from = grown_from
+        self.kind: Kind = kind
 
     @classmethod
     def from_arrays(

@@ -251,7 +251,7 @@ def refuse_faulty(values: np.ndarray, ids: np.ndarray, first_row: int, where: st
 def _sound(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows that are finite, and rows that are not all zeros."""
     if vectors.dtype == np.int8:
-        return np.ones(len(vectors), dtype=bool), vectors.any(axis=1)
+        return np.ones(len(vectors), dtype=bool), (vectors != 0).any(axis=1)
     kind, magnitude, infinite = _BITS[str(vectors.dtype)]
     largest = (vectors.view(kind) & kind(magnitude)).max(axis=1)
-    return largest < infinite, largest > 0
+    return np.less(largest, infinite), np.greater(largest, 0)

@@ -105,7 +105,7 @@ def open_pair(
         if table is not None and "other-shop" in accept and table.shop not in ("", shop.digest):
             say(f"{path} was made from shop {table.shop}, taken for {shop.digest} ({shop.name})")
             tables[place] = table.of_shop(shop.digest)
-    coverage = check_pair(shop, *tables)
+    coverage = check_pair(shop, tables[0], tables[1])
     found = coverage.items
     if found is not None and found.share < LEAST_SHARE and "low-coverage" not in accept:
         raise TableError(
@@ -129,12 +129,12 @@ def check_pair(
     """
     if items is None and queries is None:
         return Coverage(None, None)
-    ids = [
+    refuse_other_shop(shop.digest, items, queries)
+    item_ids, search_ids = (
         frame.select(key).collect()[key].to_numpy()
         for frame, key in ((shop.items, "item_id"), (shop.searches, "search_id"))
-    ]
-    refuse_other_shop(shop.digest, items, queries)
-    return check_ids(*ids, items, queries)
+    )
+    return check_ids(item_ids, search_ids, items, queries)
 
 
 def refuse_other_shop(

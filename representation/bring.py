@@ -97,7 +97,7 @@ def bring_vectors(
     _check_widths(widths, source.dim)
     say(f"{path}: the vectors are {source.taken}")
     named: dict[str, Whose] = {"item_id": "items", "search_id": "queries"}
-    kind = kind or named.get(source.key, "items" if shop else None)
+    kind = kind or named.get(source.key) or ("items" if shop else None)
     row_ids = source.ids()
     _refuse_copies(path, row_ids)
     is_good, shortest, longest = _checked(path, source, row_ids, precision, normalise, leave_out)
