@@ -6,7 +6,8 @@ Notable choices
   and events and the chunk, not by the impressions.
 - **Histories are the shop's events** strictly before each request: what its users clicked and
   searched. To score requests to come, add the newest events to the shop (its times need not move: the
-  ranker's own preparation is used, and nothing is learnt).
+  ranker's own preparation is used, and nothing is learnt). It is another shop to the embedding tables then:
+  embed it, or say `--accept other-shop`.
 - Items, users and queries that training never saw have unknown ids; an item's vector is looked up in the table
   that is given, which may hold more items than at training.
 - Rows stand in the order of the input. A repeated row is scored as often as it is there. Scores
