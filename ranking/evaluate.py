@@ -14,12 +14,12 @@ import numpy as np
 import polars as pl
 
 from moon_rec.command import Parser, count, run
-from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import RankingError
 from moon_rec.estimate import Estimate
 from moon_rec.files import atomic_file, write_json
 from moon_rec.lookup import rows_of
 from moon_rec.shop import Shop
+from moon_rec.vector_pairs import Coverage, add_accept_option, open_pair
 from ranking.features import Period, RankingTables
 from ranking.judging.figures import draw_evaluation
 from ranking.judging.judgement import NUM_RESAMPLES, evaluate, share_of_the_way
@@ -119,6 +119,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("shop", type=Path, help="folder of the shop")
     parser.add_argument("--items", type=Path, help="embedding table of the items")
     parser.add_argument("--queries", type=Path, help="embedding table of the searches")
+    add_accept_option(parser)
     parser.add_argument("--period", choices=("validation", "test"), default="test")
     parser.add_argument("--out", type=Path, required=True, help="folder for scores and metrics")
     parser.add_argument("--resamples", type=count, default=NUM_RESAMPLES, help="of users")
@@ -134,22 +135,23 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(
             f"--min-users {given.min_users}, --resamples {given.resamples}: wanted at least 1"
         )
-    items = EmbeddingTable.open(given.items) if given.items else None
-    queries = EmbeddingTable.open(given.queries) if given.queries else None
-    ranker = TrainedRanker.load(given.ranker, items, queries)
     shop = Shop.open(given.shop)
+    items, queries, coverage = open_pair(shop, given.items, given.queries, given.accept)
+    ranker = TrainedRanker.load(given.ranker, items, queries)
     tables = RankingTables.build(shop, preparation=ranker.preparation)
     scores = score(ranker, tables, given.period)
     segments = segments_of(scores, given.by, given.min_users)
     truth = shop.truth if ranker.features.label == "clicked" else None
     metrics = evaluate(scores, truth, given.resamples, segments=segments)
-    save_scores(scores, given.out, metrics, shop, given.period, segments)
+    save_scores(scores, given.out, metrics, shop, given.period, segments, coverage)
     about = f"{shop.name}{' (simulated)' if shop.is_simulated else ''}, {given.period} period"
     curve = curve_of(scores, given.resamples)
     picture = given.out / "evaluation.png"
     draw_evaluation(curve, metrics, segments, given.ranker.name, about, picture)
     print(f"{about}: {scores.height:,} impressions")
     print(metrics_text(metrics, segments))
+    if items is not None:
+        print(coverage)
     print(f"picture: {picture}")
 
 
@@ -191,6 +193,7 @@ def save_scores(
     shop: Shop,
     period: Period,
     segments: Segments,
+    coverage: Coverage,
 ) -> None:
     """Write `scores.parquet` and `metrics.json` into `folder`."""
     with atomic_file(folder / "scores.parquet") as temporary:
@@ -203,6 +206,7 @@ def save_scores(
         "period": period,
         "metrics": {name: metric.as_dict() for name, metric in metrics.items()},
         "segments": segments.as_dict(),
+        "coverage": coverage.as_dict(),
     }
     write_json(folder / "metrics.json", about)
 

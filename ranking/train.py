@@ -20,6 +20,7 @@ from moon_rec.errors import RankingError
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.tracking import Tracker
+from moon_rec.vector_pairs import add_accept_option, open_pair
 from ranking.config import WAYS, RankerConfig, refuse_whole_history
 from ranking.features import FeatureConfig, RankingTables, add_feature_options
 from ranking.trained import TrainedRanker
@@ -37,8 +38,6 @@ def main(argv: list[str] | None = None) -> None:
     config = load_config(RankerConfig, given.config, [f"content={content!r}", *given.settings])
     features = load_config(FeatureConfig, None, given.features)
     refuse_whole_history(config, features.history_length)
-    items = EmbeddingTable.open(given.items) if given.items else None
-    queries = EmbeddingTable.open(given.queries) if given.queries else None
     if given.out.exists():
         raise RankingError(f"{given.out} exists already; remove it or name another folder")
     folder = given.out.with_name(f"{given.out.name}.checkpoints")
@@ -47,7 +46,9 @@ def main(argv: list[str] | None = None) -> None:
         checkpoints = Checkpoints(folder, given.checkpoint_every, given.resume)
     elif given.resume:
         raise RankingError("--resume needs --checkpoint-every N, as the training to go on from had")
-    tables = RankingTables.build(Shop.open(given.shop), features)
+    shop = Shop.open(given.shop)
+    items, queries, coverage = open_pair(shop, given.items, given.queries, given.accept)
+    tables = RankingTables.build(shop, features)
     with ExitStack() as stack:
         log = None
         if given.track:
@@ -57,6 +58,8 @@ def main(argv: list[str] | None = None) -> None:
     if ranker is None:
         return
     ranker.save(given.out)
+    if items is not None:
+        say(str(coverage))
     if checkpoints is not None:
         rmtree(folder, ignore_errors=True)
     say(
@@ -101,6 +104,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--items", type=Path, help="embedding table of the items")
     parser.add_argument("--queries", type=Path, help="embedding table of the searches")
+    add_accept_option(parser)
     add_feature_options(parser)
     parser.add_argument(
         "--checkpoint-every",

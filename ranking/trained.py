@@ -252,7 +252,11 @@ def _refuse_other_vectors(
 
 @torch.no_grad()
 def predict(model: Ranker, loader: Loader) -> np.ndarray:
-    """Click probabilities of the loader's rows, in its tables' order, float64 `(rows,)`; on the model's device."""
+    """Click probabilities of the loader's rows, in its tables' order, float64 `(rows,)`; on the model's device.
+
+    Raises:
+        RankingError: a row whose score is no number.
+    """
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
     found = np.empty(loader.requests.num_rows)
@@ -262,6 +266,12 @@ def predict(model: Ranker, loader: Loader) -> np.ndarray:
             found[batch.table_rows.numpy()] = torch.sigmoid(model(moved).double()).cpu().numpy()
             bar.advance(batch.num_rows)
     model.train(was_training)
+    wrong = np.flatnonzero(~np.isfinite(found))
+    if wrong.size:
+        raise RankingError(
+            f"the model scores row {wrong[0]} (item {loader.requests.item_ids[wrong[0]]}) {found[wrong[0]]}, {wrong.size:,} of {found.size:,} rows: its weights or "
+            "inputs are not finite; train it again with a lower learning_rate"
+        )
     return found
 
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from moon_rec.code_version import code_version
 from moon_rec.command import Parser, count, run
-from moon_rec.embedding_table import EmbeddingTable, Precision
+from moon_rec.embedding_table import EmbeddingTable, Kind, Precision
 from moon_rec.errors import EncoderError, TableError
 from moon_rec.files import digest_of
 from moon_rec.progress import say
@@ -125,7 +125,7 @@ class _Job:
         self._shard_size, self._leave_out = shard_size, leave_out
 
     def table(
-        self, kind: str, name: str, kept: pl.Expr, encode: Encode, part: _Part
+        self, kind: Kind, name: str, kept: pl.Expr, encode: Encode, part: _Part
     ) -> EmbeddingTable:
         """The table `out/kind`: kept, finished from shards, or computed."""
         path = self._out / kind
@@ -150,7 +150,7 @@ class _Job:
         shards = Shards(folder, file, part.key, columns, self._shard_size)
         picture = part.picture if self._leave_out and part.picture in columns else None
         shards.write(name, kept, encode, self._encoder.dim, picture)
-        table = shards.join(path, self._encoder, self._shop.digest, self._precision)
+        table = shards.join(path, self._encoder, self._shop.digest, self._precision, kind)
         num_left_out = pq.read_metadata(file).num_rows - len(table)
         if num_left_out:
             say(f"{name}: {num_left_out:,} left out ({part.left_out})")

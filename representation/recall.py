@@ -17,6 +17,7 @@ from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement
 from moon_rec.shop.shop import Period
+from moon_rec.vector_pairs import Coverage, add_accept_option, open_pair
 from representation.evaluation.approximate import Index, IndexConfig
 from representation.evaluation.shop_metrics import measure_segments, measure_shop
 
@@ -28,7 +29,8 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     options = _parser().parse_args(argv)
     shop = Shop.open(options.shop)
-    items, queries = EmbeddingTable.open(options.items), EmbeddingTable.open(options.queries)
+    items, queries, coverage = open_pair(shop, options.items, options.queries, options.accept)
+    assert items is not None and queries is not None
     ks = tuple(sorted(set(options.ks)))
     choice = {"period": options.period, "engagement": options.engagement, "seed": options.seed}
     say(f"measuring {len(items):,} items and {len(queries):,} queries on {shop.name}")
@@ -46,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
             shop, items, queries, k=SEGMENT_K, depth=options.segment_depth, **choice
         )
     if options.out:
-        write_json(options.out, _record(shop, options, items, queries, kept, segments))
+        write_json(options.out, _record(shop, options, items, queries, coverage, kept, segments))
     if options.picture:
         from representation.evaluation.recall_figure import (
             draw_recall,
@@ -54,6 +56,7 @@ def main(argv: list[str] | None = None) -> None:
 
         draw_recall(options.picture, shop, items, queries, measured, **choice)
     _print(shop, options, kept, segments)
+    print(coverage)
     for path in filter(None, (options.out, options.picture)):
         print(f"written to {path}")
 
@@ -71,6 +74,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--queries", type=Path, required=True, metavar="DIR", help="embedding table of the searches"
     )
+    add_accept_option(parser)
     parser.add_argument(
         "--period",
         choices=get_args(Period),
@@ -170,6 +174,7 @@ def _record(
     options: Any,
     items: EmbeddingTable,
     queries: EmbeddingTable,
+    coverage: Coverage,
     measured: dict[str, Estimate],
     segments: dict[str, Estimate],
 ) -> dict[str, Any]:
@@ -188,6 +193,7 @@ def _record(
         "index": options.index,
         "effort": options.effort,
         "seed": options.seed,
+        "coverage": coverage.as_dict(),
         "metrics": {name: each.as_dict() for name, each in measured.items()},
         "segments": {
             f"image_search_recall@{SEGMENT_K}": {

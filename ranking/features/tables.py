@@ -59,7 +59,7 @@ class RankingTables:
         items, queries: catalogues with features `item, category, brand, price` and `query`.
         history_events: `(events,)` rows of `items`; query_events: `(events,)` rows of `queries`.
         periods: train, validation and test.
-        digest: 16 hex digits of shop and preparation.
+        digest: 16 hex digits of shop and preparation; shop: of the shop alone, empty where there is none.
     """
 
     preparation: Preparation
@@ -69,6 +69,7 @@ class RankingTables:
     query_events: np.ndarray
     periods: dict[Period, Requests]
     digest: str
+    shop: str = ""
 
     @classmethod
     def build(
@@ -116,6 +117,7 @@ class RankingTables:
             query_events=reader.queries.rows(reader.past_searches.item_ids),
             periods=periods,
             digest=digest_of([shop.digest, reader.preparation.digest]),
+            shop=shop.digest,
         )
 
     def __repr__(self) -> str:

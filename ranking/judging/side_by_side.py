@@ -31,6 +31,7 @@ from ranking.judging.power import (
     power_text,
 )
 from ranking.judging.reliability import CalibrationCurve, curve_of
+from ranking.judging.score_coverage import told_coverage
 from ranking.judging.segments import MIN_USERS, Segment, Segments, segments_of
 from ranking.metrics import Weight, group_codes
 from ranking.significance import (
@@ -275,6 +276,8 @@ def _report_difference(given: Namespace) -> None:
     print(multiplicity(found))
     for segment in segments.left_out:
         print(f"left out: {segment}")
+    if covered := told_coverage(dict(zip(names, (given.a, given.b), strict=True))):
+        print(covered)
     power = power_tables(found, given.target)
     _print_power(power, about)
     if given.out is None:

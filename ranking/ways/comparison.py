@@ -13,11 +13,11 @@ import polars as pl
 
 from moon_rec.command import Parser, add_config_options, count
 from moon_rec.config import load_config, read_toml
-from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import RankingError
 from moon_rec.files import write_json
 from moon_rec.progress import track
 from moon_rec.shop import Shop
+from moon_rec.vector_pairs import add_accept_option, open_pair
 from ranking.config import refuse_whole_history
 from ranking.features import FeatureConfig, RankingTables, add_feature_options
 from ranking.judging.side_by_side import side_by_side
@@ -98,7 +98,9 @@ def main(argv: list[str] | None = None) -> None:
     given = parser.parse_args(argv)
     features = load_config(FeatureConfig, None, given.features)
     settings = [*_words_of(given.config), *given.settings]
-    inputs = Inputs(given.shop, features, given.items, given.queries)
+    shop = Shop.open(given.shop)
+    coverage = open_pair(shop, given.items, given.queries, given.accept).coverage
+    inputs = Inputs(given.shop, features, given.items, given.queries, tuple(given.accept))
     chosen = [
         Variation.parse(name) for name in dict.fromkeys([IDS_ONLY, *(given.ways or STANDARD)])
     ]
@@ -109,7 +111,6 @@ def main(argv: list[str] | None = None) -> None:
         refuse_whole_history(config, features.history_length)
     controls = [one.permuted() for one in chosen if configs[one].reads_vectors]
     everything = [*chosen, *(controls if given.permuted else [])]
-    shop = Shop.open(given.shop)
     scores = run_all(inputs, everything, settings, seeds, given.out, given.processes)
     costs = _costs(inputs, chosen, settings) if given.cost else {}
     results = compare_ways(scores, chosen, costs, given.resamples)
@@ -123,6 +124,7 @@ def main(argv: list[str] | None = None) -> None:
         "seeds": list(seeds),
         "settings": settings,
         "features": features.model_dump(mode="json"),
+        "coverage": coverage.as_dict(),
         "ids_only": {name: result.a for name, result in ids.items()},
         "ways": [result.as_dict() for result in results],
     }
@@ -131,6 +133,7 @@ def main(argv: list[str] | None = None) -> None:
     draw(results, title, given.out / "ways.png")
     print(f"{title}; ids only: AUC {ids['auc'].a:.4f}, GAUC {ids['gauc'].a:.4f}")
     print(markdown(results))
+    print(coverage)
     count = sum(len(one.gains) for one in results)
     print(
         "gains over ids only in points (.01), mean over seeds; 95 % intervals, paired, bootstrap over users "
@@ -148,9 +151,9 @@ def _words_of(file: Path | None) -> list[str]:
 def _costs(
     inputs: Inputs, chosen: Sequence[Variation], settings: Sequence[str]
 ) -> dict[str, StepCost]:
-    tables = RankingTables.build(Shop.open(inputs.shop), inputs.features)
-    items = EmbeddingTable.open(inputs.items)
-    queries = EmbeddingTable.open(inputs.queries) if inputs.queries else None
+    shop = Shop.open(inputs.shop)
+    tables = RankingTables.build(shop, inputs.features)
+    items, queries = inputs.vectors(shop)
     configs = {one.name: one.config(settings, 0) for one in chosen}
     return step_costs(tables, configs, items, queries, IDS_ONLY)
 
@@ -166,6 +169,7 @@ def _parser() -> Parser:
     parser.add_argument("shop", type=Path, help="folder of the shop")
     parser.add_argument("--items", type=Path, required=True, help="embedding table of the items")
     parser.add_argument("--queries", type=Path, help="embedding table of the searches")
+    add_accept_option(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for scores and comparison")
     parser.add_argument(
         "--way",

@@ -2,6 +2,7 @@
 
 Notable choices:
 - The gallery of a column is every product that has something of its kind to show; an answer that has not cannot be found there and is no answer there.
+  Shown by both, every product has something: one without a vector, among vectors brought along, is an answer that is never found.
 - Recall@k is hit recall, this project's search recall: the share of queries whose top k hold at least one answer. Queries that nothing answers are left out
   and counted.
 """
@@ -83,6 +84,7 @@ def retrieve(
         items.unit,
         [_placed(place, bench.relevant[kind][row]) for row in queries.rows],
         config.all_ks,
+        num_missing=_num_missing(place, bench, kind, queries.rows) if shown == "both" else None,
         excluded=[_placed(place, excluded[row]) for row in queries.rows],
         seed=config.seed,
         num_resamples=config.num_resamples,
@@ -118,6 +120,15 @@ def _queries(contestant: Contestant, bench: BenchmarkSet, kind: QueryType) -> Ve
     if kind not in bench.queries:
         return NotMeasured(f"the set has no {kind} query that can be answered")
     return contestant.queries(kind)
+
+
+def _num_missing(
+    place: np.ndarray, bench: BenchmarkSet, kind: QueryType, rows: np.ndarray
+) -> np.ndarray:
+    """`(queries,)` answers that are not among the products with a vector."""
+    excluded = bench.exclusions(kind)
+    missing = [{*bench.relevant[kind][row]} - {*excluded[row]} for row in rows]
+    return np.array([sum(place[answer] < 0 for answer in one) for one in missing], dtype=np.int64)
 
 
 def _placed(place: np.ndarray, rows: list[int]) -> np.ndarray:

@@ -22,12 +22,12 @@ from moon_rec.palette import FAINT, GREEN, MUTED
 from moon_rec.seeds import generator
 from moon_rec.shop.engagement import Engagement
 from moon_rec.shop.shop import Period, Shop
+from moon_rec.vector_pairs import check_pair
 from representation.evaluation.exact_ranking import top_rows
 from representation.evaluation.search_cases import (
     MODALITIES,
     Gallery,
     SearchCases,
-    check_tables,
     gallery_of,
     search_cases,
 )
@@ -161,10 +161,10 @@ def draw_neighbours(
     Raises:
         TableError: tables of another shop, no search to show, or one of `searches` that cannot be shown.
     """
-    check_tables(shop, items, queries)
+    check_pair(shop, items, queries)
     gallery = gallery_of(shop, items, period)
     cases = search_cases(shop, gallery, queries, period, engagement)
-    cases = {name: cases[name] for name in modalities if len(cases[name])}
+    cases = {name: found for name in modalities if len(found := cases[name].findable())}
     if searches is not None:
         drawn = _chosen(gallery, cases, searches, neighbours, f"{period} period, {engagement}")
     else:

@@ -9,6 +9,7 @@ MOON's own image-search recall is not published, hence all three (docs/design.md
 Notable choices:
 - Exact, and ties go to the lower gallery row: see `exact_ranking`. With an approximate index, `of_exact` says what share of the exact ranking it finds.
 - Searches with nothing to find are left out and counted (`num_left_out`), scored neither as misses nor as hits.
+- What a search has to find and the gallery lacks (`num_missing`) is never found.
 - A k beyond the gallery ranks the whole gallery; precision still divides by k.
 """
 
@@ -81,6 +82,7 @@ def search_recall(
     relevant: Rows,
     ks: Sequence[int] = (1, 5, 10, 50),
     *,
+    num_missing: np.ndarray | None = None,
     excluded: Rows | None = None,
     index: ApproximateIndex | None = None,
     seed: int = 0,
@@ -94,6 +96,7 @@ def search_recall(
         gallery: `(items, dim)` unit vectors.
         relevant: for each search the gallery rows engaged with, in any order; a row named twice counts once.
         ks: cuts, at least 1 each; results come in ascending order.
+        num_missing: `(searches,)` how many items engaged with are not in the gallery at all: to be found, and never found. None: none.
         excluded: for each search the gallery rows taken out of its ranking and out of what it has to find: the query's own picture.
         index: made of this gallery, to search approximately; None searches exactly.
         seed, num_resamples, level: of the percentile bootstrap over searches.
@@ -116,7 +119,8 @@ def search_recall(
         wanted = np.setdiff1d(wanted, removed, assume_unique=True)
     else:
         removed = None
-    searches, found, num_relevant = _found(queries, gallery, wanted, removed, cuts, index)
+    searches, num_relevant = _to_find(wanted, shape, num_missing)
+    found = _found(queries, gallery, searches, wanted, removed, cuts, index)
     of_exact: dict[int, Estimate] = {}
     if index is not None and searches.size:
         given = {"searches": searches, "removed": removed, "seed": seed}
@@ -148,23 +152,38 @@ def search_recall(
 def _found(
     queries: np.ndarray,
     gallery: np.ndarray,
+    searches: np.ndarray,
     wanted: np.ndarray,
     removed: np.ndarray | None,
     cuts: list[int],
     index: ApproximateIndex | None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Searches with something to find, how much each found by each cut `(searches, cuts)`, and how much there was."""
-    num_items = max(len(gallery), 1)
-    searches, num_relevant = np.unique(wanted // num_items, return_counts=True)
-    if not searches.size:
-        return searches, np.zeros((0, len(cuts))), num_relevant
+) -> np.ndarray:
+    """How much the searches found by each cut, `(searches, cuts)`."""
+    num_items = len(gallery)
+    if not searches.size or not num_items:
+        return np.zeros((searches.size, len(cuts)))
     if index is None:
         ranked = top_rows(queries, gallery, cuts[-1], searches=searches, removed=removed)
     else:
         ranked = index.top_rows(queries, cuts[-1], searches=searches, removed=removed)
     is_relevant = np.isin(searches[:, None] * num_items + ranked, wanted) & (ranked >= 0)
     last = np.minimum(cuts, ranked.shape[1]) - 1
-    return searches, is_relevant.cumsum(axis=1)[:, last], num_relevant
+    return is_relevant.cumsum(axis=1)[:, last]
+
+
+def _to_find(
+    wanted: np.ndarray, shape: tuple[int, int], num_missing: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Searches with something to find, and how much, in the gallery or not."""
+    counts = np.bincount(wanted // max(shape[1], 1), minlength=shape[0])
+    if num_missing is not None:
+        if len(num_missing) != shape[0]:
+            raise TableError(
+                f"num_missing has {len(num_missing)} entries for {shape[0]} queries; give one each"
+            )
+        counts = counts + num_missing
+    searches = np.flatnonzero(counts)
+    return searches, counts[searches]
 
 
 def _unit_rows(vectors: np.ndarray, name: str) -> np.ndarray:

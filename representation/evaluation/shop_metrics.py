@@ -16,6 +16,7 @@ from moon_rec.estimate import Estimate
 from moon_rec.progress import progress
 from moon_rec.shop.engagement import Engagement
 from moon_rec.shop.shop import Period, Shop
+from moon_rec.vector_pairs import check_pair
 from representation.evaluation.approximate import ApproximateIndex, IndexConfig
 from representation.evaluation.neighbours import (
     alignment,
@@ -27,7 +28,6 @@ from representation.evaluation.search_cases import (
     MODALITIES,
     Gallery,
     SearchCases,
-    check_tables,
     gallery_of,
     search_cases,
 )
@@ -74,7 +74,7 @@ def measure_shop(
     Raises:
         TableError: tables of another shop, of two encoders or dims, or vectors that are all zeros.
     """
-    check_tables(shop, items, queries)
+    check_pair(shop, items, queries)
     options = {"seed": seed, "num_resamples": num_resamples}
     with progress("measure", len(MODALITIES) + 4) as bar:
         gallery = gallery_of(shop, items, period)
@@ -95,10 +95,11 @@ def measure_shop(
             measures |= _click_measures(shop, gallery, queries, period, ks, made, options)
         bar.advance(note="clicks")
         measures |= _item_measures(gallery, ks, options)
+        found = [cases[name].findable() for name in MODALITIES]
         measures["alignment"] = alignment(
-            np.concatenate([cases[name].queries for name in MODALITIES]),
+            np.concatenate([each.queries for each in found]),
             gallery.vectors,
-            [rows for name in MODALITIES for rows in cases[name].relevant],
+            [rows for each in found for rows in each.relevant],
             **options,
         )
         bar.advance(note="items among themselves")
@@ -122,7 +123,7 @@ def measure_segments(
 
     A search whose engaged items lie in several segments counts in each. Segments come in alphabetical order; mind their counts.
     """
-    check_tables(shop, items, queries)
+    check_pair(shop, items, queries)
     gallery = gallery_of(shop, items, period)
     cases = search_cases(shop, gallery, queries, period, engagement)[modality]
     result = search_recall(
@@ -130,14 +131,18 @@ def measure_segments(
         gallery.vectors,
         cases.relevant,
         (k,),
+        num_missing=cases.num_missing,
         excluded=cases.excluded,
         num_resamples=1,
     )
     path = pl.col("category").str.split("/").list.head(depth).list.join("/")
-    names = gallery.frame.select(path)["category"].to_list()
+    listed = gallery.frame if gallery.missing is None else gallery.frame.vstack(gallery.missing)
+    names = listed.select(path)["category"].to_list()
     by_segment: dict[str, list[bool]] = {}
     for search, hit in zip(result.searches, result.hits[:, 0], strict=True):
-        for segment in sorted({names[row] for row in cases.relevant[search]}):
+        missing = cases.missing[search] if cases.missing else []
+        rows = [*cases.relevant[search], *(len(gallery) + row for row in missing)]
+        for segment in sorted({names[row] for row in rows}):
             by_segment.setdefault(segment, []).append(bool(hit))
     words = _words(gallery, {"by": SEARCHED_BY[modality], "period": period, "engaged": engagement})
     definition = READINGS["recall"].format(k=k, **words)
@@ -166,13 +171,14 @@ def _search_measures(
         gallery.vectors,
         cases.relevant,
         ks,
+        num_missing=cases.num_missing,
         excluded=cases.excluded,
         index=index,
         **options,
     )
     searched = "" if index is None else f"; searched by {index.name}: see {name}_of_exact"
     num_all = len(cases) + cases.num_left_out
-    left_out = f"{cases.num_left_out:,} of {num_all:,} left out: nothing {words['engaged']} that could be found, or no vector{searched}"
+    left_out = f"{cases.num_left_out:,} of {num_all:,} left out: nothing {words['engaged']} that was listed, or no vector of the search{searched}"
     words = _words(gallery, words)
     readings = {
         "recall": result.hit,
@@ -219,5 +225,7 @@ def _item_measures(
 
 
 def _words(gallery: Gallery, words: dict[str, str]) -> dict[str, str]:
-    size = f"the whole gallery ({len(gallery):,} items listed by then, the query's own picture left out)"
+    num_missing = gallery.num_listed - len(gallery)
+    covered = f", {num_missing:,} of {gallery.num_listed:,} have no vector and are never found"
+    size = f"the whole gallery ({len(gallery):,} items listed by then, the query's own picture left out{covered if num_missing else ''})"
     return {**words, "gallery": size}

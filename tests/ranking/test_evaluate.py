@@ -234,6 +234,8 @@ def test_commands_from_ranker_to_picture(planted, two_rankers, capsys):
     assert (folder / "cube_scores" / "evaluation.png").read_bytes().startswith(b"\x89PNG")
     about = json.loads((folder / "cube_scores" / "metrics.json").read_text())
     assert about["segments"]["judged"][0]["name"] == "all"
+    assert about["coverage"]["items"] == {"count": 117, "total": 120}
+    assert "coverage: 117 of 120 (97.5%) items" in said
     written = pl.read_parquet(folder / "cube_scores" / "scores.parquet")
     assert written.equals(scores)
     out = folder / "comparison"
@@ -244,6 +246,7 @@ def test_commands_from_ranker_to_picture(planted, two_rankers, capsys):
     assert "gauc_cold" in said and "B - A" in said
     assert "intervals were looked at" in said and "80% power" in said
     assert "planted (simulated), test period" in said
+    assert "cube_scores: coverage: 117 of 120 (97.5%) items" in said
     for name in ("comparison", "segments", "calibration", "power"):
         assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert "gauc[category=all]" in json.loads((out / "comparison.json").read_text())

@@ -1,6 +1,8 @@
 """Streaming scores equal `predict`, whatever the chunks, files, batch sizes and order of rows."""
 
+import copy
 import re
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -181,6 +183,22 @@ def test_files_that_cannot_be_scored_are_named(planted, cube, tmp_path):
     (tmp_path / "bad.parquet").write_text("no parquet")
     with pytest.raises(RankingError, match="cannot be read as Parquet"):
         score_impressions(cube, planted.shop, tmp_path / "o.parquet", [tmp_path / "bad.parquet"])
+
+
+def test_a_score_that_is_no_number_is_never_written(planted, cube, tmp_path):
+    broken = copy.deepcopy(cube.model)
+    with torch.no_grad():
+        for weight in broken.parameters():
+            weight.fill_(float("nan"))
+    with pytest.raises(RankingError, match=r"the model scores row 0 \(item \d+\) nan, 60 of 60"):
+        planted.frames["impressions"].tail(60).write_parquet(tmp_path / "shown.parquet")
+        score_impressions(
+            replace(cube, model=broken),
+            planted.shop,
+            tmp_path / "out.parquet",
+            [tmp_path / "shown.parquet"],
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["shown.parquet"]
 
 
 def test_labels_may_be_numbers_or_missing(planted, cube, wanted, tmp_path):
