@@ -154,11 +154,11 @@ def _checked_schema(file: Path, config: FeatureConfig) -> pl.Schema:
         raise _unreadable(file, error) from None
     missing = [name for name in NEVER_NULL if name not in schema]
     if missing:
-        absent = {column.name: column.absent for column in TABLES["impressions"]}
-        put = ", ".join(f"{name}: {absent[name]}" for name in missing)
+        stand_in = {column.name: column.stand_in for column in TABLES["impressions"]}
+        put = "; ".join(f"{name}: {stand_in[name]}" for name in missing)
         raise RankingError(
             f"{file}: column {', '.join(missing)} is missing: impressions need {', '.join(NEVER_NULL)} "
-            f"(it has {', '.join(schema)}); where there is none put {put}"
+            f"(it has {', '.join(schema)}); {put}"
         )
     check_context(schema, config, str(file))
     return schema

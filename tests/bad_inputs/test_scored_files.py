@@ -134,7 +134,7 @@ CASES = [
         "all of three columns missing",
         dropped(FILE, "request_id", "user_id", "time"),
         "column request_id, user_id, time is missing",
-        "user_id: a number for each session",
+        "user_id: where there is none put a number for each session",
     ),
     broken(
         "context missing and context as text",
