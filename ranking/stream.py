@@ -29,6 +29,13 @@ from ranking.features.feature_config import FeatureConfig, Period
 from ranking.features.impressions import KEYS, NEVER_NULL, check_context
 
 BUFFER_BYTES = 1 << 20
+UNREADABLE = (
+    pa.ArrowException,
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+    OSError,
+)
+"""What pyarrow and polars raise on a damaged file; the panic is no `Exception`."""
 
 
 class ImpressionStream:
@@ -93,10 +100,13 @@ class ImpressionStream:
 
     def _pieces(self, rows: int) -> Iterator[pl.DataFrame]:
         for file in self.files:
-            reader = pq.ParquetFile(file, buffer_size=BUFFER_BYTES)
-            there = [name for name in self._columns if name in reader.schema_arrow.names]
-            for batch in reader.iter_batches(batch_size=rows, columns=there):
-                yield self._fit(pl.DataFrame(pa.Table.from_batches([batch])))
+            try:
+                reader = pq.ParquetFile(file, buffer_size=BUFFER_BYTES)
+                there = [name for name in self._columns if name in reader.schema_arrow.names]
+                for batch in reader.iter_batches(batch_size=rows, columns=there):
+                    yield self._fit(pl.DataFrame(pa.Table.from_batches([batch])))
+            except UNREADABLE as error:
+                raise _unreadable(file, error) from None
 
     def _fit(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The columns as `chunks` gives them, of rows that `_refuse_broken_rows` has seen; files may differ in types and order."""
@@ -127,9 +137,8 @@ def _refuse_broken_rows(file: Path, names: Sequence[str]) -> None:
     reader = TableReader("impressions", raw, _readings(raw.collect_schema(), names))
     try:
         problems = list(row_problems(reader, nullable=set(names) - set(NEVER_NULL)))
-    except pl.exceptions.PolarsError as error:
-        reason = str(error).splitlines()[0]
-        raise RankingError(f"{file} cannot be read as Parquet: {reason}") from None
+    except UNREADABLE as error:
+        raise _unreadable(file, error) from None
     broken = [str(problem) for problem in problems if not problem.is_told]
     if broken:
         raise RankingError(f"{file}: {' | '.join(broken)}")
@@ -139,17 +148,22 @@ def _refuse_broken_rows(file: Path, names: Sequence[str]) -> None:
 
 def _checked_schema(file: Path, config: FeatureConfig) -> pl.Schema:
     try:
+        pq.read_schema(file)  # reads less than polars does, such as no integers of 128 bits
         schema = pl.Schema(pl.read_parquet_schema(file))
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0]
-        raise RankingError(f"{file} cannot be read as Parquet: {reason}") from None
+    except UNREADABLE as error:
+        raise _unreadable(file, error) from None
     missing = [name for name in NEVER_NULL if name not in schema]
     if missing:
-        absent = {column.name: column.absent for column in TABLES["impressions"]}
-        put = ", ".join(f"{name}: {absent[name]}" for name in missing)
+        stand_in = {column.name: column.stand_in for column in TABLES["impressions"]}
+        put = "; ".join(f"{name}: {stand_in[name]}" for name in missing)
         raise RankingError(
             f"{file}: column {', '.join(missing)} is missing: impressions need {', '.join(NEVER_NULL)} "
-            f"(it has {', '.join(schema)}); where there is none put {put}"
+            f"(it has {', '.join(schema)}); {put}"
         )
     check_context(schema, config, str(file))
     return schema
+
+
+def _unreadable(file: Path, error: BaseException) -> RankingError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return RankingError(f"{file} cannot be read as Parquet: {reason}; write it again")

@@ -34,7 +34,7 @@ def check_faults_file(path: Path) -> None:
 
 
 def write_faults(path: Path, folder: Path, problems: Sequence[Problem]) -> None:
-    """Write a row for each broken row of each rule, streamed: as many as the tables have rows, if need be.
+    """Write a row for each broken row of each rule, rule by rule in the file's order.
 
     Columns are `table, column, row` (from 0; null where a whole table or column is at fault), `id` (of the row, by the table's key, its parts joined by
     a comma), `value, rule, mend`.
@@ -67,17 +67,19 @@ def _pieces(folder: Path, problems: Sequence[Problem]) -> Iterator[pl.DataFrame]
         if problem.rows is None:
             yield _rows(problem, pl.DataFrame({"row": [problem.row], "value": [problem.value]}))
             continue
-        rows = problem.rows.with_columns(pl.col("row").cast(pl.Int64))
-        path = folder / FILES[problem.table]
-        table = pl.scan_parquet(path)
+        table = pl.scan_parquet(folder / FILES[problem.table])
         there = table.collect_schema().names()
         keys = [name for name in KEYS[problem.table] if name in there]
-        numbered = (
-            table.select(keys).with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
+        row = pl.col("row").cast(pl.Int64)
+        # the broken rows are held, the table's keys are streamed past them
+        found = (
+            table.select(keys)
+            .with_row_index("row")
+            .with_columns(row)
+            .join(problem.rows.with_columns(row), on="row", maintain_order="left")
         )
-        with_ids = rows.join(numbered, on="row", how="left", maintain_order="left")
-        for batch in with_ids.collect_batches(maintain_order=True):
-            yield _rows(problem, batch.sort("row"), keys)
+        for batch in found.collect_batches(maintain_order=True):
+            yield _rows(problem, batch, keys)
 
 
 def _rows(problem: Problem, found: pl.DataFrame, keys: Sequence[str] = ()) -> pl.DataFrame:

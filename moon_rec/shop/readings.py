@@ -86,11 +86,3 @@ class TableReader:
         ]
         read = [value.alias(name) for name, value in values.items() if value is not None]
         return self.raw.with_columns(read).drop(lost)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every declared column can be read."""
-        return all(
-            name in self.readings and self.readings[name].value is not None
-            for name in columns_of(self.table)
-        )

@@ -87,7 +87,7 @@ def _rules(reader: TableReader, nullable: Collection[str]) -> list[_RowRule]:
             continue
         found, name = reader.readings[column.name], column.name
         if not column.nullable and name not in nullable:
-            mend = f"give every row a value; where there is none put {column.absent}"
+            mend = f"give every row a value; {column.stand_in}"
             null = Rule(pl.col(name), pl.col(name).is_null(), "is null", mend)
             rules.append(_RowRule(name, (name,), null, is_raw=True))
         rules += [_RowRule(name, (name,), rule, is_raw=True) for rule in found.broken]

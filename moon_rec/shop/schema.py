@@ -21,7 +21,7 @@ class Column:
     """One declared column of a table.
 
     Attributes:
-        absent: what to put where a log has no such column.
+        absent: what to put where a log has no such column; needed: why nothing can stand in for it.
         blank: of texts: what a blank one counts as.
     """
 
@@ -30,6 +30,14 @@ class Column:
     absent: str = "null"
     nullable: bool = False
     blank: Blank = "null"
+    needed: str = ""
+
+    @property
+    def stand_in(self) -> str:
+        """What to put where a log has no value, in words."""
+        if self.needed:
+            return f"nothing can stand in for it: {self.needed}"
+        return f"where there is none put {self.absent}"
 
 
 def _nullable(name: str, dtype: pl.DataType) -> Column:
@@ -65,18 +73,18 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("request_id", _ID, _NUMBERED.format("user and time")),
         _nullable("search_id", _ID),
         Column("user_id", _ID, "a number for each session, where users are not known"),
-        Column("item_id", _ID, "nothing (an impression is of an item)"),
-        Column("time", TIME, "nothing (train, validation and test are split by it)"),
+        Column("item_id", _ID, needed="an impression is of an item"),
+        Column("time", TIME, needed="train, validation and test are split by it"),
         Column("position", pl.Int32(), "the order in the request, from 0"),
-        Column("clicked", pl.Boolean(), "nothing (it is what is learnt)"),
+        Column("clicked", pl.Boolean(), needed="it is what is learnt"),
         Column("carted", pl.Boolean(), "false"),
         Column("purchased", pl.Boolean(), "false"),
     ),
-    "users": (Column("user_id", _ID, "nothing (leave the table out)"),),
+    "users": (Column("user_id", _ID, needed="leave the table out"),),
     "truth": (
-        Column("request_id", _ID, "nothing (leave the table out)"),
-        Column("item_id", _ID, "nothing (leave the table out)"),
-        Column("click_probability", pl.Float64(), "nothing (leave the table out)"),
+        Column("request_id", _ID, needed="leave the table out"),
+        Column("item_id", _ID, needed="leave the table out"),
+        Column("click_probability", pl.Float64(), needed="leave the table out"),
     ),
 }
 

@@ -73,7 +73,7 @@ def _table_problems(table: str, path: Path, is_shop: bool) -> Iterator[Problem]:
 def _added(column: Column, found: list[str]) -> str:
     """How to add a column, and what to put where the log has none."""
     meant = _meant(column, found)
-    return f"add it as {column.dtype}{meant}; where there is none put {column.absent}"
+    return f"add it as {column.dtype}{meant}; {column.stand_in}"
 
 
 def _meant(column: Column, found: list[str]) -> str:

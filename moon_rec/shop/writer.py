@@ -199,7 +199,7 @@ class _TableWriter:
             if found is None and not column.nullable:
                 raise ShopError(
                     f"{self.table}: column {column.name} is missing from the frame written "
-                    f"(it has {', '.join(frame.columns)}): add it as {column.dtype}; where there is none put {column.absent}"
+                    f"(it has {', '.join(frame.columns)}): add it as {column.dtype}; {column.stand_in}"
                 )
             value = None if found is None else found.value
             value = pl.lit(None, column.dtype) if value is None else value

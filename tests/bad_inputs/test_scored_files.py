@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from ranking.features.feature_config import FeatureConfig
@@ -37,6 +38,27 @@ def put(row: int, column: str, value: object, dtype: pl.DataType):
     return also(
         changed(FILE, pl.col(column).cast(dtype)), changed(FILE, at(row, column, value, dtype))
     )
+
+
+def page_lost(column: str):
+    """The bytes of a column's second row group overwritten."""
+
+    def damage(folder: Path) -> None:
+        pl.read_parquet(folder / FILE).write_parquet(folder / FILE, row_group_size=1_000)
+        found = pq.read_metadata(folder / FILE)
+        groups = found.row_group(1)
+        (chunk,) = (
+            groups.column(index)
+            for index in range(groups.num_columns)
+            if groups.column(index).path_in_schema == column
+        )
+        data = bytearray((folder / FILE).read_bytes())
+        start = chunk.data_page_offset
+        end = start + chunk.total_compressed_size
+        data[start:end] = b"\xa5" * (end - start)
+        (folder / FILE).write_bytes(data)
+
+    return damage
 
 
 FLOAT, WHOLE = pl.Float64(), "wanted whole numbers"
@@ -112,7 +134,7 @@ CASES = [
         "all of three columns missing",
         dropped(FILE, "request_id", "user_id", "time"),
         "column request_id, user_id, time is missing",
-        "user_id: a number for each session",
+        "user_id: where there is none put a number for each session",
     ),
     broken(
         "context missing and context as text",
@@ -129,6 +151,18 @@ CASES = [
         " | impressions.clicked row 0: 3 is neither 0 nor 1",
     ),
     broken("a file that is no Parquet", written(FILE, "1,2"), "cannot be"),
+    broken(
+        "ids of 128 bits",
+        changed(FILE, pl.col("user_id").cast(pl.Int128)),
+        "cannot be read as Parquet: Integers with more than 64 bits",
+        "write it again",
+    ),
+    *(
+        broken(
+            f"a page of {column} that is damaged", page_lost(column), "cannot be read", "write it"
+        )
+        for column in ("item_id", "clicked", "dwell")
+    ),
     broken(
         "a label in one of two files",
         lambda folder: (

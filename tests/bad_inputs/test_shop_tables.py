@@ -111,6 +111,12 @@ def valued(file: str, row: int, column: str, value: object, *says: str, dtype=No
     )
 
 
+def stand_in(said: str) -> tuple[str, str]:
+    """What is said of a value that a log does not have."""
+    needed = said.startswith(("it is", "train"))
+    return "nothing can stand in for it: " if needed else "where there is none put ", said
+
+
 def filled(file: str, column: str, value: object, *says: str, name: str) -> Case:
     """A column of one value of another type."""
     return Case(
@@ -379,7 +385,6 @@ TIMES = [
     ),
 ]
 
-NOT_WANTED = "where there is none put "
 MISSING = [
     *(
         Case(
@@ -387,7 +392,7 @@ MISSING = [
             IMPORT,
             (
                 f"{file}: {Path(file).stem}.{column}: column is missing: the table has",
-                NOT_WANTED + put,
+                *stand_in(put),
             ),
             dropped(file, column),
         )
@@ -404,7 +409,7 @@ MISSING = [
             (IMPRESSIONS, "position", "the order in the request, from 0"),
             (IMPRESSIONS, "carted", "false"),
             (IMPRESSIONS, "purchased", "false"),
-            (IMPRESSIONS, "time", "nothing (train, validation and test are split by it)"),
+            (IMPRESSIONS, "time", "train, validation and test are split by it"),
         )
     ),
     Case(
@@ -442,12 +447,12 @@ MISSING = [
         lambda folder: pl.read_parquet(folder / ITEMS).head(0).write_parquet(folder / ITEMS),
     ),
     *(
-        valued(file, 3, column, None, "None is null", NOT_WANTED + put)
+        valued(file, 3, column, None, "None is null", *stand_in(put))
         for file, column, put in (
             (ITEMS, "title", '""'),
             (ITEMS, "attributes", "an empty list"),
             (SEARCHES, "user_id", "a number for each session"),
-            (IMPRESSIONS, "clicked", "nothing (it is what is learnt)"),
+            (IMPRESSIONS, "clicked", "it is what is learnt"),
             (IMPRESSIONS, "position", "the order in the request"),
         )
     ),
