@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from moon_rec.errors import RankingError
 from moon_rec.progress import say
 from moon_rec.shop import Shop
+from moon_rec.shop.integrity import UNREADABLE, reason_of
 from moon_rec.shop.readings import TableReader, readings_of
 from moon_rec.shop.rows import row_problems
 from moon_rec.shop.schema import TABLES
@@ -29,13 +30,6 @@ from ranking.features.feature_config import FeatureConfig, Period
 from ranking.features.impressions import KEYS, NEVER_NULL, check_context
 
 BUFFER_BYTES = 1 << 20
-UNREADABLE = (
-    pa.ArrowException,
-    pl.exceptions.PolarsError,
-    pl.exceptions.PanicException,
-    OSError,
-)
-"""What pyarrow and polars raise on a damaged file; the panic is no `Exception`."""
 
 
 class ImpressionStream:
@@ -165,5 +159,4 @@ def _checked_schema(file: Path, config: FeatureConfig) -> pl.Schema:
 
 
 def _unreadable(file: Path, error: BaseException) -> RankingError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return RankingError(f"{file} cannot be read as Parquet: {reason}; write it again")
+    return RankingError(f"{file} cannot be read as Parquet: {reason_of(error)}; write it again")
