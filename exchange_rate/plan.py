@@ -107,11 +107,12 @@ class StudyConfig(Config):
                 raise ValueError(
                     f"{self.encoders[place].name!r} repeats an earlier run: one encoder counts once"
                 )
-        for run in self.encoders:
-            for stage in (run.pretraining, run.posttraining):
-                if stage is not None and stage.backbone != BackboneConfig():
+        for place, run in enumerate(self.encoders):
+            for stage in ("pretraining", "posttraining"):
+                settings = getattr(run, stage)
+                for name, value in settings.backbone.changed().items() if settings else ():
                     raise ValueError(
-                        f"encoders: {run.name!r} has a backbone of a stage, which changes nothing: all encoders have that of the plan; give it as backbone"
+                        f"encoders.{place}.{stage}.backbone.{name} = {value!r} changes nothing: all encoders have the plan's own; give it as backbone.{name}"
                     )
         if self.ranker.seed or self.ids_ranker.seed:
             raise ValueError(

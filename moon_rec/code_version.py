@@ -8,7 +8,9 @@ import functools
 import hashlib
 import importlib.metadata
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from moon_rec.files import DIGEST_DIGITS
 
@@ -31,3 +33,11 @@ def code_version(packages: tuple[str, ...], libraries: tuple[str, ...] = ()) -> 
             state.update(path.read_bytes())
     versions = {library: importlib.metadata.version(library) for library in libraries}
     return {"code": state.hexdigest()[:DIGEST_DIGITS], **versions}
+
+
+def differing(found: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
+    """What a kept result was made with that is another now, in words; empty where nothing is."""
+    if not found:
+        return "an older version, which did not say what made it"
+    changed = [name for name, value in now.items() if found.get(name) != value]
+    return f"another {', '.join(changed)}" if changed else ""

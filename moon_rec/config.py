@@ -82,15 +82,18 @@ class Config(pydantic.BaseModel):
                 raise ValueError(why)
         return self
 
+    def changed(self) -> dict[str, Any]:
+        """Settings that are not at their defaults."""
+        return {name: value for name, value in self if value != _default(type(self), name)}
+
     def idle(self) -> dict[str, str]:
         """Settings, not at their defaults, that change nothing beside the others: name -> why. Those of nested settings are their own."""
-        found = {}
+        found, changed = {}, self.changed()
         for kind in type(self).__mro__:
             for name, rule in vars(kind).get("counts_when", {}).items():
-                value, default = getattr(self, name), _default(type(self), name)
-                if value != default and not rule.holds(self):
+                if name in changed and not rule.holds(self):
                     why = rule.words.format(self=self)
-                    found[name] = f"{name} = {value!r} changes nothing: {why}"
+                    found[name] = f"{name} = {changed[name]!r} changes nothing: {why}"
         return found
 
     @classmethod

@@ -15,7 +15,6 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 
-from moon_rec.code_version import code_version
 from moon_rec.command import Parser, count, run
 from moon_rec.embedding_table import EmbeddingTable, Kind, Precision
 from moon_rec.errors import EncoderError, TableError
@@ -26,9 +25,7 @@ from moon_rec.shop.schema import FILES, columns_of
 from representation.encoders.rows import all_it_reads
 from representation.interface import Encoder, Modality
 from representation.storage.shards import Encode, Shards
-
-CODE, LIBRARIES = ("moon_rec", "representation"), ("torch", "transformers", "numpy")
-"""What computes a vector."""
+from representation.version import made_by
 
 
 def embed_shop(
@@ -133,8 +130,9 @@ class _Job:
             return self._kept(path)
         source = {"items": "items", "queries": "searches"}[kind]
         file = self._shop.path / FILES[source]
-        code = code_version(CODE, LIBRARIES)
-        made_of = digest_of([self._encoder.digest, self._shop.digest, name, self._shard_size, code])
+        made_of = digest_of(
+            [self._encoder.digest, self._shop.digest, name, self._shard_size, made_by()]
+        )
         folder = path.with_name(f".{kind}-shards-{made_of}")
         others = sorted(set(path.parent.glob(f".{kind}-shards-*")) - {folder})
         if others and not folder.exists():

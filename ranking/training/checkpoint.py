@@ -44,6 +44,7 @@ class Position:
         step: batches done in all.
         rows: impressions done in all, which the learning rates follow.
         validation: AUC after each epoch that is done.
+        made_by: the code and libraries that wrote it.
     """
 
     digest: str
@@ -52,6 +53,7 @@ class Position:
     step: int = 0
     rows: int = 0
     validation: list[float] = field(default_factory=list)
+    made_by: dict[str, str] = field(default_factory=dict)
 
     @property
     def best_epoch(self) -> int | None:

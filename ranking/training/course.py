@@ -19,6 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from moon_rec.code_version import differing
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import RankingError
 from moon_rec.files import digest_of
@@ -41,6 +42,7 @@ from ranking.training.devices import is_launched, process_group, rank, training_
 from ranking.training.make_pretraining import pretrain_content_model
 from ranking.training.optimiser import rate_factor
 from ranking.training.trainer import LocalTrainer, Trainer
+from ranking.version import made_by
 
 STEPS_BETWEEN_LOGS = 100
 
@@ -90,7 +92,8 @@ def train_on_rank(
     """`train_ranker` where several processes may train together; None on all ranks but the first."""
     config = config or RankerConfig()
     digests = [table.digest if table is not None else None for table in (items, queries)]
-    position = Position(digest_of([config.digest(), tables.digest, *digests]))
+    digest = digest_of([config.digest(), tables.digest, *digests])
+    position = Position(digest, made_by=made_by())
     with threads(config.num_threads), ExitStack() as stack:
         device = training_device(config)
         if device.type != "cpu" or is_launched():
@@ -297,4 +300,9 @@ def _resume(path: Path, trainer: Trainer) -> Position:
     load_state(path, trainer.state())
     if rank() == 0:
         say(f"going on from {path}: {position.rows:,} rows done")
+        if why := differing(position.made_by, made_by()):
+            say(
+                f"those rows were trained on with {why}; the bits may differ from a training in one go"
+            )
+    position.made_by = made_by()
     return position

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from moon_rec.code_version import code_version
+from moon_rec.code_version import differing
 from moon_rec.config import load_config, unread
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import ConfigError, MoonRecError, RankingError
@@ -28,12 +28,11 @@ from moon_rec.shop import Shop
 from moon_rec.vector_pairs import Accepted, open_pair
 from ranking.config import RankerConfig
 from ranking.features import FeatureConfig, Period
+from ranking.version import made_by
 
 if TYPE_CHECKING:
     from ranking.features import RankingTables
 
-CODE, LIBRARIES = ("moon_rec", "ranking"), ("torch", "torchrec", "numpy", "polars")
-"""What computes a ranker and its scores."""
 IDS_ONLY = "none"
 STANDARD = (
     IDS_ONLY,
@@ -189,7 +188,7 @@ def train_and_score(inputs: Inputs, run: Run) -> None:
         "settings": run.config.digest(),
         "period": inputs.period,
         "vectors": [table.digest for table in vectors],
-        **code_version(CODE, LIBRARIES),
+        **made_by(),
     }
     if _is_done(run, made_of):
         return
@@ -220,13 +219,11 @@ def _is_done(run: Run, made_of: dict[str, Any]) -> bool:
     written = run.folder / "run.json"
     if not written.exists() or not (run.folder / "scores.parquet").exists():
         return False
-    found = read_json(written).get("made_of")
-    if found == made_of:
+    why = differing(read_json(written).get("made_of"), made_of)
+    if not why:
         return True
-    changed = [name for name, value in made_of.items() if (found or {}).get(name) != value]
-    why = f"made with another {', '.join(changed)}" if found else "of an older version"
     say(
-        f"{run.variation.name}, seed {run.config.seed}: trained again, for the scores kept are {why}"
+        f"{run.variation.name}, seed {run.config.seed}: trained again, for the scores kept were made with {why}"
     )
     return False
 

@@ -18,9 +18,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from moon_rec.code_version import differing
 from moon_rec.errors import EncoderError, MoonRecError
 from moon_rec.files import atomic_folder, read_json, write_json
+from moon_rec.progress import say
 from representation.training.distributed import is_main, own_part, wait, whole_tensors
+from representation.version import made_by
 
 FORMAT_VERSION = 1
 FREE = ("resume_every", "num_threads", "log_every", "checkpoint_steps", "scratch_gb")
@@ -72,7 +75,12 @@ def save_state(
             for name, tensors in (("weights", weights), ("optimiser", moments), ("others", others)):
                 kept = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
                 save_file(kept, inside / f"{name}.safetensors")
-            about = {"format_version": FORMAT_VERSION, "step": step, "log": log}
+            about = {
+                "format_version": FORMAT_VERSION,
+                "step": step,
+                "log": log,
+                "made_by": made_by(),
+            }
             write_json(inside / "state.json", about | {"settings": _flat(settings)})
         for path in folder.iterdir():
             if path.name != f"step-{step:08d}":
@@ -106,6 +114,9 @@ def load_state(
         raise EncoderError(
             f"{path} cannot be read ({reason}); remove {folder} to start anew"
         ) from None
+    why = differing(about.get("made_by"), made_by())
+    if why and is_main():
+        say(f"{path} was saved with {why}; the bits may differ from those of a training in one go")
     return Resumed(about["step"], others, about["log"])
 
 

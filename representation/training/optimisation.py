@@ -95,11 +95,7 @@ def from_start(config: OptimisationConfig, start: str | Path | None) -> dict[str
     values = config.model_dump(mode="json")
     if start is None:
         return values
-    plain = BackboneConfig()
-    if config.backbone != plain:
-        name, value = next(
-            (name, value) for name, value in config.backbone if value != getattr(plain, name)
-        )
+    for name, value in config.backbone.changed().items():
         raise ConfigError(
             f"backbone.{name} = {value!r} changes nothing: the encoder at {start} has a backbone of its own; leave out backbone.*, or the folder to start from"
         )

@@ -167,7 +167,7 @@ OTHERS = [
     _plan("a plan of no encoder", "encoders = []\n", "StudyConfig.encoders = []"),
     _plan("an encoder without a name", "[[encoders]]\n", "encoders.0.name is missing"),
     _plan("two encoders of one name", PLAN.replace("second", "first"), "two encoders are called 'first'"),
-    _plan("a backbone within a stage", PLAN.replace("steps = 4", "steps = 4, backbone = { text_dim = 64 }"), "'second'", "changes nothing"),
+    _plan("a backbone within a stage", PLAN.replace("steps = 4", "steps = 4, backbone = { text_dim = 64 }"), "encoders.1.posttraining.backbone.text_dim = 64 changes nothing"),
     _plan("a ranker's own seed in a plan", PLAN, "ranker.seed = 3", word="ranker.seed=3"),
     _plan("a step out of bounds in a plan", PLAN, "encoders.1.posttraining.steps = 0", word="encoders.1.posttraining.steps=0"),
     _plan("a place that a plan has not", PLAN, "'7' is no place in a list of 2", word="encoders.7.name=x"),

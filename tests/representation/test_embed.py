@@ -102,7 +102,7 @@ def test_shards_of_other_code_are_not_taken_up(little_shop, tmp_path, monkeypatc
     stopped.stop_after = 3
     with pytest.raises(KeyboardInterrupt):
         embed_shop(stopped, little_shop, tmp_path / "out", shard_size=10)
-    monkeypatch.setattr("representation.embed.code_version", lambda *_: {"code": "corrected"})
+    monkeypatch.setattr("representation.embed.made_by", lambda: {"code": "corrected"})
     again = StandIn()
     embed_shop(again, little_shop, tmp_path / "out", shard_size=10)
     assert again.sizes[:5] == [10, 10, 10, 10, 8]

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from exchange_rate.plan import EncoderRun, StudyConfig
-from moon_rec.config import LENIENT, Config, load_config
-from moon_rec.errors import ConfigError
+from moon_rec.config import LENIENT, Config
 from moon_rec.shop.readers import MovieLensConfig, OnlineRetailConfig, TablesConfig
 from moon_rec.shop.simulate.config import SimulationConfig
 from ranking.config import RankerConfig
@@ -394,9 +393,3 @@ def test_every_setting_of_a_layout_and_of_a_study_is_read():
                 assert any(words in code for words in reads), f"{kind.__name__}.{name}"
     study = sources(exchange_rate)
     assert all(words in study for words in READ_IN.values())
-
-
-def test_only_one_backbone_is_read_in_a_study():
-    words = ["encoders=[{name='a', posttraining={backbone={text_dim=64}}}]"]
-    with pytest.raises(ConfigError, match="'a' has a backbone of a stage, which changes nothing"):
-        load_config(StudyConfig, None, words)

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import shutil
 from typing import ClassVar
 
 import pytest
@@ -18,6 +19,7 @@ from ranking.loader import Loader
 from ranking.train import main as train_main
 from ranking.train import train_ranker
 from ranking.trained import TrainedRanker, content_stores, threads
+from ranking.training import course
 from ranking.training.checkpoint import Checkpoints, load_state, read_position
 from ranking.training.course import input_sizes, new_ranker
 from ranking.training.optimiser import DenseOptimiser, RowWiseAdagrad
@@ -99,6 +101,17 @@ def test_a_resumed_training_has_the_bits_of_an_unbroken_one(
     assert any(name.endswith("accumulator") for name in wanted)
     for name, value in wanted.items():
         assert torch.equal(value, found[name]), name
+
+
+def test_a_checkpoint_of_other_code_is_gone_on_from_and_said(
+    planted, tables, unbroken, monkeypatch, tmp_path, capsys
+):
+    shutil.copytree(unbroken[1], tmp_path / "kept")
+    monkeypatch.setattr(course, "made_by", lambda: {"code": "corrected"})
+    kept = Checkpoints(tmp_path / "kept", 1000, True)
+    train_ranker(tables, CONFIG, planted.items, planted.queries, checkpoints=kept)
+    told = " ".join(capsys.readouterr().err.split())
+    assert "trained on with another code; the bits may differ" in told
 
 
 def last_state(folder, tables, trained):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from moon_rec.code_version import code_version
+from moon_rec.code_version import code_version, differing
 from moon_rec.errors import ConfigError, RankingError
 from ranking.features import FeatureConfig
 from ranking.ways import variations
@@ -91,15 +91,15 @@ def test_scores_of_other_code_are_not_kept(paths, tmp_path, capsys, monkeypatch)
 
     first = trained_at()
     assert trained_at() == first
-    monkeypatch.setattr(variations, "code_version", lambda *_: {"code": "other", "torch": "9.9"})
+    monkeypatch.setattr(variations, "made_by", lambda: {"code": "other", "torch": "9.9"})
     assert trained_at() > first
     told = capsys.readouterr().err
-    assert "trained again, for the scores kept are made with another code, torch" in told
+    assert "trained again, for the scores kept were made with another code, torch" in told
     monkeypatch.undo()
     about.write_text('{"key": "0123456789abcdef"}')
     trained_at()
     assert "made_of" in json.loads(about.read_text())
-    assert "of an older version" in capsys.readouterr().err
+    assert "made with an older version" in capsys.readouterr().err
 
 
 def test_the_code_version_sees_every_source(tmp_path, monkeypatch):
@@ -113,6 +113,14 @@ def test_the_code_version_sees_every_source(tmp_path, monkeypatch):
     assert found["torch"] and found == version(("little",), ("torch",))
     source.write_text("a = 2\n")
     assert version(("little",), ("torch",))["code"] != found["code"]
+
+
+def test_what_has_changed_is_named():
+    made = {"code": "a", "torch": "1"}
+    assert differing(dict(made), made) == ""
+    assert differing({**made, "torch": "0"}, made) == "another torch"
+    assert differing({"code": "b"}, made) == "another code, torch"
+    assert "older version" in differing(None, made) and "older version" in differing({}, made)
 
 
 def test_a_file_of_settings_is_read_and_a_shared_one_that_nothing_reads_refused(paths, tmp_path):

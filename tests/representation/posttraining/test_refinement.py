@@ -141,6 +141,18 @@ def test_resumes_to_the_same_bits(values, little_shop, encoder_path, tmp_path):
     assert told(tmp_path / "out")["log"] == told(tmp_path / "whole")["log"]
 
 
+def test_a_save_of_other_code_is_gone_on_from_and_said(
+    little_shop, encoder_path, tmp_path, capsys, monkeypatch
+):
+    settings = refinement(resume_every=2, steps=4)
+    with pytest.raises(_Stopped):
+        posttrain(little_shop, tmp_path / "out", settings, encoder_path, stop_after(3))
+    capsys.readouterr()
+    monkeypatch.setattr("representation.posttraining.state.made_by", lambda: {"code": "corrected"})
+    posttrain(little_shop, tmp_path / "out", settings, encoder_path)
+    assert "was saved with another code; the bits may differ" in capsys.readouterr().err
+
+
 def test_a_save_of_other_settings_is_refused(little_shop, encoder_path, tmp_path):
     settings = refinement(resume_every=2)
     with pytest.raises(_Stopped):

@@ -1,0 +1,8 @@
+"""Which code makes encoders and their vectors, and on what it runs."""
+
+from moon_rec.code_version import code_version
+
+
+def made_by() -> dict[str, str]:
+    """Digest of the sources, and versions of what computes."""
+    return code_version(("moon_rec", "representation"), ("torch", "transformers", "numpy"))
