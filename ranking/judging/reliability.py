@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from ranking.groups import group_codes
 from ranking.judging.resampling import Statistic, WeightedRatio, interval, resample
-from ranking.metrics import NUM_BINS, check_probabilities, checked, group_codes, score_bins
+from ranking.metrics import NUM_BINS, check_probabilities, checked, score_bins
 
 NUM_RESAMPLES = 300
 
@@ -27,7 +28,7 @@ class CalibrationCurve:
         counts: `(bins,)` rows of each bin.
         predictions: `(bins,)` their mean predicted click probability.
         rates: `(bins,)` their click rate.
-        lows, highs: `(bins,)` ends of the click rate's interval at `level`.
+        lows, highs: `(bins,)` ends of the click rate's interval at `level`; NaN in a bin of too few users.
     """
 
     counts: tuple[int, ...]
@@ -76,7 +77,7 @@ def calibration_curve(
         WeightedRatio(clicks_of[:, bin].copy(), rows_of[:, bin].copy()) for bin in found
     ]
     drawn = resample(rates, num_users, num_resamples, seed)
-    ends = [interval(drawn[:, column], level) for column in range(found.size)]
+    ends = [interval(drawn[:, column], level, rate.counted) for column, rate in enumerate(rates)]
     sums = np.bincount(bins, probabilities, minlength=num_bins)
     clicks = np.bincount(bins, labels, minlength=num_bins)
     return CalibrationCurve(
