@@ -8,6 +8,8 @@ Notable choices
 """
 
 import sys
+from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,7 @@ from ranking.judging.figures import draw_evaluation
 from ranking.judging.judgement import NUM_RESAMPLES, evaluate, share_of_the_way
 from ranking.judging.reliability import curve_of
 from ranking.judging.segments import MIN_USERS, Segments, segments_of
+from ranking.seed_folders import SCORES_FILE, files_by_seed, ranker_folders
 from ranking.trained import TrainedRanker
 
 __all__ = ["evaluate", "score", "share_of_the_way"]
@@ -115,12 +118,21 @@ def main(argv: list[str] | None = None) -> None:
         example="python -m ranking.evaluate demo/cube demo/shop --items demo/encoder/items "
         "--queries demo/encoder/queries --out demo/cube_scores",
     )
-    parser.add_argument("ranker", type=Path, help="folder of the ranker")
+    parser.add_argument(
+        "ranker",
+        type=Path,
+        help="folder of the ranker, or of one ranker a seed (ranking.train --seeds)",
+    )
     parser.add_argument("shop", type=Path, help="folder of the shop")
     parser.add_argument("--items", type=Path, help="embedding table of the items")
     parser.add_argument("--queries", type=Path, help="embedding table of the searches")
     parser.add_argument("--period", choices=("validation", "test"), default="test")
-    parser.add_argument("--out", type=Path, required=True, help="folder for scores and metrics")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="folder for scores and metrics; with several seeds one below it a seed",
+    )
     parser.add_argument("--resamples", type=int, default=NUM_RESAMPLES, help="of users")
     parser.add_argument(
         "--by", action="append", default=[], metavar="COLUMN", help="segments; may be given again"
@@ -136,21 +148,62 @@ def main(argv: list[str] | None = None) -> None:
         )
     items = EmbeddingTable.open(given.items) if given.items else None
     queries = EmbeddingTable.open(given.queries) if given.queries else None
-    ranker = TrainedRanker.load(given.ranker, items, queries)
+    folders = ranker_folders(given.ranker)
+    rankers = {name: TrainedRanker.load(folder, items, queries) for name, folder in folders.items()}
+    _refuse_other_layout(given.out, list(rankers))
     shop = Shop.open(given.shop)
-    tables = RankingTables.build(shop, preparation=ranker.preparation)
+    found = []
+    tables: dict[str, RankingTables] = {}
+    for name, ranker in rankers.items():
+        digest = ranker.preparation.digest
+        if digest not in tables:
+            tables = {digest: RankingTables.build(shop, preparation=ranker.preparation)}
+        if name:
+            print(f"{name}:")
+        found.append(_evaluate(given, ranker, tables[digest], shop, given.out / name))
+    if len(found) > 1:
+        print(over_seeds_text(found))
+
+
+def _refuse_other_layout(out: Path, seeds: list[str]) -> None:
+    """Raise RankingError where `out` holds scores that would stand beside the new ones as another ranker's."""
+    known = files_by_seed(out, SCORES_FILE)
+    if known and ("" in known) != (seeds == [""]):
+        raise RankingError(
+            f"{out} holds the scores of {'one ranker' if '' in known else 'several seeds'} already; "
+            "remove them or name another folder"
+        )
+
+
+def _evaluate(
+    given: Namespace, ranker: TrainedRanker, tables: RankingTables, shop: Shop, out: Path
+) -> dict[str, Estimate]:
+    """Score and judge one ranker, write and print it."""
     scores = score(ranker, tables, given.period)
     segments = segments_of(scores, given.by, given.min_users)
     truth = shop.truth if ranker.features.label == "clicked" else None
     metrics = evaluate(scores, truth, given.resamples, segments=segments)
-    save_scores(scores, given.out, metrics, shop, given.period, segments)
+    save_scores(scores, out, metrics, shop, given.period, segments)
     about = f"{shop.name}{' (simulated)' if shop.is_simulated else ''}, {given.period} period"
     curve = curve_of(scores, given.resamples)
-    picture = given.out / "evaluation.png"
-    draw_evaluation(curve, metrics, segments, given.ranker.name, about, picture)
+    picture = out / "evaluation.png"
+    name = given.ranker.name if out == given.out else f"{given.ranker.name}, {out.name}"
+    draw_evaluation(curve, metrics, segments, name, about, picture)
     print(f"{about}: {scores.height:,} impressions")
     print(metrics_text(metrics, segments))
     print(f"picture: {picture}")
+    return metrics
+
+
+def over_seeds_text(found: Sequence[dict[str, Estimate]]) -> str:
+    """A line a metric over all rows: its mean over the seeds, least and most."""
+    lines = [f"over {len(found)} seeds of this ranker: mean, least to most"]
+    for name in found[0]:
+        if name.endswith(("_cold", "_warm", "]")) or not all(name in one for one in found):
+            continue
+        values = [one[name].value for one in found]
+        lines.append(f"{name:24} {np.mean(values):.4f}, {min(values):.4f} to {max(values):.4f}")
+    return "\n".join(lines)
 
 
 def metrics_text(metrics: dict[str, Estimate], segments: Segments) -> str:

@@ -8,7 +8,7 @@ Notable choices
   encoder, are read with the saved preparation. A new item has an unknown id and its own vector.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -213,6 +213,30 @@ class TrainedRanker:
                 if "semantic_ids" in config.ways
                 else None
             ),
+        )
+
+
+def refuse_other_training(
+    path: Path,
+    config: RankerConfig,
+    tables: RankingTables,
+    vectors: Mapping[str, EmbeddingTable | None],
+) -> None:
+    """Raise RankingError where the ranker at `path` was not trained with these settings, tables and vectors."""
+    about = _read_about(path)
+    found = {
+        "settings": make_config(RankerConfig, about["config"]).digest() == config.digest(),
+        "tables": about["tables"] == tables.digest,
+        **{
+            f"{name} vectors": about["vectors"].get(name, {}).get("digest")
+            == (table.digest if table is not None else None)
+            for name, table in vectors.items()
+        },
+    }
+    others = [name for name, is_same in found.items() if not is_same]
+    if others:
+        raise RankingError(
+            f"{path} was trained with other {', '.join(others)}; go on with the same ones, or name another folder"
         )
 
 

@@ -32,6 +32,7 @@ from ranking.judging.reliability import CalibrationCurve, curve_of
 from ranking.judging.resampling import MIN_USERS
 from ranking.judging.segments import Segment, Segments, segments_of
 from ranking.metrics import Weight
+from ranking.seed_folders import SCORES_FILE, files_by_seed
 from ranking.significance import (
     LOWER_IS_BETTER,
     Metric,
@@ -101,18 +102,12 @@ def about_scores(folder: Path) -> str:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Name of a seed's folder -> its file, in the order of the names."""
-    own, below = sorted(folder.glob("scores.parquet")), sorted(folder.glob("*/scores.parquet"))
-    if own and below:
-        raise RankingError(
-            f"{folder} holds scores.parquet and seed folders ({below[0].parent.name} and so on); "
-            "remove the one or the others"
-        )
-    if not own and not below:
+    files = files_by_seed(folder, SCORES_FILE)
+    if not files:
         raise RankingError(
             f"no scores.parquet in {folder} or its subfolders: write it with ranking.evaluate --out"
         )
-    return {"" if own else file.parent.name: file for file in own or below}
+    return files
 
 
 def _read(file: Path) -> pl.DataFrame:
