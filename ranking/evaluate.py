@@ -20,7 +20,6 @@ from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import RankingError
 from moon_rec.estimate import Estimate
 from moon_rec.files import atomic_file, write_json
-from moon_rec.lookup import rows_of
 from moon_rec.shop import Shop
 from ranking.features import Period, RankingTables
 from ranking.judging.figures import draw_evaluation
@@ -47,7 +46,8 @@ def score(ranker: TrainedRanker, tables: RankingTables, period: Period = "test")
         Then what to group by: `category` (leading level; null where the train period does not know
         it), `price_bucket` (from 1 up at the train items' quantiles; null without a price),
         `history_length` (behaviours before the request, as many as the ranker may read) and
-        `user_activity` (the user's train impressions).
+        `user_activity` (the user's impressions among those that the ranker was trained on, whichever shop
+        is scored).
 
     Raises:
         RankingError: tables other than the ranker's, or validation and test that are the same rows.
@@ -66,7 +66,7 @@ def score(ranker: TrainedRanker, tables: RankingTables, period: Period = "test")
             "category": _leading_categories(tables)[requests.items],
             "price_bucket": _price_buckets(tables)[requests.items],
             "history_length": (requests.history_ends - requests.history_starts)[place],
-            "user_activity": _train_impressions(tables, requests.user_ids)[place],
+            "user_activity": tables.preparation.user_counts[requests.users][place],
         }
     )
 
@@ -82,14 +82,6 @@ def _price_buckets(tables: RankingTables) -> pl.Series:
     """Price bucket of each catalogue row, null without a price."""
     buckets = pl.Series(tables.items.features["price"])
     return buckets.set(buckets == 0, None)
-
-
-def _train_impressions(tables: RankingTables, users: np.ndarray) -> np.ndarray:
-    """Train impressions of each user id, `(users,)`."""
-    train = tables.periods["train"]
-    known, place = np.unique(train.user_ids, return_inverse=True)
-    counts = np.bincount(place, np.diff(train.offsets)).astype(np.int64)
-    return np.append(counts, 0)[rows_of(known, users, missing=known.size)]
 
 
 def refuse_equal_periods(tables: RankingTables) -> None:

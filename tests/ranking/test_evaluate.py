@@ -25,7 +25,7 @@ from ranking.judging.side_by_side import (
     table_of,
 )
 from ranking.metrics import auc, gauc
-from ranking.train import RankerConfig, train_ranker
+from ranking.train import RankerConfig, TrainedRanker, train_ranker
 
 
 def table(seed=0, rows=600, noise=1.0):
@@ -256,6 +256,26 @@ def test_scores_carry_what_to_group_by(planted):
     for row in scores.join(starts, on="request_id").sample(20, seed=0).iter_rows(named=True):
         before = (clicked["user_id"] == row["user_id"]) & (clicked["time"] < row["start"])
         assert row["history_length"] == min(4, before.sum())
+
+
+def test_a_piece_of_a_shop_has_the_segments_of_the_whole(planted, make_shop, tmp_path):
+    """Half the train requests are gone from the scored shop; users are as active as the ranker knew them."""
+    ranker = train_ranker(
+        RankingTables.build(planted.shop, FeatureConfig()), RankerConfig(batch_size=512)
+    )
+    shown, cut = planted.frames["impressions"], planted.shop.cut_time
+    kept = shown.filter((pl.col("time") >= cut) | (pl.col("request_id") % 2 == 0))
+    piece = make_shop({**planted.frames, "impressions": kept}, tmp_path / "piece")
+    columns = ["request_id", "item_id", "is_cold", "category", "price_bucket", "user_activity"]
+    whole, part = (
+        score(ranker, RankingTables.build(shop, preparation=ranker.preparation)).select(columns)
+        for shop in (planted.shop, piece)
+    )
+    assert whole["user_activity"].max() > 60
+    assert part.equals(whole)
+    ranker.save(tmp_path / "ranker")
+    again = TrainedRanker.load(tmp_path / "ranker").preparation
+    assert np.array_equal(again.user_counts, ranker.preparation.user_counts)
 
 
 def test_equal_validation_and_test_are_refused(planted):
