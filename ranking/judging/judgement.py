@@ -201,14 +201,39 @@ def _redrawn(statistic: Statistic) -> Statistic:
 
 
 def check_columns(scores: pl.DataFrame) -> None:
-    """Raise RankingError where a table of scores misses a column or a value."""
+    """Raise RankingError where a table of scores misses a column, a row or a value, or holds a row twice."""
     wanted = {"request_id", "item_id", "user_id", "label", "score", "is_cold"}
     missing = sorted(wanted - set(scores.columns))
     if missing:
         raise RankingError(
             f"a table of scores misses {', '.join(missing)}; it has {', '.join(scores.columns)}"
         )
+    if scores.height == 0:
+        raise RankingError("a table of scores has no row; score a period that has impressions")
     for name in sorted(wanted):
-        if scores[name].null_count():
-            row = int(scores[name].is_null().arg_max() or 0)
-            raise RankingError(f"column {name} of the scores has no value in row {row}")
+        empty = scores[name].is_null()
+        if empty.any():
+            raise RankingError(
+                f"column {name} of the scores has no value in row {empty.arg_max()} "
+                f"({empty.sum():,} of {scores.height:,} rows)"
+            )
+    if scores["is_cold"].dtype != pl.Boolean:
+        raise RankingError(
+            f"column is_cold of the scores is of {scores['is_cold'].dtype}, first {scores['is_cold'][0]!r}: "
+            "wanted true and false"
+        )
+    twice = scores.select("request_id", "item_id").is_duplicated()
+    if twice.any():
+        first = scores.row(int(twice.arg_max() or 0), named=True)
+        raise RankingError(
+            f"request {first['request_id']}, item {first['item_id']} has more than one score "
+            f"({twice.sum():,} of {scores.height:,} rows are not alone): score each impression once"
+        )
+
+
+def check_scores(scores: pl.DataFrame) -> None:
+    """`check_columns`, and RankingError for a label, score or user id that is none, by its row."""
+    check_columns(scores)
+    _, given = checked(scores["label"].to_numpy(), scores["score"].to_numpy())
+    check_probabilities(given)
+    group_codes(scores["user_id"], scores.height)

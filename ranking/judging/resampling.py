@@ -212,17 +212,24 @@ def resample(
 
 
 def interval(values: np.ndarray, level: float, counted: int) -> tuple[float, float]:
-    """The expanded percentile interval of values resampled over `counted` users.
-
-    Percentiles at `Phi(-c)` and `Phi(c)` with `c = t((1 + level) / 2; n - 1) sqrt(n / (n - 1))`: Hesterberg
-    2015 ("What Teachers Should Know About the Bootstrap", The American Statistician 69:4). For a mean of
-    normal values it is nearly Student's interval; with a thousand users it is nearly the plain one.
+    """The interval of values resampled over `counted` users.
 
     Returns:
-        The ends; NaN below `MIN_USERS` users (see `too_few`), and where fewer than half the values are any.
+        The ends of `expanded_percentiles`; NaN below `MIN_USERS` users (see `too_few`), and where fewer
+        than half the values are any.
     """
     if counted < MIN_USERS or values.size == 0 or np.isnan(values).mean() > 0.5:
         return NOTHING, NOTHING
+    return expanded_percentiles(values, level, counted)
+
+
+def expanded_percentiles(values: np.ndarray, level: float, counted: int) -> tuple[float, float]:
+    """Percentiles at `Phi(-c)` and `Phi(c)` with `c = t((1 + level) / 2; n - 1) sqrt(n / (n - 1))`, n users.
+
+    The expanded percentile interval of Hesterberg 2015 ("What Teachers Should Know About the Bootstrap", The
+    American Statistician 69:4). For a mean of normal values it is nearly Student's interval; with a thousand
+    users it is nearly the plain one.
+    """
     wide = stdtrit(counted - 1, (1 + level) / 2) * (counted / (counted - 1)) ** 0.5
     low, high = np.nanquantile(values, [ndtr(-wide), ndtr(wide)])
     return float(low), float(high)

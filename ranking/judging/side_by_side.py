@@ -25,7 +25,7 @@ from moon_rec.files import write_json
 from ranking.comparison import ONE_SEED, Comparison
 from ranking.groups import group_codes
 from ranking.judging import figures
-from ranking.judging.judgement import check_columns
+from ranking.judging.judgement import check_columns, check_scores
 from ranking.judging.noise import Noise, noise_of_one_ranker
 from ranking.judging.power import TARGET, PowerTable, power_table, power_text
 from ranking.judging.reliability import CalibrationCurve, curve_of
@@ -119,7 +119,7 @@ def _read(file: Path) -> pl.DataFrame:
             f"{file} cannot be read ({reason}); write it again with ranking.evaluate"
         ) from None
     try:
-        check_columns(table)
+        check_scores(table)
     except RankingError as error:
         raise RankingError(f"{file}: {error}") from None
     return table.sort(KEYS)
