@@ -223,7 +223,8 @@ def false_verdicts(seed: int, repeats: int, resamples: int) -> Iterator[Row]:
             sides = [[_trained(random, rows) for _ in range(num_seeds)] for _ in "ab"]
             questions = {
                 metric: Question(
-                    *[[one[place] for one in side] for side in sides],
+                    [one[place] for one in sides[0]],
+                    [one[place] for one in sides[1]],
                     num_users,
                     "",
                     metric == "log_loss",

@@ -103,7 +103,7 @@ class Comparison:
             half_width(
                 self.standard_error**2,
                 self.each_variance,
-                np.float64(self.seed_spread**2),
+                np.array(self.seed_spread**2),
                 self.num_seeds,
                 level,
             )

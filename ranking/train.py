@@ -102,7 +102,8 @@ def _is_finished(
     if not run.out.exists():
         return False
     refuse_other_training(run.out, run.config, tables, vectors)
-    say(f"{run.out}: trained already")
+    if os.environ.get("RANK", "0") == "0":
+        say(f"{run.out}: trained already")
     return True
 
 

@@ -33,6 +33,7 @@ from ranking.features.preparation import Preparation
 from ranking.loader import Loader
 from ranking.model import InputSizes, Ranker
 from ranking.search_unit import search_options
+from ranking.seed_folders import RANKER_FILE, files_by_seed
 
 FORMAT_VERSION = 2
 SCORING_ROWS = 4096
@@ -244,7 +245,9 @@ def _read_about(path: Path) -> dict[str, Any]:
     try:
         about = read_json(path / "ranker.json")
     except (MoonRecError, OSError) as error:
-        raise RankingError(f"no ranker at {path}: {error}") from None
+        seeds = files_by_seed(path, RANKER_FILE)
+        hint = f"; it holds those of {', '.join(seeds)}: name one" if seeds else ""
+        raise RankingError(f"no ranker at {path}: {error}{hint}") from None
     version = about.get("format_version")
     if version == 1:
         raise RankingError(

@@ -8,13 +8,21 @@ Notable choices
 """
 
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from ranking.groups import group_codes
-from ranking.judging.resampling import Statistic, WeightedRatio, interval, resample
+from ranking.judging.resampling import (
+    NOTHING,
+    Statistic,
+    WeightedRatio,
+    interval,
+    resample,
+    too_few,
+)
 from ranking.metrics import NUM_BINS, check_probabilities, checked, score_bins
 
 NUM_RESAMPLES = 300
@@ -78,6 +86,9 @@ def calibration_curve(
     ]
     drawn = resample(rates, num_users, num_resamples, seed)
     ends = [interval(drawn[:, column], level, rate.counted) for column, rate in enumerate(rates)]
+    for place, (bin, rate) in enumerate(zip(found, rates, strict=True)):
+        if clicks_of[:, bin].sum() in (0, counts[bin]):
+            ends[place] = _of_none_or_all(bool(clicks_of[:, bin].any()), rate.counted, level)
     sums = np.bincount(bins, probabilities, minlength=num_bins)
     clicks = np.bincount(bins, labels, minlength=num_bins)
     return CalibrationCurve(
@@ -88,6 +99,16 @@ def calibration_curve(
         highs=tuple(high for _, high in ends),
         level=level,
     )
+
+
+def _of_none_or_all(has_clicks: bool, users: int, level: float) -> tuple[float, float]:
+    """Wilson's interval of no or of all clicks, where draws of users vary by nothing; users count, not rows,
+    for those of a user are alike."""
+    if too_few(users):
+        return NOTHING, NOTHING
+    square = NormalDist().inv_cdf((1 + level) / 2) ** 2
+    width = square / (users + square)
+    return (1 - width, 1.0) if has_clicks else (0.0, width)
 
 
 def curve_of(scores: pl.DataFrame, num_resamples: int = NUM_RESAMPLES) -> CalibrationCurve:

@@ -112,7 +112,7 @@ class WeightedCalibrationError:
 
     def __init__(self, gaps: np.ndarray, sizes: np.ndarray, noise: int = 1):
         self._gaps, self._squares, self._sizes, self._noise = gaps, gaps**2, sizes, noise
-        self._has_rows = sizes.any(axis=1).astype(np.float64)
+        self._has_rows = np.asarray(sizes.sum(axis=1) > 0, dtype=np.float64)
         self.counted = int(self._has_rows.sum())
 
     def drawn(self) -> "WeightedCalibrationError":

@@ -41,6 +41,8 @@ def test_seeds_are_trained_one_after_another_with_vectors_opened_once(planted, t
     assert len(opened) == 1
     for seed in (5, 6):
         assert TrainedRanker.load(folder / "ids" / f"seed-{seed}").config.seed == seed
+    with pytest.raises(RankingError, match="it holds those of seed-5, seed-6: name one"):
+        TrainedRanker.load(folder / "ids")
     train_main(shop_and_out(planted, tmp_path / "alone", "--set", "seed=6"))
     files = [one / "weights.safetensors" for one in (tmp_path / "alone", folder / "ids" / "seed-6")]
     assert files[0].read_bytes() == files[1].read_bytes()

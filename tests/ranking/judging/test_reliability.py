@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import binomtest
 
 from moon_rec.errors import RankingError
 from ranking.judging.judgement import evaluate
@@ -100,6 +101,15 @@ def test_a_bin_of_too_few_users_has_a_rate_and_no_interval():
 def test_equal_predictions_are_one_point_and_one_class_is_allowed():
     found = calibration_curve(np.zeros(40), np.full(40, 0.25), np.arange(40), num_resamples=5)
     assert (found.counts, found.predictions, found.rates) == ((40,), (0.25,), (0.0,))
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_bin_of_no_click_or_of_all_has_the_interval_of_wilson(label):
+    users = np.arange(120) // 3
+    found = calibration_curve(np.full(120, label), np.full(120, 0.25), users, num_resamples=5)
+    known = binomtest(label * 40, 40).proportion_ci(method="wilson")
+    assert (found.lows[0], found.highs[0]) == pytest.approx((known.low, known.high), abs=1e-9)
+    assert found.highs[0] - found.lows[0] > 0.05
 
 
 def test_what_is_wrong_is_named():
