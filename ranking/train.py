@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
         try:
             _train(given, one, tables, vectors)
         except MoonRecError as error:
-            if len(runs) == 1:
+            if len(runs) == 1 or not given.out.exists():
                 raise
             raise RankingError(
                 f"{one.out}: {error}; finished seeds are kept, go on with the same command and --resume"
@@ -127,7 +127,7 @@ def _train(
             **vectors,
             checkpoints=checkpoints,
             log=log,
-            description=run.out.name,
+            description="train" if given.seeds == 1 else f"train {run.out.name}",
         )
     if ranker is None:
         return

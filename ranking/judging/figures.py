@@ -171,7 +171,8 @@ def _intervals(axes: Axes, rows: Sequence[tuple[str, str, Comparison | None]]) -
         if result is None or result.no_interval:
             words = "no value" if result is None else f"{result.value:+.4f}, {result.no_interval}"
             axes.text(0.5, place, words, color=MUTED, va="center", ha="center",
-                      transform=axes.get_yaxis_transform())  # fmt: skip
+                      transform=axes.get_yaxis_transform(),
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
             continue
         sign = -1 if metric in LOWER_IS_BETTER else 1
         colour = BLUE if result.is_shown else GREY
