@@ -163,16 +163,35 @@ def side_by_side(
 
 
 def check_same_rows(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """The first table of scores; raise RankingError where another is of other impressions or labels."""
+    """The first table of scores; raise RankingError where another is of other impressions, labels or users."""
     first = tables[0]
-    for table in tables:
+    check_columns(first)
+    for table in tables[1:]:
         check_columns(table)
-        if not table.select(*KEYS, "label").equals(first.select(*KEYS, "label")):
+        if table.height != first.height or any(_unlike(first, table, name).any() for name in KEYS):
             raise RankingError(
                 f"the scores are of different impressions ({first.height} and {table.height} rows); "
                 "compare scores of one shop and period"
             )
+        for name in ("label", "user_id"):
+            unlike = _unlike(first, table, name)
+            if unlike.any():
+                row = int(unlike.arg_max() or 0)
+                one = first.row(row, named=True)
+                raise RankingError(
+                    f"request {one['request_id']}, item {one['item_id']} has {name} {one[name]!r} in one table "
+                    f"and {table[name][row]!r} in another ({unlike.sum():,} of {first.height:,} rows); compare "
+                    "scores of one shop and period"
+                )
     return first
+
+
+def _unlike(one: pl.DataFrame, other: pl.DataFrame, name: str) -> pl.Series:
+    """Where a column of two tables of as many rows differs, `(rows,)` boolean."""
+    sides = one[name], other[name]
+    if len({side.dtype == pl.String for side in sides}) > 1:  # 7 and "7" are not the same
+        return pl.repeat(True, one.height, eager=True)
+    return sides[0] != sides[1]
 
 
 def _question(
