@@ -18,6 +18,10 @@ ONE_SEED = (
     "one seed a side: trained with another seed the same ranker may differ as much, so no ranker is called "
     "better; train three or more of each (python -m ranking.train ... --seeds 3)"
 )
+TWO_SEEDS = (
+    "two seeds a side know their own noise badly: where it is most of the noise, a verdict errs up to 13 % of the "
+    "time in place of 5; with three at most 8, with five 6"
+)
 MOST_FREEDOM = 1e6
 """Degrees of freedom beyond which Student's t is the normal."""
 SMALLEST = 1e-200
@@ -163,7 +167,9 @@ def half_width(
 ) -> np.ndarray:
     """Half the interval over users and seeds, where the seeds' sample variance is `spread`.
 
-    The verdict is made with it and the power table plans with it, so both are one test.
+    The verdict is made with it and the power table plans with it, so both are one test. Its error, by the same
+    reckoning at a difference of zero, is at most .13, .08 and .06 with 2, 3 and 5 seeds (where `shared / n` is a
+    twentieth of `seeds`), .05 where the users' noise prevails, and less where `each / n` does.
 
     Args:
         of_mean: variance of the mean difference over draws of users, `shared / n + each / (n k)`.

@@ -22,7 +22,7 @@ import polars as pl
 from moon_rec.command import Parser
 from moon_rec.errors import RankingError
 from moon_rec.files import write_json
-from ranking.comparison import ONE_SEED, Comparison
+from ranking.comparison import ONE_SEED, TWO_SEEDS, Comparison
 from ranking.groups import group_codes
 from ranking.judging import figures
 from ranking.judging.judgement import check_columns, check_scores
@@ -324,8 +324,8 @@ def _report_difference(given: Namespace) -> None:
     print(f"A: {names[0]}   B: {names[1]}   seeds: {first.num_seeds}   users: {first.count:,}")
     print(table_of(found))
     print(f"differences: {first.level:.0%} intervals, paired, bootstrap over users")
-    if first.num_seeds == 1:
-        print(ONE_SEED)
+    if first.num_seeds < 3:
+        print(ONE_SEED if first.num_seeds == 1 else TWO_SEEDS)
     print(multiplicity(found))
     for segment in segments.left_out:
         print(f"left out: {segment}")

@@ -2,9 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from benchmarks import verdicts
+from ranking.judging.resampling import user_resamples
 
 
 def test_the_command_simulates_and_writes(tmp_path, monkeypatch, capsys):
@@ -31,3 +33,8 @@ def test_users_are_added_until_as_many_count(metric):
     num_users = verdicts.users_that_count(rows, metric, 20)
     kept, (given,) = verdicts.first_users(rows, scores, num_users)
     assert verdicts.statistic_of(metric, kept.labels, given, kept.users).counted == 20
+    weights = np.stack(list(user_resamples(num_users, 5, seed=1)))
+    statistic = verdicts.statistic_of(metric, kept.labels, given, kept.users)
+    one_by_one = [statistic.value(one) for one in weights]
+    at_once = verdicts.values_under(weights, metric, kept, given)
+    assert at_once == pytest.approx(one_by_one, abs=1e-12)

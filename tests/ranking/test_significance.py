@@ -193,10 +193,10 @@ def test_the_interval_is_the_expanded_percentile_one():
     values = np.random.default_rng(0).normal(size=4000)
     for counted in (20, 50, 100_000):
         c = stats.t(counted - 1).ppf(0.975) * (counted / (counted - 1)) ** 0.5
-        by_hand = np.quantile(values, [stats.norm.cdf(-c), stats.norm.cdf(c)])
+        by_hand = np.quantile(values, stats.norm.cdf([-c, c]))
         assert interval(values, 0.95, counted) == pytest.approx(tuple(by_hand))
     plain = np.quantile(values, [0.025, 0.975])
-    assert interval(values, 0.95, 100_000) == pytest.approx(tuple(plain), rel=1e-3)
+    assert interval(values, 0.95, 100_000) == pytest.approx(tuple(plain), rel=3e-3)
 
 
 def test_gauc_without_a_user_of_both_classes_is_named():

@@ -49,6 +49,17 @@ def test_the_power_is_how_often_the_verdict_is_found_in_the_model():
             assert np.mean(np.abs(found.mean(axis=1)) > half) == pytest.approx(0.8, abs=0.012)
 
 
+@pytest.mark.parametrize(("seeds", "most"), [(2, 0.13), (3, 0.08), (5, 0.06), (10, 0.055)])
+def test_a_verdict_errs_as_often_as_is_said(seeds, most):
+    """At a difference of zero, whatever makes the noise; two seeds are said to err more."""
+    errors = [
+        Noise(shared * 100, each * 100, 1.0, 100, seeds, "").power(0.0, 100, seeds)
+        for shared in (0, 0.01, 0.03, 0.1, 0.3, 1, 10)
+        for each in (0, 0.1, 1, 10)
+    ]
+    assert most - 0.015 < max(errors) < most
+
+
 def test_there_is_no_verdict_to_plan_for_with_one_seed_or_too_few_users():
     assert NOISE.smallest_difference(10**6, 1) == inf and NOISE.users_needed(1.0, 1) is None
     assert NOISE.smallest_difference(MIN_USERS - 1, 5) == inf
