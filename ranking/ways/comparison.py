@@ -1,8 +1,8 @@
 """Every way of using content beside ids only: `python -m ranking.ways SHOP --items ITEMS --out OUT`.
 
 Trains each with several seeds on the same rows, scores the test period and prints what each gains over ids only,
-on all, cold and warm items, with paired intervals over users, what is left of the gain with permuted vectors,
-and what a training step costs.
+on all, cold and warm items, with paired intervals over users and seeds, what is left of the gain with permuted
+vectors, and what a training step costs.
 """
 
 import json
@@ -18,10 +18,10 @@ from moon_rec.files import write_json
 from moon_rec.progress import track
 from moon_rec.shop import Shop
 from moon_rec.vector_pairs import add_accept_option, open_pair
+from ranking.comparison import ONE_SEED, Comparison
 from ranking.config import refuse_whole_history
 from ranking.features import FeatureConfig, RankingTables, add_feature_options
 from ranking.judging.side_by_side import side_by_side
-from ranking.significance import Comparison
 from ranking.ways.picture import draw
 from ranking.ways.result import WayResult
 from ranking.ways.step_cost import StepCost, step_costs
@@ -71,7 +71,8 @@ def compare_ways(
 def markdown(results: Sequence[WayResult]) -> str:
     """A table in Markdown: AUC and GAUC gained over ids only, in points of .01, and the cost of a step.
 
-    Bold: zero is outside the interval over users and seeds, too.
+    Intervals are those of the verdict, over users and seeds (with one seed over users alone); bold: zero is
+    outside, with several seeds.
     """
     head = "| way | AUC | cold | warm | GAUC | permuted: AUC | content itself: AUC | step, x ids only |"
     lines = [head, "|---" * 8 + "|"]
@@ -88,7 +89,10 @@ def markdown(results: Sequence[WayResult]) -> str:
 def _points(found: Comparison | None) -> str:
     if found is None:
         return ""
-    words = f"{100 * found.value:+.2f} [{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
+    if found.no_interval:
+        return f"{100 * found.value:+.2f} ({found.no_interval})"
+    low, high = found.verdict_interval
+    words = f"{100 * found.value:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
     return f"**{words}**" if found.is_significant_over_seeds else words
 
 
@@ -135,9 +139,11 @@ def main(argv: list[str] | None = None) -> None:
     print(markdown(results))
     print(coverage)
     count = sum(len(one.gains) for one in results)
+    over = "users and seeds" if len(seeds) > 1 else "users"
+    bold = "bold: zero is outside" if len(seeds) > 1 else ONE_SEED
     print(
-        "gains over ids only in points (.01), mean over seeds; 95 % intervals, paired, bootstrap over users "
-        f"({ids['auc'].count:,}); bold: also over seeds; {count} intervals in ways.json, none corrected for their number"
+        f"gains over ids only in points (.01), mean over seeds; 95 % intervals, paired, over {over} "
+        f"({ids['auc'].count:,} users); {bold}; {count} intervals in ways.json, none corrected for their number"
     )
     print(f"picture: {given.out / 'ways.png'}")
 
