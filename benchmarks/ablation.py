@@ -30,6 +30,7 @@ from moon_rec.files import atomic_file, atomic_folder, digest_of, write_json
 from moon_rec.palette import BY_MODALITY, GREY
 from moon_rec.progress import say
 from moon_rec.seeds import generator
+from moon_rec.shares import interval
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import engagements
 from representation.posttraining.mixture import TABLE_2
@@ -123,7 +124,6 @@ def measure(shop: Shop, path: Path, period: str) -> Cells:
             cases.relevant,
             KS,
             excluded=cases.excluded,
-            num_resamples=1,
         )
         hits = {f"hit@{k}": result.hits[:, at] for at, k in enumerate(KS)}
         frame = pl.DataFrame({"search_id": cases.search_ids[result.searches], **hits})
@@ -131,16 +131,15 @@ def measure(shop: Shop, path: Path, period: str) -> Cells:
     return Cells(pl.concat(frames), len(gallery))
 
 
-def resampled(values: np.ndarray, seed: int, num_resamples: int = 2000) -> tuple[float, float]:
-    """Percentile interval of the mean of `values` `(seeds, searches)`, seeds and searches drawn anew."""
+def variance_of_mean(values: np.ndarray, seed: int, num_resamples: int = 2000) -> float:
+    """Of the mean of `values` `(seeds, searches)`, by bootstrap: seeds and searches drawn anew."""
     random = generator(seed, "ablation", values.size)
     means = np.empty(num_resamples)
     for at in range(num_resamples):
         seeds = random.integers(0, len(values), len(values))
         searches = random.integers(0, values.shape[1], values.shape[1])
         means[at] = values[seeds].mean(axis=0)[searches].mean()
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
+    return float(means.var())
 
 
 def hits_by_seed(hits: pl.DataFrame, arm: str, modality: str, k: int) -> dict[int, np.ndarray]:
@@ -182,14 +181,16 @@ def summarise(cells: Cells, period: str, k: int) -> list[dict[str, Any]]:
                 if common:
                     gaps = np.stack([found[name][seed] - found[other][seed] for seed in common])
                     about = f"recall@{k} of this arm minus that of '{other}', same searches, same seeds: {', '.join(map(str, common))}"
-                    row[f"minus_{against}"] = _estimate(gaps, about).as_dict()
+                    row[f"minus_{against}"] = _estimate(gaps, about, (-1.0, 1.0)).as_dict()
             rows.append(row)
     return rows
 
 
-def _estimate(values: np.ndarray, definition: str) -> Estimate:
-    low, high = resampled(values, 0)
-    return Estimate(float(values.mean()), low, high, values.shape[1], definition)
+def _estimate(
+    values: np.ndarray, definition: str, bounds: tuple[float, float] = (0.0, 1.0)
+) -> Estimate:
+    low, high = interval(values.mean(), variance_of_mean(values, 0), values.shape[1], bounds=bounds)
+    return Estimate(float(values.mean()), float(low), float(high), values.shape[1], definition)
 
 
 SHOWN_AS = {"image": "by picture", "text": "by words", "mixed": "by both"}

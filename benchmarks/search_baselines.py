@@ -14,12 +14,12 @@ from rich.table import Table
 
 from benchmarks.chain import describe_machine
 from benchmarks.hog_colour import BASELINES, features_of, item_features
-from moon_rec.bootstrap import bootstrap_mean
 from moon_rec.command import Parser, run
 from moon_rec.console import table_console
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.estimate import Estimate
 from moon_rec.files import write_json
+from moon_rec.shares import mean_share
 from moon_rec.shop import Shop
 from representation.evaluation.search_cases import gallery_of, search_cases
 from representation.evaluation.search_recall import RecallResult, search_recall
@@ -88,8 +88,8 @@ def paired(
     definition = "recall of the encoder minus that of the baseline over the same searches"
     found = {}
     for at, k in enumerate(KS):
-        gap = ours[0].hits[mine, at].astype(float) - theirs[0].hits[others, at]
-        found[k] = bootstrap_mean(gap, 0, definition=definition)
+        gap = ours[0].hits[mine, at] - theirs[0].hits[others, at]
+        found[k] = mean_share(gap, definition=definition, bounds=(-1.0, 1.0))
     return found
 
 

@@ -28,6 +28,7 @@ class Estimate:
         count: how many units (searches, users, items ...) it was measured on.
         definition: what it is, in words that stand beside it wherever it is printed.
         level: the interval's coverage, such as 0.95.
+        tied: the share of the units that hang on a tie (the cut of a ranking, the nearest of several) and count what a random order of it would give.
     """
 
     value: float
@@ -36,6 +37,7 @@ class Estimate:
     count: int
     definition: str
     level: float = 0.95
+    tied: float = 0.0
 
     @property
     def standard_error(self) -> float:

@@ -72,6 +72,31 @@ def effective_count(
     return count / effect
 
 
+def interval(
+    mean: ArrayLike,
+    variance: ArrayLike,
+    count: int,
+    level: float = 0.95,
+    *,
+    num_groups: int | None = None,
+    largest_effect: float = 1.0,
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's interval of means of bounded values, at the effective count that their `variance` says; see `effective_count`.
+
+    Returns:
+        The lower and the upper ends, within the bounds and around the means.
+    """
+    least, most = bounds
+    mean, variance = np.asarray(mean, np.float64), np.asarray(variance, np.float64)
+    share = np.clip((mean - least) / (most - least), 0, 1)
+    worth = effective_count(
+        share, variance / (most - least) ** 2, count, num_groups, largest_effect
+    )
+    low, high = (least + end * (most - least) for end in wilson(share, worth, level))
+    return np.minimum(low, mean), np.maximum(high, mean)
+
+
 def mean_share(
     values: np.ndarray,
     level: float = 0.95,
@@ -97,23 +122,20 @@ def mean_share(
     least, most = bounds
     assert values.min() >= least - 1e-6 and values.max() <= most + 1e-6, "values out of bounds"
     scaled = np.clip((values - least) / (most - least), 0, 1)
-    share = float(scaled.mean())
-    sums, sizes = scaled - share, np.ones(count)
+    sums, sizes = scaled - scaled.mean(), np.ones(count)
     if groups is not None:
         group = np.unique(groups, return_inverse=True)[1].ravel()
         sums, sizes = np.bincount(group, weights=sums), np.bincount(group)
-    worth = effective_count(
-        share,
-        float(np.sum(sums**2)) / count**2,
+    low, high = interval(
+        values.mean(),
+        float(np.sum(sums**2)) * (most - least) ** 2 / count**2,
         count,
-        len(sizes),
-        float(np.sum(sizes.astype(np.float64) ** 2)) / count,
+        level,
+        num_groups=len(sizes),
+        largest_effect=float(np.sum(sizes.astype(np.float64) ** 2)) / count,
+        bounds=bounds,
     )
-    low, high = (least + end * (most - least) for end in wilson(share, worth, level))
-    value = float(values.mean())
-    return Estimate(
-        value, min(float(low), value), max(float(high), value), count, definition, level
-    )
+    return Estimate(float(values.mean()), float(low), float(high), count, definition, level)
 
 
 def ratio_of_shares(

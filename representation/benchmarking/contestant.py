@@ -121,7 +121,7 @@ class EncoderContestant:
         return self._products(frame, modality, f"labelled products by {kind}")
 
     def queries(self, kind: QueryType, shown: Shown = "both") -> Vectors | NotMeasured:
-        frame = self._bench.queries[kind].with_row_index("row")
+        frame = self._bench.queries[kind].drop("user_id").with_row_index("row")
         if shown == "text":
             frame = frame.with_columns(query_image=pl.lit(None, pl.Binary))
         elif shown == "image":

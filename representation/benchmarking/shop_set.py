@@ -156,7 +156,7 @@ def _searches(shop: Shop, search_ids: np.ndarray) -> pl.DataFrame:
     return (
         shop.searches.join(wanted.lazy(), "search_id", "semi")
         .sort("search_id")
-        .select("query_text", "query_image", query_id="search_id")
+        .select("query_text", "query_image", "user_id", query_id="search_id")
         .collect(engine="streaming")
     )
 

@@ -48,12 +48,14 @@ class SearchCases:
     Attributes:
         search_ids: `(searches,)` int64, ascending.
         queries: `(searches, dim)` float32 unit rows.
+        users: `(searches,)` int64, who searched.
         relevant, excluded: gallery rows of each search, ascending; at least one in `relevant`, and none in both.
         num_left_out: searches of the modality in the period that are not here: no vector, or nothing to find.
     """
 
     search_ids: np.ndarray
     queries: np.ndarray
+    users: np.ndarray
     relevant: list[list[int]]
     excluded: list[list[int]]
     num_left_out: int
@@ -113,6 +115,7 @@ def search_cases(
         shop.in_period(shop.searches, period)
         .select(
             "search_id",
+            "user_id",
             has_text=pl.col("query_text").is_not_null(),
             has_image=pl.col("query_image").is_not_null(),
             picture=_picture_hash("query_image"),
@@ -149,6 +152,7 @@ def _cases(searches: pl.DataFrame, queries: EmbeddingTable) -> SearchCases:
     return SearchCases(
         search_ids=kept["search_id"].to_numpy(),
         queries=_to_unit(vectors[present], kept["search_id"], "search"),
+        users=kept["user_id"].to_numpy(),
         relevant=kept["relevant"].to_list(),
         excluded=kept["excluded"].to_list(),
         num_left_out=len(searches) - len(kept),

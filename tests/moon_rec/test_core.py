@@ -160,8 +160,10 @@ def test_a_standard_error_is_the_intervals_half_width_in_normal_quantiles():
     assert found[0] == pytest.approx(0.0510213) and np.isnan(found[1])
 
 
-def test_the_bootstrap_of_nothing_is_nan():
+def test_the_bootstrap_of_nothing_is_nan_and_of_one_has_no_interval():
     assert np.isnan(bootstrap_mean(np.array([])).value)
+    one = bootstrap_mean(np.array([3.0]))
+    assert one.value == 3 and np.isnan([one.low, one.high, one.standard_error]).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])

@@ -95,6 +95,8 @@ def test_a_ratio_agrees_with_the_bootstrap_where_there_are_many():
     rows = random.integers(0, 2000, (1000, 2000))
     drawn = above[rows].mean(axis=1) / below[rows].mean(axis=1)
     assert (found.low, found.high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.006)
+    same = ratio_of_shares(below, below)  # paired: a ratio of independent shares would vary by .03
+    assert same.value == 1 and 0.995 < same.low < 1 < same.high < 1.005
     chance = ratio_of_shares(above, below, less=(0.05, 0.05))
     assert chance.value == pytest.approx((above.mean() - 0.05) / (below.mean() - 0.05))
 

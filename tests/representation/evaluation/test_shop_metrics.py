@@ -71,6 +71,12 @@ def test_definitions_say_what_was_measured(measures):
     assert all(each.low <= each.value <= each.high for each in measures.values())
 
 
+def test_two_searches_of_two_found_are_no_certainty(measures):
+    found = measures["image_search_recall@2"]
+    assert found.value == found.high == 1 and found.low == pytest.approx(0.3424, abs=1e-4)
+    assert found.standard_error > 0.1 and measures["text_search_recall@1"].high > 0.7
+
+
 def test_item_metrics_by_hand(measures):
     # Leaf categories with company: boots 10, 11; totes 13, 14; clutches 15, 16. Item 12 is the only flat one.
     # 10's nearest is 11 (right), 11's is 10 (10 degrees, against 15 to 12), 13 and 14 each other, 15 and 16 each other.
