@@ -33,6 +33,7 @@ from moon_rec.seeds import generator
 from moon_rec.shares import interval
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import engagements
+from moon_rec.texts import has_text
 from representation.posttraining.mixture import TABLE_2
 
 KS = (1, 5, 10, 50)
@@ -104,7 +105,7 @@ def measure(shop: Shop, path: Path, period: str) -> Cells:
     bought = engagements(shop, "purchased", period=period).select("search_id")  # type: ignore[arg-type]
     searches = shop.in_period(shop.searches, period).join(bought, on="search_id", how="semi")  # type: ignore[arg-type]
     searches = searches.filter(
-        (pl.col("query_text").fill_null("") != "") | pl.col("query_image").is_not_null()
+        has_text("query_text") | pl.col("query_image").is_not_null()
     ).collect()
     gallery = gallery_of(
         shop,

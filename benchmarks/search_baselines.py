@@ -21,6 +21,7 @@ from moon_rec.estimate import Estimate
 from moon_rec.files import write_json
 from moon_rec.shares import mean_share
 from moon_rec.shop import Shop
+from moon_rec.texts import has_text
 from representation.evaluation.search_cases import gallery_of, search_cases
 from representation.evaluation.search_recall import RecallResult, search_recall
 
@@ -67,7 +68,7 @@ def by_text_encoder(shop: Shop, path: str) -> tuple[EmbeddingTable, EmbeddingTab
     encoder = open_encoder(path)
     items = shop.items.drop("image").collect()
     words = shop.in_period(shop.searches, "test").filter(
-        (pl.col("query_text").fill_null("") != "") & pl.col("query_image").is_null()
+        has_text("query_text") & pl.col("query_image").is_null()
     )
     queries = words.select("search_id", "query_text").collect()
     return (

@@ -19,6 +19,7 @@ from moon_rec.files import digest_of
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement, engagements
 from moon_rec.shop.shop import Period
+from moon_rec.texts import normal_text
 from representation.benchmarking.benchmark_set import BenchmarkSet, Labelled, QueryType, Rows
 from representation.evaluation.search_cases import gallery_of, search_cases
 
@@ -105,7 +106,7 @@ def _products(
     """Product queries, their answers, the rows that show them, and how many have no answer."""
     rows = gallery.select(
         "item_id",
-        "title",
+        title=normal_text("title"),
         has_image=pl.col("image").is_not_null(),
         picture=pl.col("image").hash(seed=0),
     ).with_row_index("row")
