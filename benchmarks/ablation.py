@@ -5,7 +5,7 @@ in what is added alone. The first arm goes on with stage 1, so that no arm is be
 
     stage 1 only -> + purchase pairs -> + curation -> + hard negatives -> + queue -> + circle loss (= `PosttrainConfig.preset("refinement")`)
 
-Intervals are of a bootstrap that draws searches and seeds anew, arms paired: the same search, the same seed. With three seeds the part of the seeds is
+Intervals (`moon_rec.shares`) are of the variance in a bootstrap that draws searches and seeds anew, arms paired: the same search, the same seed. With three seeds the part of the seeds is
 rough, so each seed's own figure stands beside.
 """
 

@@ -135,7 +135,7 @@ def main(argv: list[str] | None = None) -> None:
             figures[modality][name] = _plain(theirs[0].hit)
             figures[modality][f"encoder minus {name}"] = _plain(gap)
     table_console().print(table)
-    print("brackets: 95 % by bootstrap over searches, paired for differences")
+    print("brackets: 95 % over searches, paired for differences")
     if options.out:
         about = {"name": shop.name, "digest": shop.digest, "source": shop.source}
         write_json(options.out, {**describe_machine(), "shop": about, "figures": figures})

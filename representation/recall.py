@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from moon_rec.command import Parser, run
+from moon_rec.command import Parser, count, run
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import ConfigError
 from moon_rec.estimate import Estimate
@@ -87,11 +87,11 @@ def _parser() -> Parser:
         help="what a search should find",
     )
     parser.add_argument(
-        "--ks", type=_positive, nargs="+", default=[1, 5, 10, 50], metavar="K", help="cuts"
+        "--ks", type=count, nargs="+", default=[1, 5, 10, 50], metavar="K", help="cuts"
     )
     parser.add_argument(
         "--segment-depth",
-        type=_positive,
+        type=count,
         default=1,
         metavar="N",
         help="levels of the category that make a segment",
@@ -104,7 +104,7 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "--effort",
-        type=_positive,
+        type=count,
         metavar="N",
         help="lists that ivf searches, or hnsw's efSearch: more find more, slower",
     )
@@ -129,13 +129,6 @@ def _index(options: Any) -> IndexConfig | None:
 
 
 _EFFORT = {"ivf": "probes", "hnsw": "search_width"}
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
 
 
 def _cut(name: str) -> int | None:
