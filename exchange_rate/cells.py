@@ -192,7 +192,6 @@ def _encoder(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
     options = {
         "engagement": settings["engagement"],
         "ks": tuple(settings["ks"]),
-        "num_resamples": settings["num_resamples"],
     }
     estimates = measure_shop(shop, items, queries, settings["period"], **options)
     chosen_by = measure_shop(shop, items, queries, "validation", **options)

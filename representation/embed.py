@@ -22,6 +22,7 @@ from moon_rec.files import digest_of
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.schema import FILES, columns_of
+from moon_rec.texts import has_text
 from representation.encoders.rows import all_it_reads
 from representation.interface import Encoder, Modality
 from representation.storage.shards import Encode, Shards
@@ -89,7 +90,7 @@ def embed_shop(
 def _readable(encoder: Encoder) -> pl.Expr:
     """True where a search has something that the encoder reads."""
     has = {
-        "text": pl.col("query_text").fill_null("").str.len_bytes() > 0,
+        "text": has_text("query_text"),
         "image": pl.col("query_image").is_not_null(),
     }
     return reduce(pl.Expr.__or__, [has[name] for name in sorted(encoder.modalities & has.keys())])

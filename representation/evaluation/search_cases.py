@@ -3,7 +3,8 @@
 Notable choices:
 - The gallery is every item listed by the period's end that has a vector, ascending by item_id (so ties go to the lower id). The test period has no end of
   its own: it ends with the shop's last search or impression.
-- A search is by picture, by words or by both ("image", "text", "mixed"): by which of `query_image` and `query_text` it has.
+- A search is by picture, by words or by both ("image", "text", "mixed"): by which of `query_image` and `query_text` it has; a text that shows nothing is
+  none (`moon_rec.texts`), as in training.
 - The query's own picture: gallery items whose picture has the very bytes of `query_image` (compared by 64-bit hash). A photo of a product is another
   picture than the catalogue's and excludes nothing.
 - A search counts where it lies in the period, has a vector, and its searcher engaged in the period, after it, with an item listed by then that is not
@@ -22,6 +23,7 @@ from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import TableError
 from moon_rec.shop.engagement import Engagement, engagements
 from moon_rec.shop.shop import Period, Shop
+from moon_rec.texts import has_text, normal_text
 
 MODALITIES = ("image", "text", "mixed")
 
@@ -56,6 +58,7 @@ class SearchCases:
     Attributes:
         search_ids: `(searches,)` int64, ascending.
         queries: `(searches, dim)` float32 unit rows.
+        users: `(searches,)` int64, who searched.
         relevant, excluded: gallery rows of each search, ascending; none in both.
         num_left_out: searches of the modality in the period that are not here: no vector, or nothing to find.
         missing: rows of `Gallery.missing` that each search has to find and cannot; at least one there or in `relevant`. Empty where nothing is missing.
@@ -63,6 +66,7 @@ class SearchCases:
 
     search_ids: np.ndarray
     queries: np.ndarray
+    users: np.ndarray
     relevant: list[list[int]]
     excluded: list[list[int]]
     num_left_out: int
@@ -100,7 +104,9 @@ def gallery_of(shop: Shop, items: EmbeddingTable, period: Period) -> Gallery:
         by_then = listed < (shop.cut_time if period == "train" else shop.test_time)
     frame = (
         shop.items.filter(by_then)
-        .select("item_id", "spu_id", "category", picture=_picture_hash("image"))
+        .select(
+            "item_id", "spu_id", category=normal_text("category"), picture=_picture_hash("image")
+        )
         .collect(engine="streaming")
         .sort("item_id")
     )
@@ -122,7 +128,8 @@ def search_cases(
         shop.in_period(shop.searches, period)
         .select(
             "search_id",
-            has_text=pl.col("query_text").is_not_null(),
+            "user_id",
+            has_text=has_text("query_text"),
             has_image=pl.col("query_image").is_not_null(),
             picture=_picture_hash("query_image"),
         )
@@ -165,6 +172,7 @@ def _cases(searches: pl.DataFrame, queries: EmbeddingTable) -> SearchCases:
     return SearchCases(
         search_ids=kept["search_id"].to_numpy(),
         queries=_to_unit(vectors[present], kept["search_id"], "search"),
+        users=kept["user_id"].to_numpy(),
         relevant=kept["relevant"].to_list(),
         excluded=kept["excluded"].to_list(),
         num_left_out=len(searches) - len(kept),

@@ -296,7 +296,7 @@ def test_a_table_of_brought_vectors_is_measured(little_shop, tmp_path):
         brought = bring_vectors(path, tmp_path / kind, encoder="mine", shop=little_shop, kind=kind)
         assert brought.num_covered == brought.num_wanted == len(ids)
         tables.append(brought.table)
-    measured = measure_shop(little_shop, *tables, ks=(10,), num_resamples=10)
+    measured = measure_shop(little_shop, *tables, ks=(10,))
     assert 0 < measured["image_search_recall@10"].value < 1
 
 
