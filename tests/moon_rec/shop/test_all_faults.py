@@ -10,10 +10,16 @@ from moon_rec.command import run
 from moon_rec.errors import ShopError
 from moon_rec.shop import Shop, validate_folder
 from moon_rec.shop.commands import main
+from moon_rec.shop.problem import Problem
 from moon_rec.shop.readings import TableReader
 from moon_rec.shop.rows import key_problems, row_problems
 
 NUM_ROWS = 20_000
+
+
+def all_rows(problem: Problem) -> list[int]:
+    assert problem.rows is not None
+    return problem.rows.collect()["row"].sort().to_list()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -45,8 +51,7 @@ def test_the_first_row_of_each_kind_is_the_first(tmp_path, seed, group):
     assert set(found) == set(bad)
     for name, rows in bad.items():
         assert (found[name].row, found[name].count) == (rows[0], rows.size)
-        everything = found[name].rows.collect().sort("row")
-        assert everything["row"].to_list() == rows.tolist()
+        assert all_rows(found[name]) == rows.tolist()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -64,7 +69,7 @@ def test_the_first_doubled_key_is_the_first_that_an_earlier_row_has(tmp_path, se
         seen.setdefault(value, row)
     assert (problem.row, problem.count) == (again[0], len(again))
     assert problem.rule == f"is duplicated: row {seen[ids[again[0]]]} has it too"
-    assert problem.rows.collect().sort("row")["row"].to_list() == again
+    assert all_rows(problem) == again
 
 
 def broken_shop(make_shop) -> Path:
