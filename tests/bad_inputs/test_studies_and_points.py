@@ -73,7 +73,7 @@ def rank(name: str, says: tuple[str, ...], change: Callable[[pl.DataFrame], pl.D
 METRIC, AUC = [0.1, 0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.4], [0.6, 0.61, 0.62, 0.63, 0.64, 0.65, 0.66, 0.67]  # fmt: skip
 
 PLANS = [
-    plan('name = "x"', ("StudyConfig.encoders", "required"), "no encoder"),
+    plan('name = "x"', ("StudyConfig.encoders",), "no encoder"),
     plan("encoders = []", ("StudyConfig.encoders", "at least 1"), "an empty list of encoders"),
     plan('encoders = "all"', ("StudyConfig.encoders = 'all'",), "encoders as a text"),
     plan(TWO_ENCODERS.replace("two", "one"), ("two encoders are called 'one'", "its own name"), "names doubled"),
@@ -92,7 +92,7 @@ PLANS = [
     plan('steering_metric = "image_search_recall@7"\n' + TWO_ENCODERS, ("'image_search_recall@7'", "image_search_recall@"), "a metric of another cut"),
     plan('engagement = "liked"\n' + TWO_ENCODERS, ("StudyConfig.engagement = 'liked'",), "an unknown engagement"),
     plan("encoders = [", ("plan.toml is not valid TOML",), "no TOML"),
-    plan(TWO_ENCODERS, ("--seed 3 with --plan", "--set seed=3"), "a seed beside a plan", "--seed 3"),
+    plan(TWO_ENCODERS, ("--seed 3", "--set seed=3"), "a seed beside a plan", "--seed 3"),
     plan(TWO_ENCODERS, ("--workers", "'0'"), "no worker", "--workers 0"),
     plan(TWO_ENCODERS, ("tomorrow", "validation"), "an unknown period", "--period tomorrow"),
     plan(TWO_ENCODERS, ("num_seeds", "-1"), "a setting out of range beside a plan", "--set num_seeds=-1"),
