@@ -47,18 +47,18 @@ class Measured:
 def run_chain(steps: list[Step], out: Path, resume: bool = False) -> list[Measured]:
     """Run the steps in turn, print a line for each, and write `out` (JSON) after every step.
 
-    With `resume`, a step whose output is there keeps what an earlier run measured of it.
+    With `resume`, a step whose output is there keeps what an earlier run measured of it, if its command is the same.
 
     Raises:
-        MoonRecError: a step ended with another exit code than 0.
+        MoonRecError: a step ended with another exit code than 0, or another command made the output that `resume` finds.
     """
     known = read_json(out)["steps"] if resume and out.exists() else []
     earlier = {one["name"]: Measured(**one) for one in known}
     measured = []
     for number, step in enumerate(steps, 1):
         if resume and step.makes.exists():
+            measured.append(_kept(step, earlier.get(step.name)))
             say(f"[{number}/{len(steps)}] {step.name}: already there ({step.makes})")
-            measured += [earlier[step.name]] if step.name in earlier else []
             continue
         say(f"[{number}/{len(steps)}] {step.name}: python {' '.join(step.words)}")
         one = _measure(step)
@@ -69,6 +69,17 @@ def run_chain(steps: list[Step], out: Path, resume: bool = False) -> list[Measur
     peak = max((one.peak_gib for one in measured), default=0.0)
     say(f"all: {total / 60:.1f} minutes, peak {peak:.2f} GiB; written to {out}")
     return measured
+
+
+def _kept(step: Step, earlier: Measured | None) -> Measured:
+    """What an earlier run measured of the very same command."""
+    command = "python " + " ".join(step.words)
+    if earlier is None or earlier.command != command:
+        known = "is not known" if earlier is None else f"was made by {earlier.command!r}"
+        raise MoonRecError(
+            f"step {step.name!r}: {step.makes} is there, but {known}, not by {command!r}; remove it or name another --out"
+        )
+    return earlier
 
 
 def module_step(module: str, makes: Path, *words: object, name: str = "") -> Step:

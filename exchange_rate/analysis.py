@@ -12,8 +12,9 @@ from scipy import stats
 
 from exchange_rate.candidates import DEFINITIONS, metric_errors, rank_metrics
 from exchange_rate.coverage import study_coverage
+from exchange_rate.names import CONTENT, IDS
 from exchange_rate.points import gather_points
-from exchange_rate.rate import ExchangeRate, fit_exchange_rate, pairwise_ratios
+from exchange_rate.rate import NAN, ExchangeRate, fit_exchange_rate, pairwise_ratios
 from exchange_rate.records import Study, encoder_table, table_of
 from exchange_rate.scaling import ScalingLaw, compare_forms, fit_scaling_law
 from moon_rec.errors import StudyError
@@ -29,23 +30,28 @@ def analyse(study: Study) -> dict[str, Any]:
         StudyError: the study has no ranker on vectors.
     """
     table = table_of(study)
-    if "cube" not in table["ranker"].to_list():
+    if CONTENT not in table["ranker"].to_list():
         raise StudyError(f"study {study.id} has no ranker on vectors: there is nothing to report")
-    cube = table.filter(pl.col("ranker") == "cube")
+    content = table.filter(pl.col("ranker") == "content")
+    if "auc" not in content.columns or content["auc"].null_count():
+        raise StudyError(
+            f"study {study.id}: a tracked ranker run has no metric 'auc'; remove that run and run the study again"
+        )
     steering, level = study.about["steering_metric"], study.about["level"]
     chosen = study.about["control_encoder"] or study.about["encoders"][-1]
     return {
         "study": {key: study.about[key] for key in _STUDY} | {"id": study.id},
+        "rankers": study.about["rankers"],
         "is_simulated": bool(study.about["shop"]["is_simulated"]),
         "counts": _counts(table),
         "rates": {
-            outcome: _rate(cube, steering, outcome, level)
-            for outcome in ("auc", "auc_warm", "auc_cold", "gauc")
-            if outcome in cube.columns and cube[outcome].is_finite().fill_null(False).any()
+            outcome: _rate(content, steering, outcome, level)
+            for outcome in OUTCOMES
+            if outcome in content.columns and content[outcome].is_finite().fill_null(False).any()
         },
-        "encoders": _encoders(study, cube, steering, level),
-        "candidates": _candidates(study, cube, steering, level),
-        "pairwise": _pairwise(cube, steering, level),
+        "encoders": _encoders(study, content, steering, level),
+        "candidates": _candidates(study, content, steering, level),
+        "pairwise": _pairwise(content, steering, level),
         "chosen_encoder": chosen,
         "is_chosen_on_validation": study.about["control_encoder"] is not None,
         "comparison": _comparison(study, chosen),
@@ -55,7 +61,17 @@ def analyse(study: Study) -> dict[str, Any]:
     }
 
 
-_STUDY = ("name", "key", "period", "steering_metric", "num_seeds", "seed", "width", "level", "shop")
+_STUDY = (
+    *("name", "key", "period", "label", "engagement", "steering_metric"),
+    *("num_seeds", "seed", "width", "level", "shop"),
+)
+OUTCOMES = {
+    "auc": "AUC",
+    "auc_warm": "AUC on warm items",
+    "auc_cold": "AUC on cold items",
+    "gauc": "GAUC",
+}
+"""What rates are given of, as it is called."""
 
 
 def _counts(table: pl.DataFrame) -> dict[str, int]:
@@ -66,34 +82,48 @@ def _counts(table: pl.DataFrame) -> dict[str, int]:
     }
 
 
-def _rate(cube: pl.DataFrame, steering: str, outcome: str, level: float) -> dict[str, Any]:
+def _rate(content: pl.DataFrame, steering: str, outcome: str, level: float) -> dict[str, Any]:
     """The exchange rate of one outcome on the steering metric; `line` holds the band for the figure."""
-    name = {"auc": "AUC", "auc_warm": "AUC on warm items", "auc_cold": "AUC on cold items"}
-    if steering not in cube.columns:
-        return {
-            "verdict": "not identified",
-            "reason": f"{steering} was not measured on this shop",
-            "slope": _nothing(""),
-            "line": None,
-        }
-    runs = cube.filter(pl.all_horizontal(pl.col(steering, outcome).is_finite().fill_null(False)))
+    name = OUTCOMES[outcome]
+    if steering not in content.columns:
+        return _no_rate(name, f"{steering} was not measured on this shop")
+    measured = pl.all_horizontal(pl.col(steering, outcome).is_finite().fill_null(False))
+    runs = content.filter(measured)
+    absent = content.filter(~measured)["encoder"].unique(maintain_order=True).to_list()
     columns = (runs[steering].to_numpy(), runs[outcome].to_numpy(), runs["encoder"].to_list())
-    rate = fit_exchange_rate(
-        *columns,
-        runs["seed"].to_list(),
-        level,
-        metric_error=metric_errors(runs, steering),
-        metric_name=steering,
-        outcome=name.get(outcome, outcome.upper()),
-    )
+    try:
+        noise, told = metric_errors(runs, steering)
+        rate = fit_exchange_rate(
+            *columns,
+            runs["seed"].to_list(),
+            level,
+            metric_error=noise,
+            metric_name=steering,
+            outcome=name,
+        )
+    except StudyError as error:
+        return _no_rate(name, str(error))
+    left_out = f"without {', '.join(map(repr, absent))}, not measured there" if absent else ""
     return {
+        "name": name,
         "verdict": rate.verdict,
-        "reason": rate.reason,
+        "reason": "; ".join(filter(None, (rate.reason, told, left_out))),
         "slope": number(rate.slope, rate.low, rate.high, rate.definition, _runs_of(rate)),
         "end_slope": None if np.isnan(rate.end_slope) else rate.end_slope,
-        "seed_noise": rate.seed_noise,
+        "seed_noise": None if np.isnan(rate.seed_noise) else rate.seed_noise,
         "scatter": rate.scatter,
         "line": _line(rate, columns[0]),
+    }
+
+
+def _no_rate(name: str, reason: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "verdict": "not identified",
+        "reason": reason,
+        "slope": _nothing(""),
+        "seed_noise": None,
+        "line": None,
     }
 
 
@@ -112,21 +142,21 @@ def _line(rate: ExchangeRate, metric: np.ndarray) -> dict[str, list[float]] | No
 
 
 def _encoders(
-    study: Study, cube: pl.DataFrame, steering: str, level: float
+    study: Study, content: pl.DataFrame, steering: str, level: float
 ) -> list[dict[str, Any]]:
     """One entry an encoder, in the plan's order."""
     points = gather_points(
-        np.zeros(len(cube)),
-        cube["auc"].to_numpy(),
-        cube["encoder"].to_list(),
-        cube["seed"].to_list(),
+        np.zeros(len(content)),
+        content["auc"].to_numpy(),
+        content["encoder"].to_list(),
+        content["seed"].to_list(),
     )
     freedom = sum(points.num_runs) - len(points.names)
     quantile = float(stats.t.ppf((1 + level) / 2, freedom)) if freedom > 0 else float("nan")
     gains = {
         labels["encoder"]: metrics
         for labels, metrics in study.cells("comparison")
-        if labels["ranker"] == "cube" and labels["against"] == "ids"
+        if labels["ranker"] == CONTENT and labels["against"] == IDS
     }
     entries = []
     for labels, metrics in study.cells("encoder"):
@@ -134,14 +164,17 @@ def _encoders(
         row = points.names.index(name)
         half = quantile * points.seed_noise / np.sqrt(points.num_runs[row])
         auc = float(points.auc[row])
-        words = f"AUC, mean over {points.num_runs[row]} seeds; interval from the spread between seeds, pooled over encoders"
+        runs = points.num_runs[row]
+        words = (
+            f"AUC, mean over {runs} seeds; interval from the spread between seeds, pooled over encoders"
+            if freedom > 0
+            else "AUC of one training: one seed has no spread between seeds, so no interval"
+        )
         entries.append(
             {
                 **labels,
-                "metric": _tracked(study, "encoder", metrics, steering),
-                "auc": number(
-                    auc, auc - half, auc + half, words, f"{points.num_runs[row]} ranker runs"
-                ),
+                "metric": _tracked(study, "encoder", metrics, steering, labels),
+                "auc": number(auc, auc - half, auc + half, words, f"n = {runs} ranker runs"),
                 "gains": {
                     segment: _tracked(
                         study, "comparison", gains.get(name, {}), f"auc_gain{segment}"
@@ -160,20 +193,20 @@ def _encoders(
 
 
 def _candidates(
-    study: Study, cube: pl.DataFrame, steering: str, level: float
+    study: Study, content: pl.DataFrame, steering: str, level: float
 ) -> list[dict[str, Any]]:
-    """All measured metrics, ranked; `is_shown` marks those at the steering metric's cut, which the figure draws."""
+    """All measured metrics, ranked; `is_shown` marks those that figure and short table hold: those at the steering metric's cut, and the best whatever its cut."""
     metrics = [
         name
         for name in encoder_table(study).columns
-        if f"{name}.low" in cube.columns and not name.startswith("validation.")
+        if f"{name}.low" in content.columns and not name.startswith("validation.")
     ]
     cut = f"@{steering.rpartition('@')[2]}" if "@" in steering else ""
-    ranked = rank_metrics(cube, "auc", metrics, level)
     entries = []
-    for row in ranked.iter_rows(named=True):
+    for place, row in enumerate(rank_metrics(content, "auc", metrics, level).iter_rows(named=True)):
         name = row["metric"]
         source = f"{row['num_encoders']} encoders"
+        is_best = place == 0 and row["is_told_from_mean"] is not None
         entries.append(
             {
                 "metric": name,
@@ -181,56 +214,76 @@ def _candidates(
                 "reason": row["reason"],
                 "slope_per_deviation": _three(row, "slope_per_deviation", source),
                 "kendall": _three(row, "kendall", source),
-                "left_out_error": row["left_out_error"],
-                "left_out_error_of_mean": row["left_out_error_of_mean"],
+                "left_out_error": _three(row, "left_out_error", source),
+                "left_out_error_of_mean": _three(row, "left_out_error_of_mean", source),
+                "num_encoders": row["num_encoders"],
+                "is_best": is_best,
+                "is_told_from_best": row["is_told_from_best"],
+                "is_told_from_mean": row["is_told_from_mean"],
                 "definition": study.definition("encoder", name),
-                "is_shown": "@" not in name or not cut or name.endswith(cut),
+                "is_shown": is_best or "@" not in name or not cut or name.endswith(cut),
             }
         )
     return entries
 
 
 def _three(row: dict[str, Any], name: str, source: str) -> Number:
-    return number(row[name], row[f"{name}_low"], row[f"{name}_high"], DEFINITIONS[name], source)
+    low, high = row.get(f"{name}_low", NAN), row.get(f"{name}_high", NAN)
+    return number(row[name], low, high, DEFINITIONS[name], source)
 
 
-def _pairwise(cube: pl.DataFrame, steering: str, level: float) -> dict[str, Any]:
+def _pairwise(content: pl.DataFrame, steering: str, level: float) -> dict[str, Any]:
     definition = (
         "(AUC of the encoder - AUC of the first) / (metric of the encoder - metric of the first); Fieller's interval from the noise of seeds and of the "
         "metric; empty where the gain of the metric is not told from zero"
     )
-    if steering not in cube.columns:
-        return {"first": "", "rows": [], "definition": definition}
-    rows = pairwise_ratios(
-        cube[steering].to_numpy(),
-        cube["auc"].to_numpy(),
-        cube["encoder"].to_list(),
-        cube["seed"].to_list(),
-        level,
-        metric_error=float(np.sqrt(np.mean(metric_errors(cube, steering) ** 2))),
+    nothing = {"first": "", "rows": [], "definition": definition}
+    if steering not in content.columns:
+        return nothing
+    content = content.filter(pl.col(steering).is_finite().fill_null(False))
+    columns = (
+        content[steering].to_numpy(),
+        content["auc"].to_numpy(),
+        content["encoder"].to_list(),
     )
+    try:
+        noise, _ = metric_errors(content, steering)
+        rows = pairwise_ratios(*columns, content["seed"].to_list(), level, metric_error=noise)
+    except StudyError:  # the rate's reason says why
+        return nothing
     entries = [
         {
             "encoder": row["encoder"],
-            "metric_gain": row["metric_gain"],
-            "auc_gain": row["auc_gain"],
+            "metric_gain": _gain_of(
+                row, "metric_gain", "interval from the metric's standard error"
+            ),
+            "auc_gain": _gain_of(row, "auc_gain", "interval from the noise of seeds"),
             "ratio": _ratio(row, definition),
         }
         for row in rows.iter_rows(named=True)
     ]
-    return {"first": cube["encoder"][0], "rows": entries, "definition": definition}
+    return {"first": content["encoder"][0], "rows": entries, "definition": definition}
+
+
+def _gain_of(row: dict[str, Any], name: str, how: str) -> Number:
+    low, high = (
+        NAN if row[f"{name}_{end}"] is None else row[f"{name}_{end}"] for end in ("low", "high")
+    )
+    definition = (
+        f"{'AUC' if name == 'auc_gain' else 'metric'} of the encoder minus that of the first; {how}"
+    )
+    return number(row[name], low, high, definition, f"{row['num_runs']} ranker runs")
 
 
 def _ratio(row: dict[str, Any], definition: str) -> Number:
-    nan = float("nan")
     value, low, high = (
-        nan if row[name] is None else row[name] for name in ("ratio", "low", "high")
+        NAN if row[name] is None else row[name] for name in ("ratio", "low", "high")
     )
     return number(value, low, high, definition, f"{row['num_runs']} ranker runs")
 
 
 def _comparison(study: Study, chosen: str) -> dict[str, Any]:
-    """Ids only, permuted control and CUBE of the chosen encoder, by segment."""
+    """Ids only, permuted control and the ranker on the chosen encoder, by segment."""
     found: dict[str, dict[str, Number]] = {}
     for labels, metrics in study.cells("comparison"):
         if labels["encoder"] != chosen:
@@ -246,8 +299,8 @@ def _comparison(study: Study, chosen: str) -> dict[str, Any]:
 def _scaling(study: Study, steering: str, level: float) -> dict[str, Any]:
     """Steering metric and AUC against training tokens, along the path with the most encoders."""
     encoders = encoder_table(study)
-    cube = table_of(study).filter(pl.col("ranker") == "cube")
-    auc = cube.group_by("encoder", maintain_order=True).agg(pl.col("auc").mean())
+    content = table_of(study).filter(pl.col("ranker") == "content")
+    auc = content.group_by("encoder", maintain_order=True).agg(pl.col("auc").mean())
     seen = encoders.select(
         "encoder", "path", "posttraining_tokens", pl.col("^" + _escaped(steering) + "$")
     )
@@ -261,9 +314,9 @@ def _scaling(study: Study, steering: str, level: float) -> dict[str, Any]:
     laws = {}
     for name in (steering, "auc"):
         if name in points.columns:
-            laws[name] = _law(
-                points["posttraining_tokens"].to_numpy(), points[name].to_numpy(), level
-            )
+            own = points.filter(pl.col(name).is_finite().fill_null(False))
+            x, y = own["posttraining_tokens"].to_numpy(), own[name].to_numpy()
+            laws[name] = _law(x, y, level)
     return {"path": path, "num_points": len(points), "laws": laws}
 
 
@@ -275,6 +328,7 @@ def _law(x: np.ndarray, y: np.ndarray, level: float) -> dict[str, Any]:
         held_out = compare_forms(x, y, num_held_out=1, level=level).to_dicts()
     return {
         "form": law.text,
+        "num_points": law.num_points,
         "verdict": law.verdict,
         "reason": law.reason,
         "parameters": {
@@ -294,16 +348,26 @@ def _law(x: np.ndarray, y: np.ndarray, level: float) -> dict[str, Any]:
 
 def _definitions(study: Study, steering: str) -> dict[str, str]:
     """What is printed under the headline: the terms every number rests on."""
-    shop = study.about["shop"]
+    about, shop = study.about, study.about["shop"]
+    seeds = (
+        "one seed a side, so the interval is over users alone (bootstrap) and compares two trainings"
+        if about["num_seeds"] == 1
+        else f"mean over {about['num_seeds']} seeds; interval over users (bootstrap) and seeds"
+    )
+    scored = (
+        "test is scored once" if about["period"] == "test" else "test is not scored in this study"
+    )
     return {
         steering: study.definition("encoder", steering) or "not measured on this shop",
-        "AUC": f"area under the ROC curve by midranks, in float64, over all impressions of the {study.about['period']} period",
-        "cold item": "an item with fewer impressions before the cut than the plan asks for (features.cold_below, 1 by default)",
-        "difference of two rankers": "same rows, paired, mean over seeds, bootstrap over users",
+        "AUC": f"area under the ROC curve of the label {about['label']} by midranks, in float64, over all impressions of the {about['period']} period",
+        "cold item": f"an item with fewer impressions before the cut than features.cold_below = {about['cold_below']}",
+        "difference of two rankers": f"same rows, paired, {seeds}",
         "exchange rate": "slope of AUC on the metric over encoders; see the definition beside it",
         "verdict": "identified: the interval excludes zero and no one encoder decides the sign; not identified: too few encoders, no spread beyond the "
         "metric's noise, or an interval over zero; saturating: a curve that flattens is clearly better than the line; sign unstable: one encoder decides the sign",
-        "periods": f"train before {shop['cut_time']}, test from {shop['test_time']}, validation between; validation chooses, test is scored once",
+        "best metric": "the one with the smallest left-out error among those measured on every encoder",
+        "told from the best": DEFINITIONS["is_told_from_best"],
+        "periods": f"train before {shop['cut_time']}, test from {shop['test_time']}, validation between; validation chooses, {scored}",
     }
 
 
@@ -319,10 +383,9 @@ def _tracked(
     definition = study.definition(kind, name, **wanted)
     if name not in metrics:
         return _nothing(definition)
-    nan = float("nan")
     count = metrics.get(f"{name}.count")
     source = f"n = {count:,.0f}" if count is not None else ""
-    low, high = metrics.get(f"{name}.low", nan), metrics.get(f"{name}.high", nan)
+    low, high = metrics.get(f"{name}.low", NAN), metrics.get(f"{name}.high", NAN)
     return number(metrics[name], low, high, definition, source)
 
 
@@ -341,8 +404,7 @@ def number(value: float, low: float, high: float, definition: str, source: str =
 
 
 def _nothing(definition: str) -> Number:
-    nan = float("nan")
-    return number(nan, nan, nan, definition)
+    return number(NAN, NAN, NAN, definition)
 
 
 def _escaped(name: str) -> str:

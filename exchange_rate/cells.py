@@ -19,6 +19,7 @@ from typing import Any
 import polars as pl
 
 from exchange_rate.coverage import coverage_metrics
+from moon_rec.code_version import code_version
 from moon_rec.config import make_config
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import MoonRecError, StudyError
@@ -29,9 +30,17 @@ from moon_rec.vector_pairs import check_pair
 
 RESULT = "result.json"
 LOG = "log.txt"
-CELL_VERSION = 1
-"""Part of every key: raise it when a cell's result changes for the same settings."""
+CODE = {
+    "start": ("representation",),
+    "pretraining": ("representation",),
+    "posttraining": ("representation",),
+    "encoder": ("representation",),
+    "ranker": ("ranking",),
+    "comparison": ("ranking", "exchange_rate.comparison"),
+}
+"""What each kind of cell runs, beside `moon_rec` and this file: its digest is part of the cell's key, so a result of other code is never taken up."""
 
+LIBRARIES = ("numpy", "polars", "torch", "torchrec", "transformers")
 _RESUMABLE = ("encoder",)
 
 
@@ -46,6 +55,7 @@ class CellSpec:
         inputs: name -> (key of the cell it comes from, its kind and the path inside its folder, such as `encoder/vectors/items`).
         shop: folder and digest of the shop.
         labels: what the result is called in tables; no part of the key, for a result does not depend on it.
+        code: digest of the code that makes it (`code_of`); part of the key.
     """
 
     kind: str
@@ -54,11 +64,12 @@ class CellSpec:
     inputs: dict[str, tuple[str, str]] = field(default_factory=dict)
     shop: tuple[str, str] = ("", "")
     labels: dict[str, Any] = field(default_factory=dict)
+    code: str = ""
 
     @property
     def key(self) -> str:
         """16 hex digits of all that the result depends on."""
-        about = [CELL_VERSION, self.kind, self.settings, self.inputs, self.shop[1]]
+        about = [self.code, self.kind, self.settings, self.inputs, self.shop[1]]
         return digest_of(about)
 
     def folder(self, cells: Path) -> Path:
@@ -96,16 +107,23 @@ class CellResult:
         about = read_json(folder / RESULT)
         nan = float("nan")
         estimates = {}
-        for name, values in about["estimates"].items():
-            known: dict[str, Any] = {
-                key: nan if value is None else value for key, value in values.items()
-            }
-            estimates[name] = Estimate(**known)
-        return cls(estimates, about["numbers"], about["reads"], about["outputs"], about["seconds"])
+        try:
+            for name, values in about["estimates"].items():
+                known: dict[str, Any] = {
+                    key: nan if value is None else value for key, value in values.items()
+                }
+                estimates[name] = Estimate(**known)
+            rest = [about[name] for name in ("numbers", "reads", "outputs", "seconds")]
+        except (AttributeError, KeyError, TypeError) as error:
+            raise StudyError(
+                f"{folder / RESULT} is no cell's result ({error}); remove {folder} and the cell runs again"
+            ) from None
+        return cls(estimates, *rest)
 
-    def save(self, folder: Path) -> None:
-        """Write `result.json`."""
+    def save(self, folder: Path, code: str = "") -> None:
+        """Write `result.json`; `code` says what code found it."""
         about = {
+            "code": code,
             "estimates": {name: one.as_dict() for name, one in self.estimates.items()},
             "numbers": self.numbers,
             "reads": self.reads,
@@ -138,7 +156,7 @@ def run_cell(spec: CellSpec, cells: str, num_threads: int, log_to_file: bool = T
         torch.set_num_threads(threads)
     seconds = time.monotonic() - start
     result = CellResult(found.estimates, found.numbers, found.reads, found.outputs, seconds)
-    result.save(folder)
+    result.save(folder, spec.code)
     return result
 
 
@@ -211,7 +229,7 @@ def _ranker(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
 
     settings = spec.settings
     config = make_config(RankerConfig, settings["config"])
-    tables = _ranking_tables(spec.shop[0], json.dumps(settings["features"], sort_keys=True))
+    tables = _ranking_tables(*spec.shop, json.dumps(settings["features"], sort_keys=True))
     vectors: dict[str, EmbeddingTable] = {}
     for name in ("items", "queries"):
         if name in spec.inputs:
@@ -259,15 +277,43 @@ KINDS: dict[str, Callable[[CellSpec, Path, Path], CellResult]] = {
 
 
 @functools.lru_cache(maxsize=2)
-def _ranking_tables(shop: str, features: str) -> Any:
+def _ranking_tables(path: str, digest: str, features: str) -> Any:
     """Ranking tables of a shop, built once a process and shared by its rankers; `features` is JSON."""
     from ranking.features import FeatureConfig, RankingTables
 
-    return RankingTables.build(Shop.open(shop), make_config(FeatureConfig, json.loads(features)))
+    return RankingTables.build(
+        _open(path, digest), make_config(FeatureConfig, json.loads(features))
+    )
 
 
 def _shop(spec: CellSpec) -> Shop:
-    return Shop.open(spec.shop[0])
+    return _open(*spec.shop)
+
+
+def _open(path: str, digest: str) -> Shop:
+    """The shop that the study was begun on.
+
+    Raises:
+        StudyError: another shop lies there now.
+    """
+    shop = Shop.open(path)
+    if shop.digest != digest:
+        raise StudyError(
+            f"{path}: the shop of the study had digest {digest}, the one there now has {shop.digest}; leave it alone while a study runs, and begin again"
+        )
+    return shop
+
+
+def code_of(kind: str) -> str:
+    """Digest of the code that a kind of cell runs, and of the libraries under it."""
+    return digest_of(code_version(("moon_rec", "exchange_rate.cells", *CODE[kind]), LIBRARIES))
+
+
+def num_of_other_code(cells: Path) -> int:
+    """Finished cells that other code than today's left in the folder `cells`: none of them is taken up."""
+    today = {code_of(kind) for kind in KINDS}
+    results = [read_json(file) for file in cells.glob(f"*/{RESULT}")]
+    return sum(not isinstance(one, dict) or one.get("code") not in today for one in results)
 
 
 def _truth(spec: CellSpec) -> pl.LazyFrame | None:

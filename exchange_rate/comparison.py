@@ -1,7 +1,8 @@
 """Two rankers over several seeds: AUC of each, their paired difference, and the share of the way to the best possible AUC.
 
-The statistic is `ranking.compare_seeds`'s (a test holds the two equal): mean over seeds of B minus A, bootstrap over users, all seeds and both rankers under
-the same draws. Taking every number from one set of draws is what makes the share of the way, a ratio of differences, cheap.
+Differences are `ranking.significance.answer`'s: mean over seeds of B minus A, with its interval over users and seeds where there are several seeds (two ways of
+training are compared), over users alone where there is one (two trainings are). The other numbers are taken under the same draws of users, whose percentiles
+are their intervals.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from moon_rec.estimate import Estimate
 from ranking.judging.judgement import true_probabilities
 from ranking.judging.resampling import interval, resample, too_few
 from ranking.metrics import group_codes
-from ranking.significance import statistic_of
+from ranking.significance import Question, answer, statistic_of
 
 SEGMENTS = {"": "", "_warm": ", warm items only", "_cold": ", cold items only"}
 KEYS = ["request_id", "item_id"]
@@ -55,9 +56,11 @@ def compare_rankers(
         users = first["user_id"].to_numpy()[rows]
         found = _Segment(labels, columns, None if best is None else best[rows], users)
         found.draw(num_resamples, seed)
+        numbers = found.numbers(name_a, name_b, level)
+        numbers |= found.gains(name_a, name_b, num_resamples, seed, level)
         estimates |= {
             f"{name}{segment}": Estimate(value, low, high, len(found.whole), text + words, level)
-            for name, (value, low, high, text) in found.numbers(name_a, name_b, level).items()
+            for name, (value, low, high, text) in numbers.items()
         }
     return estimates
 
@@ -74,38 +77,62 @@ class _Segment:
     ):
         codes = group_codes(users, labels.size)
         self.num_seeds = len(columns) // 2
+        self.whole = np.ones(int(codes.max()) + 1)
         self.statistics = [statistic_of("auc", labels, column, codes) for column in columns]
+        self.gauc = [statistic_of("gauc", labels, column, codes) for column in columns]
         self.has_best = best is not None
         if best is not None:
             self.statistics.append(statistic_of("auc", labels, best, codes))
-        self.has_gauc = _has_both_classes(labels, codes)
-        if self.has_gauc:
-            self.statistics += [statistic_of("gauc", labels, column, codes) for column in columns]
-        self.whole = np.ones(int(codes.max()) + 1)
 
     def draw(self, num_resamples: int, seed: int) -> None:
         self.point = np.array([[one.value(self.whole) for one in self.statistics]])
         self.drawn = resample(self.statistics, len(self.whole), num_resamples, seed)
 
+    def gains(
+        self, name_a: str, name_b: str, num_resamples: int, seed: int, level: float
+    ) -> dict[str, tuple[float, float, float, str]]:
+        """B minus A; GAUC's is left out where no user has both classes."""
+        count = self.num_seeds
+        metrics = {
+            "auc_gain": ("AUC", self.statistics[: 2 * count]),
+            "gauc_gain": (
+                "GAUC (per user, weighted by impressions, one-class users left out)",
+                self.gauc,
+            ),
+        }
+        over = "interval over users and seeds" if count > 1 else "bootstrap over users alone"
+        questions = {
+            name: Question(
+                statistics[:count],
+                statistics[count:],
+                len(self.whole),
+                f"{metric} of {name_b} minus that of {name_a} on the same rows, {self._seeds}, paired; {over}",
+            )
+            for name, (metric, statistics) in metrics.items()
+        }
+        found = answer(questions, len(self.whole), num_resamples, seed, level)
+        return {
+            name: (
+                one.value,
+                *one.verdict_interval,
+                one.definition + f"; {one.no_interval}" * bool(one.no_interval),
+            )
+            for name, one in found.items()
+        }
+
+    @property
+    def _seeds(self) -> str:
+        return f"mean over {self.num_seeds} seeds" if self.num_seeds > 1 else "one seed"
+
     def numbers(
         self, name_a: str, name_b: str, level: float
     ) -> dict[str, tuple[float, float, float, str]]:
-        seeds = f"mean over {self.num_seeds} seeds" if self.num_seeds > 1 else "one seed"
-        how = f"{seeds}; bootstrap over users"
+        """AUC of each, of the truth, and the share of the way."""
+        how = f"{self._seeds}; bootstrap over users"
         found = {
             "auc_a": (self._mean(0), f"AUC by midranks of {name_a}, {how}"),
             "auc_b": (self._mean(1), f"AUC by midranks of {name_b}, {how}"),
-            "auc_gain": (
-                self._mean(1) - self._mean(0),
-                f"AUC of {name_b} minus AUC of {name_a} on the same rows, {how}, paired",
-            ),
         }
-        after = 2 * self.num_seeds + self.has_best
-        if self.has_gauc:
-            found["gauc_gain"] = (
-                self._mean(1, after) - self._mean(0, after),
-                f"GAUC (per user, weighted by impressions, one-class users left out) of {name_b} minus {name_a}, {how}, paired",
-            )
         if self.has_best:
             best = self._both(2 * self.num_seeds)
             found["auc_best"] = (best, "AUC of the true click probability (simulated)")
@@ -117,28 +144,21 @@ class _Segment:
                 share,
                 f"(AUC of {name_b} - AUC of {name_a}) / (AUC of the true click probability - AUC of {name_a}), {how}, paired (simulated)",
             )
-        estimates = {}
-        for name, (values, text) in found.items():
-            counted = self.statistics[after if name.startswith("gauc") else 0].counted
-            few = f"; {too_few(counted)}" if too_few(counted) else ""
-            ends = interval(values[1:], level, counted)
-            estimates[name] = (float(values[0]), *ends, text + few)
-        return estimates
+        counted = self.statistics[0].counted
+        few = f"; {too_few(counted)}" if too_few(counted) else ""
+        return {
+            name: (float(values[0]), *interval(values[1:], level, counted), text + few)
+            for name, (values, text) in found.items()
+        }
 
     def _both(self, column: int) -> np.ndarray:
         """A statistic on the whole rows, then under every draw."""
         return np.concatenate([self.point[:, column], self.drawn[:, column]])
 
-    def _mean(self, side: int, first: int = 0) -> np.ndarray:
-        start = first + side * self.num_seeds
+    def _mean(self, side: int) -> np.ndarray:
+        start = side * self.num_seeds
         rows = np.vstack([self.point, self.drawn])
         return rows[:, start : start + self.num_seeds].mean(axis=1)
-
-
-def _has_both_classes(labels: np.ndarray, codes: np.ndarray) -> bool:
-    """Whether any user has a click and a non-click."""
-    clicks, rows = np.bincount(codes, labels), np.bincount(codes)
-    return bool(((clicks > 0) & (clicks < rows)).any())
 
 
 def _aligned(first: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:

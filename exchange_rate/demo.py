@@ -2,27 +2,31 @@
 
 A shop is simulated, encoders are trained to different depths, each one's embeddings go into the same CTR model with several seeds, and the report
 says what recall bought in AUC. Everything is tracked in one MLflow store inside the output folder. The same seed gives the same figures: a new run
-starts afresh unless `--resume` keeps the finished cells of an interrupted one.
+starts afresh unless `--resume` keeps the finished cells of an interrupted one, which must be of the same seed, shop and code that makes the shop.
 """
 
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 from exchange_rate.plan import demo_plan
 from exchange_rate.report import write_report
 from exchange_rate.study import run_study
 from exchange_rate.summary import summary_table
+from moon_rec.code_version import code_version
 from moon_rec.command import Parser, seed_number
 from moon_rec.console import table_console
 from moon_rec.errors import StudyError
-from moon_rec.files import write_json
+from moon_rec.files import read_json, write_json
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.simulate import SimulationConfig, simulate_shop
 from moon_rec.tracking import Tracker
 
 MARKER = "demo.json"
+SHOP_CODE = ("moon_rec.shop", "moon_rec.seeds")
+"""What makes the shop."""
 
 
 def demo_shop(seed: int) -> SimulationConfig:
@@ -77,13 +81,52 @@ def _parser() -> Parser:
 
 
 def _prepare(out: Path, seed: int, resume: bool) -> None:
+    """Make the folder of a demo; an earlier demo in it goes, or stays where it is to be resumed.
+
+    Raises:
+        StudyError: the folder holds something else, or a demo that this one cannot resume.
+    """
+    if out.exists() and not out.is_dir():
+        raise StudyError(f"{out} is a file; name a folder of the demo's own as --out")
+    about = _about(seed)
     if out.exists() and any(out.iterdir()):
         if not (out / MARKER).is_file():
             raise StudyError(f"{out} holds something else than a demo; name another --out")
-        if not resume:
+        if resume:
+            _check_same(out, about)
+        else:
             shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / MARKER, {"made by": "python -m moon_rec demo", "seed": seed})
+    write_json(out / MARKER, about)
+
+
+def _about(seed: int) -> dict[str, Any]:
+    """What the shop of a demo depends on; its cells have keys of their own."""
+    return {
+        "made by": "python -m moon_rec demo",
+        "seed": seed,
+        "shop": demo_shop(seed).digest(),
+        "code": code_version(SHOP_CODE)["code"],
+    }
+
+
+def _check_same(out: Path, about: dict[str, Any]) -> None:
+    known = read_json(out / MARKER)
+    if not isinstance(known, dict) or not isinstance(known.get("seed"), int):
+        raise StudyError(f"{out / MARKER} is no marker of a demo; begin afresh without --resume")
+    if known["seed"] != about["seed"]:
+        raise StudyError(
+            f"{out} holds the demo of seed {known['seed']}, not {about['seed']}: resume with --seed {known['seed']}, name another --out, or begin afresh without "
+            "--resume"
+        )
+    for name, words in (
+        ("shop", "settings of the demo's shop"),
+        ("code", "code that simulates it"),
+    ):
+        if known.get(name) != about[name]:
+            raise StudyError(
+                f"{out} holds a demo whose {words} have changed since ({known.get(name)}, now {about[name]}); begin afresh without --resume, or name another --out"
+            )
 
 
 def _make_shop(path: Path, seed: int) -> Shop:

@@ -33,6 +33,7 @@ def draw_all(data: Data) -> dict[str, Figure]:
         for name, draw in FIGURES.items():
             figure = draw(data)
             if figure is not None:
+                figure.suptitle(_scope(data), x=0.01, ha="left", fontsize=8, color=MUTED)
                 drawn[name] = figure
     return drawn
 
@@ -70,7 +71,7 @@ def exchange_rate(data: Data) -> Figure | None:
     if line is not None:
         _keep_to_points(axes, encoders, data)
     axes.set_xlabel(words(data["study"]["steering_metric"]))
-    axes.set_ylabel("AUC of the CTR model (CUBE)")
+    axes.set_ylabel(_auc_of(data))
     axes.set_title(_rate_title(data))
     axes.grid(color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
@@ -78,59 +79,72 @@ def exchange_rate(data: Data) -> Figure | None:
 
 
 def candidates(data: Data) -> Figure | None:
-    """Forest plot: what one typical step between encoders on each metric is worth in AUC."""
+    """Left: how far off each metric predicts an unseen encoder's AUC, the best first. Right: what one typical step between encoders on it goes with."""
     rows = [one for one in data["candidates"] if one["is_shown"]]
-    rows = [one for one in rows if one["slope_per_deviation"]["value"] is not None][:18]
+    rows = [one for one in rows if one["left_out_error"]["value"] is not None][:18]
     if not rows:
         return None
-    figure = Figure(figsize=(8.6, 1.5 + 0.29 * len(rows)), layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(8.6, 1.9 + 0.29 * len(rows)), layout="constrained")
+    errors, slopes = figure.subplots(1, 2, sharey=True)
     for place, one in enumerate(rows):
-        slope = one["slope_per_deviation"]
         colour = VERDICT_COLOURS[one["verdict"]]
-        axes.errorbar(
-            slope["value"],
-            place,
-            xerr=error_bars(slope),
-            fmt="o",
-            color=colour,
-            elinewidth=1.8,
-            capsize=3,
-        )
-    axes.axvline(0, color=MUTED, linewidth=0.9)
-    axes.set_yticks(range(len(rows)), [words(one["metric"]) for one in rows])
-    axes.tick_params(axis="y", length=0, colors=INK)
-    axes.invert_yaxis()
-    axes.set_xlabel("AUC per standard deviation of the metric over encoders")
-    axes.set_title("Best at predicting an unseen encoder's AUC first")
-    axes.grid(axis="x", color=FAINT, linewidth=0.6)
-    axes.set_axisbelow(True)
+        for axes, number in ((errors, one["left_out_error"]), (slopes, one["slope_per_deviation"])):
+            if number["value"] is None:
+                axes.text(0, place, "none", color=MUTED, fontsize=8, va="center", ha="center")
+                continue
+            bars = error_bars(number)
+            axes.errorbar(
+                number["value"],
+                place,
+                xerr=bars,
+                fmt="o",
+                color=colour,
+                elinewidth=1.8,
+                capsize=3,
+                markerfacecolor="white" if one["is_told_from_best"] else colour,
+            )
+    errors.axvline(rows[0]["left_out_error_of_mean"]["value"], color=MUTED, linestyle="--")
+    errors.set_xlim(left=0)
+    slopes.axvline(0, color=MUTED, linewidth=0.9)
+    errors.set_yticks(range(len(rows)), [words(one["metric"]) for one in rows])
+    errors.set_ylim(len(rows) - 0.5, -0.5)
+    for axes in (errors, slopes):
+        axes.tick_params(axis="y", length=0, colors=INK)
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
+        axes.grid(axis="x", color=FAINT, linewidth=0.6)
+        axes.set_axisbelow(True)
+    for label in errors.get_yticklabels()[:1]:
+        label.set_fontweight("bold")
+    errors.set_title("Error at an unseen encoder's AUC")
+    errors.set_xlabel("filled: not told from the best; dashed: guessing the mean", fontsize=8.5)
+    slopes.set_title("AUC per standard deviation")
     shown = {one["verdict"] for one in rows}
     for verdict, colour in VERDICT_COLOURS.items():
         if verdict in shown:
-            axes.plot([], [], "o-", color=colour, label=verdict)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13 - 0.6 / len(rows)), ncols=4)
+            slopes.plot([], [], "o-", color=colour, label=verdict)
+    handles, labels = slopes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4)
     return figure
 
 
 def rankers(data: Data) -> Figure | None:
-    """AUC of ids only, the permuted control and CUBE, and what each gains over ids only, by segment."""
-    cube, permuted = (
-        data["comparison"].get(pair) for pair in ("cube against ids", "permuted against ids")
+    """AUC of ids only, the permuted control and the ranker on true vectors, and what each gains over ids only, by segment."""
+    content, permuted = (
+        data["comparison"].get(pair) for pair in ("content against ids", "permuted against ids")
     )
-    if not cube:
+    if not content:
         return None
     figure = Figure(figsize=(8.6, 3.7), layout="constrained")
     levels, gains = figure.subplots(1, 2)
-    models = [("ids only", GREY, cube, "auc_a")]
+    models = [(data["rankers"]["ids"], GREY, content, "auc_a")]
     if permuted:
-        models.append(("CUBE, permuted vectors", ORANGE, permuted, "auc_b"))
-    models.append(("CUBE", BLUE, cube, "auc_b"))
-    segments = [key for key in ("", "_warm", "_cold") if f"auc_b{key}" in cube]
+        models.append((data["rankers"]["permuted"], ORANGE, permuted, "auc_b"))
+    models.append((data["rankers"]["content"], BLUE, content, "auc_b"))
+    segments = [key for key in ("", "_warm", "_cold") if f"auc_b{key}" in content]
     for offset, (label, colour, numbers, name) in zip(offsets(len(models)), models, strict=True):
         _dots(levels, segments, numbers, name, offset, colour, label)
     for place, segment in enumerate(segments):
-        best = cube.get(f"auc_best{segment}")
+        best = content.get(f"auc_best{segment}")
         if best:
             label = "best possible (simulated truth)" if not place else None
             levels.hlines(best["value"], place - 0.36, place + 0.36, colors=GREEN, label=label)
@@ -148,7 +162,7 @@ def rankers(data: Data) -> Figure | None:
         axes.grid(axis="y", color=FAINT, linewidth=0.6)
         axes.set_axisbelow(True)
     handles, labels = levels.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure
 
 
@@ -201,7 +215,7 @@ def tokens(data: Data) -> Figure | None:
         axes.grid(color=FAINT, linewidth=0.6)
         axes.set_axisbelow(True)
     panels[0].set_title(words(data["study"]["steering_metric"]))
-    panels[1].set_title("AUC of the CTR model (CUBE)")
+    panels[1].set_title(_auc_of(data))
     handles, labels = panels[1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
@@ -260,6 +274,17 @@ FIGURES: dict[str, Callable[[Data], Figure | None]] = {
 }
 
 
+def _scope(data: Data) -> str:
+    """What stands over every figure: it may be shown alone."""
+    study, kind = data["study"], "simulated shop" if data["is_simulated"] else "shop"
+    seeds = "one seed" if study["num_seeds"] == 1 else f"{study['num_seeds']} seeds"
+    return f"{kind} {study['shop']['name']}, {study['period']} period, {seeds}"
+
+
+def _auc_of(data: Data) -> str:
+    return wrapped(f"AUC of {data['rankers']['content']}, label {data['study']['label']}", 40)
+
+
 def _rate_title(data: Data) -> str:
     rate = data["rates"]["auc"]
     slope = rate["slope"]
@@ -273,28 +298,28 @@ def _rate_title(data: Data) -> str:
 
 def _references(axes: Axes, key: Axes, data: Data, place: float) -> None:
     """The AUC of ids only and of the permuted control, as lines across, named in the key from row `place` on."""
-    cube, permuted = (
-        data["comparison"].get(pair) for pair in ("cube against ids", "permuted against ids")
+    content, permuted = (
+        data["comparison"].get(pair) for pair in ("content against ids", "permuted against ids")
     )
     lines = [
-        (cube, "auc_a", "ids only", GREY, "--"),
+        (content, "auc_a", data["rankers"]["ids"], GREY, "--"),
         (permuted, "auc_b", "permuted vectors", ORANGE, ":"),
     ]
     for numbers, name, label, colour, style in lines:
         if numbers and name in numbers:
             axes.axhline(numbers[name]["value"], color=colour, linewidth=1.4, linestyle=style)
             key.plot([0, 0.1], [place, place], color=colour, linewidth=1.6, linestyle=style)
-            key.annotate(label, (0.16, place), va="center", fontsize=9)
+            key.annotate(wrapped(label), (0.16, place), va="center", fontsize=9)
             place += 0.8
 
 
 def _keep_to_points(axes: Axes, encoders: list[Data], data: Data) -> None:
     """Let the points and the reference lines, not a wide band, set the vertical range."""
     values = [one["auc"][end] for one in encoders for end in ("value", "low", "high")]
-    cube, permuted = (
-        data["comparison"].get(pair) for pair in ("cube against ids", "permuted against ids")
+    content, permuted = (
+        data["comparison"].get(pair) for pair in ("content against ids", "permuted against ids")
     )
-    values += [cube["auc_a"]["value"]] if cube else []
+    values += [content["auc_a"]["value"]] if content else []
     values += [permuted["auc_b"]["value"]] if permuted else []
     known = [value for value in values if value is not None]
     margin = 0.12 * (max(known) - min(known)) + 1e-6

@@ -5,7 +5,8 @@ from typing import Any
 
 import polars as pl
 
-from exchange_rate.cells import CellSpec
+from exchange_rate.cells import CellSpec, code_of
+from exchange_rate.names import RankerNames
 from exchange_rate.plan import EncoderRun, StudyConfig
 from exchange_rate.schedule import Cell, Finished
 from moon_rec.errors import StudyError
@@ -18,9 +19,6 @@ SECONDS_PER_QUESTION = 1.5e-3
 SECONDS_PER_VECTOR = 4e-4
 SECONDS_PER_IMPRESSION = 1e-5
 SECONDS_PER_RESAMPLED_IMPRESSION = 4e-9
-
-RANKERS = {"ids": "DIN on ids only", "cube": "CUBE", "permuted": "CUBE on permuted vectors"}
-"""What the three rankers of a study are called in definitions."""
 
 
 def study_cells(shop: Shop, config: StudyConfig, period: str) -> list[Cell]:
@@ -35,18 +33,18 @@ class _Grid:
         self._num_vectors = _height(shop.items) + _height(shop.searches)
         self._num_impressions = _height(shop.impressions)
         self._seeds = [config.seed + number for number in range(config.num_seeds)]
-        self._about: dict[str, dict[str, Any]] = {}
+        self._names = RankerNames.of(config.ids_ranker, config.ranker)
         self.cells: list[Cell] = []
         for run in config.encoders:
             self._add_path(run)
         ids = [self._add_ranker("ids", None, seed) for seed in self._seeds]
         for name in config.encoder_names():
-            own = [self._add_ranker("cube", name, seed) for seed in self._seeds]
-            self._add_comparison("cube", name, "ids", ids, own)
+            own = [self._add_ranker("content", name, seed) for seed in self._seeds]
+            self._add_comparison("content", name, "ids", ids, own)
         if config.permuted_control:
             own = [self._add_ranker("permuted", None, seed) for seed in self._seeds]
             self._add_comparison("permuted", None, "ids", ids, own)
-            self._add_comparison("cube", None, "permuted", own, None)
+            self._add_comparison("content", None, "permuted", own, None)
 
     def _add(
         self,
@@ -60,11 +58,21 @@ class _Grid:
             self.cells.append(Cell(name, kind, needs, make, SECONDS_TO_BEGIN + cost))
         return name
 
+    def _spec(
+        self,
+        kind: str,
+        name: str,
+        settings: dict[str, Any],
+        inputs: dict[str, tuple[str, str]],
+        labels: dict[str, Any] | None = None,
+    ) -> CellSpec:
+        return CellSpec(kind, name, settings, inputs, self._shop, labels or {}, code_of(kind))
+
     def _add_path(self, run: EncoderRun) -> None:
         """The stages of one path, shared with other paths where they are the same, and the encoders it yields."""
         config = self._config
         settings = {"backbone": config.backbone.model_dump(mode="json"), "seed": config.seed}
-        start = CellSpec("start", "random weights", settings, shop=self._shop)
+        start = self._spec("start", "random weights", settings, {})
         path = [self._add("start", "start", (), 2.0, lambda done: start)]
         if run.pretraining is not None:
             path.append(self._add_stage("pretraining", run.pretraining, path[-1]))
@@ -80,7 +88,7 @@ class _Grid:
 
         def make(done: Finished) -> CellSpec:
             inputs = {"start": _output(done, start, "encoder")}
-            return CellSpec(kind, name, settings, inputs, self._shop)
+            return self._spec(kind, name, settings, inputs)
 
         return self._add(name, kind, (start,), per_row * config.steps * config.batch_size, make)
 
@@ -97,7 +105,7 @@ class _Grid:
         def make(done: Finished) -> CellSpec:
             labels = {"encoder": name} | _training(run, step, [done[cell] for cell in path])
             inputs = {"encoder": _output(done, path[-1], output)}
-            return CellSpec("encoder", name, settings, inputs, self._shop, labels)
+            return self._spec("encoder", name, settings, inputs, labels)
 
         cost = SECONDS_PER_VECTOR * self._num_vectors
         self._add(_encoder_cell(name), "encoder", (path[-1],), cost, make)
@@ -124,8 +132,8 @@ class _Grid:
             if name is not None:
                 tables = ("items", "queries")
                 inputs = {table: _output(done, _encoder_cell(name), table) for table in tables}
-            label = f"{RANKERS[ranker]}{f', {name}' if name else ''}, seed {seed}"
-            return CellSpec("ranker", label, settings, inputs, self._shop, labels)
+            label = f"{self._names.of_role(ranker)}{f', {name}' if name else ''}, seed {seed}"
+            return self._spec("ranker", label, settings, inputs, labels)
 
         needs = () if ranker == "ids" else self._encoder_cells(encoder)
         cost = SECONDS_PER_IMPRESSION * self._num_impressions * own.epochs
@@ -135,24 +143,24 @@ class _Grid:
     def _add_comparison(
         self, ranker: str, encoder: str | None, other: str, a: list[str], b: list[str] | None
     ) -> None:
-        """A ranker against another over all seeds; without `b` it is the CUBE of the encoder that validation chooses."""
+        """A ranker against another over all seeds; without `b` it is the ranker on the encoder that validation chooses."""
         settings = {
-            "a": RANKERS[other],
-            "b": RANKERS[ranker],
+            "a": self._names.of_role(other),
+            "b": self._names.of_role(ranker),
             "label": self._config.features.label,
             "num_resamples": self._config.num_resamples,
         }
 
         def make(done: Finished) -> CellSpec:
             name = encoder or self._chosen(done)
-            right = b or [_ranker_cell("cube", name, seed) for seed in self._seeds]
+            right = b or [_ranker_cell("content", name, seed) for seed in self._seeds]
             inputs = {f"a{number}": _output(done, cell, "scores") for number, cell in enumerate(a)}
             inputs |= {
                 f"b{number}": _output(done, cell, "scores") for number, cell in enumerate(right)
             }
             labels = {"ranker": ranker, "encoder": name, "against": other}
-            label = f"{RANKERS[ranker]} against {RANKERS[other]}, {name}"
-            return CellSpec("comparison", label, settings, inputs, self._shop, labels)
+            label = f"{self._names.of_role(ranker)} against {self._names.of_role(other)}, {name}"
+            return self._spec("comparison", label, settings, inputs, labels)
 
         needs = (*a, *(b or self._all_rankers()))
         rows = self._num_impressions * self._config.num_resamples * self._config.num_seeds
@@ -167,7 +175,7 @@ class _Grid:
 
     def _all_rankers(self) -> list[str]:
         names = self._config.encoder_names()
-        return [_ranker_cell("cube", name, seed) for name in names for seed in self._seeds]
+        return [_ranker_cell("content", name, seed) for name in names for seed in self._seeds]
 
     def _chosen(self, done: Finished) -> str:
         """The encoder that is best by the steering metric on the validation period; the first of equals.

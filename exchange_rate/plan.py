@@ -23,15 +23,18 @@ A plan in TOML, for `python -m exchange_rate.study SHOP --plan plan.toml`:
     posttraining = { steps = 800, batch_size = 128, num_negatives = 7 }
 """
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from moon_rec.bounds import Cuts, Name, Resamples, Seed, Threads, Width
-from moon_rec.config import Config
+from moon_rec.config import Config, nearest
 from moon_rec.shop.engagement import Engagement
 from ranking.config import RankerConfig, refuse_whole_history
 from ranking.features import FeatureConfig
+from representation.evaluation.search_cases import MODALITIES
+from representation.evaluation.shop_metrics import READINGS
 from representation.model.backbone import BackboneConfig
 from representation.posttraining import PosttrainConfig
 from representation.pretraining import PretrainConfig
@@ -120,13 +123,35 @@ class StudyConfig(Config):
             )
         refuse_whole_history(self.ranker, self.features.history_length)
         refuse_whole_history(self.ids_ranker, self.features.history_length)
-        if self.ranker.content == "none" or self.ids_ranker.content != "none":
-            raise ValueError("ranker.content must read vectors, and ids_ranker.content be 'none'")
+        if self.ranker.content == "none":
+            raise ValueError(
+                "ranker.content = 'none' reads no vectors; name a way of using them, such as cube"
+            )
+        if self.ids_ranker.reads_vectors:
+            raise ValueError(
+                "ids_ranker is compared with as ids only, so it may read no vectors: wanted content = 'none' and search other than 'content'"
+            )
+        known = metric_names(self.ks, self.engagement)
+        if self.steering_metric not in known:
+            raise ValueError(
+                f"steering_metric {self.steering_metric!r} is not measured with these ks{nearest(self.steering_metric, known)}"
+            )
         return self
 
     def encoder_names(self) -> list[str]:
         """All encoders of the study, in order."""
         return [name for run in self.encoders for name, _ in run.encoders()]
+
+
+def metric_names(ks: Iterable[int], engagement: Engagement) -> list[str]:
+    """The metrics that an encoder may be measured by (`representation.evaluation.measure_shop`); a shop without such searches has fewer."""
+    readings = [f"{name}_search_{reading}" for name in MODALITIES for reading in READINGS]
+    readings += ["image_search_click_recall"] if engagement != "clicked" else []
+    readings += ["same_spu_recall"]
+    return [
+        *(f"{reading}@{k}" for reading in readings for k in ks),
+        *("category_accuracy", "alignment", "uniformity"),
+    ]
 
 
 DEMO_MIXTURE = {

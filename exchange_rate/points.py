@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from exchange_rate.columns import Floats, name_column, number_array, number_column, same_length
 from moon_rec.errors import StudyError
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -56,23 +55,23 @@ def gather_points(
 ) -> Points:
     """Average runs within encoders; see `Points`.
 
-    With `seed`, two rows of one encoder and seed are one run (their mean), and where the seeds are shared among encoders an effect common to a seed
-    is taken out, so that an encoder which misses a lucky seed is not blamed for it.
+    With `seed`, where the seeds are shared among encoders an effect common to a seed is taken out, so that an encoder which misses a lucky seed is not
+    blamed for it.
 
     Raises:
-        StudyError: columns of different lengths, no rows, or a value that is not finite.
+        StudyError: columns of different lengths, no rows, a value that is no finite number, a name that is missing, one encoder with two values of the metric,
+            or two rows of one encoder and seed.
     """
-    x, y = _column(metric, "metric"), _column(auc, "auc")
-    names = [str(name) for name in encoder]
-    seeds = None if seed is None else [str(one) for one in seed]
-    lengths = {"metric": len(x), "auc": len(y), "encoder": len(names)}
-    if seeds is not None:
-        lengths["seed"] = len(seeds)
-    if len(set(lengths.values())) != 1 or not names:
-        raise StudyError(f"wanted columns of one length, one row a run; received {lengths}")
+    x, y = number_column(metric, "metric"), number_column(auc, "auc")
+    names = name_column(encoder, "encoder")
+    seeds = None if seed is None else name_column(seed, "seed")
+    same_length(metric=x, auc=y, encoder=names, seed=seeds)
     errors = _errors(metric_error, len(names))
     order = list(dict.fromkeys(names))
     code = np.array([order.index(name) for name in names])
+    _one_metric_each(x, names)
+    if seeds is not None:
+        _one_run_each(names, seeds)
     means, noise, counts = _seed_means(y, code, seeds, len(order))
     return Points(
         names=tuple(order),
@@ -86,6 +85,26 @@ def gather_points(
     )
 
 
+def _one_metric_each(metric: Floats, names: list[str]) -> None:
+    first: dict[str, int] = {}
+    for row, name in enumerate(names):
+        before = metric[first.setdefault(name, row)]
+        if not np.isclose(metric[row], before, rtol=1e-9, atol=0):
+            raise StudyError(
+                f"encoder {name!r} has metric {before:g} in row {first[name]} and {metric[row]:g} in row {row}; the metric is the encoder's, so name two encoders "
+                "apart or give each run the encoder's one value"
+            )
+
+
+def _one_run_each(names: list[str], seeds: list[str]) -> None:
+    first: dict[tuple[str, str], int] = {}
+    for row, run in enumerate(zip(names, seeds, strict=True)):
+        if first.setdefault(run, row) != row:
+            raise StudyError(
+                f"encoder {run[0]!r} with seed {run[1]} stands in row {first[run]} and again in row {row}; one run counts once, so remove one or give it its own seed"
+            )
+
+
 def _seed_means(
     auc: Floats, code: NDArray[np.intp], seeds: list[str] | None, num_encoders: int
 ) -> tuple[Floats, float, tuple[int, ...]]:
@@ -95,12 +114,8 @@ def _seed_means(
         means = np.bincount(code, weights=auc, minlength=num_encoders) / counts
         return means, _pooled(auc - means[code], len(auc) - num_encoders), tuple(counts.tolist())
     labels = list(dict.fromkeys(seeds))
-    cells: dict[tuple[int, int], list[float]] = {}
-    for row, seed, value in zip(code.tolist(), seeds, auc.tolist(), strict=True):
-        cells.setdefault((row, labels.index(seed)), []).append(value)
-    rows, columns = np.array(list(cells)).T
-    values = np.array([np.mean(one) for one in cells.values()])
-    counts = tuple(np.bincount(rows, minlength=num_encoders).tolist())
+    rows, columns = code, np.array([labels.index(one) for one in seeds])
+    values, counts = auc, tuple(np.bincount(rows, minlength=num_encoders).tolist())
     # one effect an encoder, one a seed; where seeds are not shared the two cannot be told apart
     design = np.hstack([np.eye(num_encoders)[rows], np.eye(len(labels))[columns]])
     rank = int(np.linalg.matrix_rank(design))
@@ -116,23 +131,19 @@ def _pooled(residuals: Floats, freedom: int) -> float:
     return float(np.sqrt(np.sum(residuals**2) / freedom)) if freedom > 0 else float("nan")
 
 
-def _column(values: ArrayLike, name: str) -> Floats:
-    column = np.asarray(values, dtype=np.float64)
-    if column.ndim != 1:
-        raise StudyError(f"{name}: wanted one column, received shape {column.shape}")
-    if not np.isfinite(column).all():
-        row = int(np.flatnonzero(~np.isfinite(column))[0])
-        raise StudyError(f"{name}, row {row}: {column[row]} is not finite; leave that run out")
-    return column
-
-
 def _errors(metric_error: ArrayLike | None, num_rows: int) -> Floats:
-    errors = np.zeros(num_rows) if metric_error is None else np.asarray(metric_error, np.float64)
-    if errors.ndim == 0:
-        errors = np.full(num_rows, float(errors))
-    if errors.shape != (num_rows,) or not np.isfinite(errors).all() or (errors < 0).any():
+    """A standard error a row: the one given for all, or those given; 0 for all where none is."""
+    if metric_error is None:
+        return np.zeros(num_rows)
+    given = number_array(metric_error, "metric_error")
+    errors = np.full(num_rows, float(given)) if given.ndim == 0 else given
+    if errors.shape != (num_rows,):
         raise StudyError(
-            f"metric_error: wanted one standard error, or one a row ({num_rows}), each >= 0; "
-            f"received {np.asarray(metric_error).tolist()}"
+            f"metric_error: wanted one standard error, or one a row ({num_rows}); received shape {errors.shape}"
+        )
+    if (errors < 0).any() or (errors.any() and not errors.all()):
+        row = int(np.flatnonzero(errors <= 0)[0])
+        raise StudyError(
+            f"metric_error, row {row}: {errors[row]:g} is no standard error of a measured metric; wanted more than 0 (or None, or 0 for all: metrics without noise)"
         )
     return errors

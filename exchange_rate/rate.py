@@ -42,7 +42,8 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from exchange_rate.points import Floats, Points, gather_points
+from exchange_rate.columns import Floats, name_column, number_column, same_length
+from exchange_rate.points import Points, gather_points
 from moon_rec.errors import StudyError
 
 MIN_ENCODERS = 4
@@ -113,18 +114,21 @@ def fit_exchange_rate(
         auc: `(runs,)` AUC (or GAUC) of the run's ranker.
         encoder: `(runs,)` which encoder; runs of one encoder count as one point.
         seed: `(runs,)` the ranker's seed; see `gather_points`.
-        metric_error: standard error of an encoder's metric, one for all or one a row.
+        metric_error: standard error of an encoder's metric, one for all or one a row; None (or 0 for all): the metric is exact.
 
     Raises:
-        StudyError: columns that do not fit together, values that are not finite, or a level outside (0, 1).
+        StudyError: columns that do not fit together, what `gather_points` refuses, or a level outside (0, 1).
     """
-    if not 0 < level < 1:
-        raise StudyError(f"level = {level}: wanted a coverage between 0 and 1, such as 0.95")
+    _check_level(level)
     points = gather_points(metric, auc, encoder, seed, metric_error)
+    noise = (
+        "corrected for the metric's measurement noise"
+        if points.metric_noise > 0
+        else "the metric taken as exact, for no standard error of it was given"
+    )
     definition = (
         f"slope of {outcome} on {metric_name} over encoders (one point an encoder, the mean over its seeds; "
-        f"same ranker, same data), corrected for the metric's measurement noise; {level:.0%} interval from t with encoders - 2 "
-        "degrees of freedom"
+        f"same ranker, same data), {noise}; {level:.0%} interval from t with encoders - 2 degrees of freedom"
     )
     return _fit(points, level, max(min_encoders, 3), definition)
 
@@ -139,21 +143,22 @@ def fit_by_segment(
     **options: Any,
 ) -> dict[str, ExchangeRate]:
     """One fit a segment (an industry, a category, warm or cold), in order of first appearance; arguments as for `fit_exchange_rate`."""
-    x, y, labels = np.asarray(metric), np.asarray(auc), np.array([str(one) for one in segment])
-    names = np.array([str(one) for one in encoder])
-    if not len(x) == len(y) == len(names) == len(labels):
-        raise StudyError(
-            f"wanted columns of one length; received {len(x)} metric, {len(y)} auc, {len(names)} encoder, {len(labels)} segment"
-        )
+    x, y = number_column(metric, "metric"), number_column(auc, "auc")
+    labels = np.array(name_column(segment, "segment"))
+    names = np.array(name_column(encoder, "encoder"))
+    same_length(metric=x, auc=y, encoder=names, segment=labels, seed=seed)
     fits = {}
     for label in dict.fromkeys(labels.tolist()):
         rows = labels == label
         own = dict(options)
-        error = np.asarray(own.get("metric_error", 0.0), dtype=np.float64)
-        if error.ndim:
-            own["metric_error"] = error[rows]
-        seeds = None if seed is None else np.asarray(seed)[rows]
-        fits[label] = fit_exchange_rate(x[rows], y[rows], names[rows], seeds, level, **own)
+        error = own.get("metric_error")
+        if error is not None and np.ndim(error) == 1 and len(error) == len(rows):
+            own["metric_error"] = np.asarray(error)[rows]
+        seeds = None if seed is None else [seed[row] for row in np.flatnonzero(rows).tolist()]
+        try:
+            fits[label] = fit_exchange_rate(x[rows], y[rows], names[rows], seeds, level, **own)
+        except StudyError as error:
+            raise StudyError(f"segment {label!r} (rows counted within it): {error}") from None
     return fits
 
 
@@ -164,7 +169,7 @@ def pairwise_ratios(
     seed: Sequence[object] | NDArray | None = None,
     level: float = 0.95,
     *,
-    metric_error: float = 0.0,
+    metric_error: ArrayLike | None = None,
 ) -> pl.DataFrame:
     """Each encoder against the first: (AUC_j - AUC_0) / (metric_j - metric_0), the reader's note's ratio (papers.md 1.8).
 
@@ -172,28 +177,39 @@ def pairwise_ratios(
     stand for others. It is empty (null) where the metric's gain is not told from zero, and so is the ratio.
 
     Returns:
-        Columns encoder, metric_gain, auc_gain, ratio, low, high, num_runs.
+        Columns encoder, metric_gain and auc_gain (each with _low and _high; null where no error of it is known), ratio, low, high, num_runs.
     """
+    _check_level(level)
     points = gather_points(metric, auc, encoder, seed, metric_error)
     freedom = sum(points.num_runs) - len(points.names)
     quantile = float(stats.t.ppf((1 + level) / 2, freedom)) if freedom > 0 else NAN
+    gain_error = float(points.metric_noise * np.sqrt(2))
     rows = []
     for row in range(1, len(points.names)):
         metric_gain = float(points.metric[row] - points.metric[0])
         auc_gain = float(points.auc[row] - points.auc[0])
         auc_error = points.seed_noise * np.sqrt(1 / points.num_runs[row] + 1 / points.num_runs[0])
-        low, high = _fieller(
-            auc_gain, auc_error, metric_gain, points.metric_noise * np.sqrt(2), quantile
-        )
-        ratio = auc_gain / metric_gain if np.isfinite(low) else None
-        rows.append(
-            (points.names[row], metric_gain, auc_gain, ratio)
-            + ((low, high) if np.isfinite(low) else (None, None))
-            + (points.num_runs[row],)
-        )
-    columns = {"encoder": pl.String, "metric_gain": pl.Float64, "auc_gain": pl.Float64}
-    columns |= {"ratio": pl.Float64, "low": pl.Float64, "high": pl.Float64, "num_runs": pl.Int64}
-    return pl.DataFrame(rows, schema=columns, orient="row")
+        low, high = _fieller(auc_gain, auc_error, metric_gain, gain_error, quantile)
+        metric_half = float(stats.norm.ppf((1 + level) / 2) * gain_error) or NAN
+        auc_half = quantile * float(auc_error)
+        figures = {
+            "metric_gain": metric_gain,
+            "metric_gain_low": metric_gain - metric_half,
+            "metric_gain_high": metric_gain + metric_half,
+            "auc_gain": auc_gain,
+            "auc_gain_low": auc_gain - auc_half,
+            "auc_gain_high": auc_gain + auc_half,
+            "ratio": auc_gain / metric_gain if np.isfinite(low) else NAN,
+            "low": low,
+            "high": high,
+        }
+        found = {name: value if np.isfinite(value) else None for name, value in figures.items()}
+        rows.append({"encoder": points.names[row], **found, "num_runs": points.num_runs[row]})
+    gains = [
+        f"{name}{end}" for name in ("metric_gain", "auc_gain") for end in ("", "_low", "_high")
+    ]
+    schema = {"encoder": pl.String, **dict.fromkeys([*gains, "ratio", "low", "high"], pl.Float64)}
+    return pl.DataFrame(rows, schema=schema | {"num_runs": pl.Int64})
 
 
 def _fit(points: Points, level: float, min_encoders: int, definition: str) -> ExchangeRate:
@@ -262,7 +278,8 @@ def _no_slope(points: Points, spread: float, level: float, min_encoders: int) ->
     """Why there is no slope to speak of; empty when there is one."""
     count = len(points.names)
     if count < min_encoders:
-        return f"{count} distinct encoders; a slope with an interval needs {min_encoders} or more (seeds are no further encoders)"
+        encoders = "encoder" if count == 1 else "encoders"
+        return f"{count} distinct {encoders}; a slope with an interval needs {min_encoders} or more (seeds are no further encoders)"
     if spread <= 1e-12 * max(1.0, float(np.abs(points.metric).max())):
         return "every encoder has the same metric: there is nothing to set AUC against"
     if points.metric_noise > 0:
@@ -343,6 +360,12 @@ def _fieller(
     inside = (top * bottom) ** 2 - size * (top**2 - (quantile * top_error) ** 2)
     half = np.sqrt(max(inside, 0.0))
     return float((top * bottom - half) / size), float((top * bottom + half) / size)
+
+
+def _check_level(level: float) -> None:
+    is_number = isinstance(level, int | float) and not isinstance(level, bool)
+    if not is_number or not 0 < level < 1:
+        raise StudyError(f"level = {level!r}: wanted a coverage between 0 and 1, such as 0.95")
 
 
 def _quantile(level: float, num_encoders: int) -> float:

@@ -14,6 +14,8 @@ from moon_rec.errors import StudyError
 from moon_rec.tracking import Tracker
 
 ABOUT = "study.json"
+FORMAT = 2
+"""Of `study.json`: the one whose rankers are called by their roles, `ids`, `content` and `permuted`, with their names beside."""
 NAN = float("nan")
 
 
@@ -66,6 +68,11 @@ def read_study(tracker: Tracker, study: str | None = None) -> Study:
         )
     chosen = study or ids[-1]
     about = tracker.read_json(chosen, ABOUT)
+    version = about.get("format", 1) if isinstance(about, dict) else "unknown"
+    if version != FORMAT:
+        raise StudyError(
+            f"study {chosen} in {tracker.uri} was tracked by another version (format {version}, wanted {FORMAT}); run it again with python -m exchange_rate.study"
+        )
     wanted = {cell["run"] for cell in about["cells"]}
     runs = {one["id"]: one for one in tracker.runs() if one["id"] in wanted}
     if gone := sorted(wanted - set(runs)):
@@ -82,7 +89,7 @@ def table_of(study: Study) -> pl.DataFrame:
     """One row a ranker run.
 
     Returns:
-        Columns `ranker` (ids, cube or permuted), `encoder` (null for ids), `seed`, `run`; the ranker's metrics (`auc`, `auc.low`, ...); for rankers on vectors
+        Columns `ranker` (ids, content or permuted), `encoder` (null for ids), `seed`, `run`; the ranker's metrics (`auc`, `auc.low`, ...); for rankers on vectors
         also `encoder_run`, what the encoder has seen (`stages`, `training_tokens`, `negatives`, ...) and its metrics; digests of what was read.
     """
     encoders = {

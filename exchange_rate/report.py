@@ -5,24 +5,26 @@ study's own artifact, never a model, a table or a folder.
 """
 
 import base64
-import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from exchange_rate.analysis import analyse
-from exchange_rate.drawing import as_svg, save_png, words
+from exchange_rate.decision import decide
+from exchange_rate.drawing import as_svg, save_png
 from exchange_rate.figures import draw_all
-from exchange_rate.headline import headline, points
+from exchange_rate.headline import headline, scope
+from exchange_rate.page import render
 from exchange_rate.records import read_study
 from exchange_rate.sheets import CAPTIONS
 from moon_rec.command import Parser, run
+from moon_rec.errors import StudyError
 from moon_rec.files import atomic_folder, write_json
 from moon_rec.progress import say
 from moon_rec.tracking import DEFAULT_URI, Tracker
+
+DATA = "report.json"
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,14 @@ def write_report(tracker: Tracker, out: str | Path, study: str | None = None) ->
         study: its run id; None takes the newest.
 
     Raises:
-        StudyError: no finished study, or none of that id.
+        StudyError: no finished study, or none of that id; a folder that holds something else than a report.
     """
+    if Path(out).is_dir() and any(Path(out).iterdir()) and not (Path(out) / DATA).is_file():
+        raise StudyError(f"{out} holds something else than a report; name another folder as --out")
     say("report: read the tracked runs")
     tracked = read_study(tracker, study)
     data = analyse(tracked)
-    data["headline"] = headline(data)
+    data |= {"scope": scope(data), "decided": decide(data).as_dict(), "headline": headline(data)}
     figures = draw_all(data)
     sheets = {
         name: tracker.fetch(tracked.id, f"{name}.png").read_bytes()
@@ -69,51 +73,18 @@ def write_report(tracker: Tracker, out: str | Path, study: str | None = None) ->
             (folder / "figures" / f"{name}.png").write_bytes(picture)
         svg = {name: as_svg(figure) for name, figure in figures.items()}
         shown = [
-            (name, CAPTIONS[name], base64.b64encode(picture).decode())
+            (
+                name,
+                CAPTIONS[name].format(engagement=tracked.about["engagement"]),
+                base64.b64encode(picture).decode(),
+            )
             for name, picture in sheets.items()
         ]
-        for name, template in (("report.html", "report.html.j2"), ("report.md", "report.md.j2")):
-            text = (
-                _environment().get_template(template).render(data=data, figures=svg, sheets=shown)
-            )
+        for name in ("report.html", "report.md"):
+            text = render(f"{name}.j2", data, svg, shown)
             (folder / name).write_text(text, encoding="utf-8")
-        write_json(folder / "report.json", data)
+        write_json(folder / DATA, data)
     return Report(Path(out), data)
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("exchange_rate"),
-        autoescape=lambda name: bool(name) and name.endswith(".html.j2"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"words": words, "points": points, "interval": interval, "short": short}
-    return environment
-
-
-def interval(
-    number: dict[str, Any] | None, digits: int = 4, scale: float = 1, sign: bool = False
-) -> str:
-    """A number with its interval, a dash where there is none."""
-    if not number or number["value"] is None:
-        return "–"
-    form = f"{'+' if sign else ''}.{digits}f"
-    text = format(scale * number["value"], form)
-    if number["low"] is None or number["high"] is None:
-        return f"{text} [no interval]"
-    return f"{text} [{format(scale * number['low'], form)}, {format(scale * number['high'], form)}]"
-
-
-def short(value: float | None) -> str:
-    """A count of tokens or pairs in three figures: 12.3k, 4.56M."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g}{letter}"
-    return f"{value:g}"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -128,10 +99,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--study", help="run id of the study; default the newest")
     parser.add_argument("--out", type=Path, required=True, help="folder of the report")
     arguments = parser.parse_args(argv)
-    tracker = Tracker(arguments.tracking, arguments.experiment)
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise StudyError(f"{arguments.out} is a file; name a folder for the report as --out")
+    tracker = Tracker(arguments.tracking, arguments.experiment, must_exist=True)
     report = write_report(tracker, arguments.out, arguments.study)
-    for sentence in report.data["headline"]:
-        print(sentence["text"])
+    for text in (report.data["scope"], *(one["text"] for one in report.data["headline"])):
+        print(text)
     print(f"written: {report.page}")
 
 

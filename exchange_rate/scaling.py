@@ -32,6 +32,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
+from exchange_rate.columns import number_array, number_column, same_length
 from exchange_rate.projection import (
     EXPONENT,
     INFINITY,
@@ -92,7 +93,7 @@ class ScalingLaw:
         return self._linear_at(x)[1:]
 
     def _linear_at(self, x: ArrayLike) -> tuple[Floats, Floats, Floats]:
-        grid = np.asarray(x, dtype=np.float64)
+        grid = number_array(x, "x")
         shape = grid.shape[:-1] if self.form == "additive" else grid.shape
         columns = _columns(grid, self.form)
         if self._search is None:
@@ -173,11 +174,11 @@ def compare_forms(
         One row a form and held-out point, best form first (by root mean square error): form, x, observed, predicted, low, high (the law's own band),
         error (predicted - observed), verdict of the fit, root_mean_square_error.
     """
-    x_values = np.asarray(x, dtype=np.float64)
-    y_values = np.asarray(y, dtype=np.float64)
-    if x_values.ndim != 1 or not 0 < num_held_out < len(x_values):
+    x_values, y_values = number_column(x, "x"), number_column(y, "y")
+    same_length(x=x_values, y=y_values)
+    if not 0 < num_held_out < len(x_values):
         raise StudyError(
-            f"held-out comparison: wanted one column of x with more than {num_held_out} points; received shape {x_values.shape}"
+            f"held-out comparison: {num_held_out} points held out of {len(x_values)}; wanted at least 1, and fewer than there are"
         )
     order = np.argsort(x_values, kind="stable")
     seen, held_out = order[:-num_held_out], order[-num_held_out:]
@@ -275,10 +276,13 @@ def _words(interval: Interval) -> str:
 def _columns(x: Floats, form: str) -> Floats:
     wanted = 2 if form == "additive" else 1
     columns = x.reshape(-1, 2) if form == "additive" and x.shape[-1:] == (2,) else x.reshape(-1, 1)
-    if columns.shape[1] != wanted or (columns <= 0).any() or not np.isfinite(columns).all():
+    if columns.shape[1] != wanted or (form != "additive" and x.ndim > 1):
+        raise StudyError(f"x: form {form!r} wants {wanted} column(s); received shape {x.shape}")
+    if (columns <= 0).any():
+        row = int(np.flatnonzero((columns <= 0).any(axis=1))[0])
+        value = float(columns[row].min())
         raise StudyError(
-            f"form {form!r} wants {wanted} column(s) of positive finite x; received shape {x.shape}"
-            + (f" with smallest value {x.min()}" if x.size else "")
+            f"x, row {row}: {value:g} is not positive; form {form!r} takes powers or logarithms of x: leave that point out"
         )
     return columns
 
@@ -288,14 +292,10 @@ def _checked(
 ) -> tuple[Floats, Floats]:
     if form not in FORMS:
         raise StudyError(f"form {form!r} is unknown; choose one of {', '.join(FORMS)}")
-    if not 0 < level < 1 or not 0 < exponents[0] < exponents[1]:
+    if not 0 < level < 1 or not 0 < exponents[0] < exponents[1] < np.inf:
         raise StudyError(
             f"level = {level}, exponents = {exponents}: wanted 0 < level < 1 and 0 < low < high"
         )
-    columns = _columns(np.asarray(x, dtype=np.float64), form)
-    values = np.asarray(y, dtype=np.float64)
-    if values.shape != (len(columns),) or not np.isfinite(values).all():
-        raise StudyError(
-            f"y: wanted {len(columns)} finite values, one a point; received {values.tolist()}"
-        )
+    columns, values = _columns(number_array(x, "x"), form), number_column(y, "y")
+    same_length(x=columns, y=values)
     return columns, values

@@ -16,10 +16,10 @@ from moon_rec.shop.engagement import Engagement
 from moon_rec.shop.shop import Period
 
 CAPTIONS = {
-    "neighbours": "Searches drawn at random, the products nearest to them, and what was bought after them, framed, with its rank.",
-    "attention": "Where the encoder looks for words that shoppers searched with, in products that they then bought: three readings of it.",
+    "neighbours": "Searches drawn at random, the products nearest to them, and what was {engagement} after them, framed, with its rank.",
+    "attention": "Where the encoder looks for words that shoppers searched with, in products that were then {engagement}: three readings of it.",
 }
-"""By the sheet's name; its file is `<name>.png`."""
+"""By the sheet's name, to be filled with the study's engagement; its file is `<name>.png`."""
 SEARCHES = 2
 """Searches of each modality on a sheet of neighbours; words, and products, on one of attention. The page holds both sheets whole: three megabytes."""
 

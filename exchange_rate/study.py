@@ -10,7 +10,8 @@ Notable choices
 - Intermediate metrics and AUC are measured on the same period (`test`), so that a slope compares like with like. Nothing is chosen on it: the permuted control
   takes the encoder that is best by the steering metric on the *validation* period, where the metrics are measured too.
 - Cells run in `workers` fresh processes with one torch thread each; only this process speaks to MLflow. The number of workers changes no figure.
-- A cell is finished when its folder holds a result and MLflow a finished run of its key. A study that was interrupted goes on where it stopped.
+- A cell is finished when its folder holds a result and MLflow a finished run of its key. A study that was interrupted goes on where it stopped, but what
+  other code has made since is made anew: the key holds a digest of the sources.
 - A script that calls `run_study` with more than one worker needs the usual `if __name__ == "__main__":`.
 """
 
@@ -23,10 +24,11 @@ from typing import Any
 
 import polars as pl
 
-from exchange_rate.cells import RESULT, CellResult, CellSpec
+from exchange_rate.cells import RESULT, CellResult, CellSpec, num_of_other_code
 from exchange_rate.grid import study_cells
+from exchange_rate.names import PERMUTED, RankerNames
 from exchange_rate.plan import StudyConfig, demo_plan
-from exchange_rate.records import ABOUT, records_table
+from exchange_rate.records import ABOUT, FORMAT, records_table
 from exchange_rate.schedule import run_cells
 from exchange_rate.sheets import draw_sheets
 from moon_rec.command import Parser, add_config_options, count, run, seed_number
@@ -37,6 +39,9 @@ from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.shop import Period
 from moon_rec.tracking import Tracker
+
+LEVEL = 0.95
+"""Coverage of every interval: of the cells' estimates, and of what the report fits."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,8 @@ def run_study(
     )
     params = {"study": config.model_dump(mode="json"), "period": period}
     with tracker.run(config.name, "study", params, {"shop": shop.digest}, key) as parent:
+        if others := num_of_other_code(folder):
+            say(f"study: {others} finished cells in {folder} are left aside: other code made them")
         book = _Book(tracker, folder, parent.id)
         done = run_cells(cells, str(folder), workers, config.num_threads, book.known, book.keep)
         about = _about(shop, config, period, key) | _cells(done, book.runs)
@@ -148,6 +155,7 @@ def _flat(result: CellResult) -> dict[str, float]:
 
 def _about(shop: Shop, config: StudyConfig, period: str, key: str) -> dict[str, Any]:
     return {
+        "format": FORMAT,
         "name": config.name,
         "key": key,
         "period": period,
@@ -155,7 +163,11 @@ def _about(shop: Shop, config: StudyConfig, period: str, key: str) -> dict[str, 
         "num_seeds": config.num_seeds,
         "seed": config.seed,
         "width": config.width,
-        "level": 0.95,
+        "level": LEVEL,
+        "rankers": RankerNames.of(config.ids_ranker, config.ranker).as_dict(),
+        "label": config.features.label,
+        "cold_below": config.features.cold_below,
+        "engagement": config.engagement,
         "shop": {
             "name": shop.name,
             "digest": shop.digest,
@@ -182,7 +194,7 @@ def _cells(done: dict[str, tuple[CellSpec, CellResult]], runs: dict[str, str]) -
         about = {"name": spec.name, "kind": spec.kind, "run": runs[spec.key], "labels": spec.labels}
         cells.append({**about, "definitions": definitions})
     labels = [cell["labels"] for cell in cells]
-    control = [one["encoder"] for one in labels if one.get("ranker") == "permuted"]
+    control = [one["encoder"] for one in labels if one.get("ranker") == PERMUTED]
     return {
         "cells": cells,
         "definitions": texts,
@@ -210,6 +222,8 @@ def main(argv: list[str] | None = None) -> None:
         raise StudyError(
             f"--set {arguments.settings[0]!r} without --plan: the demo's plan is fixed but for --seed; write a plan and name it"
         )
+    if out.exists() and not out.is_dir():
+        raise StudyError(f"{out} is a file; name a folder for cells and tracking as --out")
     if arguments.seed is not None and arguments.plan is not None:
         raise StudyError(
             f"--seed {arguments.seed} beside --plan changes nothing: a plan has its own; use --set seed={arguments.seed}"
@@ -221,9 +235,10 @@ def main(argv: list[str] | None = None) -> None:
     )
     shop = Shop.open(arguments.shop)
     say(f"studying {shop!r}")  # its digest reads the files: nothing is written for a damaged shop
-    out.mkdir(parents=True, exist_ok=True)
     uri = arguments.tracking or f"sqlite:///{out / 'mlflow.db'}"
-    result = run_study(shop, config, out, Tracker(uri), arguments.period, arguments.workers)
+    tracker = Tracker(uri)
+    out.mkdir(parents=True, exist_ok=True)
+    result = run_study(shop, config, out, tracker, arguments.period, arguments.workers)
     print(f"study {result.id}: {len(result.table)} ranker runs tracked in {uri}")
     print(
         f"report: python -m exchange_rate.report --tracking {uri} --study {result.id} --out {out / 'report'}"

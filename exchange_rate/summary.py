@@ -5,20 +5,22 @@ from typing import Any
 from rich.table import Table
 
 from exchange_rate.drawing import words
-from exchange_rate.report import Report, interval
+from exchange_rate.page import interval
+from exchange_rate.report import Report
 
 
 def summary_table(report: Report) -> Table:
     """Encoders with their steering metric, AUC and gains, the rankers that they are compared with, and the exchange rate."""
     data = report.data
     simulated = " (simulated)" if data["is_simulated"] else ""
-    table = Table(title=f"{data['study']['shop']['name']}{simulated}", title_justify="left")
+    title = f"{data['study']['shop']['name']}{simulated}, {data['rankers']['content']}"
+    table = Table(title=title, title_justify="left")
     columns = (
         "encoder",
         words(data["study"]["steering_metric"]),
         "AUC",
-        "gain over ids",
-        "on cold items",
+        "gain over ids, points",
+        "on cold items, points",
     )
     for place, name in enumerate(columns):
         table.add_column(name, justify="left" if place == 0 else "right")
@@ -26,15 +28,18 @@ def summary_table(report: Report) -> Table:
         gains = [_points(one["gains"][segment]) for segment in ("", "_cold")]
         table.add_row(one["encoder"], interval(one["metric"], 3), interval(one["auc"]), *gains)
     table.add_section()
-    ids = data["comparison"].get("cube against ids", {})
-    table.add_row("ids only", "", interval(ids.get("auc_a")), "", "")
+    ids = data["comparison"].get("content against ids", {})
+    table.add_row(data["rankers"]["ids"], "", interval(ids.get("auc_a")), "", "")
     control = data["comparison"].get("permuted against ids", {})
     if control:
         gains = [_points(control.get(f"auc_gain{segment}")) for segment in ("", "_cold")]
-        table.add_row("permuted vectors", "", interval(control.get("auc_b")), *gains)
+        table.add_row(data["rankers"]["permuted"], "", interval(control.get("auc_b")), *gains)
     if ids.get("auc_best"):
         table.add_row("true click probability", "", interval(ids["auc_best"]), "", "")
-    table.caption = "\n".join(sentence["text"] for sentence in data["headline"])
+    sentences = [sentence["text"] for sentence in data["headline"]]
+    table.caption = "\n".join(
+        [data["scope"], f"gains: {data['definitions']['difference of two rankers']}", *sentences]
+    )
     table.caption_justify = "left"
     return table
 

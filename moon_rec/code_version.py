@@ -5,34 +5,38 @@ are hashed as they lie, comments included: what cannot be told apart cheaply is 
 """
 
 import functools
-import hashlib
 import importlib.metadata
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from moon_rec.files import DIGEST_DIGITS
+from moon_rec.files import digest_file, digest_of
 
 
 @functools.cache
-def code_version(packages: tuple[str, ...], libraries: tuple[str, ...] = ()) -> dict[str, str]:
-    """`code`, the digest of all sources of `packages`, and the version of each library.
+def code_version(modules: tuple[str, ...], libraries: tuple[str, ...] = ()) -> dict[str, str]:
+    """`code`, the digest of all sources, and the version of each library.
 
     Args:
-        packages: importable names.
+        modules: names of packages, of which every module counts, and of modules.
         libraries: distributions.
     """
-    state = hashlib.sha256()
-    for package in packages:
-        spec = importlib.util.find_spec(package)
-        assert spec is not None and spec.submodule_search_locations is not None
-        root = Path(spec.submodule_search_locations[0])
-        for path in sorted(root.rglob("*.py")):
-            state.update(f"{package}/{path.relative_to(root).as_posix()}\n".encode())
-            state.update(path.read_bytes())
+    sources = {}
+    for module in modules:
+        root = _place(module)
+        files = sorted(root.rglob("*.py")) if root.is_dir() else [root]
+        sources |= {f"{module}:{file.relative_to(root)}": digest_file(file) for file in files}
     versions = {library: importlib.metadata.version(library) for library in libraries}
-    return {"code": state.hexdigest()[:DIGEST_DIGITS], **versions}
+    return {"code": digest_of(sources), **versions}
+
+
+def _place(module: str) -> Path:
+    """A package's folder, or a module's file."""
+    spec = importlib.util.find_spec(module)
+    assert spec is not None and spec.origin is not None, module
+    file = Path(spec.origin)
+    return file.parent if spec.submodule_search_locations else file
 
 
 def differing(found: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import re
+import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -66,16 +67,19 @@ class Tracker:
         uri: any MLflow tracking URI. For SQLite the folder is made, and artifacts lie in `artifacts/` beside the file. MLflow's own file store
             (`./mlruns`) is deprecated and refused.
         experiment: the experiment's name.
+        must_exist: for those who only read: neither a store nor an experiment is made where there is none.
 
     Raises:
-        StudyError: the store cannot be opened.
+        StudyError: the store cannot be opened, holds something else, or is not there.
     """
 
-    def __init__(self, uri: str = DEFAULT_URI, experiment: str = "moon_rec"):
+    def __init__(
+        self, uri: str = DEFAULT_URI, experiment: str = "moon_rec", *, must_exist: bool = False
+    ):
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         self.uri, self.experiment = uri, experiment
-        artifacts = _prepare(uri)
+        artifacts = _prepare(uri, must_exist)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from mlflow import MlflowClient
@@ -84,8 +88,13 @@ class Tracker:
             for name in ("alembic", "mlflow.store.db.utils", "mlflow"):
                 logging.getLogger(name).setLevel(logging.WARNING)
             try:
-                self._client = MlflowClient(tracking_uri=uri)
+                self._client = MlflowClient(tracking_uri=_absolute(uri))
                 found = self._client.get_experiment_by_name(experiment)
+                if must_exist and found is None:
+                    known = [one.name for one in self._client.search_experiments()]
+                    raise StudyError(
+                        f"{uri} has no experiment {experiment!r}; it has {', '.join(known)}"
+                    )
                 self._experiment_id = (
                     found.experiment_id
                     if found
@@ -93,7 +102,7 @@ class Tracker:
                 )
             except (MlflowException, OSError) as error:
                 raise StudyError(
-                    f"cannot open the tracking store {uri!r}: {error}; name one such as {DEFAULT_URI}"
+                    f"cannot open the tracking store {uri!r}: {_first_line(error)}; name one such as {DEFAULT_URI}"
                 ) from None
 
     @contextlib.contextmanager
@@ -146,11 +155,22 @@ class Tracker:
 
     def read_json(self, run_id: str, name: str) -> Any:
         """A JSON artifact of a run, as `TrackedRun.json` stored it."""
-        return read_json(self._client.download_artifacts(run_id, name))
+        return read_json(self.fetch(run_id, name))
 
     def fetch(self, run_id: str, name: str) -> Path:
-        """A file among a run's artifacts, on this machine."""
-        return Path(self._client.download_artifacts(run_id, name))
+        """A file among a run's artifacts, on this machine.
+
+        Raises:
+            StudyError: it is not where it was tracked.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return Path(self._client.download_artifacts(run_id, name))
+        except (MlflowException, OSError) as error:
+            raise StudyError(
+                f"run {run_id} in {self.uri}: its artifact {name} cannot be read ({_first_line(error)}); put the store's artifacts back where they were tracked"
+            ) from None
 
     def _search(self, filter_string: str) -> list["MlflowRun"]:
         runs: list[MlflowRun] = []
@@ -187,7 +207,44 @@ def _metric_name(name: str) -> str:
     return name.replace("@", "_at_")
 
 
-def _prepare(uri: str) -> str | None:
+def _absolute(uri: str) -> str:
+    """SQLite's file from the root on: MLflow keeps stores by their URI, and one that is relative would be another after a change of folder."""
+    if urlparse(uri).scheme != "sqlite":
+        return uri
+    return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _check_database(path: Path, uri: str, must_exist: bool) -> None:
+    """Refuse what MLflow would fail on, or fill with its own tables."""
+    if not path.is_file():
+        if path.exists() or must_exist:
+            what = "is a folder" if path.exists() else "is not there"
+            raise StudyError(
+                f"tracking store {uri!r}: {path} {what}; name the database of a study, such as {DEFAULT_URI}"
+            )
+        return
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        ) as base:
+            rows = base.execute("select name from sqlite_master where type = 'table'")
+            tables = {name for (name,) in rows}
+    except sqlite3.Error as error:
+        raise StudyError(
+            f"tracking store {uri!r}: {path} is no SQLite database ({error}); name another file, such as {DEFAULT_URI}"
+        ) from None
+    if "experiments" not in tables and (tables or must_exist):
+        held = f"holds {', '.join(sorted(tables)[:3])}" if tables else "is empty"
+        raise StudyError(
+            f"tracking store {uri!r}: {path} {held}, no runs of MLflow; name another file, such as {DEFAULT_URI}"
+        )
+
+
+def _prepare(uri: str, must_exist: bool) -> str | None:
     parsed = urlparse(uri)
     if parsed.scheme in ("", "file"):
         raise StudyError(
@@ -195,7 +252,11 @@ def _prepare(uri: str) -> str | None:
         )
     if parsed.scheme != "sqlite":
         return None
-    folder = Path(uri.removeprefix("sqlite:///")).absolute().parent
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or not path.name:
+        raise StudyError(f"tracking store {uri!r} names no file; wanted one such as {DEFAULT_URI}")
+    _check_database(path, uri, must_exist)
+    folder = path.absolute().parent
     folder.mkdir(parents=True, exist_ok=True)
     return (folder / "artifacts").as_uri()
 

@@ -159,7 +159,7 @@ def _encoder(spec, about):
 
 def _ranker(spec, about):
     ranker, seed = spec.labels["ranker"], spec.labels["seed"]
-    recall = about.recall[spec.labels["encoder"]] if ranker == "cube" else 0.0
+    recall = about.recall[spec.labels["encoder"]] if ranker == "content" else 0.0
     wiggle = 0.001 * np.sin(10 * seed + 100 * recall)
     auc = 0.6 + about.slope * recall + wiggle
     estimates = {
@@ -171,7 +171,7 @@ def _ranker(spec, about):
 
 
 def _comparison(spec, about):
-    recall = about.recall[spec.labels["encoder"]] if spec.labels["ranker"] == "cube" else 0.0
+    recall = about.recall[spec.labels["encoder"]] if spec.labels["ranker"] == "content" else 0.0
     words = f"AUC of {spec.settings['b']} minus AUC of {spec.settings['a']}"
     estimates = {
         "auc_a": estimate(0.6, words="AUC of A"),

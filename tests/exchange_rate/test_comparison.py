@@ -12,7 +12,7 @@ from ranking.metrics import auc
 
 @pytest.fixture(scope="module")
 def scored():
-    """Truth and two rankers of two seeds: B sees more of the truth than A."""
+    """Truth and two rankers of four seeds: B sees more of the truth than A."""
     random = np.random.default_rng(0)
     count = 3_000
     truth = random.normal(size=count)
@@ -32,7 +32,7 @@ def scored():
         score = truth + random.normal(0, noise, count)
         return rows.with_columns(score=pl.Series(1 / (1 + np.exp(-score))))
 
-    tables = [ranker(3.0) for _ in range(2)], [ranker(1.0) for _ in range(2)]
+    tables = [ranker(3.0) for _ in range(4)], [ranker(1.0) for _ in range(4)]
     known = rows.select("request_id", "item_id").with_columns(
         click_probability=pl.Series(probability)
     )
@@ -56,10 +56,19 @@ def test_differences_are_those_of_compare_seeds(scored):
                 100,
             )
             own = found[f"{metric}_gain{segment}"]
+            # several seeds: the interval over users and seeds, for two ways of training are compared
             assert (own.value, own.low, own.high) == pytest.approx(
-                (reference.value, reference.low, reference.high), abs=1e-12
+                (reference.value, reference.wide_low, reference.wide_high), abs=1e-12
             )
+            assert own.high - own.low > reference.high - reference.low
+            assert "over users and seeds" in own.definition
             assert own.low > 0
+
+
+def test_one_seed_a_side_has_the_interval_over_users_alone(scored):
+    a, b, truth = scored
+    own = compare_rankers(a[:1], b[:1], truth, num_resamples=50)["auc_gain"]
+    assert own.low < own.value < own.high and "over users alone" in own.definition
 
 
 def test_share_of_the_way_is_its_definition(scored):
@@ -98,5 +107,5 @@ def test_scores_of_other_rows_are_refused(scored):
     a, b, truth = scored
     with pytest.raises(StudyError, match="not of the same rows"):
         compare_rankers(a, [one.head(100) for one in b], truth)
-    with pytest.raises(StudyError, match="2 seeds of A and 1 of B"):
+    with pytest.raises(StudyError, match="4 seeds of A and 1 of B"):
         compare_rankers(a, b[:1], truth)

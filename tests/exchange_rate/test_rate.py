@@ -195,8 +195,51 @@ def test_pairwise_ratio_stands_against_the_first_encoder_and_is_empty_without_a_
         (([0.1], [0.6, 0.7], ["a", "b"]), "one length"),
         (([0.1, np.nan], [0.6, 0.7], ["a", "b"]), "metric, row 1"),
         (([], [], []), "one length"),
+        (([0.1, None], [0.6, 0.7], ["a", "b"]), "metric, row 1: the value is missing"),
+        ((["0.1", "0.2"], [0.6, 0.7], ["a", "b"]), "metric, row 0: '0.1' is a text"),
+        (([0.1, True], [0.6, 0.7], ["a", "b"]), "metric, row 1: True is a bool"),
+        (([0.1, 0.2], [0.6, np.inf], ["a", "b"]), "auc, row 1: inf is not finite"),
+        (([0.1, 0.2], [0.6, 0.7], ["a", None]), "encoder, row 1: None is no name"),
+        (([0.1, 0.2], [0.6, 0.7], ["a", float("nan")]), "encoder, row 1: nan is no name"),
+        (([0.1, 0.2], [0.6, 0.7], ["a", " "]), "encoder, row 1: ' ' is no name"),
+        (([0.1, 0.2], [0.6, 0.7], ["1", 1]), "encoder, row 1: 1 is a int where row 0 has '1'"),
+        (
+            ([0.1, 0.2], [0.6, 0.7], ["a", "a"]),
+            "encoder 'a' has metric 0.1 in row 0 and 0.2 in row 1",
+        ),
+        (
+            ([0.1, 0.1], [0.6, 0.7], ["a", "a"], [0, 0]),
+            "encoder 'a' with seed 0 stands in row 0 and again in row 1",
+        ),
+        (([0.1, 0.1], [0.6, 0.7], ["a", "a"], [0, None]), "seed, row 1: None is no name"),
+        ((np.ones((2, 2)), [0.6, 0.7], ["a", "b"]), "metric: wanted one column"),
     ],
 )
 def test_columns_that_do_not_fit_are_refused(columns, message):
     with pytest.raises(StudyError, match=message):
         fit_exchange_rate(*columns)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        ([0.01, 0.0, 0.01], "row 1: 0 is no standard error"),
+        ([0.01, np.nan, 0.01], "row 1: nan is missing"),
+        (-0.1, "row 0: -0.1 is no standard error"),
+        ([0.01], "one a row"),
+    ],
+)
+def test_a_standard_error_of_nothing_is_no_certainty(error, message):
+    with pytest.raises(StudyError, match=message):
+        fit_exchange_rate([0.1, 0.2, 0.3], [0.6, 0.7, 0.8], list("abc"), metric_error=error)
+
+
+def test_a_metric_without_an_error_is_said_to_be_taken_as_exact():
+    columns = simulate(np.random.default_rng(0))
+    assert "taken as exact" in fit_exchange_rate(*columns).definition
+    assert "corrected for" in fit_exchange_rate(*columns, metric_error=0.01).definition
+
+
+def test_a_segments_fault_is_named_with_the_segment():
+    with pytest.raises(StudyError, match=r"segment 'cold'.*encoder 'a' has metric"):
+        fit_by_segment([0.1, 0.1, 0.2], [0.6, 0.6, 0.7], list("aaa"), ["warm", "cold", "cold"])

@@ -1,19 +1,27 @@
 """The report reads tracked runs alone, prints a definition with every number, and says so where there is no number to print."""
 
+import html
 import json
 import re
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from exchange_rate.analysis import analyse
+from exchange_rate.figures import candidates as draw_candidates
+from exchange_rate.figures import draw_all
+from exchange_rate.page import interval
 from exchange_rate.plan import EncoderRun
 from exchange_rate.records import read_study
-from exchange_rate.report import interval, main, write_report
+from exchange_rate.report import main, write_report
 from exchange_rate.study import run_study
 from exchange_rate.summary import summary_table
 from moon_rec.command import run
 from moon_rec.errors import StudyError
+from moon_rec.files import read_json
+from ranking.config import RankerConfig
+from ranking.features import FeatureConfig
 
 
 @pytest.fixture
@@ -59,10 +67,82 @@ def test_every_number_has_a_definition_an_interval_and_a_source(report):
             assert one["low"] <= one["value"] <= one["high"], place
 
 
-def test_simulated_is_said_at_the_top(report):
+def test_definitions_are_text_that_needs_no_hovering(report):
+    page = html.unescape(report.page.read_text())
+    without_figures = re.sub(r"<svg.*?</svg>", "", page, flags=re.S)
+    assert " title=" not in without_figures and not re.search(r"\bhover\b", page, re.I)
+    for place, one in numbers(report.data):
+        is_printed = not place.startswith(".scaling") and not place.endswith(("_warm", "auc_best"))
+        if one["value"] is not None and is_printed and not place.startswith(".comparison"):
+            assert one["definition"] in page, place
+            assert one["source"] in page, place
+
+
+def test_on_a_phone_rows_become_cards_and_nothing_lies_beside_the_screen(report):
+    page = report.page.read_text()
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
+    style = page[page.index("<style>") : page.index("</style>")]
+    narrow = style[style.index("@media (max-width: 40rem)") :]
+    assert "display: block" in narrow and "attr(data-label)" in narrow
+    assert len(re.findall(r'<div class="scroll"><table>', page)) == page.count("<table>") >= 5
+    assert page.count('<div class="scroll plot"><svg') == page.count("<svg") == 5
+    body = page[page.index("<tbody>") :]
+    cells = re.findall(r"<td([^>]*)>", body)
+    assert len(cells) > 60
+    assert all("data-label=" in cell or 'class="empty"' in cell for cell in cells)
+    assert 'class="why"' in page  # the long column has a line of its own on a phone
+    wide = [int(size) for size in re.findall(r"(?<!max-)width: (\d+)rem", style)]
+    assert wide == [36]  # a figure, which scrolls in its own box
+
+
+def test_the_best_metric_is_in_table_and_figure_whatever_its_cut(report):
+    best = report.data["candidates"][0]
+    assert best["metric"] == "image_search_recall@1" and best["is_best"]  # the study steers by @10
+    assert best["is_shown"] and report.data["decided"]["best"] == best["metric"]
+    figure = draw_candidates(report.data)
+    assert figure is not None
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels[0] == "image-search recall@1"
+    text = (report.folder / "report.md").read_text()
+    assert "| image-search recall@1 |" in text
+    sentence = report.data["headline"][-1]["text"]
+    assert "image-search recall@1 has the smallest error" in sentence
+
+
+def test_simulated_is_said_at_the_top_and_in_every_figure(report):
     page, text = report.page.read_text(), (report.folder / "report.md").read_text()
     assert page.index("Simulated") < page.index("<h2>")
     assert "**Simulated**" in text.split("##")[0]
+    for name, figure in draw_all(report.data).items():
+        assert figure.get_suptitle() == "simulated shop planted, test period, 3 seeds", name
+
+
+def test_labels_are_those_of_the_settings(shop, lean, planted, tmp_path, tracker, capsys):
+    """Of a real shop too: nothing is called simulated, and there is no share of the way."""
+    shop.is_simulated = False
+    update = {
+        "ranker": RankerConfig(content="simtier+sata", epochs=2),
+        "ids_ranker": RankerConfig(sequence="bst"),
+        "features": FeatureConfig(label="purchased", cold_below=7),
+    }
+    run_study(shop, lean.model_copy(update=update), tmp_path / "work", tracker, workers=1)
+    assert run(main, ["--tracking", tracker.uri, "--out", str(tmp_path / "report")]) == 0
+    said = capsys.readouterr().out
+    folder, data = tmp_path / "report", read_json(tmp_path / "report" / "report.json")
+    for text in (said, *(path.read_text() for path in folder.glob("report.*"))):
+        assert "CUBE" not in text and "DIN" not in text and "cube" not in text
+        assert "SimTier + SA-TA" in text and "BST on ids only" in text
+        assert "label purchased" in text and "Simulated" not in text
+        assert "epochs = 2 (ids only: 1)" in text
+        assert not re.search(r"[23] seeds", text)
+    assert "features.cold_below = 7" in data["definitions"]["cold item"]
+    assert "purchased" in data["definitions"]["AUC"]
+    assert not (folder / "figures" / "share_of_the_way.png").exists()
+    for figure in draw_all(data).values():
+        words = " ".join(
+            [text.get_text() for text in figure.findobj(Text)]  # type: ignore[union-attr]
+        )
+        assert "CUBE" not in words and "imulated" not in words.replace("(simulated truth)", "")
 
 
 def test_the_page_is_one_file_with_all_figures(report):
@@ -120,14 +200,6 @@ def test_no_gain_is_not_called_one(shop, plan, planted, tmp_path, tracker):
     assert "No gain is shown" in sentences["gain"]["text"]
     assert sentences["rate"]["tone"] == sentences["gain"]["tone"] == "caution"
     assert "gain is content" not in sentences["control"]["text"]
-
-
-def test_real_shops_show_no_share_of_the_way(shop, lean, planted, tmp_path, tracker):
-    shop.is_simulated = False
-    run_study(shop, lean, tmp_path / "work", tracker, workers=1)
-    report = write_report(tracker, tmp_path / "report")
-    assert not (report.folder / "figures" / "share_of_the_way.png").exists()
-    assert "Simulated" not in report.page.read_text()
 
 
 def test_a_study_without_control_or_posttraining_still_has_a_report(

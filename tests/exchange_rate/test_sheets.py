@@ -74,11 +74,11 @@ def test_a_cell_without_vectors_has_no_sheets(tmp_path):
 def test_the_report_shows_what_the_study_kept(
     planted, shop, lean, tracker, tmp_path, monkeypatch, written
 ):
-    plan = lean.model_copy(update={"permuted_control": True})
+    plan = lean.model_copy(update={"permuted_control": True, "engagement": "clicked"})
 
     def draw(shop, finished, cells, period, engagement, seed):
         assert finished[0].labels["encoder"] == "direct"  # the control's: best on validation
-        assert (period, engagement, seed) == ("test", "purchased", 0)
+        assert (period, engagement, seed) == ("test", "clicked", 0)
         paths = [tmp_path / f"{name}.png" for name in CAPTIONS]
         for shade, path in enumerate(paths):
             Image.new("RGB", (4, 4), (shade, 0, 0)).save(path)
@@ -90,7 +90,8 @@ def test_the_report_shows_what_the_study_kept(
     )
     page = report.page.read_text()
     shown = re.findall(r'<img alt="([^"]+)" src="data:image/png;base64,([^"]+)"', page)
-    assert [caption for caption, _ in shown] == list(CAPTIONS.values())
+    captions = [text.format(engagement="clicked") for text in CAPTIONS.values()]
+    assert [caption for caption, _ in shown] == captions and "was clicked after" in captions[0]
     for name, (caption, data) in zip(CAPTIONS, shown, strict=True):
         kept = (tmp_path / f"{name}.png").read_bytes()
         assert base64.b64decode(data) == kept

@@ -4,20 +4,26 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
+from exchange_rate import cells as cells_module
+from exchange_rate import grid as grid_module
 from exchange_rate import plan as plan_module
-from exchange_rate.cells import CellSpec
-from exchange_rate.plan import EncoderRun, demo_plan
+from exchange_rate.cells import CellSpec, code_of
+from exchange_rate.plan import EncoderRun, demo_plan, metric_names
 from exchange_rate.records import read_study, records_table
 from exchange_rate.schedule import Cell, _Run
 from exchange_rate.study import main, run_study
 from moon_rec.command import run
 from moon_rec.config import load_config, make_config
+from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import ConfigError, StudyError
 from moon_rec.files import read_json
 from moon_rec.progress import progress
+from moon_rec.shop.simulate import SimulationConfig, simulate_shop
+from representation.evaluation import measure_shop
 
 RECALL = "image_search_recall@10"
 
@@ -60,6 +66,56 @@ def test_an_interrupted_study_goes_on_where_it_stopped(shop, plan, planted, tmp_
     result = go(shop, plan, tmp_path, tracker)
     assert result.num_known == before - 1  # the one that failed is run again
     assert result.num_run + result.num_known == 42
+
+
+def test_what_other_code_made_is_not_taken_up(
+    shop, lean, planted, tmp_path, tracker, monkeypatch, capsys
+):
+    first = go(shop, lean, tmp_path, tracker)
+    capsys.readouterr()
+    planted.calls.clear()
+    whole = grid_module.code_of
+    monkeypatch.setattr(
+        grid_module, "code_of", lambda kind: "other" if kind == "comparison" else whole(kind)
+    )
+    monkeypatch.setattr(cells_module, "code_of", grid_module.code_of)
+    second = go(shop, lean, tmp_path, tracker)
+    assert planted.calls == {"comparison": 6}  # its code alone has changed
+    assert second.num_known == first.num_run - 6
+    assert "6 finished cells in" in capsys.readouterr().err
+
+
+def test_a_cells_code_is_what_it_runs():
+    assert code_of("encoder") != code_of("ranker") != code_of("comparison")
+    assert CellSpec("start", "a", {}, code="x").key != CellSpec("start", "a", {}, code="y").key
+
+
+@pytest.fixture(scope="module")
+def small_shop(tmp_path_factory):
+    config = SimulationConfig(num_items=60, num_users=40, num_requests=300)
+    return simulate_shop(config, tmp_path_factory.mktemp("small") / "shop")
+
+
+def test_every_metric_that_may_be_measured_may_be_steered_by(small_shop):
+    random = np.random.default_rng(0)
+    ids = [frame.select(name).collect()[name].to_numpy() for frame, name in ((small_shop.items, "item_id"), (small_shop.searches, "search_id"))]  # fmt: skip
+    tables = [
+        EmbeddingTable.from_arrays(
+            np.sort(one), random.normal(size=(len(one), 4)).astype(np.float32)
+        )
+        for one in ids
+    ]
+    found = set(measure_shop(small_shop, *tables, ks=(1, 7), num_resamples=2))
+    assert found <= set(metric_names((1, 7), "purchased")) and f"{RECALL[:-3]}@7" in found
+    clicks = {name for name in found if name.startswith("image_search_click_recall")}
+    assert found - set(metric_names((1, 7), "clicked")) == clicks
+
+
+def test_a_shop_that_changes_under_a_study_is_refused(small_shop):
+    shop = small_shop
+    spec = CellSpec("ranker", "one", {}, shop=(str(shop.path), "0123456789abcdef"))
+    with pytest.raises(StudyError, match=f"had digest 0123456789abcdef, .* has {shop.digest}"):
+        cells_module._shop(spec)
 
 
 def test_one_more_encoder_runs_only_what_is_new(shop, plan, planted, tmp_path, tracker):
@@ -179,7 +235,6 @@ def test_the_command_says_in_one_line_that_there_is_no_shop(tmp_path, capsys):
 @pytest.mark.slow
 def test_end_to_end_on_a_simulated_shop_in_two_processes(tmp_path, tracker):
     from exchange_rate.report import write_report
-    from moon_rec.shop.simulate import SimulationConfig, simulate_shop
     from representation.model.backbone import BackboneConfig
     from representation.posttraining import PosttrainConfig
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from moon_rec.code_version import code_version, differing
+from moon_rec.code_version import differing
 from moon_rec.errors import ConfigError, RankingError
 from ranking.features import FeatureConfig
 from ranking.ways import variations
@@ -100,19 +100,6 @@ def test_scores_of_other_code_are_not_kept(paths, tmp_path, capsys, monkeypatch)
     trained_at()
     assert "made_of" in json.loads(about.read_text())
     assert "made with an older version" in capsys.readouterr().err
-
-
-def test_the_code_version_sees_every_source(tmp_path, monkeypatch):
-    (tmp_path / "little").mkdir()
-    (tmp_path / "little" / "__init__.py").write_text("")
-    source = tmp_path / "little" / "deep.py"
-    source.write_text("a = 1\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    version = code_version.__wrapped__
-    found = version(("little",), ("torch",))
-    assert found["torch"] and found == version(("little",), ("torch",))
-    source.write_text("a = 2\n")
-    assert version(("little",), ("torch",))["code"] != found["code"]
 
 
 def test_what_has_changed_is_named():

@@ -1,0 +1,137 @@
+"""The words of the report's page: what its templates print of each number, and what stands under each table."""
+
+import math
+from typing import Any
+
+import jinja2
+
+from exchange_rate.decision import PAIRS
+from exchange_rate.drawing import words
+
+Data = dict[str, Any]
+Columns = list[tuple[str, list[Data | None]]]
+NUM_NEAREST = 6
+"""Rows of the short table of candidate metrics; the steering metric stands in it whatever its place."""
+
+
+def render(template: str, data: Data, figures: dict[str, str], sheets: list[Any]) -> str:
+    """A template of the report, filled.
+
+    Args:
+        data: as in `report.json`.
+        figures: name -> `<svg>` element.
+        sheets: name, caption and base64 of each.
+    """
+    context = {"data": data, "figures": figures, "sheets": sheets}
+    return _environment().get_template(template).render(context | _columns(data))
+
+
+def interval(number: Data | None, digits: int = 4, scale: float = 1, sign: bool = False) -> str:
+    """A number with its interval, a dash where there is none."""
+    if not number or number["value"] is None:
+        return "–"
+    form = f"{'+' if sign else ''}.{digits}f"
+    text = format(scale * number["value"], form)
+    if number["low"] is None or number["high"] is None:
+        return f"{text} [no interval]"
+    return f"{text} [{format(scale * number['low'], form)}, {format(scale * number['high'], form)}]"
+
+
+def short(value: float | None) -> str:
+    """A count of tokens or pairs in three figures: 12.3k, 4.56M."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:g}"
+
+
+def told(numbers: list[Data | None]) -> list[str]:
+    """What numbers are and on how much they were measured, each definition once."""
+    sources: dict[str, dict[str, None]] = {}
+    for number in numbers:
+        if number and number["definition"]:
+            sources.setdefault(number["definition"], {})[number["source"]] = None
+    return [
+        f"{definition} ({', '.join(filter(None, found))})" if any(found) else definition
+        for definition, found in sources.items()
+    ]
+
+
+def beside_the_best(candidate: Data) -> str:
+    """How a metric's error stands to the best one's."""
+    if candidate["is_best"]:
+        return (
+            "smallest error" if candidate["is_told_from_mean"] else "smallest, as good as the mean"
+        )
+    if candidate["is_told_from_best"] is None:
+        return "not compared"
+    return "told from it" if candidate["is_told_from_best"] else "not told from it"
+
+
+def _columns(data: Data) -> dict[str, Any]:
+    """The columns of every table whose numbers are explained under it."""
+    metric, names = words(data["study"]["steering_metric"]), data["rankers"]
+    candidates, comparison = data["candidates"], data["comparison"]
+    encoders, pairwise = data["encoders"], data["pairwise"]["rows"]
+    ids = comparison.get(PAIRS[0], {})
+    labels = (
+        f"{names['content']} over ids only",
+        "permuted vectors over ids only",
+        f"{names['content']} over permuted vectors",
+    )
+    pairs = dict(zip(PAIRS, labels, strict=True))
+
+    def of(rows: list[Data], name: str) -> list[Data | None]:
+        return [row[name] for row in rows]
+
+    steering = [one for one in candidates if one["metric"] == data["study"]["steering_metric"]]
+    nearest = candidates[:NUM_NEAREST]
+    columns: dict[str, Columns] = {
+        "rate_numbers": [(rate["name"], [rate["slope"]]) for rate in data["rates"].values()],
+        "candidate_numbers": [
+            ("left-out error", of(candidates, "left_out_error")),
+            ("guessing the mean", of(candidates, "left_out_error_of_mean")),
+            ("AUC per standard deviation", of(candidates, "slope_per_deviation")),
+            ("Kendall's tau", of(candidates, "kendall")),
+        ],
+        "comparison_numbers": [
+            (label, [comparison[pair].get("auc_gain")])
+            for pair, label in pairs.items()
+            if pair in comparison
+        ],
+        "encoder_numbers": [
+            (metric, of(encoders, "metric")),
+            ("AUC of encoders", of(encoders, "auc")),
+            ("gain", [one["gains"][""] for one in encoders]),
+            ("gain on cold", [one["gains"]["_cold"] for one in encoders]),
+            (names["ids"], [ids.get("auc_a")]),
+            ("true click probability", [ids.get("auc_best")]),
+        ],
+        "share_numbers": [
+            ("share of the way", [share for one in encoders for share in one["shares"].values()])
+        ],
+        "pairwise_numbers": [
+            (f"gain of {metric}", of(pairwise, "metric_gain")),
+            ("gain of AUC", of(pairwise, "auc_gain")),
+            ("ratio", of(pairwise, "ratio")),
+        ],
+    }
+    return columns | {
+        "pairs": pairs,
+        "nearest": nearest + [one for one in steering if one not in nearest],
+    }
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("exchange_rate"),
+        autoescape=lambda name: bool(name) and name.endswith(".html.j2"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters = (words, interval, short, told, beside_the_best)
+    environment.filters |= {one.__name__: one for one in filters}
+    return environment
