@@ -105,7 +105,11 @@ def open_pair(
         if table is not None and "other-shop" in accept and table.shop not in ("", shop.digest):
             say(f"{path} was made from shop {table.shop}, taken for {shop.digest} ({shop.name})")
             tables[place] = table.of_shop(shop.digest)
-    coverage = check_pair(shop, tables[0], tables[1])
+    try:
+        coverage = check_pair(shop, tables[0], tables[1])
+    except TableError as error:
+        where = " and ".join(str(path) for path in (items, queries) if path)
+        raise TableError(f"{where}: {error}") from None
     found = coverage.items
     if found is not None and found.share < LEAST_SHARE and "low-coverage" not in accept:
         raise TableError(

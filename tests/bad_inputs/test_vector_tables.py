@@ -270,7 +270,12 @@ READERS = {
 MISPAIRED: dict[str, tuple[Damage, tuple[str, ...]]] = {
     "items of another shop": (
         _save("items", _as_it_is, shop="a" * 16),
-        ("the items table was made from shop aaaa", "this shop is", "--accept other-shop"),
+        (
+            "items",
+            ": the items table was made from shop aaaa",
+            "this shop is",
+            "--accept other-shop",
+        ),
     ),
     "queries of another shop": (
         _save("queries", _as_it_is, shop="b" * 16),

@@ -37,6 +37,7 @@ def done(paths, tmp_path_factory):
 def test_true_vectors_gain_and_permuted_ones_lose_it(done):
     found = json.loads((done[0] / "ways.json").read_text())
     assert found["is_simulated"] and found["seeds"] == [0, 1]
+    assert found["coverage"]["items"] == {"count": 117, "total": 120}
     ways = {one["name"]: one for one in found["ways"]}
     assert list(ways) == ["simtier", "cube,sequence=bst"]
     cube = ways["cube,sequence=bst"]
@@ -67,6 +68,7 @@ def test_a_finished_run_is_kept_and_another_setting_trained(done, capsys):
     assert {path: path.stat().st_mtime_ns for path in out.rglob("scores.parquet")} == written
     shown = capsys.readouterr().out
     assert "simulated shoppers" in shown and "| simtier |" in shown and "none corrected" in shown
+    assert "coverage: 117 of 120 (97.5%) items" in shown
     main([*words, "--set", "num_tiers=10", "--no-permuted", "--seeds", "1"])
     told = capsys.readouterr().err
     simtier, cube = (
