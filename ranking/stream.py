@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 
 from moon_rec.errors import RankingError
 from moon_rec.shop import Shop
-from moon_rec.shop.integrity import unreadable
 from ranking.features.feature_config import FeatureConfig, Period
 from ranking.features.impressions import KEYS, NEVER_NULL, check_context, check_rows, labels_of
 
@@ -114,10 +113,12 @@ def _utc(times: pl.Series) -> pl.Series:
 
 
 def _checked_schema(file: Path, config: FeatureConfig) -> pl.Schema:
-    reason = unreadable(file)
-    if reason is not None:
-        raise RankingError(f"{file} cannot be read as Parquet: {reason}; write it again")
-    schema = pl.Schema(pl.read_parquet_schema(file))
+    try:
+        schema = pl.read_parquet_schema(file)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0]
+        raise RankingError(f"{file} cannot be read as Parquet: {reason}") from None
+    schema = pl.Schema(schema)
     for name in NEVER_NULL:
         if name not in schema:
             raise RankingError(
