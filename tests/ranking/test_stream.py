@@ -7,7 +7,6 @@ import polars as pl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from moon_rec.errors import RankingError
 from ranking.features.feature_config import FeatureConfig
 from ranking.stream import ImpressionStream
 
@@ -55,26 +54,3 @@ def test_a_period_is_cut_out(planted):
     wanted = planted.shop.in_period(planted.shop.impressions, "validation").collect()
     assert found["item_id"].equals(wanted["item_id"])
     assert 0 < found.height < stream.num_rows
-
-
-def test_any_damage_to_a_file_to_score_is_one_line(planted, tmp_path):
-    """Bits, blocks and lengths: refused before the first row, or a file of other values; never a traceback."""
-    file = tmp_path / "shown.parquet"
-    planted.frames["impressions"].write_parquet(file, row_group_size=500)
-    good, random, refused = file.read_bytes(), np.random.default_rng(0), 0
-    for number in range(90):
-        data, place = bytearray(good), int(random.integers(len(good)))
-        if number % 3 == 0:
-            data[place] ^= 1 << int(random.integers(8))
-        elif number % 3 == 1:
-            data[place : place + 40] = bytes(40)
-        else:
-            del data[place:]
-        file.write_bytes(data)
-        try:
-            rows = sum(frame.height for frame in ImpressionStream([file], CONFIG).chunks(1_000))
-            assert rows == planted.frames["impressions"].height
-        except RankingError as error:
-            assert str(file) in str(error) and "\n" not in str(error)
-            refused += 1
-    assert refused > 50

@@ -74,6 +74,12 @@ def means(shown, key, label="clicked", until=None):
     return shown.join(groups, on=key, how="left", maintain_order="left")["mean"]
 
 
+def clicked_by_item(shown):
+    """Outcomes that follow the item closely."""
+    clicked = pl.Series(np.random.default_rng(3).random(shown.height)) < pl.col("item_id") / ITEMS
+    return shown.with_columns(clicked=clicked, carted=pl.lit(False), purchased=pl.lit(False))
+
+
 def smoothed(shown, key):
     groups = shown.group_by(key).agg(sum=pl.col("clicked").sum() + 2.0, number=pl.len() + 10)
     joined = shown.join(groups, on=key, how="left", maintain_order="left")
@@ -240,6 +246,11 @@ def test_a_planted_leak_is_found_and_no_other(tmp_path, name):
 HONEST = {
     "nothing planted": lambda tables: tables,
     "an item's mean of train": with_log(ctr=lambda f: means(f, "item_id", until=CUT)),
+    "an item's rounded mean of train, which few later rows hardly change": log(
+        lambda f: clicked_by_item(f).filter(
+            (pl.col("time") < CUT) | (pl.col("request_id") % 16 == 0)
+        ).pipe(lambda few: few.with_columns(ctr=means(few, "item_id", until=CUT).round(2)))
+    ),
     "a user's mean of train": with_log(ctr=lambda f: means(f, "user_id", until=CUT)),
     "a strong feature": with_log(
         score=lambda f: pl.Series(f["clicked"].to_numpy() + RNG.normal(size=f.height))
