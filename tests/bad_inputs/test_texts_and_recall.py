@@ -64,11 +64,11 @@ def blank_queries(text: str):
         def measured(name: str) -> dict:
             data = ["--data", str(folder / "tables"), "--out", name]
             assert moon_rec(["shop", "import", "tables", *data]) == 0
-            tables = [
+            items, queries = (
                 EmbeddingTable.from_arrays(table.ids, table.vectors)
                 for table in (EmbeddingTable.open(folder / each) for each in ("items", "queries"))
-            ]
-            found = measure_shop(Shop.open(folder / name), *tables, ks=(10,))
+            )
+            found = measure_shop(Shop.open(folder / name), items, queries, ks=(10,))
             return {key: each for key, each in found.items() if key.startswith("image_search")}
 
         before = measured("with nulls")
