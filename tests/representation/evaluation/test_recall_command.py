@@ -57,7 +57,7 @@ def test_a_picture_without_searches_by_picture(arguments, hand_made_tables, tmp_
     "change, message",
     [
         (["--items", "nowhere"], "error: no embedding table at nowhere"),
-        (["--ks", "0"], "error: argument --ks: invalid"),
+        (["--ks", "0"], "error: argument --ks: '0' is no whole number"),
         (["--period", "tomorrow"], "error: argument --period: invalid choice"),
     ],
 )
