@@ -5,7 +5,7 @@ in what is added alone. The first arm goes on with stage 1, so that no arm is be
 
     stage 1 only -> + purchase pairs -> + curation -> + hard negatives -> + queue -> + circle loss (= `PosttrainConfig.preset("refinement")`)
 
-Intervals are of a bootstrap that draws searches and seeds anew, arms paired: the same search, the same seed. With three seeds the part of the seeds is
+Intervals (`moon_rec.shares`) are of the variance in a bootstrap that draws searches and seeds anew, arms paired: the same search, the same seed. With three seeds the part of the seeds is
 rough, so each seed's own figure stands beside.
 """
 
@@ -30,8 +30,10 @@ from moon_rec.files import atomic_file, atomic_folder, digest_of, write_json
 from moon_rec.palette import BY_MODALITY, GREY
 from moon_rec.progress import say
 from moon_rec.seeds import generator
+from moon_rec.shares import interval
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import engagements
+from moon_rec.texts import has_text
 from representation.posttraining.mixture import TABLE_2
 
 KS = (1, 5, 10, 50)
@@ -108,7 +110,7 @@ def measure(shop: Shop, path: Path, period: str) -> Cells:
     bought = engagements(shop, "purchased", period=period).select("search_id")  # type: ignore[arg-type]
     searches = shop.in_period(shop.searches, period).join(bought, on="search_id", how="semi")  # type: ignore[arg-type]
     searches = searches.filter(
-        (pl.col("query_text").fill_null("") != "") | pl.col("query_image").is_not_null()
+        has_text("query_text") | pl.col("query_image").is_not_null()
     ).collect()
     gallery = gallery_of(
         shop,
@@ -128,7 +130,6 @@ def measure(shop: Shop, path: Path, period: str) -> Cells:
             cases.relevant,
             KS,
             excluded=cases.excluded,
-            num_resamples=1,
         )
         hits = {f"hit@{k}": result.hits[:, at] for at, k in enumerate(KS)}
         frame = pl.DataFrame({"search_id": cases.search_ids[result.searches], **hits})
@@ -136,16 +137,15 @@ def measure(shop: Shop, path: Path, period: str) -> Cells:
     return Cells(pl.concat(frames), len(gallery))
 
 
-def resampled(values: np.ndarray, seed: int, num_resamples: int = 2000) -> tuple[float, float]:
-    """Percentile interval of the mean of `values` `(seeds, searches)`, seeds and searches drawn anew."""
+def variance_of_mean(values: np.ndarray, seed: int, num_resamples: int = 2000) -> float:
+    """Of the mean of `values` `(seeds, searches)`, by bootstrap: seeds and searches drawn anew."""
     random = generator(seed, "ablation", values.size)
     means = np.empty(num_resamples)
     for at in range(num_resamples):
         seeds = random.integers(0, len(values), len(values))
         searches = random.integers(0, values.shape[1], values.shape[1])
         means[at] = values[seeds].mean(axis=0)[searches].mean()
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
+    return float(means.var())
 
 
 def hits_by_seed(hits: pl.DataFrame, arm: str, modality: str, k: int) -> dict[int, np.ndarray]:
@@ -187,14 +187,16 @@ def summarise(cells: Cells, period: str, k: int) -> list[dict[str, Any]]:
                 if common:
                     gaps = np.stack([found[name][seed] - found[other][seed] for seed in common])
                     about = f"recall@{k} of this arm minus that of '{other}', same searches, same seeds: {', '.join(map(str, common))}"
-                    row[f"minus_{against}"] = _estimate(gaps, about).as_dict()
+                    row[f"minus_{against}"] = _estimate(gaps, about, (-1.0, 1.0)).as_dict()
             rows.append(row)
     return rows
 
 
-def _estimate(values: np.ndarray, definition: str) -> Estimate:
-    low, high = resampled(values, 0)
-    return Estimate(float(values.mean()), low, high, values.shape[1], definition)
+def _estimate(
+    values: np.ndarray, definition: str, bounds: tuple[float, float] = (0.0, 1.0)
+) -> Estimate:
+    low, high = interval(values.mean(), variance_of_mean(values, 0), values.shape[1], bounds=bounds)
+    return Estimate(float(values.mean()), float(low), float(high), values.shape[1], definition)
 
 
 SHOWN_AS = {"image": "by picture", "text": "by words", "mixed": "by both"}

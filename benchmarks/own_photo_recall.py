@@ -26,6 +26,7 @@ from moon_rec.files import write_json
 from moon_rec.lookup import rows_of
 from moon_rec.progress import progress, track
 from moon_rec.seeds import generator
+from moon_rec.shares import ratio_of_shares
 from moon_rec.shop import Shop
 from moon_rec.shop.pictures import decode
 from moon_rec.shop.simulate.photos import encode, render_photo
@@ -38,6 +39,7 @@ DEFINITION = (
     "share of {count:,} photos, each rendered from one product's picture and held out of training, "
     "whose top {k} of all {items:,} products with a picture hold that product"
 )
+RATIO = "encoder's recall over the baseline's on the same photos"
 
 
 def draw_photos(
@@ -82,22 +84,6 @@ def own_recall(
             f"item {missing[0]} has a photo but no vector in the gallery; embed all items"
         )
     return search_recall(_unit(photos), _unit(vectors), [[row] for row in rows], KS, seed=seed)
-
-
-def ratio(
-    ours: np.ndarray, theirs: np.ndarray, seed: int, num_resamples: int = 1000, level: float = 0.95
-) -> Estimate:
-    """Ratio of two hit shares over the same photos, booleans `(photos,)`, with a paired bootstrap over photos; infinite where theirs has no hit."""
-    random = generator(seed, STREAM, "ratio")
-    rows = random.integers(0, len(ours), (num_resamples, len(ours)))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        drawn = ours[rows].sum(axis=1) / theirs[rows].sum(axis=1)
-        value = float(ours.sum() / np.float64(theirs.sum()))
-    # `lower` and `higher` give drawn values, never a mean of infinities
-    low = np.quantile(drawn, (1 - level) / 2, method="lower")
-    high = np.quantile(drawn, (1 + level) / 2, method="higher")
-    definition = "encoder's recall over the baseline's on the same photos"
-    return Estimate(value, float(low), float(high), len(ours), definition, level)
 
 
 def embed(
@@ -162,7 +148,7 @@ def main(argv: list[str] | None = None) -> None:
         result = own_recall(vectors, gallery.ids, queries, items, options.seed)
         ratios = {
             name: {
-                k: ratio(result.hits[:, at], other.hits[:, at], options.seed)
+                k: ratio_of_shares(result.hits[:, at], other.hits[:, at], definition=RATIO)
                 for at, k in enumerate(KS)
             }
             for name, other in results.items()
@@ -198,7 +184,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--difficulty", type=float, default=1.0, help="of the photos: 0 changes the ground only"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the photos and the bootstrap")
+    parser.add_argument("--seed", type=int, default=0, help="of the photos")
     parser.add_argument(
         "--cache", type=Path, metavar="DIR", help="folder that keeps the baseline's vectors"
     )
@@ -235,7 +221,7 @@ def _print(
     console = table_console()
     console.print(table)
     console.print(DEFINITION.format(count=count, k="k", items=num_items), soft_wrap=True)
-    console.print("brackets: 95 % by bootstrap over photos, paired for the ratio", markup=False)
+    console.print("brackets: 95 %, Wilson's over photos, paired for the ratio", markup=False)
 
 
 def _record(

@@ -14,13 +14,14 @@ from rich.table import Table
 
 from benchmarks.chain import describe_machine
 from benchmarks.hog_colour import BASELINES, features_of, item_features
-from moon_rec.bootstrap import bootstrap_mean
 from moon_rec.command import Parser, run
 from moon_rec.console import table_console
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.estimate import Estimate
 from moon_rec.files import write_json
+from moon_rec.shares import mean_share
 from moon_rec.shop import Shop
+from moon_rec.texts import has_text
 from representation.evaluation.search_cases import gallery_of, search_cases
 from representation.evaluation.search_recall import RecallResult, search_recall
 
@@ -67,7 +68,7 @@ def by_text_encoder(shop: Shop, path: str) -> tuple[EmbeddingTable, EmbeddingTab
     encoder = open_encoder(path)
     items = shop.items.drop("image").collect()
     words = shop.in_period(shop.searches, "test").filter(
-        (pl.col("query_text").fill_null("") != "") & pl.col("query_image").is_null()
+        has_text("query_text") & pl.col("query_image").is_null()
     )
     queries = words.select("search_id", "query_text").collect()
     return (
@@ -88,8 +89,8 @@ def paired(
     definition = "recall of the encoder minus that of the baseline over the same searches"
     found = {}
     for at, k in enumerate(KS):
-        gap = ours[0].hits[mine, at].astype(float) - theirs[0].hits[others, at]
-        found[k] = bootstrap_mean(gap, 0, definition=definition)
+        gap = ours[0].hits[mine, at] - theirs[0].hits[others, at]
+        found[k] = mean_share(gap, definition=definition, bounds=(-1.0, 1.0))
     return found
 
 
@@ -134,7 +135,7 @@ def main(argv: list[str] | None = None) -> None:
             figures[modality][name] = _plain(theirs[0].hit)
             figures[modality][f"encoder minus {name}"] = _plain(gap)
     table_console().print(table)
-    print("brackets: 95 % by bootstrap over searches, paired for differences")
+    print("brackets: 95 % over searches, paired for differences")
     if options.out:
         about = {"name": shop.name, "digest": shop.digest, "source": shop.source}
         write_json(options.out, {**describe_machine(), "shop": about, "figures": figures})

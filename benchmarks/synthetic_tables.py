@@ -76,6 +76,7 @@ def synthetic_tables(
         ),
         vocabularies=vocabularies,
         item_counts=np.zeros(num_items + 1, dtype=np.int64),
+        user_counts=np.zeros(vocabularies["user"].num_rows, dtype=np.int64),
         price_edges=np.zeros(0),
         context=(),
         max_candidates=candidates,

@@ -11,6 +11,7 @@ import polars as pl
 from scipy import stats
 
 from exchange_rate.candidates import DEFINITIONS, metric_errors, rank_metrics
+from exchange_rate.coverage import study_coverage
 from exchange_rate.points import gather_points
 from exchange_rate.rate import ExchangeRate, fit_exchange_rate, pairwise_ratios
 from exchange_rate.records import Study, encoder_table, table_of
@@ -50,6 +51,7 @@ def analyse(study: Study) -> dict[str, Any]:
         "comparison": _comparison(study, chosen),
         "scaling": _scaling(study, steering, level),
         "definitions": _definitions(study, steering),
+        "coverage": study_coverage(study),
     }
 
 

@@ -18,12 +18,14 @@ from typing import Any
 
 import polars as pl
 
+from exchange_rate.coverage import coverage_metrics
 from moon_rec.config import make_config
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import MoonRecError, StudyError
 from moon_rec.estimate import Estimate
 from moon_rec.files import atomic_file, digest_of, read_json, write_json
 from moon_rec.shop import Shop
+from moon_rec.vector_pairs import check_pair
 
 RESULT = "result.json"
 LOG = "log.txt"
@@ -190,14 +192,14 @@ def _encoder(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
     options = {
         "engagement": settings["engagement"],
         "ks": tuple(settings["ks"]),
-        "num_resamples": settings["num_resamples"],
     }
     estimates = measure_shop(shop, items, queries, settings["period"], **options)
     chosen_by = measure_shop(shop, items, queries, "validation", **options)
     estimates |= {f"validation.{name}": value for name, value in chosen_by.items()}
     reads = {"encoder": encoder.digest, "items": items.digest, "queries": queries.digest}
     outputs = {"items": "vectors/items", "queries": "vectors/queries"}
-    return CellResult(estimates, {"dim": float(items.dim)}, reads, outputs)
+    numbers = {"dim": float(items.dim), **coverage_metrics(check_pair(shop, items, queries))}
+    return CellResult(estimates, numbers, reads, outputs)
 
 
 def _ranker(spec: CellSpec, cells: Path, folder: Path) -> CellResult:

@@ -12,7 +12,7 @@ import polars as pl
 from moon_rec.errors import StudyError
 from moon_rec.estimate import Estimate
 from ranking.judging.judgement import true_probabilities
-from ranking.judging.resampling import interval, resample
+from ranking.judging.resampling import interval, resample, too_few
 from ranking.metrics import group_codes
 from ranking.significance import statistic_of
 
@@ -117,10 +117,13 @@ class _Segment:
                 share,
                 f"(AUC of {name_b} - AUC of {name_a}) / (AUC of the true click probability - AUC of {name_a}), {how}, paired (simulated)",
             )
-        return {
-            name: (float(values[0]), *interval(values[1:], level), text)
-            for name, (values, text) in found.items()
-        }
+        estimates = {}
+        for name, (values, text) in found.items():
+            counted = self.statistics[after if name.startswith("gauc") else 0].counted
+            few = f"; {too_few(counted)}" if too_few(counted) else ""
+            ends = interval(values[1:], level, counted)
+            estimates[name] = (float(values[0]), *ends, text + few)
+        return estimates
 
     def _both(self, column: int) -> np.ndarray:
         """A statistic on the whole rows, then under every draw."""

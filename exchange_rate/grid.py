@@ -91,7 +91,6 @@ class _Grid:
             "width": config.width,
             "engagement": config.engagement,
             "ks": list(config.ks),
-            "num_resamples": config.num_resamples,
         }
         output = "encoder" if step is None else f"step {step}"
 

@@ -219,11 +219,11 @@ def main(argv: list[str] | None = None) -> None:
         if arguments.plan is not None
         else demo_plan(arguments.seed or 0)
     )
+    shop = Shop.open(arguments.shop)
+    say(f"studying {shop!r}")  # its digest reads the files: nothing is written for a damaged shop
     out.mkdir(parents=True, exist_ok=True)
     uri = arguments.tracking or f"sqlite:///{out / 'mlflow.db'}"
-    result = run_study(
-        Shop.open(arguments.shop), config, out, Tracker(uri), arguments.period, arguments.workers
-    )
+    result = run_study(shop, config, out, Tracker(uri), arguments.period, arguments.workers)
     print(f"study {result.id}: {len(result.table)} ranker runs tracked in {uri}")
     print(
         f"report: python -m exchange_rate.report --tracking {uri} --study {result.id} --out {out / 'report'}"

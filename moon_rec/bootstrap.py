@@ -1,4 +1,4 @@
-"""The percentile bootstrap of a mean, in bounded memory."""
+"""The percentile bootstrap of a mean that has no bounds, in bounded memory; `shares` has the interval of one that has."""
 
 import numpy as np
 
@@ -21,11 +21,14 @@ def bootstrap_mean(
         values: `(units,)`, one value a unit (a search, a user ...), finite.
 
     Returns:
-        The mean and its interval; NaN throughout where there are no units.
+        The mean and its interval; NaN throughout where there are no units, and no interval (NaN) of one unit, whose resamples are all itself.
     """
     values = np.asarray(values, dtype=np.float64)
     if values.size == 0:
         return Estimate(float("nan"), float("nan"), float("nan"), 0, definition, level)
+    if values.size == 1:
+        nothing = float("nan")
+        return Estimate(float(values[0]), nothing, nothing, 1, definition, level)
     random = generator(seed, "bootstrap", values.size)
     means = np.empty(num_resamples)
     step = max(1, CHUNK_CELLS // values.size)

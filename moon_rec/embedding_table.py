@@ -2,8 +2,8 @@
 
 What stage 2 hands to stage 3. Notable choices:
 - A missing vector is *reported*, never replaced by zeros that could be taken for content: `lookup` returns `present` beside the vectors.
-- On disk it is a folder of `table.safetensors` (sorted ids, vectors, and a scale a row for int8) and `table.json`; opening maps the file and reads
-  no vector until it is looked up, so a table larger than memory works.
+- On disk it is a folder of `table.safetensors` (sorted ids, vectors, and a scale a row for int8) and `table.json`. Opening reads it once, in pieces, to check
+  it (`vector_checks`), and maps it: no vector is held until it is looked up, so a table larger than memory works.
 - Vectors are stored in float32, float16 or int8. Int8 uses one scale a row, `max|v| / 127`, so no value is clipped.
 - A table grows by `extended`: the vectors it had keep their bits, and the new table names the digests of all tables it grew from, so that whoever was
   trained on one of these can tell that nothing it learnt has moved. The name is written down when the table is made, for comparing millions of vectors
@@ -18,14 +18,15 @@ from typing import Literal
 import numpy as np
 from safetensors.numpy import save_file
 
-from moon_rec.errors import MoonRecError, TableError
-from moon_rec.files import DIGEST_DIGITS, atomic_folder, read_json, write_json
+from moon_rec.errors import TableError
+from moon_rec.files import DIGEST_DIGITS, atomic_folder, write_json
 from moon_rec.lookup import rows_of
-from moon_rec.mapped_tensors import map_tensors
+from moon_rec.mapped_tensors import map_one
 from moon_rec.seeds import generator
+from moon_rec.vector_checks import FORMAT_VERSION, checked_table, refuse_faulty, remember
 
 Precision = Literal["float32", "float16", "int8"]
-FORMAT_VERSION = 1
+Kind = Literal["", "items", "queries"]
 HASH_ROWS = 65_536
 
 
@@ -39,6 +40,7 @@ class EmbeddingTable:
         digest: 16 hex digits of ids, vectors and scales.
         encoder, shop: digests of what made the vectors, empty when unknown.
         grown_from: digests of the tables that this one extends, nearest first.
+        kind: "items" or "queries", whose ids these are; empty when unknown.
     """
 
     def __init__(
@@ -51,10 +53,12 @@ class EmbeddingTable:
         shop: str,
         digest: str,
         grown_from: tuple[str, ...] = (),
+        kind: Kind = "",
     ):
         self.ids, self.vectors, self._scales = ids, vectors, scales
         self.widths, self.encoder, self.shop, self.digest = widths, encoder, shop, digest
         self.grown_from = grown_from
+        self.kind: Kind = kind
 
     @classmethod
     def from_arrays(
@@ -66,6 +70,7 @@ class EmbeddingTable:
         encoder: str = "",
         shop: str = "",
         precision: Precision = "float32",
+        kind: Kind = "",
     ) -> "EmbeddingTable":
         """Make a table from `ids` `(items,)` and `vectors` `(items, dim)`, in any row order.
 
@@ -85,38 +90,42 @@ class EmbeddingTable:
                 f"widths {widths} must rise and end at the vectors' dim {vectors.shape[1]}"
             )
         stored, scales = quantise(vectors[order], precision)
-        return cls(ids, stored, scales, widths, encoder, shop, _digest(ids, stored, scales))
+        digest = _digest(ids, stored, scales)
+        return cls(ids, stored, scales, widths, encoder, shop, digest, kind=kind)
 
     @classmethod
     def open(cls, path: Path | str) -> "EmbeddingTable":
-        """Map a saved table; vectors are read when they are looked up.
+        """Check a saved table and map it; see `vector_checks` for what is checked, and what that costs.
 
         Raises:
-            TableError: no table at `path`, or one that this version cannot read.
+            TableError: no table at `path`, one that this version cannot read, or one that is not whole and sound.
         """
         path = Path(path)
-        try:
-            about = read_json(path / "table.json")
-            tensors = map_tensors(path / "table.safetensors")
-        except (MoonRecError, OSError) as error:
-            raise TableError(f"no embedding table at {path}: {error}") from None
-        if about.get("format_version") != FORMAT_VERSION:
-            raise TableError(
-                f"{path}/table.json: format_version {about.get('format_version')!r}, wanted {FORMAT_VERSION}"
-            )
+        about, stored = checked_table(path)
+        tensors = {name: map_one(path / "table.safetensors", one) for name, one in stored.items()}
         return cls(
             tensors["ids"],
             tensors["vectors"],
             tensors.get("scales"),
-            tuple(about["widths"]),
-            about["encoder"],
-            about["shop"],
-            about["digest"],
-            tuple(about.get("grown_from", ())),
+            about.widths,
+            about.encoder,
+            about.shop,
+            about.digest,
+            about.grown_from,
+            about.kind,  # type: ignore[arg-type]  # one of KINDS
         )
 
     def save(self, path: Path | str, overwrite: bool = False) -> None:
-        """Write the table to the folder `path`, atomically."""
+        """Write the table to the folder `path`, atomically.
+
+        Raises:
+            TableError: a vector that is all zeros or not finite, as stored.
+        """
+        for start in range(0, len(self), HASH_ROWS):
+            piece = slice(start, start + HASH_ROWS)
+            refuse_faulty(
+                np.asarray(self.vectors[piece]), self.ids[piece], start, f"{path}: vectors"
+            )
         tensors = {"ids": self.ids, "vectors": np.ascontiguousarray(self.vectors)}
         if self._scales is not None:
             tensors["scales"] = np.ascontiguousarray(self._scales)
@@ -130,10 +139,12 @@ class EmbeddingTable:
             "shop": self.shop,
             "digest": self.digest,
             "grown_from": list(self.grown_from),
+            "kind": self.kind,
         }
         with atomic_folder(path, overwrite=overwrite) as folder:
             save_file(tensors, folder / "table.safetensors")
             write_json(folder / "table.json", about)
+        remember(Path(path), self.digest)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -195,7 +206,7 @@ class EmbeddingTable:
             scales = np.concatenate([self._scales, new._scales])[order]
         return EmbeddingTable(
             joined, stored, scales, self.widths, self.encoder, self.shop,
-            _digest(joined, stored, scales), (self.digest, *self.grown_from),
+            _digest(joined, stored, scales), (self.digest, *self.grown_from), self.kind,
         )  # fmt: skip
 
     def extending(self, older: "EmbeddingTable") -> "EmbeddingTable":
@@ -221,7 +232,7 @@ class EmbeddingTable:
         grown_from = (older.digest, *older.grown_from, *self.grown_from)
         return EmbeddingTable(
             self.ids, self.vectors, self._scales, self.widths, self.encoder, self.shop,
-            self.digest, tuple(dict.fromkeys(grown_from)),
+            self.digest, tuple(dict.fromkeys(grown_from)), self.kind,
         )  # fmt: skip
 
     def extends(self, digest: str) -> bool:
@@ -241,7 +252,15 @@ class EmbeddingTable:
             widths=[other for other in self.widths if other <= width],
             encoder=self.encoder,
             shop=self.shop,
+            kind=self.kind,
         )
+
+    def of_shop(self, digest: str) -> "EmbeddingTable":
+        """The same table, said to be made from the shop of that digest: for who knows that its ids mean the same things there."""
+        return EmbeddingTable(
+            self.ids, self.vectors, self._scales, self.widths, self.encoder, digest, self.digest,
+            self.grown_from, self.kind,
+        )  # fmt: skip
 
     def permuted(self, seed: int = 0) -> "EmbeddingTable":
         """The control: the same vectors, dealt out among the same ids at random. Whatever content is worth must vanish."""
@@ -250,7 +269,7 @@ class EmbeddingTable:
         vectors = np.asarray(self.vectors)[order]
         digest = _digest(self.ids, vectors, scales)
         return EmbeddingTable(
-            self.ids, vectors, scales, self.widths, self.encoder, self.shop, digest
+            self.ids, vectors, scales, self.widths, self.encoder, self.shop, digest, kind=self.kind
         )
 
 
@@ -274,6 +293,12 @@ def _check_arrays(ids: np.ndarray, vectors: np.ndarray) -> None:
 def quantise(vectors: np.ndarray, precision: Precision) -> tuple[np.ndarray, np.ndarray | None]:
     """Vectors `(items, dim)` as they are stored, and their scales `(items,)` (int8 alone)."""
     if precision == "float32" or precision == "float16":
+        most = float(np.finfo(precision).max)
+        largest = max(float(vectors.max(initial=0)), -float(vectors.min(initial=0)))
+        if largest > most:
+            raise TableError(
+                f"a vector holds {largest:.6g}, over {most:.6g}, the most of {precision}; divide the vectors by their lengths"
+            )
         return np.ascontiguousarray(vectors, dtype=precision), None
     if precision != "int8":
         raise TableError(f"precision {precision!r}: wanted float32, float16 or int8")

@@ -6,13 +6,22 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from moon_rec.errors import MoonRecError
+from moon_rec.progress import progress
 
 DIGEST_DIGITS = 16
+PIECE_BYTES = 1 << 22
+SHOWN_BYTES = 1 << 29
+"""From this size on, reading a file for its digest shows its progress."""
+SECONDS_AT_REST = 3.0
+"""A file changed later than that before it was read is read again for its digest, see `digest_file`."""
+
+_digests: dict[tuple[int, ...], str] = {}
 
 
 @contextlib.contextmanager
@@ -79,15 +88,41 @@ def read_json(path: Path | str) -> Any:
 
 
 def digest_file(path: Path | str) -> str:
-    """16 hex digits of a file's SHA-256, read in pieces."""
+    """16 hex digits of a file's SHA-256, read in pieces, about a second a GB.
+
+    A file at rest is read once a process: its digest is kept under its inode, size, and times of modification and of
+    change, the last of which no program can set back. One that was changed in the last seconds is read every time, for
+    clocks of file systems tick slowly: a second write within a tick would leave no trace.
+    """
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGEST_DIGITS]
+        found, now = os.fstat(file.fileno()), time.time()
+        key = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        if key in _digests:
+            return _digests[key]
+        digest = hashlib.sha256()
+        with _bar_of(Path(path), found.st_size) as advance:
+            while piece := file.read(PIECE_BYTES):
+                digest.update(piece)
+                advance(len(piece))
+    name = digest.hexdigest()[:DIGEST_DIGITS]
+    if now - max(found.st_mtime, found.st_ctime) > SECONDS_AT_REST:
+        _digests[key] = name
+    return name
 
 
 def digest_of(value: Any) -> str:
     """16 hex digits of anything JSON can hold, the same for dictionaries in any order."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_DIGITS]
+
+
+@contextlib.contextmanager
+def _bar_of(path: Path, size: int) -> Iterator[Callable[[int], None]]:
+    if size < SHOWN_BYTES:
+        yield lambda count: None
+        return
+    with progress(f"reading {path.name} (bytes)", size) as bar:
+        yield bar.advance
 
 
 def _umask() -> int:

@@ -14,9 +14,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from moon_rec.embedding_table import FORMAT_VERSION, EmbeddingTable, Precision, quantise
+from moon_rec.embedding_table import EmbeddingTable, Kind, Precision, quantise
 from moon_rec.errors import TableError
 from moon_rec.files import DIGEST_DIGITS, atomic_folder, write_json
+from moon_rec.vector_checks import FORMAT_VERSION, refuse_faulty, remember
 
 _DTYPES = {"float32": "F32", "float16": "F16", "int8": "I8"}
 ALIGNMENT = 64
@@ -32,6 +33,7 @@ def write_table(
     widths: Sequence[int] = (),
     encoder: str = "",
     shop: str = "",
+    kind: Kind = "",
     overwrite: bool = False,
 ) -> EmbeddingTable:
     """Write the folder `path`, atomically, and open it.
@@ -41,7 +43,7 @@ def write_table(
         chunks: arrays `(any, dim)` of floating point, in the order of `ids`, as many rows together as there are ids.
 
     Raises:
-        TableError: ids that do not ascend, a chunk of another width or with NaN or infinity, too few or too many rows; nothing is then left at `path`.
+        TableError: ids that do not ascend, a chunk of another width or with a vector that is all zeros or not finite, too few or too many rows; nothing is then left at `path`.
     """
     ids = np.ascontiguousarray(ids, dtype=np.int64)
     wrong = np.flatnonzero(ids[1:] <= ids[:-1])
@@ -66,8 +68,10 @@ def write_table(
             "shop": shop,
             "digest": digest,
             "grown_from": [],
+            "kind": kind,
         }
         write_json(folder / "table.json", about)
+    remember(Path(path), digest)
     return EmbeddingTable.open(path)
 
 
@@ -105,6 +109,7 @@ def _write_data(
             row = done + int(np.argmin(np.isfinite(chunk).all(axis=1)))
             raise TableError(f"the vector of id {ids[row]} holds NaN or infinity; leave the id out")
         stored, of_rows = quantise(chunk, precision)
+        refuse_faulty(stored, ids[done : done + len(chunk)], done, "vectors")
         state.update(stored.data)
         file.write(stored.data)
         scales += [of_rows] if of_rows is not None else []

@@ -3,8 +3,9 @@
 `python -m ranking.train`, `ranking.evaluate` and `ranking.compare` are the commands.
 """
 
+from ranking.compare import compare, compare_seeds
+from ranking.comparison import Comparison
 from ranking.metrics import auc, calibration, gauc, log_loss, normalised_entropy
-from ranking.significance import Comparison, compare, compare_seeds
 
 __all__ = [
     "Comparison",

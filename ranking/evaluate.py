@@ -8,23 +8,25 @@ Notable choices
 """
 
 import sys
+from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from moon_rec.command import Parser, count, run
-from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import RankingError
 from moon_rec.estimate import Estimate
 from moon_rec.files import atomic_file, write_json
-from moon_rec.lookup import rows_of
 from moon_rec.shop import Shop
+from moon_rec.vector_pairs import Coverage, add_accept_option, open_pair
 from ranking.features import Period, RankingTables
 from ranking.judging.figures import draw_evaluation
 from ranking.judging.judgement import NUM_RESAMPLES, evaluate, share_of_the_way
 from ranking.judging.reliability import curve_of
 from ranking.judging.segments import MIN_USERS, Segments, segments_of
+from ranking.seed_folders import SCORES_FILE, files_by_seed, ranker_folders
 from ranking.trained import TrainedRanker
 
 __all__ = ["evaluate", "score", "share_of_the_way"]
@@ -44,7 +46,8 @@ def score(ranker: TrainedRanker, tables: RankingTables, period: Period = "test")
         Then what to group by: `category` (leading level; null where the train period does not know
         it), `price_bucket` (from 1 up at the train items' quantiles; null without a price),
         `history_length` (behaviours before the request, as many as the ranker may read) and
-        `user_activity` (the user's train impressions).
+        `user_activity` (the user's impressions among those that the ranker was trained on, whichever shop
+        is scored).
 
     Raises:
         RankingError: tables other than the ranker's, or validation and test that are the same rows.
@@ -63,7 +66,7 @@ def score(ranker: TrainedRanker, tables: RankingTables, period: Period = "test")
             "category": _leading_categories(tables)[requests.items],
             "price_bucket": _price_buckets(tables)[requests.items],
             "history_length": (requests.history_ends - requests.history_starts)[place],
-            "user_activity": _train_impressions(tables, requests.user_ids)[place],
+            "user_activity": tables.preparation.user_counts[requests.users][place],
         }
     )
 
@@ -79,14 +82,6 @@ def _price_buckets(tables: RankingTables) -> pl.Series:
     """Price bucket of each catalogue row, null without a price."""
     buckets = pl.Series(tables.items.features["price"])
     return buckets.set(buckets == 0, None)
-
-
-def _train_impressions(tables: RankingTables, users: np.ndarray) -> np.ndarray:
-    """Train impressions of each user id, `(users,)`."""
-    train = tables.periods["train"]
-    known, place = np.unique(train.user_ids, return_inverse=True)
-    counts = np.bincount(place, np.diff(train.offsets)).astype(np.int64)
-    return np.append(counts, 0)[rows_of(known, users, missing=known.size)]
 
 
 def refuse_equal_periods(tables: RankingTables) -> None:
@@ -115,12 +110,22 @@ def main(argv: list[str] | None = None) -> None:
         example="python -m ranking.evaluate demo/cube demo/shop --items demo/encoder/items "
         "--queries demo/encoder/queries --out demo/cube_scores",
     )
-    parser.add_argument("ranker", type=Path, help="folder of the ranker")
+    parser.add_argument(
+        "ranker",
+        type=Path,
+        help="folder of the ranker, or of one ranker a seed (ranking.train --seeds)",
+    )
     parser.add_argument("shop", type=Path, help="folder of the shop")
     parser.add_argument("--items", type=Path, help="embedding table of the items")
     parser.add_argument("--queries", type=Path, help="embedding table of the searches")
+    add_accept_option(parser)
     parser.add_argument("--period", choices=("validation", "test"), default="test")
-    parser.add_argument("--out", type=Path, required=True, help="folder for scores and metrics")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="folder for scores and metrics; with several seeds one below it a seed",
+    )
     parser.add_argument("--resamples", type=count, default=NUM_RESAMPLES, help="of users")
     parser.add_argument(
         "--by", action="append", default=[], metavar="COLUMN", help="segments; may be given again"
@@ -134,23 +139,70 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(
             f"--min-users {given.min_users}, --resamples {given.resamples}: wanted at least 1"
         )
-    items = EmbeddingTable.open(given.items) if given.items else None
-    queries = EmbeddingTable.open(given.queries) if given.queries else None
-    ranker = TrainedRanker.load(given.ranker, items, queries)
     shop = Shop.open(given.shop)
-    tables = RankingTables.build(shop, preparation=ranker.preparation)
+    items, queries, coverage = open_pair(shop, given.items, given.queries, given.accept)
+    folders = ranker_folders(given.ranker)
+    rankers = {name: TrainedRanker.load(folder, items, queries) for name, folder in folders.items()}
+    _refuse_other_layout(given.out, list(rankers))
+    found = []
+    tables: dict[str, RankingTables] = {}
+    for name, ranker in rankers.items():
+        digest = ranker.preparation.digest
+        if digest not in tables:
+            tables = {digest: RankingTables.build(shop, preparation=ranker.preparation)}
+        if name:
+            print(f"{name}:")
+        found.append(_evaluate(given, ranker, tables[digest], shop, coverage, given.out / name))
+    if len(found) > 1:
+        print(over_seeds_text(found))
+    if items is not None:
+        print(coverage)
+
+
+def _refuse_other_layout(out: Path, seeds: list[str]) -> None:
+    """Raise RankingError where `out` holds scores that would stand beside the new ones as another ranker's."""
+    known = files_by_seed(out, SCORES_FILE)
+    if known and ("" in known) != (seeds == [""]):
+        raise RankingError(
+            f"{out} holds the scores of {'one ranker' if '' in known else 'several seeds'} already; "
+            "remove them or name another folder"
+        )
+
+
+def _evaluate(
+    given: Namespace,
+    ranker: TrainedRanker,
+    tables: RankingTables,
+    shop: Shop,
+    coverage: Coverage,
+    out: Path,
+) -> dict[str, Estimate]:
+    """Score and judge one ranker, write and print it."""
     scores = score(ranker, tables, given.period)
     segments = segments_of(scores, given.by, given.min_users)
     truth = shop.truth if ranker.features.label == "clicked" else None
     metrics = evaluate(scores, truth, given.resamples, segments=segments)
-    save_scores(scores, given.out, metrics, shop, given.period, segments)
+    save_scores(scores, out, metrics, shop, given.period, segments, coverage)
     about = f"{shop.name}{' (simulated)' if shop.is_simulated else ''}, {given.period} period"
     curve = curve_of(scores, given.resamples)
-    picture = given.out / "evaluation.png"
-    draw_evaluation(curve, metrics, segments, given.ranker.name, about, picture)
+    picture = out / "evaluation.png"
+    name = given.ranker.name if out == given.out else f"{given.ranker.name}, {out.name}"
+    draw_evaluation(curve, metrics, segments, name, about, picture)
     print(f"{about}: {scores.height:,} impressions")
     print(metrics_text(metrics, segments))
     print(f"picture: {picture}")
+    return metrics
+
+
+def over_seeds_text(found: Sequence[dict[str, Estimate]]) -> str:
+    """A line a metric over all rows: its mean over the seeds, least and most."""
+    lines = [f"over {len(found)} seeds of this ranker: mean, least to most"]
+    for name in found[0]:
+        if name.endswith(("_cold", "_warm", "]")) or not all(name in one for one in found):
+            continue
+        values = [one[name].value for one in found]
+        lines.append(f"{name:24} {np.mean(values):.4f}, {min(values):.4f} to {max(values):.4f}")
+    return "\n".join(lines)
 
 
 def metrics_text(metrics: dict[str, Estimate], segments: Segments) -> str:
@@ -191,6 +243,7 @@ def save_scores(
     shop: Shop,
     period: Period,
     segments: Segments,
+    coverage: Coverage,
 ) -> None:
     """Write `scores.parquet` and `metrics.json` into `folder`."""
     with atomic_file(folder / "scores.parquet") as temporary:
@@ -203,6 +256,7 @@ def save_scores(
         "period": period,
         "metrics": {name: metric.as_dict() for name, metric in metrics.items()},
         "segments": segments.as_dict(),
+        "coverage": coverage.as_dict(),
     }
     write_json(folder / "metrics.json", about)
 

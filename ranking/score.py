@@ -1,12 +1,13 @@
 """Score impressions of any number: `python -m ranking.score RANKER SHOP --out scores.parquet`.
 
 Notable choices
-- Impressions are those of a shop's period, or any Parquet files (`--impressions`), with or without labels.
-  They are read, scored and written in chunks of whole requests, so memory is bounded by the shop's catalogue
+- Impressions are those of a shop's period, or any Parquet files (`--impressions`), with or without labels. All
+  rows are looked at before the first is scored, by the rules of the importer (`moon_rec.values`). They are read, scored and written in chunks of whole requests, so memory is bounded by the shop's catalogue
   and events and the chunk, not by the impressions.
 - **Histories are the shop's events** strictly before each request: what its users clicked and
   searched. To score requests to come, add the newest events to the shop (its times need not move: the
-  ranker's own preparation is used, and nothing is learnt).
+  ranker's own preparation is used, and nothing is learnt). It is another shop to the embedding tables then:
+  embed it, or say `--accept other-shop`.
 - Items, users and queries that training never saw have unknown ids; an item's vector is looked up in the table
   that is given, which may hold more items than at training.
 - Rows stand in the order of the input. A repeated row is scored as often as it is there. Scores
@@ -24,12 +25,11 @@ import pyarrow.parquet as pq
 import torch
 
 from moon_rec.command import Parser, count, run
-from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import RankingError
 from moon_rec.files import atomic_file
 from moon_rec.progress import progress, say
 from moon_rec.shop import Shop
-from moon_rec.shop.schema import FILES
+from moon_rec.vector_pairs import add_accept_option, open_pair
 from ranking.features import PERIODS, Period, RankingTables
 from ranking.features.impressions import in_requests
 from ranking.features.requests import RequestReader
@@ -63,7 +63,7 @@ def score_impressions(
     Raises:
         RankingError: no row to score, or a file that `ImpressionStream` refuses.
     """
-    files = list(impressions) or [shop.path / FILES["impressions"]]
+    files = list(impressions) or [shop.file("impressions")]
     stream = ImpressionStream(files, ranker.features, shop, period)
     scorer = _Scorer(ranker, shop, batch_size)
     num_rows, total = 0, stream.num_rows if period is None else None
@@ -151,6 +151,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--items", type=Path, help="embedding table of the items")
     parser.add_argument("--queries", type=Path, help="embedding table of the searches")
+    add_accept_option(parser)
     parser.add_argument("--out", type=Path, required=True, help="Parquet file to write")
     parser.add_argument("--chunk-rows", type=count, default=CHUNK_ROWS, help="rows held at a time")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -161,22 +162,25 @@ def main(argv: list[str] | None = None) -> None:
     if given.out.exists():
         raise RankingError(f"{given.out} exists already; remove it or name another file")
     period = given.period or ("all" if given.impressions else "test")
-    items = EmbeddingTable.open(given.items) if given.items else None
-    queries = EmbeddingTable.open(given.queries) if given.queries else None
+    shop = Shop.open(given.shop)
+    items, queries, coverage = open_pair(shop, given.items, given.queries, given.accept)
     ranker = TrainedRanker.load(given.ranker, items, queries)
     if given.device == "cuda" and not torch.cuda.is_available():
         raise RankingError("--device cuda, but torch finds no GPU; leave it out")
     ranker.model.to(given.device)
     number = score_impressions(
         ranker,
-        Shop.open(given.shop),
+        shop,
         given.out,
         _files(given.impressions),
         None if period == "all" else period,
         given.chunk_rows,
         given.batch_size,
     )
-    say(f"{given.out}: {number:,} impressions scored")
+    say(
+        f"{given.out}: {number:,} impressions scored"
+        + (f"; {coverage}" if items is not None else "")
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""Is ranker B better than ranker A? The paired difference of a metric, with an interval over users.
+"""Is ranker B better than ranker A? The paired difference of a metric, with intervals and a verdict.
 
 Rows of one user are alike, so users, not rows, are drawn with replacement (a cluster bootstrap,
-percentile interval), and both rankers see the same draws. Sampling noise of the test set is in that
-interval: it judges the very rankers that were trained. The luck of a training seed is not in it, so
-`compare_seeds` averages over seeds, reports how far they spread, and gives a second, wider interval
-that takes the seeds for a sample too: the one that judges a way of training.
+expanded percentile interval), and both rankers see the same draws. Sampling noise of the test set is in
+that interval: it judges the very rankers that were trained. The luck of a training seed is not in it, so
+**one training a side is no ranker**: a ranker trained twice is told apart from itself far more often than
+one time in twenty (`benchmarks/verdicts.py`). Its verdict is that these two trainings differ, no more.
+`compare_seeds` averages over seeds, reports how far they spread, and gives a second, wider interval that
+takes the seeds for a sample too: that one judges rankers, and the verdict comes from it alone.
 
 Model of the wider interval (two crossed random effects, users and seeds; `ranking.judging.power` plans with it).
 The difference of seed s on n users is D_s = difference + U + S_s + I_s, with variances
@@ -15,18 +17,20 @@ the mean by shared / n + each / (n k); the sample variance of the D_s estimates 
 `seeds` is what the sample variance has beyond each / n (zero where it has less), and the wider interval
 takes the variance of the mean over draws plus seeds / k, and Student's t with Satterthwaite's degrees
 of freedom, for the sample variance rests on k - 1 alone. It is never narrower than the first.
+
+Below `MIN_USERS` counted users there is no interval and no verdict.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
-from scipy.special import stdtrit
 
 from moon_rec.errors import RankingError
+from ranking.comparison import Comparison
+from ranking.groups import group_codes
 from ranking.judging.resampling import (
-    NOTHING,
     Statistic,
     WeightedAuc,
     interval,
@@ -35,90 +39,11 @@ from ranking.judging.resampling import (
     weighted_log_loss,
     weighted_normalised_entropy,
 )
-from ranking.metrics import Weight, checked, group_codes
+from ranking.metrics import Weight, checked
 
 Metric = Literal["auc", "gauc", "log_loss", "normalised_entropy"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 LOWER_IS_BETTER = ("log_loss", "normalised_entropy")
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The difference of two rankers on the same rows.
-
-    Attributes:
-        value: metric of B minus metric of A (for log loss and normalised entropy, below zero is better).
-        low, high: ends of its interval at `level`.
-        a, b: the metric of each.
-        count: how many users were resampled.
-        definition: what was compared, in words to print beside it.
-        level: coverage of the interval.
-        seed_values: the difference of each seed (one value where there is one seed).
-        seed_spread: their standard deviation, 0 with one seed; not part of the interval.
-        standard_error: of `value` over draws of users.
-        seed_standard_error: the same of one seed's difference (root mean square over seeds).
-        wide_low, wide_high: ends of the interval over users *and* seeds; NaN with one seed.
-    """
-
-    value: float
-    low: float
-    high: float
-    a: float
-    b: float
-    count: int
-    definition: str
-    level: float
-    seed_values: tuple[float, ...]
-    seed_spread: float
-    standard_error: float = NOTHING
-    seed_standard_error: float = NOTHING
-    wide_low: float = NOTHING
-    wide_high: float = NOTHING
-
-    @property
-    def is_significant(self) -> bool:
-        """Whether zero is outside the interval over users: these trained rankers differ."""
-        return self.low > 0 or self.high < 0
-
-    @property
-    def is_significant_over_seeds(self) -> bool:
-        """Whether zero is outside the wider interval: the ways of training differ. False with one seed."""
-        return self.wide_low > 0 or self.wide_high < 0
-
-    @property
-    def shared_variance(self) -> float:
-        """Variance over draws of users that all seeds have in common, `shared / n`; all of it with one seed."""
-        whole, single, seeds = self.standard_error**2, self.seed_standard_error**2, self.num_seeds
-        if seeds == 1:
-            return whole
-        # Var(mean) = single / k + (k - 1) / k * covariance
-        return max(0.0, (seeds * whole - single) / (seeds - 1))
-
-    @property
-    def each_variance(self) -> float:
-        """The rest of one seed's variance over draws of users, `each / n`; zero with one seed."""
-        if self.num_seeds == 1:
-            return 0.0
-        return max(0.0, self.seed_standard_error**2 - self.shared_variance)
-
-    @property
-    def seed_variance(self) -> float:
-        """Variance between seeds beyond what these users make of them, `seeds`; NaN with one seed."""
-        if self.num_seeds == 1:
-            return NOTHING
-        return max(0.0, self.seed_spread**2 - self.each_variance)
-
-    @property
-    def num_seeds(self) -> int:
-        """Seeds of each side."""
-        return len(self.seed_values)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
-
-    def __str__(self) -> str:
-        return f"{self.value:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
 
 
 def compare(
@@ -183,6 +108,7 @@ def compare_seeds(
         statistics[num_seeds:],
         int(codes.max()) + 1,
         definition(metric, weight, num_seeds),
+        lower_is_better=metric in LOWER_IS_BETTER,
     )
     found = answer({"": question}, question.num_users, num_resamples, seed, level)
     if not found:
@@ -201,12 +127,14 @@ class Question:
         a, b: one statistic a seed, over user codes that all questions share.
         num_users: users of these rows.
         definition: what is compared, in words.
+        lower_is_better: whether the metric is a loss.
     """
 
     a: Sequence[Statistic]
     b: Sequence[Statistic]
     num_users: int
     definition: str
+    lower_is_better: bool = False
 
 
 def answer(
@@ -249,7 +177,8 @@ def _comparison(
     """What the `(2, seeds)` values and their `(resamples, seeds)` drawn differences amount to."""
     differences = point[1] - point[0]
     num_seeds = differences.size
-    low, high = interval(drawn.mean(axis=1), level)
+    counted = min(one.counted for one in (*question.a, *question.b))
+    low, high = interval(drawn.mean(axis=1), level, counted)
     errors = (
         _spread(drawn.mean(axis=1)),
         float(np.sqrt(np.mean([_spread(d) ** 2 for d in drawn.T]))),
@@ -267,18 +196,14 @@ def _comparison(
         seed_spread=float(differences.std(ddof=1)) if num_seeds > 1 else 0.0,
         standard_error=errors[0],
         seed_standard_error=errors[1],
+        counted=counted,
+        lower_is_better=question.lower_is_better,
     )
-    return replace(found, **_wide(found)) if num_seeds > 1 else found
-
-
-def _wide(found: Comparison) -> dict[str, float]:
-    """Ends of the interval over users and seeds."""
-    variance = found.standard_error**2 + found.seed_variance / found.num_seeds
-    of_sample = found.seed_spread**2 / found.num_seeds
-    freedom = (found.num_seeds - 1) * (variance / of_sample) ** 2 if of_sample > 0 else np.inf
-    half = float(stdtrit(min(freedom, 1e6), (1 + found.level) / 2)) * variance**0.5
-    low, high = found.value - half, found.value + half
-    return {"wide_low": min(low, found.low), "wide_high": max(high, found.high)}
+    if num_seeds == 1 or found.no_interval:
+        return found
+    half = found.half_width(level)
+    ends = (min(found.value - half, low), max(found.value + half, high))
+    return replace(found, wide_low=ends[0], wide_high=ends[1])
 
 
 def _spread(values: np.ndarray) -> float:

@@ -10,7 +10,7 @@ Notable choices
   search_id and the label are read where they are there.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +19,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from moon_rec.errors import RankingError
+from moon_rec.progress import say
 from moon_rec.shop import Shop
+from moon_rec.shop.integrity import UNREADABLE, reason_of
+from moon_rec.shop.readings import TableReader, readings_of
+from moon_rec.shop.rows import row_problems
+from moon_rec.shop.schema import TABLES
+from moon_rec.values import Reading
 from ranking.features.feature_config import FeatureConfig, Period
-from ranking.features.impressions import KEYS, NEVER_NULL, check_context, check_rows, labels_of
+from ranking.features.impressions import KEYS, NEVER_NULL, check_context
 
 BUFFER_BYTES = 1 << 20
 
@@ -40,7 +46,8 @@ class ImpressionStream:
         num_rows: of all files, before the period is cut out.
 
     Raises:
-        RankingError: no Parquet file, or a column that is missing or of a wrong type.
+        RankingError: no Parquet file, a column that is missing, or rows that the rules of `moon_rec.values` refuse: a null id or time, a label other than
+            0 and 1, a number without a unit as time. All rows are looked at before the first is scored.
     """
 
     def __init__(
@@ -54,7 +61,15 @@ class ImpressionStream:
         self.files, self.config, self.shop = tuple(files), config, shop
         self.period: Period | None = period
         schemas = [_checked_schema(file, config) for file in self.files]
-        self.has_label = all(config.label in schema for schema in schemas)
+        labelled = [config.label in schema for schema in schemas]
+        self.has_label = all(labelled)
+        if any(labelled) and not self.has_label:
+            without = self.files[labelled.index(False)]
+            say(f"{without} has no column {config.label}: no label of any file is read")
+        self._read = (*KEYS, *[config.label] * self.has_label)
+        self._columns = tuple(dict.fromkeys((*self._read, *config.context)))
+        for file in self.files:
+            _refuse_broken_rows(file, self._read)
         self.num_rows = sum(pq.ParquetFile(file).metadata.num_rows for file in self.files)
 
     def chunks(self, chunk_rows: int) -> Iterator[pl.DataFrame]:
@@ -62,9 +77,6 @@ class ImpressionStream:
 
         Columns are `request_id, search_id, user_id, item_id` Int64, `time` Datetime("us"), the context, and the
         label as Int8 of 0, 1 and null where there is one.
-
-        Raises:
-            RankingError: a null id or time, a label other than 0 and 1, a value that does not fit its type.
         """
         waiting: list[pl.DataFrame] = []
         for frame in self._pieces(chunk_rows):
@@ -81,53 +93,70 @@ class ImpressionStream:
             yield pl.concat(waiting)
 
     def _pieces(self, rows: int) -> Iterator[pl.DataFrame]:
-        columns = [*KEYS, *self.config.context, *([self.config.label] * self.has_label)]
         for file in self.files:
-            reader = pq.ParquetFile(file, buffer_size=BUFFER_BYTES)
-            there = [name for name in dict.fromkeys(columns) if name in reader.schema_arrow.names]
-            for batch in reader.iter_batches(batch_size=rows, columns=there):
-                frame = pl.DataFrame(pa.Table.from_batches([batch]))
-                yield self._fit(frame, str(file))
+            try:
+                reader = pq.ParquetFile(file, buffer_size=BUFFER_BYTES)
+                there = [name for name in self._columns if name in reader.schema_arrow.names]
+                for batch in reader.iter_batches(batch_size=rows, columns=there):
+                    yield self._fit(pl.DataFrame(pa.Table.from_batches([batch])))
+            except UNREADABLE as error:
+                raise _unreadable(file, error) from None
 
-    def _fit(self, frame: pl.DataFrame, where: str) -> pl.DataFrame:
-        if "search_id" not in frame.columns:
-            frame = frame.with_columns(search_id=pl.lit(None, pl.Int64))
-        ids = ["request_id", "search_id", "user_id", "item_id"]
-        try:
-            frame = frame.with_columns(pl.col(ids).cast(pl.Int64), time=_utc(frame["time"]))
-        except pl.exceptions.PolarsError as error:
-            raise RankingError(f"{where}: {str(error).splitlines()[0]}") from None
-        check_rows(frame, NEVER_NULL, where)
+    def _fit(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The columns as `chunks` gives them, of rows that `_refuse_broken_rows` has seen; files may differ in types and order."""
+        values = {"search_id": pl.lit(None, pl.Int64)}
+        for name, found in _readings(frame.schema, self._read).items():
+            if found.value is not None:
+                values[name] = found.value
         if self.has_label:
-            frame = frame.with_columns(labels_of(frame[self.config.label], where))
+            values[self.config.label] = values[self.config.label].cast(pl.Int8)
+        context = pl.col(self.config.context).cast(pl.Float64)
+        frame = frame.with_columns(context, **values).select(self._columns)
         if self.period is not None and self.shop is not None:
             frame = self.shop.in_period(frame, self.period).collect()
         return frame
 
 
-def _utc(times: pl.Series) -> pl.Series:
-    """Times as Datetime("us") without zone, read as UTC."""
-    if isinstance(times.dtype, pl.Datetime) and times.dtype.time_zone is not None:
-        times = times.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    return times.cast(pl.Datetime("us"))
+def _readings(schema: Mapping[str, pl.DataType], names: Sequence[str]) -> dict[str, Reading]:
+    return readings_of("impressions", {name: schema[name] for name in names if name in schema})
+
+
+def _refuse_broken_rows(file: Path, names: Sequence[str]) -> None:
+    """Check the named columns of a whole file in one streaming pass; null is refused where `NEVER_NULL` says so.
+
+    Raises:
+        RankingError: one line with every kind of fault, its first row and how many rows have it.
+    """
+    raw = pl.scan_parquet(file)
+    reader = TableReader("impressions", raw, _readings(raw.collect_schema(), names))
+    try:
+        problems = list(row_problems(reader, nullable=set(names) - set(NEVER_NULL)))
+    except UNREADABLE as error:
+        raise _unreadable(file, error) from None
+    broken = [str(problem) for problem in problems if not problem.is_told]
+    if broken:
+        raise RankingError(f"{file}: {' | '.join(broken)}")
+    for problem in problems:
+        say(f"{file}: {problem}")
 
 
 def _checked_schema(file: Path, config: FeatureConfig) -> pl.Schema:
     try:
-        schema = pl.read_parquet_schema(file)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0]
-        raise RankingError(f"{file} cannot be read as Parquet: {reason}") from None
-    schema = pl.Schema(schema)
-    for name in NEVER_NULL:
-        if name not in schema:
-            raise RankingError(
-                f"{file}: column {name} is missing: impressions need {', '.join(NEVER_NULL)} "
-                f"(it has {', '.join(schema)})"
-            )
-        wanted = "a time" if name == "time" else "integers"
-        fits = schema[name].is_temporal() if name == "time" else schema[name].is_integer()
-        if not fits:
-            raise RankingError(f"{file}: column {name} is {schema[name]}: wanted {wanted}")
-    check_context(schema, config)
+        pq.read_schema(file)  # reads less than polars does, such as no integers of 128 bits
+        schema = pl.Schema(pl.read_parquet_schema(file))
+    except UNREADABLE as error:
+        raise _unreadable(file, error) from None
+    missing = [name for name in NEVER_NULL if name not in schema]
+    if missing:
+        stand_in = {column.name: column.stand_in for column in TABLES["impressions"]}
+        put = "; ".join(f"{name}: {stand_in[name]}" for name in missing)
+        raise RankingError(
+            f"{file}: column {', '.join(missing)} is missing: impressions need {', '.join(NEVER_NULL)} "
+            f"(it has {', '.join(schema)}); {put}"
+        )
+    check_context(schema, config, str(file))
     return schema
+
+
+def _unreadable(file: Path, error: BaseException) -> RankingError:
+    return RankingError(f"{file} cannot be read as Parquet: {reason_of(error)}; write it again")

@@ -9,6 +9,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
 
@@ -16,13 +17,15 @@ from moon_rec.allocator import keep_freed_memory
 from moon_rec.command import Parser, add_config_options, count, run
 from moon_rec.config import load_config
 from moon_rec.embedding_table import EmbeddingTable
-from moon_rec.errors import RankingError
+from moon_rec.errors import MoonRecError, RankingError
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.tracking import Tracker
+from moon_rec.vector_pairs import add_accept_option, open_pair
 from ranking.config import WAYS, RankerConfig, refuse_whole_history
 from ranking.features import FeatureConfig, RankingTables, add_feature_options
-from ranking.trained import TrainedRanker
+from ranking.seed_folders import RANKER_FILE, seed_name
+from ranking.trained import TrainedRanker, refuse_other_training
 from ranking.training.checkpoint import Checkpoints
 from ranking.training.course import Log, train_on_rank, train_ranker
 
@@ -37,37 +40,115 @@ def main(argv: list[str] | None = None) -> None:
     config = load_config(RankerConfig, given.config, [f"content={content!r}", *given.settings])
     features = load_config(FeatureConfig, None, given.features)
     refuse_whole_history(config, features.history_length)
-    items = EmbeddingTable.open(given.items) if given.items else None
-    queries = EmbeddingTable.open(given.queries) if given.queries else None
-    if given.out.exists():
-        raise RankingError(f"{given.out} exists already; remove it or name another folder")
+    if given.resume and given.checkpoint_every is None and given.seeds == 1:
+        raise RankingError("--resume needs --checkpoint-every N, as the training to go on from had")
+    runs = _runs(given, config)
+    shop = Shop.open(given.shop)
+    items, queries, coverage = open_pair(shop, given.items, given.queries, given.accept)
+    tables = RankingTables.build(shop, features)
+    vectors = {"items": items, "queries": queries}
+    # all are looked at before any is trained: several processes then agree on what is left
+    left = [one for one in runs if not _is_finished(one, tables, vectors)]
+    for one in left:
+        try:
+            _train(given, one, tables, vectors)
+        except MoonRecError as error:
+            if len(runs) == 1 or not given.out.exists():
+                raise
+            raise RankingError(
+                f"{one.out}: {error}; finished seeds are kept, go on with the same command and --resume"
+            ) from None
+    if items is not None and os.environ.get("RANK", "0") == "0":
+        say(str(coverage))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One training: where it goes, where it is written down on the way, and its settings."""
+
+    out: Path
+    checkpoints: Path
+    config: RankerConfig
+
+
+def _runs(given: Namespace, config: RankerConfig) -> list[_Run]:
+    """The trainings of the command, one a seed.
+
+    Raises:
+        RankingError: the folder is there already and is not to be gone on with.
+    """
     folder = given.out.with_name(f"{given.out.name}.checkpoints")
+    goes_on = given.seeds > 1 and given.resume and not (given.out / RANKER_FILE).exists()
+    if given.out.exists() and not goes_on:
+        hint = " or go on with --resume" if given.seeds > 1 and not given.resume else ""
+        raise RankingError(f"{given.out} exists already; remove it or name another folder{hint}")
+    if given.seeds == 1:
+        return [_Run(given.out, folder, config)]
+    seeds = range(config.seed, config.seed + given.seeds)
+    return [
+        _Run(
+            given.out / seed_name(seed),
+            folder / seed_name(seed),
+            config.model_copy(update={"seed": seed}),
+        )
+        for seed in seeds
+    ]
+
+
+def _is_finished(
+    run: _Run, tables: RankingTables, vectors: Mapping[str, EmbeddingTable | None]
+) -> bool:
+    """Whether the run's ranker is there already.
+
+    Raises:
+        RankingError: one of other settings, tables or vectors is.
+    """
+    if not run.out.exists():
+        return False
+    refuse_other_training(run.out, run.config, tables, vectors)
+    if os.environ.get("RANK", "0") == "0":
+        say(f"{run.out}: trained already")
+    return True
+
+
+def _train(
+    given: Namespace,
+    run: _Run,
+    tables: RankingTables,
+    vectors: Mapping[str, EmbeddingTable | None],
+) -> None:
+    """Train one ranker and save it."""
     checkpoints = None
     if given.checkpoint_every is not None:
-        checkpoints = Checkpoints(folder, given.checkpoint_every, given.resume)
-    elif given.resume:
-        raise RankingError("--resume needs --checkpoint-every N, as the training to go on from had")
-    tables = RankingTables.build(Shop.open(given.shop), features)
+        checkpoints = Checkpoints(run.checkpoints, given.checkpoint_every, given.resume)
     with ExitStack() as stack:
         log = None
         if given.track:
-            vectors = {"items": items, "queries": queries}
-            log = stack.enter_context(_tracked(given, config, tables, vectors))
-        ranker = train_on_rank(tables, config, items, queries, checkpoints=checkpoints, log=log)
+            log = stack.enter_context(_tracked(given, run, tables, vectors))
+        ranker = train_on_rank(
+            tables,
+            run.config,
+            **vectors,
+            checkpoints=checkpoints,
+            log=log,
+            description="train" if given.seeds == 1 else f"train {run.out.name}",
+        )
     if ranker is None:
         return
-    ranker.save(given.out)
+    ranker.save(run.out)
     if checkpoints is not None:
-        rmtree(folder, ignore_errors=True)
+        rmtree(run.checkpoints, ignore_errors=True)
+        if given.seeds > 1 and not any(run.checkpoints.parent.iterdir()):
+            run.checkpoints.parent.rmdir()
     say(
-        f"{given.out}: {ranker.rows_per_second:,.0f} rows/s; score it with python -m ranking.evaluate"
+        f"{run.out}: {ranker.rows_per_second:,.0f} rows/s; score it with python -m ranking.evaluate"
     )
 
 
 @contextmanager
 def _tracked(
     given: Namespace,
-    config: RankerConfig,
+    run: _Run,
     tables: RankingTables,
     vectors: Mapping[str, EmbeddingTable | None],
 ) -> Iterator[Log | None]:
@@ -76,10 +157,9 @@ def _tracked(
         yield None
         return
     found = {name: table.digest for name, table in vectors.items() if table is not None}
-    params = config.model_dump(mode="json")
-    run_of = Tracker(given.track).run(
-        given.out.name, "training", params, {"tables": tables.digest} | found
-    )
+    params = run.config.model_dump(mode="json")
+    name = given.out.name if given.seeds == 1 else f"{given.out.name}, {run.out.name}"
+    run_of = Tracker(given.track).run(name, "training", params, {"tables": tables.digest} | found)
     with run_of as tracked:
         yield tracked.log
 
@@ -90,7 +170,7 @@ def _parser() -> Parser:
         description="Train a CTR ranker on a shop's train period: on ids alone, or on ids and vectors. For "
         "several processes put torchrun --nproc-per-node N -m in place of python -m.",
         example="python -m ranking.train demo/shop --content cube --items demo/encoder/items "
-        "--queries demo/encoder/queries --out demo/cube --set epochs=1",
+        "--queries demo/encoder/queries --out demo/cube --seeds 3",
     )
     parser.add_argument("shop", type=Path, help="folder of the shop")
     parser.add_argument("--out", type=Path, required=True, help="folder to write the ranker to")
@@ -101,6 +181,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--items", type=Path, help="embedding table of the items")
     parser.add_argument("--queries", type=Path, help="embedding table of the searches")
+    add_accept_option(parser)
     add_feature_options(parser)
     parser.add_argument(
         "--checkpoint-every",
@@ -111,7 +192,15 @@ def _parser() -> Parser:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on from the last checkpoint, on any number of processes; without one, begin",
+        help="go on from the last checkpoint, on any number of processes; without one, begin; with --seeds "
+        "finished ones are kept",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=count,
+        default=1,
+        help="rankers to train, each with the next seed, in folders OUT/seed-N; evaluate and compare take OUT "
+        "as one ranker. Only several seeds tell rankers apart",
     )
     parser.add_argument("--track", metavar="URI", help="follow the training in this MLflow store")
     add_config_options(parser)

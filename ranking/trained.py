@@ -8,7 +8,7 @@ Notable choices
   encoder, are read with the saved preparation. A new item has an unknown id and its own vector.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -33,6 +33,7 @@ from ranking.features.preparation import Preparation
 from ranking.loader import Loader
 from ranking.model import InputSizes, Ranker
 from ranking.search_unit import search_options
+from ranking.seed_folders import RANKER_FILE, files_by_seed
 
 FORMAT_VERSION = 2
 SCORING_ROWS = 4096
@@ -216,11 +217,37 @@ class TrainedRanker:
         )
 
 
+def refuse_other_training(
+    path: Path,
+    config: RankerConfig,
+    tables: RankingTables,
+    vectors: Mapping[str, EmbeddingTable | None],
+) -> None:
+    """Raise RankingError where the ranker at `path` was not trained with these settings, tables and vectors."""
+    about = _read_about(path)
+    found = {
+        "settings": make_config(RankerConfig, about["config"]).digest() == config.digest(),
+        "tables": about["tables"] == tables.digest,
+        **{
+            f"{name} vectors": about["vectors"].get(name, {}).get("digest")
+            == (table.digest if table is not None else None)
+            for name, table in vectors.items()
+        },
+    }
+    others = [name for name, is_same in found.items() if not is_same]
+    if others:
+        raise RankingError(
+            f"{path} was trained with other {', '.join(others)}; go on with the same ones, or name another folder"
+        )
+
+
 def _read_about(path: Path) -> dict[str, Any]:
     try:
         about = read_json(path / "ranker.json")
     except (MoonRecError, OSError) as error:
-        raise RankingError(f"no ranker at {path}: {error}") from None
+        seeds = files_by_seed(path, RANKER_FILE)
+        hint = f"; it holds those of {', '.join(seeds)}: name one" if seeds else ""
+        raise RankingError(f"no ranker at {path}: {error}{hint}") from None
     version = about.get("format_version")
     if version == 1:
         raise RankingError(
@@ -252,7 +279,11 @@ def _refuse_other_vectors(
 
 @torch.no_grad()
 def predict(model: Ranker, loader: Loader) -> np.ndarray:
-    """Click probabilities of the loader's rows, in its tables' order, float64 `(rows,)`; on the model's device."""
+    """Click probabilities of the loader's rows, in its tables' order, float64 `(rows,)`; on the model's device.
+
+    Raises:
+        RankingError: a row whose score is no number.
+    """
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
     found = np.empty(loader.requests.num_rows)
@@ -262,6 +293,12 @@ def predict(model: Ranker, loader: Loader) -> np.ndarray:
             found[batch.table_rows.numpy()] = torch.sigmoid(model(moved).double()).cpu().numpy()
             bar.advance(batch.num_rows)
     model.train(was_training)
+    wrong = np.flatnonzero(~np.isfinite(found))
+    if wrong.size:
+        raise RankingError(
+            f"the model scores row {wrong[0]} (item {loader.requests.item_ids[wrong[0]]}) {found[wrong[0]]}, {wrong.size:,} of {found.size:,} rows: its weights or "
+            "inputs are not finite; train it again with a lower learning_rate"
+        )
     return found
 
 

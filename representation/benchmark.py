@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+import numpy as np
+
 from moon_rec.command import Parser, add_config_options, run
 from moon_rec.config import load_config
 from moon_rec.console import table_console
@@ -20,6 +22,14 @@ from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement
 from moon_rec.shop.shop import Period
 from moon_rec.tracking import Tracker
+from moon_rec.vector_pairs import (
+    Coverage,
+    Covered,
+    add_accept_option,
+    check_ids,
+    open_pair,
+    told_unlike,
+)
 
 if TYPE_CHECKING:
     from representation.benchmarking.benchmark_set import BenchmarkSet
@@ -97,6 +107,7 @@ def _parser() -> Parser:
         metavar="NAME=ITEMS[,QUERIES]",
         help="embedding tables of items and of searches; may be given again",
     )
+    add_accept_option(parser)
     parser.add_argument(
         "--out",
         type=Path,
@@ -184,14 +195,18 @@ def _contestants(
     """One after another, so that one encoder's weights are held at a time; brought tables are checked first, for that costs nothing."""
     from representation.benchmarking.contestant import EncoderContestant, TableContestant
     from representation.encoder import open_encoder
-    from representation.evaluation.search_cases import check_tables
 
     brought = []
     for name, folders in tables:
-        items, *queries = [EmbeddingTable.open(folder) for folder in folders]
         if shop is not None:
-            check_tables(shop, items, queries[0] if queries else items)
-        brought.append(TableContestant(name, items, queries[0] if queries else None, bench))
+            items, queries, _ = open_pair(shop, *folders, accept=options.accept)
+        else:
+            items, queries = [*map(EmbeddingTable.open, folders), None][:2]
+            asked = [frame["query_id"] for of, frame in bench.queries.items() if of != "product"]
+            ids = np.concatenate([np.empty(0, np.int64), *asked])
+            check_ids(bench.gallery["item_id"].to_numpy(), ids, items, queries)
+        assert items is not None
+        brought.append(TableContestant(name, items, queries, bench))
     for name, place in encoders:
         say(f"opening {name}")
         encoder = open_encoder(place, options.device)
@@ -209,12 +224,32 @@ def _write(
     from representation.benchmarking.record import whole_record
     from representation.benchmarking.tables import markdown, print_tables
 
-    write_json(out / "benchmark.json", whole_record(results, bench, config))
+    coverages = {
+        one.name: found
+        for one in results
+        if (found := _coverage(one, bench.gallery.height)) is not None
+    }
+    record = whole_record(results, bench, config)
+    record["coverage"] = {name: one.as_dict() for name, one in coverages.items()}
+    write_json(out / "benchmark.json", record)
     with atomic_file(out / "benchmark.md") as temporary:
         temporary.write_text(markdown(results, bench, config), encoding="utf-8")
     draw(out / "benchmark.png", results, bench, config)
     print_tables(results, bench, config, table_console())
+    for name, one in coverages.items():
+        print(f"{name}: {one}")
+    if unlike := told_unlike(coverages):
+        print(unlike)
     print(f"written to {out}: benchmark.json, benchmark.md, benchmark.png")
+
+
+def _coverage(result: "Result", num_products: int) -> Coverage | None:
+    """Products that have a vector, shown by all there is; None where none is measured so."""
+    from representation.benchmarking.retrieval import Retrieved
+
+    found = [cells["both"] for cells in result.retrieval.values()]
+    sizes = [one.num_items for one in found if isinstance(one, Retrieved)]
+    return Coverage(Covered(max(sizes), num_products), None) if sizes else None
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Notable choices
 - A file larger than memory is read in chunks, twice; rows in another order than their ids' are laid in a file beside the table first.
 - Vectors need no unit length: searches compare directions. `normalise` stores unit vectors; integer input takes the `scale` that made it.
 - With a shop, the table names it and says how many of its items (or searches) have a vector.
+- What was taken for the vectors, and what of the file was left out, is said.
 
     python -m representation.bring VECTORS.parquet --out TABLE --shop SHOP
 """
@@ -28,7 +29,7 @@ from moon_rec.table_writer import write_table
 from representation.storage.shards import in_order
 from representation.storage.vector_files import VectorFile, open_vectors
 
-Kind = Literal["items", "queries"]
+Whose = Literal["items", "queries"]
 FLOAT16_MOST = 65504.0
 
 
@@ -65,7 +66,7 @@ def bring_vectors(
     widths: Sequence[int] = (),
     encoder: str = "",
     shop: Shop | None = None,
-    kind: Kind = "items",
+    kind: Whose | None = None,
     leave_out: bool = False,
     overwrite: bool = False,
 ) -> Brought:
@@ -76,7 +77,7 @@ def bring_vectors(
         precision: of the stored vectors; int8 has a scale a row.
         widths: Matryoshka widths that the vectors were trained for; the last is their dim.
         encoder: a name or digest of what made them; tables of items and of queries that name two are not compared.
-        kind: which ids of the shop they are: item_id or search_id.
+        kind: whose ids they are, items' or searches'; None: by the name of their column (item_id, search_id), else items' where there is a shop, else not said.
         leave_out: leave faulty vectors out, and count them, instead of refusing the file.
 
     Raises:
@@ -94,11 +95,14 @@ def bring_vectors(
         scale=scale,
     )
     _check_widths(widths, source.dim)
+    say(f"{path}: the vectors are {source.taken}")
+    named: dict[str, Whose] = {"item_id": "items", "search_id": "queries"}
+    kind = kind or named.get(source.key) or ("items" if shop else None)
     row_ids = source.ids()
     _refuse_copies(path, row_ids)
     is_good, shortest, longest = _checked(path, source, row_ids, precision, normalise, leave_out)
     kept = row_ids[is_good]
-    num_wanted, num_covered = _coverage(shop, kind, kept)
+    num_wanted, num_covered = (0, 0) if shop is None else _coverage(shop, kind or "items", kept)
     table = _write(
         source,
         out,
@@ -109,6 +113,7 @@ def bring_vectors(
         widths=[*widths] or [source.dim],
         encoder=encoder,
         shop=shop.digest if shop else "",
+        kind=kind or "",
         overwrite=overwrite,
     )
     num_left_out = len(row_ids) - len(kept)
@@ -233,10 +238,8 @@ def _kept_rows(
         bar.advance(len(chunk))
 
 
-def _coverage(shop: Shop | None, kind: Kind, ids: np.ndarray) -> tuple[int, int]:
+def _coverage(shop: Shop, kind: Whose, ids: np.ndarray) -> tuple[int, int]:
     """Ids of the shop, and those of them that have a vector; what the shop does not know is told."""
-    if shop is None:
-        return 0, 0
     table, key = {"items": ("items", "item_id"), "queries": ("searches", "search_id")}[kind]
     wanted = shop.table(table).select(key).collect()[key].to_numpy()
     is_covered = np.isin(wanted, ids)
@@ -283,7 +286,7 @@ def main(argv: list[str] | None = None) -> None:
     if shop:
         share = brought.num_covered / max(brought.num_wanted, 1)
         counts = f"{brought.num_covered:,} of {brought.num_wanted:,}"
-        print(f"coverage of {shop.name}: {counts} {chosen.kind} ({share:.1%})")
+        print(f"coverage of {shop.name}: {counts} {table.kind} ({share:.1%})")
 
 
 def _parser() -> Parser:
@@ -303,7 +306,7 @@ def _parser() -> Parser:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="Parquet column of lists, or the float columns; all float columns where not given",
+        help="Parquet column of lists, or the float columns; found where not given and there is no doubt, such as v0 ... v63",
     )
     parser.add_argument("--tensor", default="vectors", help="the vectors' name in safetensors")
     parser.add_argument("--scale", type=positive, help="what whole numbers are multiplied by")
@@ -325,7 +328,9 @@ def _parser() -> Parser:
     parser.add_argument("--encoder", default="", metavar="NAME", help="what made the vectors")
     parser.add_argument("--shop", type=Path, help="the shop that they are for")
     parser.add_argument(
-        "--kind", choices=("items", "queries"), default="items", help="whose ids these are"
+        "--kind",
+        choices=("items", "queries"),
+        help="whose ids these are; by their column's name (item_id, search_id) where not given",
     )
     parser.add_argument(
         "--leave-out", action="store_true", help="leave faulty vectors out and count them"

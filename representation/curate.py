@@ -19,6 +19,7 @@ from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement
 from moon_rec.tracking import Tracker
+from moon_rec.vector_pairs import add_accept_option, open_pair
 from representation.curation import Curated, CurationConfig, curate
 from representation.curation.files import write_pairs
 
@@ -67,6 +68,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--queries", type=Path, metavar="DIR", help="that model's embedding table of the searches"
     )
+    add_accept_option(parser)
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for the pairs; must not exist"
     )
@@ -96,13 +98,9 @@ def _parser() -> Parser:
 
 
 def _vectors(shop: Shop, options: Any) -> tuple[EmbeddingTable | None, EmbeddingTable | None]:
-    from representation.evaluation.search_cases import check_tables
-
-    items, queries = (
-        EmbeddingTable.open(path) if path else None for path in (options.items, options.queries)
-    )
-    if items is not None and queries is not None:
-        check_tables(shop, items, queries)
+    items, queries, coverage = open_pair(shop, options.items, options.queries, options.accept)
+    if items is not None or queries is not None:
+        say(str(coverage))
     return items, queries
 
 

@@ -16,12 +16,13 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from moon_rec.command import Parser, count, run
-from moon_rec.embedding_table import EmbeddingTable, Precision
+from moon_rec.embedding_table import EmbeddingTable, Kind, Precision
 from moon_rec.errors import EncoderError, TableError
 from moon_rec.files import digest_of
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.schema import FILES, columns_of
+from moon_rec.texts import has_text
 from representation.encoders.rows import all_it_reads
 from representation.interface import Encoder, Modality
 from representation.storage.shards import Encode, Shards
@@ -89,7 +90,7 @@ def embed_shop(
 def _readable(encoder: Encoder) -> pl.Expr:
     """True where a search has something that the encoder reads."""
     has = {
-        "text": pl.col("query_text").fill_null("").str.len_bytes() > 0,
+        "text": has_text("query_text"),
         "image": pl.col("query_image").is_not_null(),
     }
     return reduce(pl.Expr.__or__, [has[name] for name in sorted(encoder.modalities & has.keys())])
@@ -122,7 +123,7 @@ class _Job:
         self._shard_size, self._leave_out = shard_size, leave_out
 
     def table(
-        self, kind: str, name: str, kept: pl.Expr, encode: Encode, part: _Part
+        self, kind: Kind, name: str, kept: pl.Expr, encode: Encode, part: _Part
     ) -> EmbeddingTable:
         """The table `out/kind`: kept, finished from shards, or computed."""
         path = self._out / kind
@@ -148,7 +149,7 @@ class _Job:
         shards = Shards(folder, file, part.key, columns, self._shard_size)
         picture = part.picture if self._leave_out and part.picture in columns else None
         shards.write(name, kept, encode, self._encoder.dim, picture)
-        table = shards.join(path, self._encoder, self._shop.digest, self._precision)
+        table = shards.join(path, self._encoder, self._shop.digest, self._precision, kind)
         num_left_out = pq.read_metadata(file).num_rows - len(table)
         if num_left_out:
             say(f"{name}: {num_left_out:,} left out ({part.left_out})")

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from moon_rec.command import Parser, count, id_number, run, seed_number
-from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement
 from moon_rec.shop.shop import Period
+from moon_rec.vector_pairs import add_accept_option, open_pair
 
 PROGRAM = "python -m representation.look"
 DRAWN_TEXTS = 3
@@ -55,6 +55,7 @@ def _add_neighbours(commands: Any) -> None:
     parser.add_argument(
         "--queries", type=Path, required=True, metavar="DIR", help="embedding table of the searches"
     )
+    add_accept_option(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="PNG", help="the sheet")
     parser.add_argument(
         "--modality",
@@ -133,7 +134,8 @@ def _neighbours(options: argparse.Namespace) -> None:
     from representation.evaluation.neighbour_sheet import draw_neighbours  # matplotlib is slow
 
     shop = Shop.open(options.shop)
-    items, queries = EmbeddingTable.open(options.items), EmbeddingTable.open(options.queries)
+    items, queries, coverage = open_pair(shop, options.items, options.queries, options.accept)
+    assert items is not None and queries is not None
     say(f"searching {len(items):,} items of {shop.name}")
     drawn = draw_neighbours(
         options.out,
@@ -151,6 +153,7 @@ def _neighbours(options: argparse.Namespace) -> None:
     )
     for name, each in drawn.items():
         print(f"{name} searches: {each.how}")
+    print(coverage)
     if shop.is_simulated:
         print(f"all of it is simulated: {shop.source}")
 

@@ -17,24 +17,29 @@ from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement
 from moon_rec.shop.shop import Period
+from moon_rec.vector_pairs import Coverage, add_accept_option, open_pair
 from representation.evaluation.approximate import Index, IndexConfig
 from representation.evaluation.shop_metrics import measure_segments, measure_shop
 
 CURVE = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
 SEGMENT_K = 10
+SEGMENTS = f"image_search_recall@{SEGMENT_K}"
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     options = _parser().parse_args(argv)
     shop = Shop.open(options.shop)
-    items, queries = EmbeddingTable.open(options.items), EmbeddingTable.open(options.queries)
+    items, queries, coverage = open_pair(shop, options.items, options.queries, options.accept)
+    assert items is not None and queries is not None
     ks = tuple(sorted(set(options.ks)))
-    choice = {"period": options.period, "engagement": options.engagement, "seed": options.seed}
+    choice = {"period": options.period, "engagement": options.engagement}
     say(f"measuring {len(items):,} items and {len(queries):,} queries on {shop.name}")
     all_ks = tuple(sorted({*ks, *CURVE})) if options.picture else ks
     index = _index(options)
-    measured = measure_shop(shop, items, queries, ks=all_ks, index=index, **choice)
+    measured = measure_shop(
+        shop, items, queries, ks=all_ks, index=index, seed=options.seed, **choice
+    )
     kept = {name: each for name, each in measured.items() if _cut(name) in (None, *ks)}
     if not any("_search_recall@" in name for name in kept):
         say(
@@ -46,14 +51,15 @@ def main(argv: list[str] | None = None) -> None:
             shop, items, queries, k=SEGMENT_K, depth=options.segment_depth, **choice
         )
     if options.out:
-        write_json(options.out, _record(shop, options, items, queries, kept, segments))
+        write_json(options.out, _record(shop, options, items, queries, coverage, kept, segments))
     if options.picture:
         from representation.evaluation.recall_figure import (
             draw_recall,
         )  # matplotlib only when asked
 
-        draw_recall(options.picture, shop, items, queries, measured, **choice)
+        draw_recall(options.picture, shop, items, queries, measured, seed=options.seed, **choice)
     _print(shop, options, kept, segments)
+    print(coverage)
     for path in filter(None, (options.out, options.picture)):
         print(f"written to {path}")
 
@@ -71,6 +77,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--queries", type=Path, required=True, metavar="DIR", help="embedding table of the searches"
     )
+    add_accept_option(parser)
     parser.add_argument(
         "--period",
         choices=get_args(Period),
@@ -105,7 +112,7 @@ def _parser() -> Parser:
         metavar="N",
         help="lists that ivf searches, or hnsw's efSearch: more find more, slower",
     )
-    parser.add_argument("--seed", type=seed_number, default=0, help="of samples and intervals")
+    parser.add_argument("--seed", type=seed_number, default=0, help="of samples")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
     parser.add_argument(
         "--picture",
@@ -152,17 +159,33 @@ def _print(
         table.add_row(name, str(each), f"{each.count:,}")
     table.add_section()
     for name, each in segments.items():
-        table.add_row(
-            f"image_search_recall@{SEGMENT_K} in {escape(name)}", str(each), f"{each.count:,}"
-        )
+        table.add_row(f"{SEGMENTS} in {escape(name)}", str(each), f"{each.count:,}")
     console = Console()
     console.print(table)
     for line in definitions.values():
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    console.print("intervals: percentile bootstrap over the units counted", highlight=False)
+    for line in _ties(
+        {**measured, **{f"{SEGMENTS} in {name}": one for name, one in segments.items()}}
+    ):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        "intervals: Wilson's, at the count that the units are worth (one user's searches are alike)",
+        highlight=False,
+        soft_wrap=True,
+    )
     if shop.is_simulated:
         line = f"all of it is simulated: {shop.source}"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _ties(measured: dict[str, Estimate]) -> list[str]:
+    """How much of each metric hangs on ties, where any does."""
+    shares = [f"{name} {each.tied:.1%}" for name, each in measured.items() if each.tied]
+    if not shares:
+        return []
+    return [
+        f"ties: share of the units whose cut falls among items of one score: {', '.join(shares)}; these count what a random order of the tied gives on average"
+    ]
 
 
 def _record(
@@ -170,6 +193,7 @@ def _record(
     options: Any,
     items: EmbeddingTable,
     queries: EmbeddingTable,
+    coverage: Coverage,
     measured: dict[str, Estimate],
     segments: dict[str, Estimate],
 ) -> dict[str, Any]:
@@ -188,12 +212,9 @@ def _record(
         "index": options.index,
         "effort": options.effort,
         "seed": options.seed,
+        "coverage": coverage.as_dict(),
         "metrics": {name: each.as_dict() for name, each in measured.items()},
-        "segments": {
-            f"image_search_recall@{SEGMENT_K}": {
-                name: each.as_dict() for name, each in segments.items()
-            }
-        },
+        "segments": {SEGMENTS: {name: each.as_dict() for name, each in segments.items()}},
     }
 
 

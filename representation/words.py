@@ -1,8 +1,7 @@
 """When two texts have the same words: one normal form for queries, titles and the catalogue's terms.
 
 Notable choices (the papers are silent):
-- Compatibility forms are unified (NFKC) and letters lowered; accents stay: `é` is another letter than `e`.
-- Characters that only steer the writing (marks of direction, joiners, soft hyphens) are taken out; a zero-width space parts words.
+- On the normal form of all texts (`moon_rec.texts`) letters are lowered; accents stay: `é` is another letter than `e`. `™` parts words, where NFKC would make it two letters.
 - A word is a run of letters, marks and digits; all else, punctuation and emoji among it, parts words.
 - In scripts that put no space between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) each character is a word of its own, so that a term of several characters is
   found inside a sentence as a phrase is.
@@ -11,7 +10,8 @@ Notable choices (the papers are silent):
 
 import polars as pl
 
-UNSEEN = r"[\p{Cf}--\u{200B}]"
+from moon_rec.texts import normal_text
+
 NOT_A_WORD = r"[^\p{L}\p{M}\p{N}]+"
 UNSPACED = r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}])"
 
@@ -22,12 +22,6 @@ def normal_words(text: str, part_unspaced: bool = True) -> pl.Expr:
     Args:
         part_unspaced: each character of a script without spaces is a word; False: a run of them is one.
     """
-    plain = (
-        pl.col(text)
-        .fill_null("")
-        .str.normalize("NFKC")
-        .str.to_lowercase()
-        .str.replace_all(UNSEEN, "")
-    )
+    plain = normal_text(text).fill_null("").str.to_lowercase()
     parted = plain.str.replace_all(UNSPACED, " $1 ") if part_unspaced else plain
     return parted.str.replace_all(NOT_A_WORD, " ").str.strip_chars(" ")

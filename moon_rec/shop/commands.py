@@ -12,8 +12,11 @@ from moon_rec.data_folder import data_folder
 from moon_rec.errors import ShopError
 from moon_rec.progress import say
 from moon_rec.shop.description import describe
+from moon_rec.shop.faults import check_faults_file, write_faults
+from moon_rec.shop.leaks import leak_warnings
+from moon_rec.shop.manifest import Manifest
 from moon_rec.shop.printing import print_description, summary
-from moon_rec.shop.problem import raise_first
+from moon_rec.shop.problem import raise_all
 from moon_rec.shop.readers import (
     MovieLensConfig,
     OnlineRetailConfig,
@@ -22,6 +25,7 @@ from moon_rec.shop.readers import (
     import_online_retail,
     import_tables,
 )
+from moon_rec.shop.schema import MANIFEST
 from moon_rec.shop.shop import Shop
 from moon_rec.shop.validation import validate_folder
 
@@ -87,19 +91,37 @@ def _add_import(commands: Any) -> None:
     parser.add_argument("--data", type=Path, help="folder of the raw files")
     parser.add_argument("--out", type=Path, required=True, help="the new shop's folder")
     parser.add_argument("--overwrite", action="store_true", help="replace the shop if it exists")
+    _add_faults(parser)
     add_config_options(parser)
     parser.set_defaults(run=_import)
+
+
+def _add_faults(parser: Any) -> None:
+    parser.add_argument(
+        "--faults",
+        type=Path,
+        metavar="FILE",
+        help="write every broken row, with its id, to a .csv or .parquet file",
+    )
 
 
 def _add_check(commands: Any) -> None:
     parser = commands.add_parser(
         "check",
         help="check every rule of a shop's folder",
-        description="Check every rule of a shop's tables; a broken one is named with table, column, row and value.",
+        description="Check every rule of a shop's tables and that the files are those of the manifest; each broken rule is named "
+        "with table, column, first row and value. Then warn of what makes figures better than they are: columns that know the "
+        "label, copied rows, pictures and users (docs/design.md).",
         example=f"{PROGRAM} check runs/shop --all",
     )
     parser.add_argument("shop", type=Path, help="the shop's folder")
     parser.add_argument("--all", action="store_true", help="print every broken rule, a line each")
+    _add_faults(parser)
+    parser.add_argument(
+        "--renew",
+        action="store_true",
+        help="accept tables that were changed: where every other rule is kept, record their rows and digests",
+    )
     parser.set_defaults(run=_check)
 
 
@@ -126,7 +148,14 @@ def _import(options: argparse.Namespace) -> None:
     kind, reader = SOURCES[options.source]
     settings = [_as_text(setting) for setting in options.settings]
     config = load_config(kind, options.config, settings)
-    _report(reader(_data(options), options.out, config=config, overwrite=options.overwrite))
+    further = {}
+    if options.faults is not None:
+        if options.source != "tables":
+            raise ShopError("--faults is of one's own tables; leave it out")
+        check_faults_file(options.faults)
+        further["faults"] = options.faults
+    data = _data(options)
+    _report(reader(data, options.out, config=config, overwrite=options.overwrite, **further))
 
 
 def _as_text(setting: str) -> str:
@@ -162,12 +191,22 @@ def _data(options: argparse.Namespace) -> Path:
 def _check(options: argparse.Namespace) -> None:
     if not options.shop.is_dir():
         Shop.open(options.shop)  # says what a shop is
-    problems = validate_folder(options.shop)
+    if options.faults is not None:
+        check_faults_file(options.faults)
+    problems = validate_folder(options.shop, promised=not options.renew)
     if options.all:
         for problem in problems:
             print(problem)
-    raise_first(options.shop, problems)
-    _report(Shop.open(options.shop))
+    if options.faults is not None:
+        write_faults(options.faults, options.shop, problems)
+    raise_all(options.shop, problems)
+    if options.renew:
+        Manifest.read(options.shop).renewed(options.shop).write(options.shop)
+        say(f"{options.shop / MANIFEST} records the tables as they are now")
+    shop = Shop.open(options.shop)
+    _report(shop)
+    for warning in leak_warnings(shop):
+        print(f"warning: {warning}")
 
 
 def _report(shop: Shop) -> None:

@@ -11,6 +11,7 @@ import polars as pl
 from moon_rec.shop.engagement import exposure_counts
 from moon_rec.shop.history import Histories
 from moon_rec.shop.shop import Period, Shop
+from moon_rec.texts import has_text
 
 NO_CUT = 1_000_000
 """A history length that cuts none: the description counts all earlier clicks."""
@@ -61,12 +62,12 @@ def describe(shop: Shop) -> Description:
         share_with_picture=_share(pl.col("image").is_not_null()),
         share_with_price=_share(pl.col("price").is_not_null()),
     )
-    has_text, has_image = pl.col("query_text").is_not_null(), pl.col("query_image").is_not_null()
+    by_words, by_picture = has_text("query_text"), pl.col("query_image").is_not_null()
     searches = shop.searches.select(
         searches=pl.len(),
-        share_text_only=_share(has_text & ~has_image),
-        share_image_only=_share(has_image & ~has_text),
-        share_both=_share(has_text & has_image),
+        share_text_only=_share(by_words & ~by_picture),
+        share_image_only=_share(by_picture & ~by_words),
+        share_both=_share(by_words & by_picture),
     )
     impressions = shop.impressions.select(
         impressions=pl.len(),

@@ -3,15 +3,17 @@
 Notable choices
 - Only six fields are needed, so that anyone can write one by hand beside their own Parquet tables:
   `schema_version`, `name`, `source`, `is_simulated`, `cut_time`, `test_time`.
-- Row counts and fingerprints are written by `ShopWriter`. A fingerprint is the digest of a table's file. It is trusted
-  while the file has the recorded size and is not newer than the manifest, and computed anew otherwise: the digest of
-  a shop is always that of the files on disk, so a table edited by hand never passes for the old one in a tracked run.
+- Row counts, sizes and fingerprints (the digest of a table's file) are written by `ShopWriter`. They are a promise that
+  `integrity.py` holds the files to, and never taken for the files: the digest of a shop is that of the bytes on disk.
+- A table that they do not name is promised nothing. `shop check --renew` writes them for the files as they are.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet as pq
 
 from moon_rec.errors import MoonRecError, ShopError
 from moon_rec.files import digest_file, digest_of, read_json, write_json
@@ -63,7 +65,7 @@ class Manifest:
             )
         try:
             values = read_json(path)
-        except (MoonRecError, ValueError, OSError) as error:
+        except (MoonRecError, ValueError, OSError, RecursionError) as error:
             reason = str(error).splitlines()[0]
             raise ShopError(
                 f"{path} cannot be read as JSON ({reason}): it should look like {EXAMPLE}"
@@ -74,26 +76,26 @@ class Manifest:
             )
         return _parse(values, path)
 
-    def current_fingerprints(self, folder: Path) -> dict[str, str]:
-        """Table -> digest of its file as it is on disk now (see this module's notes on trust)."""
-        written = (folder / MANIFEST).stat().st_mtime_ns
-        prints = {}
-        for table, name in FILES.items():
-            file = folder / name
-            if not file.is_file():
-                continue
-            found = file.stat()
-            trusted = found.st_size == self.sizes.get(table) and found.st_mtime_ns <= written
-            recorded = self.fingerprints.get(table)
-            prints[table] = recorded if trusted and recorded else digest_file(file)
-        return prints
+    def renewed(self, folder: Path) -> "Manifest":
+        """The same with counts, sizes and fingerprints of the tables as they are on disk now."""
+        files = {table: folder / FILES[table] for table in sorted(FILES)}
+        files = {table: file for table, file in files.items() if file.is_file()}
+        return replace(
+            self,
+            rows={table: pq.read_metadata(file).num_rows for table, file in files.items()},
+            sizes={table: file.stat().st_size for table, file in files.items()},
+            fingerprints={table: digest_file(file) for table, file in files.items()},
+        )
 
     def digest(self, folder: Path) -> str:
         """16 hex characters over the tables' contents and the two times; names and sources do not count."""
+        files = {table: folder / name for table, name in FILES.items()}
         return digest_of(
             {
                 "schema_version": self.schema_version,
-                "tables": self.current_fingerprints(folder),
+                "tables": {
+                    table: digest_file(file) for table, file in files.items() if file.is_file()
+                },
                 "cut_time": self.cut_time.isoformat(),
                 "test_time": self.test_time.isoformat(),
             }
@@ -108,11 +110,11 @@ def parse_time(value: object, where: str) -> datetime:
     """
     try:
         time = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    except ValueError:
+        return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
         raise ShopError(
             f"{where}: {value!r} is not a time; write it as 2025-05-20T00:00:00 (UTC)"
         ) from None
-    return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
 
 
 def _parse(values: dict[str, Any], path: Path) -> Manifest:
@@ -138,10 +140,15 @@ def _parse(values: dict[str, Any], path: Path) -> Manifest:
     for name, kind in {"rows": int, "sizes": int, "fingerprints": str}.items():
         entries = values.get(name) or {}
         if not isinstance(entries, dict) or not all(
-            isinstance(entry, kind) for entry in entries.values()
+            type(entry) is kind for entry in entries.values()
         ):
             raise ShopError(
                 f"{path}: {name} is {entries!r}, wanted table -> {kind.__name__}; leave it out if unsure"
+            )
+        unknown = [table for table in entries if table not in FILES]
+        if unknown:
+            raise ShopError(
+                f"{path}: {name} names a table {unknown[0]!r}, wanted {', '.join(FILES)}; leave it out"
             )
         optional[name] = entries
     return Manifest(

@@ -41,6 +41,14 @@ _UPRIGHT = {
 """EXIF 2.32, tag 274: what turns a stored picture upright."""
 
 
+class PictureError(ShopError):
+    """A picture that cannot be decoded; `kind` says why in words that hold of all pictures with that fault."""
+
+    def __init__(self, where: str, fault: str, mend: str, kind: str) -> None:
+        super().__init__(f"{where}: {fault}; {mend}")
+        self.fault, self.mend, self.kind = fault, mend, kind
+
+
 def decode(data: bytes, where: str = "picture") -> Image.Image:
     """Decode a picture to mode RGB.
 
@@ -49,10 +57,11 @@ def decode(data: bytes, where: str = "picture") -> Image.Image:
         where: what the error calls it, such as `items.image of item 7`.
 
     Raises:
-        ShopError: the bytes are no picture, are cut short, or hold more than `MAX_PIXELS` and cannot be decoded smaller.
+        PictureError: the bytes are no picture, are cut short, or hold more than `MAX_PIXELS` and cannot be decoded smaller.
     """
     if not data:
-        raise ShopError(f"{where}: no bytes; give a JPEG or PNG, or null where there is no picture")
+        mend = "give a JPEG or PNG, or null where there is no picture"
+        raise PictureError(where, "no bytes", mend, "no bytes")
     try:
         with _open(data, where) as picture:
             _make_affordable(picture, where)
@@ -63,10 +72,9 @@ def decode(data: bytes, where: str = "picture") -> Image.Image:
         Exception
     ) as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more
         reason = _reason(error)
-        raise ShopError(
-            f"{where}: {len(data):,} bytes do not decode as a picture ({reason}); replace them, "
-            "or give null where there is no picture"
-        ) from None
+        fault = f"{len(data):,} bytes do not decode as a picture ({reason})"
+        mend = "replace them, or give null where there is no picture"
+        raise PictureError(where, fault, mend, type(error).__name__) from None
 
 
 def _open(data: bytes, where: str) -> ImageFile.ImageFile:
@@ -106,7 +114,8 @@ def _make_affordable(picture: ImageFile.ImageFile, where: str) -> None:
 
 def _refuse_large(width: int, height: int, where: str) -> None:
     if width * height > MAX_PIXELS:
-        raise ShopError(f"{where}: {width}x{height} is over {MAX_PIXELS:,} pixels; make it smaller")
+        fault = f"{width}x{height} is over {MAX_PIXELS:,} pixels"
+        raise PictureError(where, fault, "make it smaller", "too large")
 
 
 def _upright(pixels: Image.Image, picture: Image.Image) -> Image.Image:

@@ -1,20 +1,26 @@
 """A broken rule, told so that its owner can find the row and mend it."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from moon_rec.errors import ShopError
+import polars as pl
 
-LONGEST_VALUE = 60
-"""Characters of a value that are shown; pictures and descriptions can be long."""
+from moon_rec.errors import ShopError
+from moon_rec.shop.schema import FILES
+from moon_rec.values import shown
 
 
 @dataclass(frozen=True)
 class Problem:
     """One broken rule of a shop's tables.
 
-    `row` counts from 0 in file order; `count` says how many rows break the rule, the first of which is shown.
+    Attributes:
+        row: of the first row that breaks the rule, from 0 in file order.
+        value: what stands there.
+        count: how many rows break it.
+        rows: `row` and `value` of all of them, where a table's rows can break the rule.
+        is_told: the rows are no fault: they are handled as `mend` says.
     """
 
     table: str
@@ -24,34 +30,62 @@ class Problem:
     row: int | None = None
     value: object = None
     count: int = 1
+    rows: pl.LazyFrame | None = field(default=None, compare=False, repr=False)
+    is_told: bool = False
 
     def __str__(self) -> str:
         place = self.table if self.column is None else f"{self.table}.{self.column}"
         if self.row is not None:
-            place += f" row {self.row}: {_show(self.value)}"
+            place += f" row {self.row}: {shown(self.value)}"
         else:
             place += ":"
         others = f" ({self.count:,} rows do)" if self.count > 1 else ""
         mend = f"; {self.mend}" if self.mend else ""
         return f"{place} {self.rule}{others}{mend}"
 
+    @property
+    def file(self) -> str:
+        """The file it is in, relative to the folder of the tables."""
+        return FILES.get(self.table, self.table)
 
-def raise_first(folder: Path, problems: Iterable[Problem]) -> None:
-    """Raise the first problem, if any, with the count of the others.
+
+def raise_all(folder: Path, problems: Iterable[Problem]) -> None:
+    """Raise all problems, if any.
 
     Raises:
-        ShopError: one line.
+        ShopError: one line that names every problem and the file it is in.
     """
     found = list(problems)
-    if not found:
-        return
-    others = len(found) - 1
-    more = f" (and {others} more broken rule{'s' * (others > 1)})" if others else ""
-    raise ShopError(f"{folder}: {found[0]}{more}")
+    if len(found) == 1:
+        is_of_table = found[0].table in FILES
+        raise ShopError(f"{folder / found[0].file if is_of_table else folder}: {found[0]}")
+    if found:
+        raise ShopError(f"{folder}: {in_one_line(found)}")
 
 
-def _show(value: object) -> str:
-    if isinstance(value, bytes):
-        return f"{len(value):,} bytes"
-    text = " ".join((repr(value) if isinstance(value, str) else str(value)).split())
-    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"
+def in_one_line(problems: Sequence[Problem]) -> str:
+    """All problems, each with its file; several are numbered."""
+    each = [f"{f'{found.file}: ' * (found.table in FILES)}{found}" for found in problems]
+    if len(each) == 1:
+        return each[0]
+    numbered = " | ".join(f"({number}) {line}" for number, line in enumerate(each, start=1))
+    return f"{len(each)} broken rules: {numbered}"
+
+
+def first_of(
+    broken: pl.LazyFrame, table: str, rule: str, mend: str, column: str, value: pl.Expr
+) -> list[Problem]:
+    """The rows of `broken` as one problem, or none where it is empty.
+
+    Args:
+        broken: rows that break the rule, `row` among the columns.
+        value: what of them is shown.
+    """
+    rows = broken.select("row", value=value)
+    found = rows.select(
+        pl.col("row").min(), pl.col("value").get(pl.col("row").arg_min()), count=pl.len()
+    ).collect(engine="streaming")
+    if found.height == 0 or not found["count"][0]:
+        return []
+    row, first, count = found.rows()[0]
+    return [Problem(table, rule, mend, column, row, first, count, rows)]

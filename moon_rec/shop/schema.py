@@ -10,58 +10,81 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from moon_rec.values import ATTRIBUTES, TIME, Blank
+
 SCHEMA_VERSION = 1
 """Raised when a table's meaning changes; a shop of another version is refused, not guessed at."""
-
-TIME = pl.Datetime("us")
-ATTRIBUTES = pl.List(pl.Struct({"name": pl.String, "value": pl.String}))
 
 
 @dataclass(frozen=True)
 class Column:
-    """One declared column of a table."""
+    """One declared column of a table.
+
+    Attributes:
+        absent: what to put where a log has no such column; needed: why nothing can stand in for it.
+        blank: of texts: what a blank one counts as.
+    """
 
     name: str
     dtype: pl.DataType
+    absent: str = "null"
     nullable: bool = False
+    blank: Blank = "null"
+    needed: str = ""
 
+    @property
+    def stand_in(self) -> str:
+        """What to put where a log has no value, in words."""
+        if self.needed:
+            return f"nothing can stand in for it: {self.needed}"
+        return f"where there is none put {self.absent}"
+
+
+def _nullable(name: str, dtype: pl.DataType) -> Column:
+    return Column(name, dtype, nullable=True)
+
+
+_ID = pl.Int64()
+_NUMBERED = "a number for each distinct {}"
 
 TABLES: dict[str, tuple[Column, ...]] = {
     "items": (
-        Column("item_id", pl.Int64()),
-        Column("spu_id", pl.Int64()),
-        Column("title", pl.String()),
-        Column("category", pl.String()),
-        Column("brand", pl.String(), nullable=True),
-        Column("attributes", ATTRIBUTES),
-        Column("description", pl.String(), nullable=True),
-        Column("price", pl.Float64(), nullable=True),
-        Column("image", pl.Binary(), nullable=True),
-        Column("listed_at", TIME),
+        Column("item_id", _ID, _NUMBERED.format("product")),
+        Column("spu_id", _ID, "item_id, where products have no groups"),
+        Column(
+            "title", pl.String(), '"" where a product is known by its picture alone', blank="empty"
+        ),
+        Column("category", pl.String(), 'one name for all, such as "all"', blank="refused"),
+        _nullable("brand", pl.String()),
+        Column("attributes", ATTRIBUTES, "an empty list"),
+        _nullable("description", pl.String()),
+        _nullable("price", pl.Float64()),
+        _nullable("image", pl.Binary()),
+        Column("listed_at", TIME, "the first time that the item was seen"),
     ),
     "searches": (
-        Column("search_id", pl.Int64()),
-        Column("user_id", pl.Int64()),
-        Column("time", TIME),
-        Column("query_text", pl.String(), nullable=True),
-        Column("query_image", pl.Binary(), nullable=True),
+        Column("search_id", _ID, _NUMBERED.format("search")),
+        Column("user_id", _ID, "a number for each session, where users are not known"),
+        Column("time", TIME, "the time of the first impression that answers the search"),
+        _nullable("query_text", pl.String()),
+        _nullable("query_image", pl.Binary()),
     ),
     "impressions": (
-        Column("request_id", pl.Int64()),
-        Column("search_id", pl.Int64(), nullable=True),
-        Column("user_id", pl.Int64()),
-        Column("item_id", pl.Int64()),
-        Column("time", TIME),
-        Column("position", pl.Int32()),
-        Column("clicked", pl.Boolean()),
-        Column("carted", pl.Boolean()),
-        Column("purchased", pl.Boolean()),
+        Column("request_id", _ID, _NUMBERED.format("user and time")),
+        _nullable("search_id", _ID),
+        Column("user_id", _ID, "a number for each session, where users are not known"),
+        Column("item_id", _ID, needed="an impression is of an item"),
+        Column("time", TIME, needed="train, validation and test are split by it"),
+        Column("position", pl.Int32(), "the order in the request, from 0"),
+        Column("clicked", pl.Boolean(), needed="it is what is learnt"),
+        Column("carted", pl.Boolean(), "false"),
+        Column("purchased", pl.Boolean(), "false"),
     ),
-    "users": (Column("user_id", pl.Int64()),),
+    "users": (Column("user_id", _ID, needed="leave the table out"),),
     "truth": (
-        Column("request_id", pl.Int64()),
-        Column("item_id", pl.Int64()),
-        Column("click_probability", pl.Float64()),
+        Column("request_id", _ID, needed="leave the table out"),
+        Column("item_id", _ID, needed="leave the table out"),
+        Column("click_probability", pl.Float64(), needed="leave the table out"),
     ),
 }
 

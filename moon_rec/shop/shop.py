@@ -5,6 +5,8 @@ Notable choices
   bytes) are read only by those who select them.
 - `open` reads the manifest and the files' headers, so a missing table, column or wrong type is
   named at once; the rules that need the rows are for `validate`.
+- A table is held against the digest that the manifest records before its rows are first read, and all of them for the
+  shop's digest: rows that changed are refused, never read in silence.
 """
 
 from datetime import datetime
@@ -15,8 +17,10 @@ from typing import Literal, get_args
 import polars as pl
 
 from moon_rec.errors import ShopError
+from moon_rec.shop.integrity import promise_problems, unread_problems
 from moon_rec.shop.manifest import Manifest
-from moon_rec.shop.problem import raise_first
+from moon_rec.shop.problem import raise_all
+from moon_rec.shop.readings import texts_read
 from moon_rec.shop.schema import FILES
 from moon_rec.shop.structure import structure_problems
 from moon_rec.shop.validation import validate_folder
@@ -32,13 +36,15 @@ class Shop:
         """Use `Shop.open`."""
         self.path = path
         self.manifest = manifest
+        self._held: set[str] = set()
 
     @classmethod
     def open(cls, path: str | Path) -> "Shop":
         """Open a shop's folder.
 
         Raises:
-            ShopError: the folder or its manifest is absent or unreadable, or a table misses a column or has a wrong type.
+            ShopError: the folder or its manifest is absent or unreadable, a table misses a column or has a wrong type, or
+                a file has not the rows and bytes that the manifest records.
         """
         folder = Path(path)
         if not folder.is_dir():
@@ -46,7 +52,8 @@ class Shop:
                 f"{folder} is not a folder: make a shop with `python -m moon_rec shop simulate --out {folder}`"
             )
         manifest = Manifest.read(folder)
-        raise_first(folder, structure_problems(folder))
+        raise_all(folder, structure_problems(folder))
+        raise_all(folder, promise_problems(folder, manifest, deep=False))
         return cls(folder, manifest)
 
     @property
@@ -76,7 +83,13 @@ class Shop:
 
     @cached_property
     def digest(self) -> str:
-        """16 hex characters over the contents of all tables and the two times."""
+        """16 hex characters over the contents of all tables and the two times.
+
+        Raises:
+            ShopError: a table's file is not the one that the manifest records.
+        """
+        for table in FILES:
+            self.file(table)
         return self.manifest.digest(self.path)
 
     @property
@@ -109,8 +122,21 @@ class Shop:
         return (self.path / FILES[table]).is_file()
 
     def table(self, name: str) -> pl.LazyFrame:
-        """A table by name, as a LazyFrame over its file."""
-        return pl.scan_parquet(self.path / FILES[name])
+        """A table by name, as a LazyFrame over its file; a blank text is read as no text, as the importer writes it."""
+        return pl.scan_parquet(self.file(name)).with_columns(texts_read(name))
+
+    def file(self, name: str) -> Path:
+        """Where a table lies; the first time its bytes are held against the manifest, or decoded where it records none.
+
+        Raises:
+            ShopError: the file is not the one that the manifest records, or cannot be read to its end.
+        """
+        if name not in self._held:
+            raise_all(self.path, promise_problems(self.path, self.manifest, (name,)))
+            if self.has(name) and name not in self.manifest.fingerprints:
+                raise_all(self.path, unread_problems(self.path, name))
+            self._held.add(name)
+        return self.path / FILES[name]
 
     def in_period(
         self, frame: pl.LazyFrame | pl.DataFrame, period: Period, column: str = "time"
@@ -140,9 +166,9 @@ class Shop:
         """Check every rule of the tables, reading each table once.
 
         Raises:
-            ShopError: one line that names the first broken rule with table, column, row and value, and the count of others.
+            ShopError: one line that names every broken rule with table, column, first row and value.
         """
-        raise_first(self.path, validate_folder(self.path))
+        raise_all(self.path, validate_folder(self.path))
 
     def __repr__(self) -> str:
         simulated = ", simulated" if self.is_simulated else ""

@@ -4,7 +4,8 @@ Notable choices
 - Rows are regrouped into row groups of a fixed size, so the bytes of a table, and with them its fingerprint, do not depend
   on how its writer happened to chunk it.
 - Row groups of tables with pictures are small (1,024 rows): whoever reads them one at a time holds a few MB.
-- A frame is cast to the declared types; a missing nullable column is filled with nulls; further columns are kept.
+- A frame is read by the rules of `moon_rec.values` (`readings.py`): what fits the declared types is taken, anything else is refused by name. A
+  missing nullable column is filled with nulls; further columns are kept.
 """
 
 from collections.abc import Iterable
@@ -18,10 +19,13 @@ import pyarrow.parquet as pq
 
 from moon_rec.errors import ShopError
 from moon_rec.files import atomic_folder, digest_file
+from moon_rec.progress import say
 from moon_rec.shop.manifest import Manifest, parse_time
-from moon_rec.shop.problem import raise_first
-from moon_rec.shop.schema import FILES, PICTURES, REQUIRED_TABLES, TABLES, empty_table
+from moon_rec.shop.problem import Problem, in_one_line
+from moon_rec.shop.readings import readings_of
+from moon_rec.shop.schema import FILES, PICTURES, REQUIRED_TABLES, TABLES, columns_of, empty_table
 from moon_rec.shop.validation import validate_folder
+from moon_rec.values import Reading, first_broken
 
 PICTURE_ROW_GROUP = 1_024
 ROW_GROUP = 131_072
@@ -51,11 +55,13 @@ class ShopWriter:
         cut_time: datetime | str,
         test_time: datetime | str,
         overwrite: bool = False,
-        validate: bool = False,
+        validate: str = "",
     ) -> None:
         """Remember what the manifest will say; the folder is made on entering.
 
-        With `validate` every rule is checked at the end, and a shop that breaks one does not appear.
+        Args:
+            validate: what the tables are made of, as errors call it; where it is given every rule is checked at the end, and a shop that breaks one does
+                not appear.
 
         Raises:
             ShopError: a time cannot be read, or `test_time` is not after `cut_time`.
@@ -134,7 +140,9 @@ class ShopWriter:
             },
         ).write(folder)
         if self._validate:
-            raise_first(self.out, validate_folder(folder))
+            problems = validate_folder(folder)
+            if problems:
+                raise ShopError(f"{self._validate}, made into tables: {in_one_line(problems)}")
 
     def _close_files(self) -> None:
         for writer in self._tables.values():
@@ -153,6 +161,7 @@ class _TableWriter:
         self._num_waiting = 0
         self._file: pq.ParquetWriter | None = None
         self._schema: pl.Schema | None = None
+        self._told: dict[str, int] = {}
 
     def append(self, frame: Frame) -> None:
         if isinstance(frame, pl.LazyFrame):
@@ -170,6 +179,9 @@ class _TableWriter:
     def close(self) -> None:
         self._flush(everything=True)
         self.abandon()
+        for told, count in self._told.items():
+            if count:
+                say(f"{told} ({count:,} rows)")
 
     def abandon(self) -> None:
         if self._file is not None:
@@ -178,26 +190,23 @@ class _TableWriter:
 
     def _fit(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Declared columns first and in order, of the declared types; then the further ones."""
+        readings = readings_of(self.table, frame.schema)
+        for name, found in readings.items():
+            self._check(frame, name, found)
         columns = []
         for column in TABLES[self.table]:
-            if column.name in frame.columns:
-                columns.append(pl.col(column.name).cast(column.dtype))
-            elif column.nullable:
-                columns.append(pl.lit(None, column.dtype).alias(column.name))
-            else:
+            found = readings.get(column.name)
+            if found is None and not column.nullable:
                 raise ShopError(
                     f"{self.table}: column {column.name} is missing from the frame written "
-                    f"(it has {', '.join(frame.columns)}): add it as {column.dtype}"
+                    f"(it has {', '.join(frame.columns)}): add it as {column.dtype}; {column.stand_in}"
                 )
+            value = None if found is None else found.value
+            value = pl.lit(None, column.dtype) if value is None else value
+            columns.append(value.alias(column.name))
         declared = {column.name for column in TABLES[self.table]}
         further = [name for name in frame.columns if name not in declared]
-        try:
-            rows = frame.select(*columns, *further)
-        except pl.exceptions.PolarsError as error:
-            reason = str(error).splitlines()[0]
-            raise ShopError(
-                f"{self.table}: a value does not fit its declared type: {reason}"
-            ) from None
+        rows = frame.with_columns(columns).select(*columns_of(self.table), *further)
         if self._schema is None:
             self._schema = rows.schema
         elif rows.schema != self._schema:
@@ -205,6 +214,18 @@ class _TableWriter:
                 f"{self.table}: a later frame has columns {rows.schema}, the first had {self._schema}"
             )
         return rows
+
+    def _check(self, frame: pl.DataFrame, name: str, found: Reading) -> None:
+        """Refuse what breaks a rule of its type, and count what is handled."""
+        for rule in found.broken:
+            row, value, count = first_broken(frame, rule)
+            if count:
+                mend, row = rule.mend_of(value), self.num_rows + row
+                raise ShopError(str(Problem(self.table, rule.rule, mend, name, row, value, count)))
+        for rule in found.told:
+            row, value, count = first_broken(frame, rule)
+            told = f"{self.table}.{name} {rule.rule}; {rule.mend_of(value)}"
+            self._told[told] = self._told.get(told, 0) + count
 
     def _flush(self, everything: bool) -> None:
         if not self._waiting:

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from moon_rec.embedding_table import EmbeddingTable
-from moon_rec.errors import RankingError
+from moon_rec.errors import RankingError, TableError
+from moon_rec.vector_pairs import check_ids
 from ranking.features import Catalogue, RankingTables
 
 ABSENT, PRESENT, UNREAD = 0, 1, 2
@@ -93,21 +94,15 @@ class ContentStores:
         """Stores of both catalogues.
 
         Raises:
-            RankingError: no item of the shop has a vector, or the two tables differ in dim.
+            RankingError: tables that do not go with the shop's ids or with each other, see `vector_pairs`.
         """
+        try:
+            check_ids(tables.items.ids, tables.queries.ids, items, queries)
+        except TableError as error:
+            raise RankingError(str(error)) from None
         item_store = ContentStore(items, tables.items)
-        if item_store.num_present == 0:
-            raise RankingError(
-                f"none of the shop's {tables.items.ids.size} items is in the embedding table of "
-                f"{len(items)} ids; pass the table of this shop's items"
-            )
         if queries is None or not tables.has_searches:
             return cls(item_store, None)
-        if queries.dim != items.dim:
-            raise RankingError(
-                f"item vectors have dim {items.dim}, query vectors {queries.dim}; "
-                "cosines need both from one encoder and width"
-            )
         return cls(item_store, ContentStore(queries, tables.queries))
 
     @property

@@ -6,6 +6,8 @@ Notable choices
   nothing could be learnt of it. `"error"` refuses a missing value. Infinity is always refused.
 - A column that is the same in all train rows is zero everywhere: nothing was learnt of another value.
 - Position is a standardised logarithm in training and its train mean when scoring.
+- Outcomes and keys are no context, whatever is asked for. A column that alone tells the train labels nearly perfectly, by its values or by where it is missing, was filled in after
+  the click (`moon_rec.shop.leaks.knowledge`): it is refused unless `trusted_context` asks for it by name.
 """
 
 from dataclasses import dataclass
@@ -14,9 +16,12 @@ import numpy as np
 import polars as pl
 
 from moon_rec.errors import RankingError
+from moon_rec.shop.leaks import knowledge, position_knowledge
 from ranking.features.feature_config import FeatureConfig
 
 POSITION = "position"
+OUTCOMES = ("clicked", "carted", "purchased")
+KEYS = ("request_id", "search_id", "user_id", "item_id", "time")
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,41 @@ def read_context(
 def context_names(config: FeatureConfig) -> tuple[str, ...]:
     """Columns in the order in which the ranker reads them."""
     return tuple(dict.fromkeys([*config.context, *([POSITION] if config.use_position else [])]))
+
+
+def refuse_answers(train: pl.DataFrame, config: FeatureConfig, where: object) -> None:
+    """Refuse columns of context that are or know the label, and those that are keys.
+
+    Args:
+        train: impressions of the train period with label, position and context columns.
+        where: the shop's folder, for the message.
+
+    Raises:
+        RankingError: an outcome or a key, a column whose AUC is beyond belief, or one that only positive rows have.
+    """
+    for name in config.context:
+        if name in OUTCOMES:
+            raise RankingError(
+                f"{where}: context column {name!r} is an outcome, known only after the page was shown; leave it out of context"
+            )
+        if name in KEYS:
+            raise RankingError(
+                f"{where}: context column {name!r} is a key of the log and no quantity; leave it out of context (users, items "
+                "and searches are read as ids)"
+            )
+    for name in context_names(config):
+        if name in config.trusted_context:
+            continue
+        if name == POSITION:
+            found = position_knowledge(train, config.label)
+        else:
+            found = knowledge(train[name], train[config.label])
+        if not found.is_believable:
+            leave = "leave it out of context" if name in config.context else "turn use_position off"
+            raise RankingError(
+                f"{where}: context column {name!r} knows {config.label} in the train period: {found}; {leave}, or, if it is "
+                f'known before the page is shown, ask for it by name: trusted_context=["{name}"]'
+            )
 
 
 def _numbers(frame: pl.DataFrame, name: str, config: FeatureConfig) -> np.ndarray:

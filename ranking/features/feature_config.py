@@ -3,7 +3,7 @@
 import argparse
 from typing import ClassVar, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from moon_rec.bounds import Count, LengthOrZero, Names, Width
 from moon_rec.config import Config, CountsWhen, Rules
@@ -33,6 +33,12 @@ class FeatureConfig(Config):
     context: Names = Field(
         default=(), description="columns of the impressions that are read as numbers"
     )
+    trusted_context: Names = Field(
+        default=(),
+        exclude_if=lambda names: not names,  # came later: rankers saved before keep their digest
+        description="context columns (or position) that are read although they alone tell the train labels nearly "
+        "perfectly, because they are known before the page is shown",
+    )
     missing_context: Literal["flag", "mean", "error"] = Field(
         default="flag",
         description="a null or NaN in a context column takes the train mean; flag: and a column that "
@@ -53,6 +59,16 @@ class FeatureConfig(Config):
             "no column of context is read; name some in context",
         ),
     }
+
+    @model_validator(mode="after")
+    def _trust_is_in_what_is_read(self) -> "FeatureConfig":
+        for name in self.trusted_context:
+            if name not in (*self.context, *(["position"] if self.use_position else [])):
+                raise ValueError(
+                    f"trusted_context names {name!r}, which is not read: context is {list(self.context)}, "
+                    f"use_position {self.use_position}; add it there or leave it out here"
+                )
+        return self
 
 
 def add_feature_options(parser: argparse.ArgumentParser) -> None:

@@ -1,8 +1,8 @@
 """Impressions as a sorted frame in which the rows of a request stand together.
 
 Notable choices
-- What would silently become a number is refused by name: null ids, times and labels, labels other than 0
-  and 1, an (request, item) pair that is there twice.
+- What would silently become a number is refused by name: null ids, times and labels, a (request, item) pair
+  that is there twice.
 - Order depends on times and ids alone, never on how the file is sorted.
 - Requests longer than `max_candidates` are cut into several with the same history, for candidates are
   padded to the longest request of a batch.
@@ -44,15 +44,17 @@ def read_period(
     return frame
 
 
-def check_context(schema: pl.Schema, config: FeatureConfig) -> None:
-    """Raise RankingError where a context column is absent or holds no numbers."""
-    for name in config.context:
-        if name not in schema or not (schema[name].is_numeric() or schema[name] == pl.Boolean):
-            found = schema.get(name, "absent")
-            raise RankingError(
-                f"context column {name!r} of impressions is {found}: wanted numbers; leave it out of "
-                "context or encode it"
-            )
+def check_context(schema: pl.Schema, config: FeatureConfig, where: str = "impressions") -> None:
+    """Raise RankingError that names every context column which is absent or holds no numbers."""
+    wrong = [
+        f"{name!r} of {where} is {schema.get(name, 'absent')}"
+        for name in config.context
+        if name not in schema or not (schema[name].is_numeric() or schema[name] == pl.Boolean)
+    ]
+    if wrong:
+        raise RankingError(
+            f"context column {', '.join(wrong)}: wanted numbers; leave it out of context or encode it"
+        )
 
 
 def check_rows(frame: pl.DataFrame, never_null: tuple[str, ...], where: str) -> None:
@@ -66,24 +68,6 @@ def check_rows(frame: pl.DataFrame, never_null: tuple[str, ...], where: str) -> 
                 f"{where}: {name} is null in {number} of {frame.height} rows (first: {first}); fill it "
                 "or drop the rows, and check the shop with `python -m moon_rec shop check`"
             )
-
-
-def labels_of(column: pl.Series, where: str) -> pl.Series:
-    """Labels as Int8 of 0, 1 and null.
-
-    Raises:
-        RankingError: other values, or no numbers at all.
-    """
-    if column.dtype != pl.Boolean and not column.dtype.is_numeric() and column.dtype != pl.Null:
-        raise RankingError(f"{where}: {column.name} is {column.dtype}: wanted true and false")
-    if column.dtype.is_numeric():
-        other = column.filter(column.is_not_null() & (column != 0) & (column != 1))
-        if other.len():
-            raise RankingError(
-                f"{where}: {column.name} is {other[0]} in {other.len()} rows: wanted 0 and 1; say what "
-                "counts as a positive and write true and false"
-            )
-    return column.cast(pl.Int8)
 
 
 def in_requests(frame: pl.DataFrame) -> pl.DataFrame:

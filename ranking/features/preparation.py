@@ -5,8 +5,8 @@ Notable choices
   later period can be made for a ranker: the same ids get the same rows, all others row 0.
 - Nothing after the cut enters, so a shop that only grew has the same preparation, with the same digest.
   (That the shop has searches at all is the one exception: it decides a model's shape.)
-- On disk: `preparation.json` and one Parquet file a vocabulary, items with their train impressions. The
-  digest is computed anew on reading, so a file that was changed by hand is told.
+- On disk: `preparation.json` and one Parquet file a vocabulary, items and users with their train impressions
+  (`train_impressions`): a scored shop need not hold the rows that the ranker was trained on. The digest is computed anew on reading, so a file that was changed by hand is told.
 """
 
 import hashlib
@@ -21,12 +21,12 @@ from moon_rec.config import make_config
 from moon_rec.errors import MoonRecError, RankingError
 from moon_rec.files import digest_of, read_json, write_json
 from moon_rec.shop import Shop
-from ranking.features.context import ContextColumn, context_names
+from ranking.features.context import ContextColumn, context_names, refuse_answers
 from ranking.features.feature_config import FeatureConfig
 from ranking.features.impressions import cheapest_cut, read_period, request_bounds
 from ranking.features.vocabulary import Vocabulary
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ITEM_COLUMNS = {"item": "item_id", "category": "category", "brand": "brand"}
 FILES = {
     "user": "users.parquet",
@@ -45,6 +45,7 @@ class Preparation:
         config: settings of the features.
         vocabularies: `user, item, category, brand, query` -> values known from train.
         item_counts: `(rows of the item vocabulary,)` train impressions of each; row 0, unknown, has none.
+        user_counts: the same of users.
         price_edges: `(num_price_buckets - 1,)` quantiles of the train items' prices; none without prices.
         context: the columns in order.
         max_candidates: longer requests are cut.
@@ -54,6 +55,7 @@ class Preparation:
     config: FeatureConfig
     vocabularies: dict[str, Vocabulary]
     item_counts: np.ndarray
+    user_counts: np.ndarray
     price_edges: np.ndarray
     context: tuple[ContextColumn, ...]
     max_candidates: int
@@ -69,7 +71,7 @@ class Preparation:
             train: its impressions as `read_period` gives them, where they are at hand.
 
         Raises:
-            RankingError: no train rows or only of one class, or context that cannot be read.
+            RankingError: no train rows or only of one class, or context that cannot be read or that knows the label.
         """
         config = config or FeatureConfig()
         train = read_period(shop, config, "train") if train is None else train
@@ -78,19 +80,22 @@ class Preparation:
                 f"{shop.path}: all {train.height} train impressions have {config.label} = "
                 f"{train[config.label][0]}; a ranker needs both"
             )
+        refuse_answers(train, config, shop.path)
         shown = train.group_by("item_id").len("shown").sort("item_id")
         items = shop.items.select("item_id", "category", "brand", "price").collect()
         items = items.join(shown, on="item_id", how="inner").sort("item_id")
+        users = train.group_by("user_id").len("shown").sort("user_id")
         texts = shop.in_period(shop.searches.select("time", "query_text"), "train")
         vocabularies = {
-            "user": Vocabulary.of(train["user_id"]),
+            "user": Vocabulary.of(users["user_id"]),
             "query": Vocabulary.of(texts.collect()["query_text"], config.min_query_count),
             **{name: Vocabulary.of(items[column]) for name, column in ITEM_COLUMNS.items()},
         }
         return cls(
             config=config,
             vocabularies=vocabularies,
-            item_counts=np.append(0, items["shown"].to_numpy()).astype(np.int64),
+            item_counts=_counts(items["shown"]),
+            user_counts=_counts(users["shown"]),
             price_edges=_price_edges(items["price"], config),
             context=tuple(ContextColumn.fit(train, name, config) for name in context_names(config)),
             max_candidates=config.max_candidates or cheapest_cut(np.diff(request_bounds(train))),
@@ -120,6 +125,7 @@ class Preparation:
                 self.config.digest(),
                 {name: vocabulary.digest() for name, vocabulary in self.vocabularies.items()},
                 hashlib.sha256(self.item_counts.tobytes()).hexdigest(),
+                hashlib.sha256(self.user_counts.tobytes()).hexdigest(),
                 self._about(),
             ]
         )
@@ -137,8 +143,9 @@ class Preparation:
         folder.mkdir(parents=True, exist_ok=True)
         for name, file in FILES.items():
             frame = self.vocabularies[name].values.to_frame("value")
-            if name == "item":
-                frame = frame.with_columns(train_impressions=self.item_counts[1:])
+            if name in ("item", "user"):
+                counts = self.item_counts if name == "item" else self.user_counts
+                frame = frame.with_columns(train_impressions=counts[1:])
             frame.write_parquet(folder / file)
         about = {"format_version": FORMAT_VERSION, "digest": self.digest}
         config = self.config.model_dump(mode="json")
@@ -160,12 +167,13 @@ class Preparation:
         if about.get("format_version") != FORMAT_VERSION:
             raise RankingError(
                 f"{folder}/preparation.json: format_version {about.get('format_version')!r}, "
-                f"wanted {FORMAT_VERSION}"
+                f"wanted {FORMAT_VERSION}; train the ranker again"
             )
         found = cls(
             config=make_config(FeatureConfig, about["config"]),
             vocabularies={name: Vocabulary(frame["value"]) for name, frame in frames.items()},
-            item_counts=np.append(0, frames["item"]["train_impressions"].to_numpy()),
+            item_counts=_counts(frames["item"]["train_impressions"]),
+            user_counts=_counts(frames["user"]["train_impressions"]),
             price_edges=np.array(about["price_edges"], dtype=np.float64),
             context=tuple(ContextColumn(**column) for column in about["context"]),
             max_candidates=about["max_candidates"],
@@ -177,6 +185,11 @@ class Preparation:
                 f"{about['digest']}); save the ranker again"
             )
         return found
+
+
+def _counts(shown: pl.Series) -> np.ndarray:
+    """Impressions by row of a vocabulary; row 0, unknown, has none."""
+    return np.append(0, shown.to_numpy()).astype(np.int64)
 
 
 def _price_edges(prices: pl.Series, config: FeatureConfig) -> np.ndarray:

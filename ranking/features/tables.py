@@ -8,7 +8,8 @@ Notable choices
 - Validation and test histories reach up to the moment of serving; nothing is learnt from them.
 - **Position** is only known once the list has been ranked, so it is no feature by default. With
   `use_position=True` training sees it (standardised logarithm) and scoring fixes it at the train mean.
-- **Context columns** are named one by one: a column that is known only after the click would leak.
+- **Context columns** are named one by one; outcomes are refused, and so is a column that alone tells the train labels
+  nearly perfectly, for it is known only after the click (`context.refuse_answers`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -58,7 +59,7 @@ class RankingTables:
         items, queries: catalogues with features `item, category, brand, price` and `query`.
         history_events: `(events,)` rows of `items`; query_events: `(events,)` rows of `queries`.
         periods: train, validation and test.
-        digest: 16 hex digits of shop and preparation.
+        digest: 16 hex digits of shop and preparation; shop: of the shop alone, empty where there is none.
     """
 
     preparation: Preparation
@@ -68,6 +69,7 @@ class RankingTables:
     query_events: np.ndarray
     periods: dict[Period, Requests]
     digest: str
+    shop: str = ""
 
     @classmethod
     def build(
@@ -115,6 +117,7 @@ class RankingTables:
             query_events=reader.queries.rows(reader.past_searches.item_ids),
             periods=periods,
             digest=digest_of([shop.digest, reader.preparation.digest]),
+            shop=shop.digest,
         )
 
     def __repr__(self) -> str:

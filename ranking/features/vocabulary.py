@@ -1,4 +1,7 @@
-"""Raw values -> rows of an embedding table. Row 0 is "unknown"."""
+"""Raw values -> rows of an embedding table. Row 0 is "unknown".
+
+Texts are taken in their normal form (`moon_rec.texts`): two that look alike have one row, and one that shows nothing is no value.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -7,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from moon_rec.files import DIGEST_DIGITS
+from moon_rec.texts import has_text, normal_text
 
 UNKNOWN = 0
 
@@ -24,6 +28,7 @@ class Vocabulary:
     @classmethod
     def of(cls, values: pl.Series, min_count: int = 1) -> "Vocabulary":
         """The distinct non-null values that occur at least `min_count` times."""
+        values = _normal(values)
         counts = values.drop_nulls().rename("value").to_frame().group_by("value").len()
         known = counts.filter(pl.col("len") >= min_count)["value"]
         return cls(known.sort())
@@ -39,7 +44,7 @@ class Vocabulary:
             {"value": self.values, "row": np.arange(1, self.num_rows, dtype=np.int64)},
             schema={"value": self.values.dtype, "row": pl.Int64},
         )
-        asked = values.cast(self.values.dtype).rename("value").to_frame()
+        asked = _normal(values.cast(self.values.dtype)).rename("value").to_frame()
         found = asked.join(known, on="value", how="left", maintain_order="left")
         return found["row"].fill_null(UNKNOWN).to_numpy().copy()
 
@@ -52,3 +57,11 @@ class Vocabulary:
         else:
             state.update(self.values.cast(pl.Int64).to_numpy().tobytes())
         return state.hexdigest()[:DIGEST_DIGITS]
+
+
+def _normal(values: pl.Series) -> pl.Series:
+    """Texts in normal form, null where nothing is seen; other values as they are."""
+    if values.dtype != pl.String:
+        return values
+    column = values.rename("value").to_frame()
+    return column.select(pl.when(has_text("value")).then(normal_text("value"))).to_series()

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from moon_rec.command import Parser, run
 from moon_rec.config import load_config
-from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import RankingError
 from moon_rec.progress import say
 from moon_rec.shop import Shop
+from moon_rec.vector_pairs import add_accept_option, open_pair
 from ranking.features import FeatureConfig, RankingTables, add_feature_options
 from ranking.handover import write_fuxictr, write_torcheasyrec
 
@@ -26,6 +26,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--to", choices=("fuxictr", "torcheasyrec"), required=True)
     parser.add_argument("--items", type=Path, help="embedding table of the items, to go along")
+    add_accept_option(parser)
     parser.add_argument(
         "--history-vectors",
         action="store_true",
@@ -37,21 +38,15 @@ def main(argv: list[str] | None = None) -> None:
         raise RankingError(f"{given.out} exists already; remove it or name another folder")
     if given.history_vectors and (given.to != "torcheasyrec" or not given.items):
         raise RankingError("--history-vectors goes with --to torcheasyrec and --items VECTORS")
-    items = EmbeddingTable.open(given.items) if given.items else None
-    tables = RankingTables.build(
-        Shop.open(given.shop), load_config(FeatureConfig, None, given.features)
-    )
-    if items is not None and not (items.rows(tables.items.ids) >= 0).any():
-        raise RankingError(
-            f"none of the shop's {tables.items.ids.size} items is in the embedding table {given.items} "
-            f"of {len(items)} ids; pass the table of this shop's items"
-        )
+    shop = Shop.open(given.shop)
+    items, _, coverage = open_pair(shop, given.items, accept=given.accept)
+    tables = RankingTables.build(shop, load_config(FeatureConfig, None, given.features))
     if given.to == "fuxictr":
         write_fuxictr(tables, given.out, items)
     else:
         write_torcheasyrec(tables, given.out, items, given.history_vectors)
     rows = ", ".join(f"{name} {period.num_rows:,}" for name, period in tables.periods.items())
-    say(f"{given.out}: {rows} rows for {given.to}")
+    say(f"{given.out}: {rows} rows for {given.to}" + (f"; {coverage}" if items is not None else ""))
 
 
 if __name__ == "__main__":

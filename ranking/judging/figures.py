@@ -1,7 +1,8 @@
 """Pictures of how rankers are judged: differences, segments, calibration, power. No torch, no pyplot.
 
 Every picture says in its title what is drawn and in its subtitle where the numbers come from
-(`about`: shop, whether simulated, period). Blue marks an interval without zero, grey one with it.
+(`about`: shop, whether simulated, period). Blue marks an interval without zero, grey one with it: over users and
+seeds where several were trained, for that one makes the verdict.
 """
 
 import textwrap
@@ -19,10 +20,11 @@ from matplotlib.figure import Figure
 from moon_rec.estimate import Estimate
 from moon_rec.files import atomic_file
 from moon_rec.palette import BLUE, FAINT, GREY, INK, MUTED, VERMILION
+from ranking.comparison import TRAININGS_DIFFER, Comparison
 from ranking.judging.power import PowerTable, seed_words
 from ranking.judging.reliability import CalibrationCurve
 from ranking.judging.segments import Segments
-from ranking.significance import LOWER_IS_BETTER, Comparison
+from ranking.significance import LOWER_IS_BETTER
 
 SHADES = ("#9ecae1", "#6baed6", "#3d8dc4", "#1f66a8", "#08306b")
 STYLE: dict[Any, Any] = {
@@ -65,7 +67,7 @@ def draw_differences(
             _intervals(axes, rows)
         panels[0].set_title("AUCs: B minus A")
         panels[1].set_title("losses: A minus B")
-        panels[1].set_xlabel(f"right of zero: {names[1]} is better")
+        panels[1].set_xlabel(f"right of zero: {names[1]} is ahead")
         _title(figure, _versus(names), found, about)
         _save(figure, path)
 
@@ -91,7 +93,7 @@ def draw_segments(
                 rows.append((label, metric, result))
             _intervals(axes, rows)
             axes.set_title(f"{NAMES[metric]}: B minus A")
-            axes.set_xlabel(f"right of zero: {names[1]} is better")
+            axes.set_xlabel(f"right of zero: {names[1]} is ahead")
         panels[1].tick_params(labelleft=False)
         _title(figure, f"{_versus(names)}, by segment", found, about)
         _left_out(figure, segments)
@@ -166,12 +168,14 @@ def draw_evaluation(
 def _intervals(axes: Axes, rows: Sequence[tuple[str, str, Comparison | None]]) -> None:
     """A row an interval; the thin line behind it is the wider interval over users and seeds."""
     for place, (_, metric, result) in enumerate(rows):
-        if result is None:
-            axes.text(0.5, place, "no value", color=MUTED, va="center", ha="center",
-                      transform=axes.get_yaxis_transform())  # fmt: skip
+        if result is None or result.no_interval:
+            words = "no value" if result is None else f"{result.value:+.4f}, {result.no_interval}"
+            axes.text(0.5, place, words, color=MUTED, va="center", ha="center",
+                      transform=axes.get_yaxis_transform(),
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
             continue
         sign = -1 if metric in LOWER_IS_BETTER else 1
-        colour = BLUE if result.is_significant else GREY
+        colour = BLUE if result.is_shown else GREY
         wide = [sign * result.wide_low, sign * result.wide_high]
         if result.num_seeds > 1:
             axes.plot(wide, [place] * 2, color=colour, linewidth=0.9)
@@ -193,7 +197,7 @@ def _x_range(rows: Sequence[tuple[str, str, Comparison | None]]) -> tuple[float,
     """Room for thick intervals and seeds; a thin one of few seeds may run out of the picture."""
     ends = [0.0]
     for _, metric, result in rows:
-        if result is not None:
+        if result is not None and not result.no_interval:
             sign = -1 if metric in LOWER_IS_BETTER else 1
             ends += [sign * value for value in (result.low, result.high, *result.seed_values)]
             width = result.high - result.low
@@ -205,7 +209,8 @@ def _x_range(rows: Sequence[tuple[str, str, Comparison | None]]) -> tuple[float,
 
 
 def _curves(axes: Axes, curves: Mapping[str, CalibrationCurve]) -> None:
-    top = max(max(*curve.predictions, *curve.highs, 0) for curve in curves.values()) * 1.05
+    ends = [end for one in curves.values() for end in (*one.predictions, *one.rates, *one.highs)]
+    top = max(end for end in ends if isfinite(end)) * 1.05 or 1.0
     axes.plot([0, top], [0, top], color=MUTED, linewidth=0.8, linestyle="--", label="right size")
     for (name, curve), colour in zip(curves.items(), (BLUE, VERMILION), strict=False):
         axes.vlines(curve.predictions, curve.lows, curve.highs, color=colour, linewidth=1.2)
@@ -220,7 +225,7 @@ def _curves(axes: Axes, curves: Mapping[str, CalibrationCurve]) -> None:
 
 def _power(axes: Axes, table: PowerTable) -> None:
     noise = table.noise
-    users = np.geomspace(*_span(table), 100)
+    users = np.geomspace(*_span(table), 40)
     for seeds, colour in zip(table.seeds, SHADES, strict=False):
         heights = [
             noise.smallest_difference(count, seeds, table.power, table.level) for count in users
@@ -297,7 +302,11 @@ def _title(figure: Figure, title: str, found: Mapping[str, Comparison], about: s
     words = f"thick: {first.level:.0%} interval over {first.count:,} users"
     if first.num_seeds > 1:
         words += f"; thin: over users and {first.num_seeds} seeds; ticks: each seed"
-    words += f"; blue: zero is outside the thick one; {len(found)} intervals were looked at"
+        words += "; blue: zero is outside the thin one, which makes the verdict"
+    else:
+        words += f"; blue: zero is outside it: {TRAININGS_DIFFER}"
+    looked = sum(not one.no_interval for one in found.values())
+    words += f"; {looked} intervals were looked at"
     _head(figure, title, words, about)
 
 

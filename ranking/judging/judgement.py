@@ -7,18 +7,21 @@ import polars as pl
 
 from moon_rec.errors import RankingError
 from moon_rec.estimate import Estimate
+from ranking.groups import group_codes
 from ranking.judging.resampling import (
     Statistic,
     WeightedAuc,
+    WeightedCalibrationError,
     interval,
     resample,
+    too_few,
     weighted_calibration,
     weighted_gauc,
     weighted_log_loss,
     weighted_normalised_entropy,
 )
 from ranking.judging.segments import Segment, Segments, segments_of
-from ranking.metrics import NUM_BINS, WEIGHTS, Weight, check_probabilities, checked, group_codes
+from ranking.metrics import NUM_BINS, WEIGHTS, Weight, check_probabilities, checked
 
 NUM_RESAMPLES = 500
 """Of the intervals; each costs one pass over the rows a metric."""
@@ -50,7 +53,8 @@ def evaluate(
         `auc, gauc, gauc_users, gauc_positives, log_loss, normalised_entropy, calibration` (predicted
         over observed clicks), `calibration_error`, each also with `_cold` and `_warm`, and with
         `[column=value]` for each group; with truth also `auc_best`. What has no value (a segment
-        without clicks, no user with both classes) is left out; `segments_of` names what was.
+        without clicks, no user with both classes) is left out; `segments_of` names what was. What rests
+        on too few users has a value without an interval (NaN), and its definition ends in why.
 
     Raises:
         RankingError: labels of one class overall, NaN scores, a column or a true probability missing.
@@ -103,9 +107,15 @@ def share_of_the_way(
     whole = np.array([[statistic.value(np.ones(num_users)) for statistic in statistics]])
     drawn = resample(statistics, num_users, num_resamples, seed)
     (value,), shares = _share(whole), _share(drawn)
-    low, high = interval(shares, level)
+    counted = min(one.counted for one in statistics)
+    low, high = interval(shares, level, counted)
     words = "share of the way from the ids-only AUC to the AUC of the true click probability (simulated)"
-    return Estimate(float(value), low, high, paired.height, words, level)
+    return Estimate(float(value), low, high, paired.height, words + _how(counted), level)
+
+
+def _how(counted: int) -> str:
+    """How an interval was made, or why there is none; the end of a definition."""
+    return f"; {too_few(counted) or 'bootstrap over users'}"
 
 
 def _share(aucs: np.ndarray) -> np.ndarray:
@@ -152,7 +162,11 @@ def _statistics(
             "log loss over the entropy of the click rate",
         ),
         "calibration": (ratio, "predicted over observed clicks"),
-        "calibration_error": (error, f"calibration error over {NUM_BINS} equal bins of rows"),
+        "calibration_error": (
+            error,
+            f"root mean square gap of prediction and click rate over {NUM_BINS} equal bins of rows, "
+            "freed of its bias",
+        ),
     }
     return {
         f"{name}{segment.key}": (statistic, labels.size, words + segment.words)
@@ -170,26 +184,56 @@ def _estimates(
     whole = np.ones(num_users)
     values = {name: statistic.value(whole) for name, (statistic, _, _) in found.items()}
     kept = [name for name, value in values.items() if np.isfinite(value)]
-    statistics = [found[name][0] for name in kept]
+    statistics = [_redrawn(found[name][0]) for name in kept]
     drawn = resample(statistics, num_users, num_resamples, seed, "bootstrap over users")
     estimates = {}
     for column, name in enumerate(kept):
-        low, high = interval(drawn[:, column], level)
-        _, count, words = found[name]
-        words += "; bootstrap over users"
+        statistic, count, words = found[name]
+        low, high = interval(drawn[:, column], level, statistic.counted)
+        words += _how(statistic.counted)
         estimates[name] = Estimate(values[name], low, high, count, words, level)
     return estimates
 
 
+def _redrawn(statistic: Statistic) -> Statistic:
+    """What a bootstrap takes in its place: draws add noise a second time, which only an error of bias shows."""
+    return statistic.drawn() if isinstance(statistic, WeightedCalibrationError) else statistic
+
+
 def check_columns(scores: pl.DataFrame) -> None:
-    """Raise RankingError where a table of scores misses a column or a value."""
+    """Raise RankingError where a table of scores misses a column, a row or a value, or holds a row twice."""
     wanted = {"request_id", "item_id", "user_id", "label", "score", "is_cold"}
     missing = sorted(wanted - set(scores.columns))
     if missing:
         raise RankingError(
             f"a table of scores misses {', '.join(missing)}; it has {', '.join(scores.columns)}"
         )
+    if scores.height == 0:
+        raise RankingError("a table of scores has no row; score a period that has impressions")
     for name in sorted(wanted):
-        if scores[name].null_count():
-            row = int(scores[name].is_null().arg_max() or 0)
-            raise RankingError(f"column {name} of the scores has no value in row {row}")
+        empty = scores[name].is_null()
+        if empty.any():
+            raise RankingError(
+                f"column {name} of the scores has no value in row {empty.arg_max()} "
+                f"({empty.sum():,} of {scores.height:,} rows)"
+            )
+    if scores["is_cold"].dtype != pl.Boolean:
+        raise RankingError(
+            f"column is_cold of the scores is of {scores['is_cold'].dtype}, first {scores['is_cold'][0]!r}: "
+            "wanted true and false"
+        )
+    twice = scores.select("request_id", "item_id").is_duplicated()
+    if twice.any():
+        first = scores.row(int(twice.arg_max() or 0), named=True)
+        raise RankingError(
+            f"request {first['request_id']}, item {first['item_id']} has more than one score "
+            f"({twice.sum():,} of {scores.height:,} rows are not alone): score each impression once"
+        )
+
+
+def check_scores(scores: pl.DataFrame) -> None:
+    """`check_columns`, and RankingError for a label, score or user id that is none, by its row."""
+    check_columns(scores)
+    _, given = checked(scores["label"].to_numpy(), scores["score"].to_numpy())
+    check_probabilities(given)
+    group_codes(scores["user_id"], scores.height)

@@ -8,13 +8,22 @@ Notable choices
 """
 
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from ranking.judging.resampling import Statistic, WeightedRatio, interval, resample
-from ranking.metrics import NUM_BINS, check_probabilities, checked, group_codes, score_bins
+from ranking.groups import group_codes
+from ranking.judging.resampling import (
+    NOTHING,
+    Statistic,
+    WeightedRatio,
+    interval,
+    resample,
+    too_few,
+)
+from ranking.metrics import NUM_BINS, check_probabilities, checked, score_bins
 
 NUM_RESAMPLES = 300
 
@@ -27,7 +36,7 @@ class CalibrationCurve:
         counts: `(bins,)` rows of each bin.
         predictions: `(bins,)` their mean predicted click probability.
         rates: `(bins,)` their click rate.
-        lows, highs: `(bins,)` ends of the click rate's interval at `level`.
+        lows, highs: `(bins,)` ends of the click rate's interval at `level`; NaN in a bin of too few users.
     """
 
     counts: tuple[int, ...]
@@ -76,7 +85,10 @@ def calibration_curve(
         WeightedRatio(clicks_of[:, bin].copy(), rows_of[:, bin].copy()) for bin in found
     ]
     drawn = resample(rates, num_users, num_resamples, seed)
-    ends = [interval(drawn[:, column], level) for column in range(found.size)]
+    ends = [interval(drawn[:, column], level, rate.counted) for column, rate in enumerate(rates)]
+    for place, (bin, rate) in enumerate(zip(found, rates, strict=True)):
+        if clicks_of[:, bin].sum() in (0, counts[bin]):
+            ends[place] = _of_none_or_all(bool(clicks_of[:, bin].any()), rate.counted, level)
     sums = np.bincount(bins, probabilities, minlength=num_bins)
     clicks = np.bincount(bins, labels, minlength=num_bins)
     return CalibrationCurve(
@@ -87,6 +99,16 @@ def calibration_curve(
         highs=tuple(high for _, high in ends),
         level=level,
     )
+
+
+def _of_none_or_all(has_clicks: bool, users: int, level: float) -> tuple[float, float]:
+    """Wilson's interval of no or of all clicks, where draws of users vary by nothing; users count, not rows,
+    for those of a user are alike."""
+    if too_few(users):
+        return NOTHING, NOTHING
+    square = NormalDist().inv_cdf((1 + level) / 2) ** 2
+    width = square / (users + square)
+    return (1 - width, 1.0) if has_clicks else (0.0, width)
 
 
 def curve_of(scores: pl.DataFrame, num_resamples: int = NUM_RESAMPLES) -> CalibrationCurve:

@@ -17,9 +17,9 @@ import numpy as np
 import polars as pl
 
 from moon_rec.errors import RankingError
+from ranking.groups import group_codes
+from ranking.judging.resampling import MIN_USERS
 
-MIN_USERS = 30
-"""Fewer users than this make no honest percentile interval."""
 MAX_SEGMENTS = 20
 """Of a column of text; the largest are judged, the others are named."""
 MAX_VALUES = 12
@@ -111,7 +111,8 @@ def segments_of(
 
     Args:
         scores: with `user_id, label, is_cold` and the columns asked for.
-        min_users: a group of a column needs as many; cold and warm are judged whatever their size.
+        min_users: a group of a column needs as many; cold and warm are judged whatever their size. Below
+            `MIN_USERS` counted users what is judged has a value and no interval.
         max_segments: of one column of text, the largest first.
         num_quantiles: groups of a column of many numbers.
 
@@ -211,8 +212,8 @@ def _largest(groups: dict[str, np.ndarray], count: int) -> set[str]:
 
 
 def _segment(scores: pl.DataFrame, key: str, name: str, column: str, rows: np.ndarray) -> Segment:
-    labels, users = scores["label"].to_numpy()[rows], scores["user_id"].to_numpy()[rows]
-    codes = np.unique(users, return_inverse=True)[1]
+    labels, users = scores["label"].to_numpy()[rows], scores["user_id"].filter(pl.Series(rows))
+    codes = group_codes(users, labels.size)
     sizes, clicks = np.bincount(codes), np.bincount(codes, labels)
     both = int(((clicks > 0) & (clicks < sizes)).sum())
     return Segment(key, name, column, rows, labels.size, int(clicks.sum()), sizes.size, both)

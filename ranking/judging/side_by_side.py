@@ -1,8 +1,11 @@
 """Two folders of scores side by side: `python -m ranking.compare A B` prints tables and draws pictures.
 
-A folder is what `ranking.evaluate` wrote (`scores.parquet`), or a folder of such folders, one a training
-seed, paired by name. Rows are matched by request and item, so their order in the files is of no matter.
+A folder is what `ranking.evaluate` wrote: `scores.parquet`, or folders that hold one, one a training seed,
+paired by name. Rows are matched by request and item, so their order in the files is of no matter.
 All metrics, segments, seeds and both rankers see the same draws of users.
+
+A ranker is called better by the interval over users and seeds alone; of one seed a side it is said that these
+two trainings differ.
 
 With one folder of several seeds the ranker is held against itself, which tells how much any comparison
 on this shop varies by luck.
@@ -12,7 +15,6 @@ import json
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import NormalDist
 
 import numpy as np
 import polars as pl
@@ -20,22 +22,20 @@ import polars as pl
 from moon_rec.command import Parser, count, positive
 from moon_rec.errors import RankingError
 from moon_rec.files import write_json
+from ranking.comparison import ONE_SEED, TWO_SEEDS, Comparison
+from ranking.groups import group_codes
 from ranking.judging import figures
-from ranking.judging.judgement import check_columns
-from ranking.judging.power import (
-    TARGET,
-    Noise,
-    PowerTable,
-    noise_of_one_ranker,
-    power_table,
-    power_text,
-)
+from ranking.judging.judgement import check_columns, check_scores
+from ranking.judging.noise import Noise, noise_of_one_ranker
+from ranking.judging.power import TARGET, PowerTable, power_table, power_text
 from ranking.judging.reliability import CalibrationCurve, curve_of
-from ranking.judging.segments import MIN_USERS, Segment, Segments, segments_of
-from ranking.metrics import Weight, group_codes
+from ranking.judging.resampling import MIN_USERS
+from ranking.judging.score_coverage import told_coverage
+from ranking.judging.segments import Segment, Segments, segments_of
+from ranking.metrics import Weight
+from ranking.seed_folders import SCORES_FILE, files_by_seed
 from ranking.significance import (
     LOWER_IS_BETTER,
-    Comparison,
     Metric,
     Question,
     answer,
@@ -58,18 +58,42 @@ GROUP_MEASURES = ("auc", "gauc", "log_loss")
 POWER_MEASURES = ("auc", "gauc")
 
 
-def read_scores(folder: Path) -> list[pl.DataFrame]:
-    """The tables of scores in a folder, one a seed, each sorted by request and item.
+def read_scores(folder: Path) -> dict[str, pl.DataFrame]:
+    """The tables of scores in a folder by the seed folders' names, each sorted by request and item.
+
+    The one table of a folder without seed folders is named "".
 
     Raises:
-        RankingError: no `scores.parquet` in the folder or in its subfolders.
+        RankingError: no `scores.parquet` in the folder or in its subfolders, or both; a file that is not one.
     """
-    return [pl.read_parquet(file).sort(KEYS) for file in _files(folder)]
+    return {name: _read(file) for name, file in _files(folder).items()}
+
+
+def paired_scores(a: Path, b: Path) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
+    """The tables of two folders, seed by seed of the same name.
+
+    Raises:
+        RankingError: seeds that only one side has, or what `read_scores` refuses.
+    """
+    sides = [_files(folder) for folder in (a, b)]
+    if sides[0].keys() != sides[1].keys():
+        alone = [sorted(one.keys() - other.keys()) for one, other in (sides, sides[::-1])]
+        only = [
+            f"{', '.join(name or 'scores.parquet without a seed folder' for name in names)} only in {folder}"
+            for names, folder in zip(alone, (a, b), strict=True)
+            if names
+        ]
+        raise RankingError(
+            f"seeds are paired by the names of their folders, and these have no partner: {'; '.join(only)}; "
+            "score the same seeds of both rankers, or name their folders alike"
+        )
+    tables = [[_read(files[name]) for name in sides[0]] for files in sides]
+    return tables[0], tables[1]
 
 
 def about_scores(folder: Path) -> str:
     """Shop and period of a folder of scores as `ranking.evaluate` noted them; empty where it did not."""
-    beside = _files(folder)[0].parent / "metrics.json"
+    beside = next(iter(_files(folder).values())).parent / "metrics.json"
     try:
         about = json.loads(beside.read_text())
         simulated = " (simulated)" if about["is_simulated"] else ""
@@ -78,13 +102,28 @@ def about_scores(folder: Path) -> str:
         return ""
 
 
-def _files(folder: Path) -> list[Path]:
-    files = sorted(folder.glob("scores.parquet")) or sorted(folder.glob("*/scores.parquet"))
+def _files(folder: Path) -> dict[str, Path]:
+    files = files_by_seed(folder, SCORES_FILE)
     if not files:
         raise RankingError(
             f"no scores.parquet in {folder} or its subfolders: write it with ranking.evaluate --out"
         )
     return files
+
+
+def _read(file: Path) -> pl.DataFrame:
+    try:
+        table = pl.read_parquet(file)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0]
+        raise RankingError(
+            f"{file} cannot be read ({reason}); write it again with ranking.evaluate"
+        ) from None
+    try:
+        check_scores(table)
+    except RankingError as error:
+        raise RankingError(f"{file}: {error}") from None
+    return table.sort(KEYS)
 
 
 def side_by_side(
@@ -99,7 +138,7 @@ def side_by_side(
     """All metrics of B minus A, overall, on cold and on warm items, and in groups, where they have a value.
 
     Args:
-        a, b: tables of scores sorted by request and item, one a seed, paired by position.
+        a, b: tables of scores sorted by request and item, one a seed; the first of A goes with the first of B.
         by: columns of the first table of A to group by.
         segments: these instead of those of `by`.
         description: shown with the bootstrap's progress.
@@ -125,16 +164,35 @@ def side_by_side(
 
 
 def check_same_rows(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """The first table of scores; raise RankingError where another is of other impressions or labels."""
+    """The first table of scores; raise RankingError where another is of other impressions, labels or users."""
     first = tables[0]
-    for table in tables:
+    check_columns(first)
+    for table in tables[1:]:
         check_columns(table)
-        if not table.select(*KEYS, "label").equals(first.select(*KEYS, "label")):
+        if table.height != first.height or any(_unlike(first, table, name).any() for name in KEYS):
             raise RankingError(
                 f"the scores are of different impressions ({first.height} and {table.height} rows); "
                 "compare scores of one shop and period"
             )
+        for name in ("label", "user_id"):
+            unlike = _unlike(first, table, name)
+            if unlike.any():
+                row = int(unlike.arg_max() or 0)
+                one = first.row(row, named=True)
+                raise RankingError(
+                    f"request {one['request_id']}, item {one['item_id']} has {name} {one[name]!r} in one table "
+                    f"and {table[name][row]!r} in another ({unlike.sum():,} of {first.height:,} rows); compare "
+                    "scores of one shop and period"
+                )
     return first
+
+
+def _unlike(one: pl.DataFrame, other: pl.DataFrame, name: str) -> pl.Series:
+    """Where a column of two tables of as many rows differs, `(rows,)` boolean."""
+    sides = one[name], other[name]
+    if len({side.dtype == pl.String for side in sides}) > 1:  # 7 and "7" are not the same
+        return pl.repeat(True, one.height, eager=True)
+    return sides[0] != sides[1]
 
 
 def _question(
@@ -151,12 +209,12 @@ def _question(
         for side in (a, b)
     ]
     words = definition(metric, weight, len(a), segment.words)
-    return Question(sides[0], sides[1], segment.num_users, words)
+    return Question(sides[0], sides[1], segment.num_users, words, metric in LOWER_IS_BETTER)
 
 
 def power_tables(found: dict[str, Comparison], target: float = TARGET) -> list[PowerTable]:
-    """Power tables of AUC and GAUC over all rows."""
-    names = [name for name in POWER_MEASURES if name in found]
+    """Power tables of AUC and GAUC over all rows, where they have an interval."""
+    names = [name for name in POWER_MEASURES if name in found and not found[name].no_interval]
     words = {"auc": "AUC of B minus A", "gauc": "GAUC by impressions of B minus A"}
     return [power_table(Noise.of_comparison(found[name], words[name]), target) for name in names]
 
@@ -179,7 +237,7 @@ def noise_tables(
 
 
 def table_of(found: dict[str, Comparison]) -> str:
-    """Plain text, a line a metric; with several seeds the interval over users and seeds as well."""
+    """Plain text, a line a metric; with several seeds the interval over users and seeds as well, which the verdict comes from."""
     width = max(len("metric"), *(len(name) for name in found))
     over_seeds = any(result.num_seeds > 1 for result in found.values())
     head = f"{'metric':{width}} {'A':>8} {'B':>8} {'B - A':>8}  {'over users':20} "
@@ -187,35 +245,27 @@ def table_of(found: dict[str, Comparison]) -> str:
     for name, result in found.items():
         ends = [(result.low, result.high)]
         ends += [(result.wide_low, result.wide_high)] if over_seeds else []
-        intervals = " ".join(f"{f'[{low:+.4f}, {high:+.4f}]':20}" for low, high in ends)
+        known = [f"[{low:+.4f}, {high:+.4f}]" if low == low else "none" for low, high in ends]
+        intervals = " ".join(f"{words:20}" for words in known)
         lines.append(
-            f"{name:{width}} {result.a:8.4f} {result.b:8.4f} {result.value:+8.4f}  {intervals} "
-            f"{verdict(name, result)}"
+            f"{name:{width}} {result.a:8.4f} {result.b:8.4f} {result.value:+8.4f}  {intervals} {result.verdict}"
         )
     return "\n".join(lines)
 
 
-def verdict(name: str, result: Comparison) -> str:
-    """Which is better at the interval's level; with several seeds, whether that goes beyond these seeds."""
-    if not result.is_significant:
-        return "no difference shown"
-    lower = name.startswith(LOWER_IS_BETTER)
-    better = "B better" if (result.value > 0) != lower else "A better"
-    only_here = result.num_seeds > 1 and not result.is_significant_over_seeds
-    return f"{better}, of these seeds" if only_here else better
-
-
 def multiplicity(found: dict[str, Comparison]) -> str:
     """How many intervals were looked at, and what that alone would turn up."""
-    results = list(found.values())
+    results = [result for result in found.values() if not result.no_interval]
+    if not results:
+        return f"no interval was looked at: each wants {MIN_USERS} counted users"
     level = results[0].level
-    outside = sum(result.is_significant for result in results)
-    bar = NormalDist().inv_cdf(1 - (1 - level) / (2 * len(results)))
-    clear = sum(abs(result.value) > bar * result.standard_error for result in results)
+    corrected = 1 - (1 - level) / len(results)
+    shown = sum(result.is_shown for result in results)
+    clear = sum(result.is_shown_at(corrected) for result in results)
     return (
         f"{len(results)} intervals were looked at: were there no difference at all, about "
-        f"{(1 - level) * len(results):.1f} of them would still leave zero out; {outside} do, "
-        f"{clear} also after Bonferroni's correction (beyond {bar:.2f} standard errors)"
+        f"{(1 - level) * len(results):.1f} of them would still leave zero out; {shown} do, "
+        f"{clear} also after Bonferroni's correction (at {corrected:.2%})"
     )
 
 
@@ -251,7 +301,8 @@ def main(argv: list[str] | None = None) -> None:
 def _report_noise(given: Namespace) -> None:
     """Print how one ranker varies over its seeds, and draw the power table."""
     about = about_scores(given.a)
-    power = noise_tables(read_scores(given.a), given.resamples, given.target)
+    tables = list(read_scores(given.a).values())
+    power = noise_tables(tables, given.resamples, given.target)
     print(f"{given.a.name}, against itself with other seeds")
     _print_power(power, about)
     if given.out is not None:
@@ -263,7 +314,7 @@ def _report_noise(given: Namespace) -> None:
 def _report_difference(given: Namespace) -> None:
     """Print and draw all that is asked of two folders."""
     about, names = about_scores(given.a), _names(given.a, given.b)
-    a, b = read_scores(given.a), read_scores(given.b)
+    a, b = paired_scores(given.a, given.b)
     segments = segments_of(check_same_rows([*a, *b]), given.by, given.min_users)
     found = side_by_side(
         a, b, given.resamples, segments=segments, description="bootstrap over users"
@@ -272,10 +323,17 @@ def _report_difference(given: Namespace) -> None:
     print(f"A: {names[0]}   B: {names[1]}   seeds: {first.num_seeds}   users: {first.count:,}")
     print(table_of(found))
     print(f"differences: {first.level:.0%} intervals, paired, bootstrap over users")
+    if first.num_seeds < 3:
+        print(ONE_SEED if first.num_seeds == 1 else TWO_SEEDS)
     print(multiplicity(found))
     for segment in segments.left_out:
         print(f"left out: {segment}")
+    if covered := told_coverage(dict(zip(names, (given.a, given.b), strict=True))):
+        print(covered)
     power = power_tables(found, given.target)
+    for name in POWER_MEASURES:
+        if name in found and found[name].no_interval:
+            print(f"no power table of {name}: {found[name].no_interval}")
     _print_power(power, about)
     if given.out is None:
         return
@@ -285,8 +343,11 @@ def _report_difference(given: Namespace) -> None:
     figures.draw_differences(found, names, about, given.out / "comparison.png")
     figures.draw_segments(found, segments, names, about, given.out / "segments.png")
     figures.draw_calibration(_curves(names, (a, b)), about, given.out / "calibration.png")
-    figures.draw_power(power, about, given.out / "power.png")
-    print(f"pictures: comparison, segments, calibration and power .png in {given.out}")
+    drawn = ["comparison", "segments", "calibration"]
+    if power:
+        figures.draw_power(power, about, given.out / "power.png")
+        drawn.append("power")
+    print(f"pictures: {', '.join(drawn)} .png in {given.out}")
 
 
 def _names(a: Path, b: Path) -> tuple[str, str]:

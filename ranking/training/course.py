@@ -25,6 +25,7 @@ from moon_rec.errors import RankingError
 from moon_rec.files import digest_of
 from moon_rec.progress import Bar, progress, say
 from moon_rec.seeds import seed_of
+from moon_rec.vector_pairs import refuse_other_shop
 from ranking.config import RankerConfig, refuse_whole_history
 from ranking.content import ContentStores
 from ranking.content.item_codes import fit_semantic_ids
@@ -138,8 +139,10 @@ def prepare(
     Raises:
         RankingError: vectors that are missing, not wanted, or do not fit.
         ConfigError: a search that finds the whole history.
+        TableError: vectors made from another shop.
     """
     refuse_whole_history(config, tables.config.history_length)
+    refuse_other_shop(tables.shop, items, queries)
     semantic_ids = None
     if "semantic_ids" in config.ways and items is not None:
         semantic_ids = fit_semantic_ids(tables, items, config)

@@ -1,8 +1,8 @@
 """Every way of using content beside ids only: `python -m ranking.ways SHOP --items ITEMS --out OUT`.
 
 Trains each with several seeds on the same rows, scores the test period and prints what each gains over ids only,
-on all, cold and warm items, with paired intervals over users, what is left of the gain with permuted vectors,
-and what a training step costs.
+on all, cold and warm items, with paired intervals over users and seeds, what is left of the gain with permuted
+vectors, and what a training step costs.
 """
 
 import json
@@ -13,15 +13,15 @@ import polars as pl
 
 from moon_rec.command import Parser, add_config_options, count
 from moon_rec.config import load_config, read_toml
-from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import RankingError
 from moon_rec.files import write_json
 from moon_rec.progress import track
 from moon_rec.shop import Shop
+from moon_rec.vector_pairs import add_accept_option, open_pair
+from ranking.comparison import ONE_SEED, Comparison
 from ranking.config import refuse_whole_history
 from ranking.features import FeatureConfig, RankingTables, add_feature_options
 from ranking.judging.side_by_side import side_by_side
-from ranking.significance import Comparison
 from ranking.ways.picture import draw
 from ranking.ways.result import WayResult
 from ranking.ways.step_cost import StepCost, step_costs
@@ -71,7 +71,8 @@ def compare_ways(
 def markdown(results: Sequence[WayResult]) -> str:
     """A table in Markdown: AUC and GAUC gained over ids only, in points of .01, and the cost of a step.
 
-    Bold: zero is outside the interval over users and seeds, too.
+    Intervals are those of the verdict, over users and seeds (with one seed over users alone); bold: zero is
+    outside, with several seeds.
     """
     head = "| way | AUC | cold | warm | GAUC | permuted: AUC | content itself: AUC | step, x ids only |"
     lines = [head, "|---" * 8 + "|"]
@@ -88,7 +89,10 @@ def markdown(results: Sequence[WayResult]) -> str:
 def _points(found: Comparison | None) -> str:
     if found is None:
         return ""
-    words = f"{100 * found.value:+.2f} [{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
+    if found.no_interval:
+        return f"{100 * found.value:+.2f} ({found.no_interval})"
+    low, high = found.verdict_interval
+    words = f"{100 * found.value:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
     return f"**{words}**" if found.is_significant_over_seeds else words
 
 
@@ -98,7 +102,9 @@ def main(argv: list[str] | None = None) -> None:
     given = parser.parse_args(argv)
     features = load_config(FeatureConfig, None, given.features)
     settings = [*_words_of(given.config), *given.settings]
-    inputs = Inputs(given.shop, features, given.items, given.queries)
+    shop = Shop.open(given.shop)
+    coverage = open_pair(shop, given.items, given.queries, given.accept).coverage
+    inputs = Inputs(given.shop, features, given.items, given.queries, tuple(given.accept))
     chosen = [
         Variation.parse(name) for name in dict.fromkeys([IDS_ONLY, *(given.ways or STANDARD)])
     ]
@@ -109,7 +115,6 @@ def main(argv: list[str] | None = None) -> None:
         refuse_whole_history(config, features.history_length)
     controls = [one.permuted() for one in chosen if configs[one].reads_vectors]
     everything = [*chosen, *(controls if given.permuted else [])]
-    shop = Shop.open(given.shop)
     scores = run_all(inputs, everything, settings, seeds, given.out, given.processes)
     costs = _costs(inputs, chosen, settings) if given.cost else {}
     results = compare_ways(scores, chosen, costs, given.resamples)
@@ -123,6 +128,7 @@ def main(argv: list[str] | None = None) -> None:
         "seeds": list(seeds),
         "settings": settings,
         "features": features.model_dump(mode="json"),
+        "coverage": coverage.as_dict(),
         "ids_only": {name: result.a for name, result in ids.items()},
         "ways": [result.as_dict() for result in results],
     }
@@ -131,10 +137,13 @@ def main(argv: list[str] | None = None) -> None:
     draw(results, title, given.out / "ways.png")
     print(f"{title}; ids only: AUC {ids['auc'].a:.4f}, GAUC {ids['gauc'].a:.4f}")
     print(markdown(results))
+    print(coverage)
     count = sum(len(one.gains) for one in results)
+    over = "users and seeds" if len(seeds) > 1 else "users"
+    bold = "bold: zero is outside" if len(seeds) > 1 else ONE_SEED
     print(
-        "gains over ids only in points (.01), mean over seeds; 95 % intervals, paired, bootstrap over users "
-        f"({ids['auc'].count:,}); bold: also over seeds; {count} intervals in ways.json, none corrected for their number"
+        f"gains over ids only in points (.01), mean over seeds; 95 % intervals, paired, over {over} "
+        f"({ids['auc'].count:,} users); {bold}; {count} intervals in ways.json, none corrected for their number"
     )
     print(f"picture: {given.out / 'ways.png'}")
 
@@ -148,9 +157,9 @@ def _words_of(file: Path | None) -> list[str]:
 def _costs(
     inputs: Inputs, chosen: Sequence[Variation], settings: Sequence[str]
 ) -> dict[str, StepCost]:
-    tables = RankingTables.build(Shop.open(inputs.shop), inputs.features)
-    items = EmbeddingTable.open(inputs.items)
-    queries = EmbeddingTable.open(inputs.queries) if inputs.queries else None
+    shop = Shop.open(inputs.shop)
+    tables = RankingTables.build(shop, inputs.features)
+    items, queries = inputs.vectors(shop)
     configs = {one.name: one.config(settings, 0) for one in chosen}
     return step_costs(tables, configs, items, queries, IDS_ONLY)
 
@@ -166,6 +175,7 @@ def _parser() -> Parser:
     parser.add_argument("shop", type=Path, help="folder of the shop")
     parser.add_argument("--items", type=Path, required=True, help="embedding table of the items")
     parser.add_argument("--queries", type=Path, help="embedding table of the searches")
+    add_accept_option(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for scores and comparison")
     parser.add_argument(
         "--way",

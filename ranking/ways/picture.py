@@ -7,7 +7,7 @@ import matplotlib.figure
 from matplotlib.axes import Axes
 
 from moon_rec.files import atomic_file
-from ranking.significance import Comparison
+from ranking.comparison import Comparison
 from ranking.ways.result import WayResult
 
 PANELS = {
@@ -37,8 +37,8 @@ def draw(results: Sequence[WayResult], title: str, path: Path) -> None:
     panels[0].invert_yaxis()
     figure.suptitle(title, fontsize=11)
     figure.supxlabel(
-        "gain over ids only, in points (.01), mean over seeds, 95 % paired intervals over users; "
-        "gray: permuted vectors",
+        "gain over ids only, in points (.01), mean over seeds, 95 % paired intervals over users and seeds "
+        "(over users alone where one was trained); gray: permuted vectors",
         fontsize=9,
     )
     with atomic_file(path) as temporary:
@@ -56,7 +56,8 @@ def _gains(axes: Axes, results: Sequence[WayResult], metric: str) -> None:
 def _interval(axes: Axes, found: Comparison | None, row: float, colour: str) -> None:
     if found is None:
         return
-    axes.plot([100 * found.low, 100 * found.high], [row, row], color=colour, linewidth=2)
+    low, high = found.verdict_interval
+    axes.plot([100 * low, 100 * high], [row, row], color=colour, linewidth=2)
     axes.plot([100 * found.value], [row], "o", color=colour, markersize=4)
 
 

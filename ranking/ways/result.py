@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ranking.significance import Comparison
+from ranking.comparison import Comparison
 from ranking.ways.step_cost import StepCost
 
 
@@ -27,4 +27,8 @@ class WayResult:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return asdict(self)
+        compared = {
+            name: {metric: one.as_dict() for metric, one in getattr(self, name).items()}
+            for name in ("gains", "permuted", "content")
+        }
+        return asdict(self) | compared

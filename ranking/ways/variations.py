@@ -23,8 +23,9 @@ from moon_rec.config import load_config, unread
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import ConfigError, MoonRecError, RankingError
 from moon_rec.files import atomic_file, read_json, write_json
-from moon_rec.progress import progress, say
+from moon_rec.progress import progress, say, silence
 from moon_rec.shop import Shop
+from moon_rec.vector_pairs import Accepted, open_pair
 from ranking.config import RankerConfig
 from ranking.features import FeatureConfig, Period
 from ranking.version import made_by
@@ -101,13 +102,21 @@ def refuse_unread(variations: Sequence[Variation], settings: Sequence[str]) -> N
 
 @dataclass(frozen=True)
 class Inputs:
-    """What all runs read: folders of the shop and of the embedding tables."""
+    """What all runs read: folders of the shop and of the embedding tables; `accept` as in `open_pair`."""
 
     shop: Path
     features: FeatureConfig
     items: Path
     queries: Path | None
+    accept: tuple[Accepted, ...] = ()
     period: Period = "test"
+
+    def vectors(self, shop: Shop) -> tuple[EmbeddingTable, EmbeddingTable | None]:
+        """The tables of items and of queries, without a word: what is odd about them was said once."""
+        with silence():
+            items, queries, _ = open_pair(shop, self.items, self.queries, self.accept)
+        assert items is not None
+        return items, queries
 
 
 @dataclass(frozen=True)
@@ -172,7 +181,7 @@ def train_and_score(inputs: Inputs, run: Run) -> None:
     from ranking.train import train_ranker
 
     shop = Shop.open(inputs.shop)
-    vectors = _vectors(inputs, run)
+    vectors = _vectors(inputs, run, shop)
     made_of = {
         "shop": shop.digest,
         "features": inputs.features.digest(),
@@ -195,12 +204,11 @@ def train_and_score(inputs: Inputs, run: Run) -> None:
     write_json(run.folder / "run.json", {**about, "rows_per_second": ranker.rows_per_second})
 
 
-def _vectors(inputs: Inputs, run: Run) -> list[EmbeddingTable]:
+def _vectors(inputs: Inputs, run: Run, shop: Shop) -> list[EmbeddingTable]:
     """The tables of items and queries that this run reads."""
     if not run.config.reads_vectors:
         return []
-    paths = [inputs.items, *([inputs.queries] if inputs.queries else [])]
-    tables = [EmbeddingTable.open(path) for path in paths]
+    tables = [table for table in inputs.vectors(shop) if table is not None]
     if run.variation.is_permuted:
         tables = [table.permuted(run.config.seed) for table in tables]
     return tables

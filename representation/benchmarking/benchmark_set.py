@@ -29,6 +29,7 @@ QUERY_COLUMNS = {
     "query_text": pl.String(),
     "query_image": pl.Binary(),
     "query_item_id": pl.Int64(),
+    "user_id": pl.Int64(),
 }
 Rows = list[list[int]]
 
@@ -45,7 +46,7 @@ class BenchmarkSet:
         gallery: one row a product: `item_id` (Int64, ascending, unique) and `title`, and whichever other columns the items table of a shop has (`category` a path
             joined by `/`, `attributes`, `brand`, `description`, `image` bytes ...); absent columns become null.
         queries: by query type: `query_id` (Int64, unique within the type), `query_text`, `query_image` (bytes; absent ones become null), and for a product
-            that is in the gallery `query_item_id`.
+            that is in the gallery `query_item_id`; `user_id`, who asked, where that is known: one user's queries may be alike, which intervals heed.
         relevant: by query type, for each query the gallery rows that answer it; it may be empty: such queries are left out and counted.
         excluded: by query type, for each query the rows taken out of its ranking; a type that is absent excludes nothing.
         asked: by query type, in words: whose queries, and what makes a product an answer ("engaged with after it"); printed beside every number.
@@ -97,6 +98,14 @@ class BenchmarkSet:
     def exclusions(self, kind: QueryType) -> Rows:
         """Rows taken out of each query's ranking."""
         return self.excluded.get(kind) or [[] for _ in range(self.queries[kind].height)]
+
+    def users(self, kind: QueryType, rows: np.ndarray) -> np.ndarray | None:
+        """Who asked each of these queries, int64, a number of its own where that is not known; None where it never is."""
+        users = self.queries[kind]["user_id"][rows]
+        if users.null_count() == len(users):
+            return None
+        numbers = np.unique(users.to_physical().fill_null(0).to_numpy(), return_inverse=True)[1]
+        return np.where(users.is_null().to_numpy(), -1 - np.arange(len(users)), numbers)
 
     def _check_queries(self, kind: str, frame: pl.DataFrame) -> None:
         if kind not in QUERY_TYPES:

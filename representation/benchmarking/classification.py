@@ -3,21 +3,24 @@
 Notable choices:
 - Texts that hold the label would give it away, so products are shown by title, by picture, or by both, never by category, attributes, brand or description.
   A title may still name its category or colour (`Blue gown in viscose`): the column `image` is the honest reading of what was learnt from pictures.
-- Equal cosines go to the label that comes first in the alphabet.
+- Of t labels that are equally near, each is named for a t-th of the product: what naming any of them at random gives on average. Equal is equal in float64, as in
+  `evaluation.exact_ranking`.
 - Macro precision, recall and F1 are means over the labels that the measured products have (scikit-learn's `average="macro"` with those labels and
   `zero_division=0`); labels that no measured product has can still be predicted, wrongly.
-- Intervals: percentile bootstrap over products, each figure computed anew from a resample, over the labels in it. A resample holds fewer of the rare labels, which
-  moves a macro mean (by .02 and more at 105 labels): the interval is moved back by the difference of the resamples' mean and the figure.
+- Intervals: Wilson's, of accuracy over products; of the macro means at the effective count (`moon_rec.shares`) that their variance says, by bootstrap over products, each
+  figure computed anew from a resample, over the labels in it. Resamples give the variance alone: they hold fewer of the rare labels, which moves their mean (by .02 and
+  more at 105 labels). At 0 and at 1 resamples are all alike, and each label's products count as what they weigh.
 - Beside them: `majority`, the share of the most frequent label among the measured products, and `chance`, one over the count of labels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from moon_rec.estimate import Estimate
 from moon_rec.seeds import generator
+from moon_rec.shares import interval, mean_share
 from representation.benchmarking.config import BenchmarkConfig
 from representation.benchmarking.contestant import (
     LABELLED_TYPES,
@@ -27,6 +30,9 @@ from representation.benchmarking.contestant import (
     Vectors,
 )
 from representation.benchmarking.labels import LabelTask
+from representation.evaluation.block_scores import exact_scores
+from representation.evaluation.exact_ranking import Folded, top_rows
+from representation.evaluation.ties import tied_units, ties_with_next
 
 FIGURES = ("accuracy", "precision", "recall", "f1")
 WORDS = {
@@ -35,7 +41,6 @@ WORDS = {
     "recall": "mean over labels of the share of a label's products so labelled",
     "f1": "mean over labels of the harmonic mean of precision and recall",
 }
-CHUNK_CELLS = 16_000_000
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Classified:
         majority, chance: accuracy of always naming the most frequent label, and of naming any.
         num_labels: labels to choose from.
         rows: `(products,)` gallery rows, rising.
-        right: `(products,)` whether each was labelled rightly.
+        right: `(products,)` float64, whether each was labelled rightly; a t-th where the label is one of t nearest.
     """
 
     figures: dict[str, Estimate]
@@ -80,50 +85,68 @@ def classify(
     return found
 
 
-def nearest_labels(items: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Label of each item: `(items, dim)` and `(labels, dim)` unit rows -> `(items,)`; the first of equals."""
-    nearest = np.empty(len(items), np.int64)
-    step = max(1, CHUNK_CELLS // len(labels))
-    for first in range(0, len(items), step):
-        part = slice(first, first + step)
-        nearest[part] = np.argmax(items[part] @ labels.T, axis=1)
-    return nearest
+def nearest_labels(items: np.ndarray, labels: np.ndarray) -> csr_array:
+    """Labels named for each item: `(items, dim)` and `(labels, dim)` unit rows -> weights `(items, labels)`, 1 a row, shared among equals."""
+    items, labels = np.asarray(items, np.float32), np.asarray(labels, np.float32)
+    nearest = top_rows(items, labels, 2)
+    row, label = np.arange(len(items)), nearest[:, 0]
+    if nearest.shape[1] > 1:
+        is_tied = ties_with_next(items, labels, nearest)
+        at = np.flatnonzero(is_tied)
+        row, label = row[~is_tied], label[~is_tied]
+        folded, asked = Folded(labels), items[at]
+        score = exact_scores(asked, labels, np.arange(len(at)), nearest[at, 0])
+        for which, unit in tied_units(folded, asked, score):
+            counts = folded.offsets[unit + 1] - folded.offsets[unit]
+            inside = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
+            members = folded.members[np.repeat(folded.offsets[unit], counts) + inside]
+            row = np.concatenate([row, np.repeat(at[which], counts)])
+            label = np.concatenate([label, members])
+    weight = 1 / np.bincount(row, minlength=len(items))[row]
+    return csr_array((weight, (row, label)), shape=(len(items), len(labels)))
 
 
 def judge(
     rows: np.ndarray,
     truth: np.ndarray,
-    named: np.ndarray,
-    num_labels: int,
+    named: csr_array,
     definition: str = "",
     seed: int = 0,
     num_resamples: int = 1000,
 ) -> Classified:
-    """Figures of the labels `named` `(products,)` against the true ones `(products,)`, integers below `num_labels`."""
-    values = _figures(truth, named, num_labels, np.ones((1, len(truth)), np.int64))[:, 0]
-    random = generator(seed, "classification", len(truth))
-    step = max(1, 2_000_000 // max(len(truth), num_labels))
+    """Figures of the labels `named` `(products, labels)`, as `nearest_labels` weighs them, against the true ones `(products,)`."""
+    count, num_labels = len(truth), named.shape[1]  # type: ignore[index]
+    right = _right(truth, named)
+    values = _figures(truth, named, right, np.ones((1, count), np.int64))[:, 0]
+    random = generator(seed, "classification", count)
+    step = max(1, 2_000_000 // max(count, num_labels))
     parts = []
     for first in range(0, num_resamples, step):
-        count = min(step, num_resamples - first)
-        drawn = random.integers(0, len(truth), size=(count, len(truth)))
-        times = np.stack([np.bincount(row, minlength=len(truth)) for row in drawn])
-        parts.append(_figures(truth, named, num_labels, times))
-    drawn_values = np.concatenate(parts, axis=1)
-    shift = values - drawn_values.mean(axis=1)
-    low, high = (np.quantile(drawn_values, [0.025, 0.975], axis=1) + shift).clip(0, 1)
+        drawn = random.integers(0, count, size=(min(step, num_resamples - first), count))
+        times = np.stack([np.bincount(row, minlength=count) for row in drawn])
+        parts.append(_figures(truth, named, right, times))
+    variance = np.concatenate(parts, axis=1).var(axis=1)
+    of_labels = np.bincount(truth)
+    of_labels = of_labels[of_labels > 0]
+    # a mean over labels weighs a label's products by one over their number
+    uneven = count * float(np.sum(1 / of_labels)) / len(of_labels) ** 2
+    low, high = interval(values, variance, count, largest_effect=uneven)
+    is_tied = (np.diff(named.indptr) > 1).mean()
     figures = {
         name: Estimate(
             float(values[at]),
             float(low[at]),
             float(high[at]),
-            len(truth),
+            count,
             f"{WORDS[name]}; {definition}",
+            tied=float(is_tied),
         )
         for at, name in enumerate(FIGURES)
     }
-    majority = float(np.bincount(truth).max() / len(truth))
-    return Classified(figures, majority, 1 / num_labels, num_labels, rows, truth == named)
+    own = mean_share(right)
+    figures["accuracy"] = replace(figures["accuracy"], low=own.low, high=own.high)
+    majority = float(np.bincount(truth).max() / count)
+    return Classified(figures, majority, 1 / num_labels, num_labels, rows, right)
 
 
 def _classified(
@@ -151,23 +174,27 @@ def _classified(
         task.rows,
         task.truth,
         named,
-        len(task.labels),
         definition,
         config.seed,
         config.num_resamples,
     )
 
 
+def _right(truth: np.ndarray, named: csr_array) -> np.ndarray:
+    """`(products,)` weight of each one's true label among those named."""
+    product = np.repeat(np.arange(len(truth)), np.diff(named.indptr))
+    is_true = named.indices == truth[product]
+    return np.bincount(product[is_true], named.data[is_true], minlength=len(truth))
+
+
 def _figures(
-    truth: np.ndarray, named: np.ndarray, num_labels: int, times: np.ndarray
+    truth: np.ndarray, named: csr_array, right: np.ndarray, times: np.ndarray
 ) -> np.ndarray:
     """`(4, resamples)` of products drawn `times` `(resamples, products)`."""
-    ours = np.unique(truth)
-    place = np.full(num_labels, -1)
-    place[ours] = np.arange(len(ours))
-    true_of = _sums(times, place[truth], len(ours))
-    named_of = _sums(times, place[named], len(ours))
-    right_of = _sums(times, np.where(truth == named, place[truth], -1), len(ours))
+    ours, place = np.unique(truth, return_inverse=True)
+    of = csr_array((np.ones(len(truth)), (place, np.arange(len(truth)))))
+    true_of, right_of = (of @ times.T).T, (of @ (right[:, None] * times.T)).T
+    named_of = (named.T.tocsr()[ours] @ times.T).T
     present = true_of > 0
     precision = np.divide(right_of, named_of, out=np.zeros_like(right_of), where=named_of > 0)
     recall = np.divide(right_of, true_of, out=np.zeros_like(right_of), where=present)
@@ -177,12 +204,3 @@ def _figures(
     count = present.sum(axis=1)
     macro = [np.where(present, figure, 0).sum(axis=1) / count for figure in (precision, recall, f1)]
     return np.stack([accuracy, *macro])
-
-
-def _sums(times: np.ndarray, label: np.ndarray, num_labels: int) -> np.ndarray:
-    """Float64 `(resamples, labels)`: how often each label was drawn; -1 is none."""
-    kept = np.flatnonzero(label >= 0)
-    members = csr_array(
-        (np.ones(len(kept)), (label[kept], kept)), shape=(num_labels, times.shape[1])
-    )
-    return (members @ times.T).T

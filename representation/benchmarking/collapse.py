@@ -3,7 +3,7 @@
 NoteLLM-2 (section on modality bias) found recall@100 of 71.5 by text, 71.9 by both and 0.6 by picture alone: the model had stopped looking. Notable choices:
 - The deciding row is products seeking products, the query and the gallery shown in the same way: by title and texts, by pictures, by both. Every figure of the row is
   over the same queries. Without product queries nothing is decided, the other rows only shown.
-- A modality's share is its recall over that of both, above chance: (r - c) / (both - c), c = min(1, k / products). Its interval is a paired bootstrap over queries.
+- A modality's share is its recall over that of both, above chance: (r - c) / (both - c), c = min(1, k / products). Its interval: `shares.ratio_of_shares`.
 - Verdict: *collapsed* where the share's interval lies under the threshold (`collapse_share`), *not collapsed* where it lies above; *not clear* where it
   does neither, or where both together are no better than chance. A single modality above both is not a collapse; the share then exceeds 1.
 - Accuracy (mean over category levels, and over attributes) by title, picture and both, and recall of the searches by item type, stand below it for reading.
@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from moon_rec.bootstrap import bootstrap_mean
 from moon_rec.estimate import Estimate
 from moon_rec.seeds import generator
+from moon_rec.shares import interval, mean_share, ratio_of_shares
 from representation.benchmarking.benchmark_set import BenchmarkSet
 from representation.benchmarking.classification import Classified
 from representation.benchmarking.config import BenchmarkConfig
@@ -62,9 +62,7 @@ def check_collapse(
     k = config.headline_k
     products = _product_row(contestant, bench, grid, config)
     rows = [
-        CollapseRow(
-            f"product finds product, both shown so, recall@{k}", _same_queries(products, k, config)
-        )
+        CollapseRow(f"product finds product, both shown so, recall@{k}", _same_queries(products, k))
     ]
     for kind in ("image", "text", "mixed"):
         cells = {way: grid[kind][way] for way in WAYS}
@@ -72,7 +70,7 @@ def check_collapse(
             rows.append(
                 CollapseRow(
                     f"{kind} search finds product shown so, recall@{k}",
-                    _same_queries(cells, k, config),
+                    _same_queries(cells, k),
                 )
             )
     for family in ("category", "attribute"):
@@ -107,8 +105,12 @@ def _common(cells: dict[str, Retrieved | NotMeasured]) -> np.ndarray:
     return common
 
 
+def _users(cell: Retrieved, common: np.ndarray) -> np.ndarray | None:
+    return None if cell.users is None else cell.users[np.searchsorted(cell.searches, common)]
+
+
 def _same_queries(
-    cells: dict[str, Retrieved | NotMeasured], k: int, config: BenchmarkConfig
+    cells: dict[str, Retrieved | NotMeasured], k: int
 ) -> dict[str, Estimate | NotMeasured]:
     common = _common(cells)
     values: dict[str, Estimate | NotMeasured] = {}
@@ -118,7 +120,7 @@ def _same_queries(
             continue
         hits = cell.at(k)[np.searchsorted(cell.searches, common)]
         definition = f"recall@{k} by {way} over the {len(common):,} queries that every way can answer, of {cell.num_items:,} products"
-        values[way] = bootstrap_mean(hits, config.seed, config.num_resamples, definition=definition)
+        values[way] = mean_share(hits, definition=definition, groups=_users(cell, common))
     return values
 
 
@@ -142,7 +144,7 @@ def _mean_accuracy(tasks: list[dict], config: BenchmarkConfig) -> dict[str, Esti
             times = np.bincount(random.integers(0, len(rows), len(rows)), minlength=len(rows))
             means[sample] = np.mean((times @ right) / np.maximum(times @ asked, 1))
         value = float(np.mean(right.sum(axis=0) / asked.sum(axis=0)))
-        low, high = np.quantile(means, [0.025, 0.975])
+        low, high = interval(value, means.var(), len(rows))
         definition = f"mean accuracy over {len(measured)} tasks, products shown by {shown}"
         values[way] = Estimate(value, float(low), float(high), len(rows), definition)
     return values
@@ -155,11 +157,8 @@ def _shares(
     both = cells["both"]
     if isinstance(both, NotMeasured) or not common.size:
         return {}, {}
-    shares, verdicts = {}, {}
-    random = generator(config.seed, "collapse", len(common))
-    drawn = random.integers(0, len(common), size=(config.num_resamples, len(common)))
     hits = {
-        way: cell.at(k)[np.searchsorted(cell.searches, common)].astype(float)
+        way: cell.at(k)[np.searchsorted(cell.searches, common)]
         for way, cell in cells.items()
         if isinstance(cell, Retrieved)
     }
@@ -168,24 +167,22 @@ def _shares(
         for way, cell in cells.items()
         if isinstance(cell, Retrieved)
     }
-    above = {way: hits[way][drawn].mean(axis=1) - chance[way] for way in hits}
-    value = {way: float(hits[way].mean()) - chance[way] for way in hits}
+    is_near_chance = mean_share(hits["both"]).low <= chance["both"]
+    shares, verdicts = {}, {}
     for way in ("text", "image"):
         if way not in hits:
             continue
-        usable = above["both"] > 0
-        if value["both"] <= 0 or usable.mean() < 0.975:
+        if is_near_chance:
             verdicts[way] = "not clear"
             continue
-        low, high = np.quantile(above[way][usable] / above["both"][usable], [0.025, 0.975])
         definition = f"recall@{k} by {way} alone over that by both, each less its chance, products seeking products ({len(common):,} queries)"
-        shares[way] = Estimate(
-            value[way] / value["both"], float(low), float(high), len(common), definition
-        )
-        if high < config.collapse_share:
+        less = (chance[way], chance["both"])
+        found = ratio_of_shares(hits[way], hits["both"], definition=definition, less=less)
+        shares[way] = found
+        if found.high < config.collapse_share:
             verdicts[way] = "collapsed"
         else:
-            verdicts[way] = "not collapsed" if low >= config.collapse_share else "not clear"
+            verdicts[way] = "not collapsed" if found.low >= config.collapse_share else "not clear"
     return shares, verdicts
 
 

@@ -19,6 +19,7 @@ import polars as pl
 
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import TableError
+from moon_rec.texts import has_text
 from representation.benchmarking.benchmark_set import BenchmarkSet, QueryType
 from representation.benchmarking.stored_vectors import encoded
 from representation.interface import Encoder, Modality
@@ -121,15 +122,14 @@ class EncoderContestant:
         return self._products(frame, modality, f"labelled products by {kind}")
 
     def queries(self, kind: QueryType, shown: Shown = "both") -> Vectors | NotMeasured:
-        frame = self._bench.queries[kind].with_row_index("row")
+        frame = self._bench.queries[kind].drop("user_id").with_row_index("row")
         if shown == "text":
             frame = frame.with_columns(query_image=pl.lit(None, pl.Binary))
         elif shown == "image":
             frame = frame.with_columns(query_text=pl.lit(None, pl.String))
-        has_text = pl.col("query_text").fill_null("").str.len_bytes() > 0
         has_image = pl.col("query_image").is_not_null()
-        frame = frame.filter(has_text | has_image)
-        for modality, has in (("text", has_text), ("image", has_image)):
+        frame = frame.filter(has_text("query_text") | has_image)
+        for modality, has in (("text", has_text("query_text")), ("image", has_image)):
             if modality not in self._encoder.modalities and frame.select(has.any()).item():
                 return _reads_no(modality)
         words = f"{kind} queries" + ("" if shown == "both" else f" by {shown}")

@@ -35,24 +35,23 @@ def measure_geometry(
     Norm and alignment are of products shown by both, or where that is not measured by picture, or by text; uniformity and category accuracy are of each. Category
     accuracy by `text` and `both` reads the category among the texts.
     """
-    options = {"seed": config.seed, "num_resamples": config.num_resamples}
     items = {kind: contestant.items(kind) for kind in ITEM_TYPES}
     fullest: ItemType = "both"
     for kind in ITEM_TYPES:  # the one that shows most is the last
         if isinstance(items[kind], Vectors):
             fullest = kind
-    found: Geometry = {"norm": _of(items[fullest], lambda vectors: _norm(vectors, options))}
+    found: Geometry = {"norm": _of(items[fullest], lambda vectors: _norm(vectors, config))}
     for kind in QUERY_TYPES:
         if kind in bench.queries:
             found[f"alignment_{kind}"] = _alignment(
-                contestant.queries(kind), items[fullest], bench, kind, fullest, options
+                contestant.queries(kind), items[fullest], bench, kind, fullest
             )
     for kind, vectors in items.items():
-        found[f"uniformity_{kind}"] = _of(vectors, lambda one: _uniformity(one, options))
+        found[f"uniformity_{kind}"] = _of(vectors, lambda one: uniformity(one.unit, config.seed))
     categories = bench.gallery["category"].fill_null("").to_numpy()
     for kind, vectors in items.items():
         found[f"category_accuracy_{kind}"] = _of(
-            vectors, lambda one: _categories(one, categories, options)
+            vectors, lambda one: _categories(one, categories, config.seed)
         )
     spus = bench.gallery["spu_id"]
     k = config.headline_k
@@ -61,7 +60,7 @@ def measure_geometry(
         if spus.null_count():
             found[name] = NotMeasured("the set has no SPUs, or not for every product")
         else:
-            found[name] = _of(vectors, lambda one: _siblings(one, spus.to_numpy(), k, options))
+            found[name] = _of(vectors, lambda one: _siblings(one, spus.to_numpy(), k, config.seed))
     return found
 
 
@@ -74,25 +73,21 @@ def _of(
     return estimate if estimate.count else NotMeasured("too few products that it is defined for")
 
 
-def _norm(vectors: Vectors, options: dict[str, int]) -> Estimate:
+def _norm(vectors: Vectors, config: BenchmarkConfig) -> Estimate:
     spread = f"from {vectors.norms.min():.4g} to {vectors.norms.max():.4g}, standard deviation {vectors.norms.std():.3g}"
     definition = f"mean length of a product's vector as it was given, {spread}; all measures are of unit vectors"
-    return bootstrap_mean(vectors.norms, definition=definition, **options)
+    return bootstrap_mean(vectors.norms, config.seed, config.num_resamples, definition=definition)
 
 
-def _uniformity(vectors: Vectors, options: dict[str, int]) -> Estimate:
-    return uniformity(vectors.unit, **options)
-
-
-def _categories(vectors: Vectors, categories: np.ndarray, options: dict[str, int]) -> Estimate:
+def _categories(vectors: Vectors, categories: np.ndarray, seed: int) -> Estimate:
     codes = np.unique(categories[vectors.rows], return_inverse=True)[1]
     if codes.max(initial=0) == 0:
         return Estimate(float("nan"), float("nan"), float("nan"), 0, "one category alone")
-    return category_accuracy(vectors.unit, codes, **options)
+    return category_accuracy(vectors.unit, codes, seed)
 
 
-def _siblings(vectors: Vectors, spus: np.ndarray, k: int, options: dict[str, int]) -> Estimate:
-    return same_spu_recall(vectors.unit, spus[vectors.rows], (k,), **options)[k]
+def _siblings(vectors: Vectors, spus: np.ndarray, k: int, seed: int) -> Estimate:
+    return same_spu_recall(vectors.unit, spus[vectors.rows], (k,), seed)[k]
 
 
 def _alignment(
@@ -101,7 +96,6 @@ def _alignment(
     bench: BenchmarkSet,
     kind: QueryType,
     shown: ItemType,
-    options: dict[str, int],
 ) -> Estimate | NotMeasured:
     for vectors in (queries, items):
         if isinstance(vectors, NotMeasured):
@@ -114,5 +108,6 @@ def _alignment(
     kept = [at for at, rows in enumerate(relevant) if len(rows)]
     if not kept:
         return NotMeasured(f"no {kind} query has an answer with a vector")
-    found = alignment(queries.unit[kept], items.unit, [relevant[at] for at in kept], **options)
+    users = bench.users(kind, queries.rows[kept])
+    found = alignment(queries.unit[kept], items.unit, [relevant[at] for at in kept], users)
     return replace(found, definition=f"{found.definition}; products shown by {shown}")

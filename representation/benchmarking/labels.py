@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from moon_rec.texts import has_text, normal_text
 from representation.benchmarking.benchmark_set import BenchmarkSet
 from representation.benchmarking.config import BenchmarkConfig
 
@@ -58,7 +59,7 @@ def label_tasks(bench: BenchmarkSet, config: BenchmarkConfig) -> list[LabelTask]
 def _category_tasks(gallery: pl.DataFrame, config: BenchmarkConfig) -> list[tuple[str, str, list]]:
     paths = [
         [level.strip() for level in (path or "").split("/") if level.strip()]
-        for path in gallery["category"]
+        for path in gallery.select(normal_text("category")).to_series()
     ]
     depth = max(map(len, paths), default=0)
     return [
@@ -77,7 +78,8 @@ def _attribute_tasks(gallery: pl.DataFrame, config: BenchmarkConfig) -> list[tup
         .select("row", pl.col("attributes"))
         .explode("attributes", empty_as_null=True)
         .unnest("attributes")
-        .filter(pl.col("name").is_not_null() & (pl.col("value").fill_null("").str.len_bytes() > 0))
+        .filter(has_text("name") & has_text("value"))
+        .with_columns(normal_text("name"), normal_text("value"))
         .unique(["row", "name", "value"])
     )
     counts = (

@@ -52,7 +52,9 @@ def draw(
     for panel in panels.flat[len(results) :]:
         panel.set_visible(False)
     simulated = " (simulated)" if bench.is_simulated else ""
-    title = f"Benchmark on {bench.name}{simulated}: {bench.gallery.height:,} products; 95 % bootstrap intervals"
+    title = (
+        f"Benchmark on {bench.name}{simulated}: {bench.gallery.height:,} products; 95 % intervals"
+    )
     figure.suptitle(title, parse_math=False)
     with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)

@@ -2,6 +2,7 @@
 
 Notable choices:
 - The gallery of a column is every product that has something of its kind to show; an answer that has not cannot be found there and is no answer there.
+  Shown by both, every product has something: one without a vector, among vectors brought along, is an answer that is never found.
 - Recall@k is hit recall, this project's search recall: the share of queries whose top k hold at least one answer. Queries that nothing answers are left out
   and counted.
 """
@@ -10,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from moon_rec.bootstrap import bootstrap_mean
 from moon_rec.estimate import Estimate
+from moon_rec.shares import mean_share
 from representation.benchmarking.benchmark_set import QUERY_TYPES, BenchmarkSet, QueryType
 from representation.benchmarking.config import BenchmarkConfig
 from representation.benchmarking.contestant import (
@@ -34,7 +35,8 @@ class Retrieved:
         num_left_out: queries of the type that are not counted: nothing answers them here, or they have no vector.
         num_items: products looked through.
         searches: `(queries,)` int64, rising, which queries of the set's table were counted.
-        hits: `(queries, ks)` booleans, in the order of `recall`.
+        hits: `(queries, ks)` float64, in the order of `recall`; between 0 and 1 where the cut falls inside a tie.
+        users: `(queries,)` numbers of who asked; None where each query is independent.
     """
 
     recall: dict[int, Estimate]
@@ -42,9 +44,10 @@ class Retrieved:
     num_items: int
     searches: np.ndarray
     hits: np.ndarray
+    users: np.ndarray | None = None
 
     def at(self, k: int) -> np.ndarray:
-        """`(queries,)` whether each hit by k."""
+        """`(queries,)` float64, whether each hit by k."""
         return self.hits[:, list(self.recall).index(k)]
 
 
@@ -78,14 +81,16 @@ def retrieve(
     place = np.full(bench.gallery.height, -1)
     place[items.rows] = np.arange(len(items.rows))
     excluded = bench.exclusions(kind)
+    users = bench.users(kind, queries.rows)
     result = search_recall(
         queries.unit,
         items.unit,
         [_placed(place, bench.relevant[kind][row]) for row in queries.rows],
         config.all_ks,
+        num_missing=_num_missing(place, bench, kind, queries.rows) if shown == "both" else None,
         excluded=[_placed(place, excluded[row]) for row in queries.rows],
+        users=users,
         seed=config.seed,
-        num_resamples=config.num_resamples,
     )
     if not result.count:
         return NotMeasured(f"no {kind} query has an answer among these products")
@@ -99,25 +104,40 @@ def retrieve(
         k: replace(found, definition=definition.format(count=result.count, k=k))
         for k, found in result.hit.items()
     }
-    return Retrieved(recall, left_out, len(items.rows), queries.rows[result.searches], result.hits)
+    return Retrieved(
+        recall,
+        left_out,
+        len(items.rows),
+        queries.rows[result.searches],
+        result.hits,
+        None if users is None else users[result.searches],
+    )
 
 
-def difference(
-    one: Retrieved, other: Retrieved, k: int, config: BenchmarkConfig
-) -> Estimate | None:
+def difference(one: Retrieved, other: Retrieved, k: int) -> Estimate | None:
     """Recall@k of `other` minus that of `one` over the queries that both counted, paired; None where there are none."""
     _, at_one, at_other = np.intersect1d(one.searches, other.searches, return_indices=True)
     if not at_one.size:
         return None
-    gained = other.at(k)[at_other].astype(float) - one.at(k)[at_one]
+    gained = other.at(k)[at_other] - one.at(k)[at_one]
+    users = None if one.users is None else one.users[at_one]
     definition = f"recall@{k} minus the first one's, over the same {len(gained):,} queries"
-    return bootstrap_mean(gained, config.seed, config.num_resamples, definition=definition)
+    return mean_share(gained, definition=definition, groups=users, bounds=(-1.0, 1.0))
 
 
 def _queries(contestant: Contestant, bench: BenchmarkSet, kind: QueryType) -> Vectors | NotMeasured:
     if kind not in bench.queries:
         return NotMeasured(f"the set has no {kind} query that can be answered")
     return contestant.queries(kind)
+
+
+def _num_missing(
+    place: np.ndarray, bench: BenchmarkSet, kind: QueryType, rows: np.ndarray
+) -> np.ndarray:
+    """`(queries,)` answers that are not among the products with a vector."""
+    excluded = bench.exclusions(kind)
+    missing = [{*bench.relevant[kind][row]} - {*excluded[row]} for row in rows]
+    return np.array([sum(place[answer] < 0 for answer in one) for one in missing], dtype=np.int64)
 
 
 def _placed(place: np.ndarray, rows: list[int]) -> np.ndarray:

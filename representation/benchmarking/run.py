@@ -72,7 +72,7 @@ def differences(
             for item, cell in cells.items():
                 first = results[0].retrieval[query][item]
                 if isinstance(cell, Retrieved) and isinstance(first, Retrieved):
-                    estimate = difference(first, cell, config.headline_k, config)
+                    estimate = difference(first, cell, config.headline_k)
                     if estimate is not None:
                         found[query, item] = estimate
         gained.append(found)

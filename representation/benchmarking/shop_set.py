@@ -19,6 +19,7 @@ from moon_rec.files import digest_of
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement, engagements
 from moon_rec.shop.shop import Period
+from moon_rec.texts import normal_text
 from representation.benchmarking.benchmark_set import BenchmarkSet, Labelled, QueryType, Rows
 from representation.evaluation.search_cases import gallery_of, search_cases
 
@@ -105,7 +106,7 @@ def _products(
     """Product queries, their answers, the rows that show them, and how many have no answer."""
     rows = gallery.select(
         "item_id",
-        "title",
+        title=normal_text("title"),
         has_image=pl.col("image").is_not_null(),
         picture=pl.col("image").hash(seed=0),
     ).with_row_index("row")
@@ -156,7 +157,7 @@ def _searches(shop: Shop, search_ids: np.ndarray) -> pl.DataFrame:
     return (
         shop.searches.join(wanted.lazy(), "search_id", "semi")
         .sort("search_id")
-        .select("query_text", "query_image", query_id="search_id")
+        .select("query_text", "query_image", "user_id", query_id="search_id")
         .collect(engine="streaming")
     )
 

@@ -21,6 +21,8 @@ LEAK = (
 )
 SHOWN = "Products are found by: `text`, all their texts as the encoder words them; `image`, their picture alone; `both`. Brought vectors stand under `both`, whatever they were made of."
 
+TIED = "`tied`: the share whose cut, or nearest, falls among several of one score; they count what a random order of these gives on average"
+
 
 @dataclass(frozen=True)
 class Sheet:
@@ -55,7 +57,10 @@ def print_tables(
     """Short tables on a console."""
     for line in about(bench):
         console.print(line, markup=False, highlight=False)
-    for sheet in sheets(results, bench, config):
+    found = sheets(results, bench, config)
+    if any(" tied)" in cell for sheet in found for row in sheet.rows for cell in row):
+        console.print(TIED, markup=False, highlight=False)
+    for sheet in found:
         if not sheet.rows:
             line = f"{sheet.title}: {sheet.note}"
             console.print(line, markup=False, highlight=False)
@@ -94,7 +99,7 @@ def markdown(results: Sequence[Result], bench: BenchmarkSet, config: BenchmarkCo
         lines += [_line(row) for row in sheet.rows]
     lines += [
         "",
-        "Intervals: percentile bootstrap, 95 %, over the units counted. `-`: not measured; the JSON says why for each.",
+        f"Intervals: 95 %, Wilson's for shares, at the count that the units are worth. {TIED}. `-`: not measured; the JSON says why for each.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -218,7 +223,8 @@ def _geometry(results: Sequence[Result]) -> Sheet:
 def _text(each: Estimate | NotMeasured | None) -> str:
     if not isinstance(each, Estimate):
         return "-"
-    return f"{_short(each.value)} [{_short(each.low)}, {_short(each.high)}]"
+    tied = f" ({each.tied:.1%} tied)" if each.tied else ""
+    return f"{_short(each.value)} [{_short(each.low)}, {_short(each.high)}]{tied}"
 
 
 def _short(value: float) -> str:

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 import polars as pl
 
+from moon_rec.texts import normal_text
 from representation.words import normal_words
 
 PRODUCT_QUERY = "richer-text+image"
@@ -97,7 +98,7 @@ def _query_of(kind: str, pairs: pl.DataFrame, searches: pl.LazyFrame) -> list[pl
 
 
 def _no_own_answers(pairs: pl.DataFrame, items: pl.LazyFrame) -> pl.DataFrame:
-    titles = items.select("item_id", "title")
+    titles = items.select("item_id", title=normal_text("title"))
     rows = pairs.lazy().with_row_index("place")
     same = (
         rows.join(titles, on="item_id")

@@ -244,9 +244,9 @@ class DualEncoder:
         else:
             ending: Any = self.tokenizer.eos_token_id
             start, end = [], [ending]
-            texts = [text.lower() for text in texts]
         room = self._length - len(start) - len(end)
-        plain = encode_plain(self.tokenizer, texts)  # type: ignore[arg-type]
+        tokenizer: Any = self.tokenizer
+        plain = encode_plain(tokenizer, texts, lower=not self._is_clip)
         return [start + ids[:room] + end for ids in plain]
 
 

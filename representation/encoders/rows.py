@@ -15,6 +15,7 @@ from moon_rec.errors import EncoderError
 from moon_rec.files import DIGEST_DIGITS
 from moon_rec.progress import progress as progress_bar
 from representation.interface import Encoder, Modality
+from representation.model.prompt import values_of
 
 if TYPE_CHECKING:
     computed_once = property
@@ -55,15 +56,15 @@ def check_items(frame: pl.DataFrame, modality: str, modalities: frozenset[str]) 
 def query_columns(
     frame: pl.DataFrame, modalities: frozenset[str]
 ) -> tuple[list[str], list[bytes | None]]:
-    """Texts (empty where null) and pictures of queries, of the kinds that are read.
+    """Texts in normal form (empty where null) and pictures of queries, of the kinds that are read.
 
     Raises:
         EncoderError: a row with none of them.
     """
-    texts: list[str | None] = [None] * frame.height
+    texts: Sequence[str | None] = [None] * frame.height
     pictures: list[bytes | None] = [None] * frame.height
-    if "text" in modalities and "query_text" in frame.columns:
-        texts = frame["query_text"].to_list()
+    if "text" in modalities:
+        texts = values_of(frame, "query_text")
     if "image" in modalities:
         pictures = pictures_of(frame, "query_image")
     for place, (text, picture) in enumerate(zip(texts, pictures, strict=True)):

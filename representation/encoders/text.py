@@ -207,7 +207,7 @@ class TextEncoder:
         self, prompt: str, texts: Sequence[str], batch_size: int, description: str
     ) -> np.ndarray:
         """Rows sorted by length, so a batch holds little padding; the order never shows in the result."""
-        rows = self._tokens([prompt + text for text in texts])
+        rows = self._tokens(texts, prompt)
         order = np.argsort([len(row) for row in rows], kind="stable")
         vectors = np.empty((len(rows), self.dim), dtype=np.float32)
         padding: Any = self.tokenizer.pad_token_id or 0
@@ -217,13 +217,12 @@ class TextEncoder:
             vectors[chosen] = found.cpu().numpy()
         return vectors
 
-    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        """As the tokenizer frames a text (`[CLS] ... [SEP]`), cut to `length` inside the frame."""
-        if self.config.lower:
-            texts = [text.lower() for text in texts]
+    def _tokens(self, texts: Sequence[str], prompt: str = "") -> list[list[int]]:
+        """As the tokenizer frames a prompt and a text (`[CLS] ... [SEP]`), cut to `length` inside the frame."""
         start, end = framing_tokens(self.tokenizer)
         room = max(self.config.length - len(start) - len(end), 0)
-        plain = encode_plain(self.tokenizer, texts)  # type: ignore[arg-type]
+        tokenizer: Any = self.tokenizer
+        plain = encode_plain(tokenizer, texts, prompt=prompt, lower=self.config.lower)
         return [start + ids[:room] + end for ids in plain]
 
 

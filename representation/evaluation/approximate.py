@@ -16,13 +16,14 @@ import faiss
 import numpy as np
 from pydantic import Field
 
-from moon_rec.bootstrap import bootstrap_mean
 from moon_rec.bounds import Count, Threads, Width
 from moon_rec.config import Config, CountsWhen, Rules
 from moon_rec.errors import TableError
 from moon_rec.estimate import Estimate
 from moon_rec.progress import say
 from moon_rec.seeds import generator
+from moon_rec.shares import mean_share
+from representation.evaluation.block_scores import exact_scores
 from representation.evaluation.exact_ranking import top_rows
 
 Index = Literal["exact", "ivf", "hnsw"]
@@ -100,7 +101,7 @@ class ApproximateIndex:
             rows = rows[search, column]
             kept = ~np.isin(part[search] * num_items + rows, removed)
             search, rows = search[kept], rows[kept]
-            scores = self._scores(asked, search, rows)
+            scores = exact_scores(asked, self.gallery, search, rows)
             order = np.lexsort((rows, -scores, search))
             search, rows = search[order], rows[order]
             place = np.arange(len(search)) - np.searchsorted(search, search)
@@ -117,9 +118,9 @@ class ApproximateIndex:
         removed: np.ndarray | None = None,
         seed: int = 0,
         sample: int = SAMPLE,
-        num_resamples: int = 1000,
+        level: float = 0.95,
     ) -> dict[int, Estimate]:
-        """By k: the share of each search's exact top k that the index's top k holds, on a sample of the searches."""
+        """By k: the share of each search's exact top k that the index's top k holds, on a sample of the searches; what ties with the last is as good as it."""
         searches = np.arange(len(queries)) if searches is None else searches
         if len(searches) > sample:
             drawn = generator(seed, "found_of_exact").choice(len(searches), sample, replace=False)
@@ -130,13 +131,24 @@ class ApproximateIndex:
         shares = {}
         for k in ks:
             width = min(k, exact.shape[1])
-            held = [
-                np.isin(wanted[wanted >= 0], got).mean() if (wanted >= 0).any() else 1.0
-                for wanted, got in zip(exact[:, :width], found[:, :width], strict=True)
-            ]
+            held = self._as_good(queries[searches], exact[:, :width], found[:, :width])
             definition = f"mean over {len(searches):,} searches of the share of the exact top {k} that the top {k} of {self.name} hold"
-            shares[k] = bootstrap_mean(np.array(held), seed, num_resamples, definition=definition)
+            shares[k] = mean_share(held, level, definition)
         return shares
+
+    def _as_good(self, queries: np.ndarray, exact: np.ndarray, found: np.ndarray) -> np.ndarray:
+        """Share of each search's `exact` rows for which `found` has one that scores no less than their last, `(searches,)`; -1 is no row."""
+        num_exact = (exact >= 0).sum(axis=1)
+        last = exact_scores(
+            queries,
+            self.gallery,
+            np.arange(len(exact)),
+            exact[np.arange(len(exact)), num_exact - 1],
+        )
+        search, column = np.nonzero(found >= 0)
+        scores = exact_scores(queries, self.gallery, search, found[search, column])
+        good = np.bincount(search[scores >= last[search]], minlength=len(exact))
+        return np.where(num_exact > 0, good / np.maximum(num_exact, 1), 1.0)
 
     @property
     def name(self) -> str:
@@ -175,12 +187,3 @@ class ApproximateIndex:
         finally:
             faiss.omp_set_num_threads(before)
         return index
-
-    def _scores(self, queries: np.ndarray, search: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        scores = np.empty(len(rows))
-        step = max(1, 8_000_000 // self.gallery.shape[1])
-        for start in range(0, len(rows), step):
-            part = slice(start, start + step)
-            pairs = self.gallery[rows[part]].astype(np.float64) * queries[search[part]]
-            scores[part] = pairs.sum(axis=1)
-        return scores

@@ -22,6 +22,8 @@ TINY = float(np.finfo(np.float32).tiny)
 """What a flushed subnormal is off by at most."""
 HALF_LAST_PLACE = 2.0**-8
 """Of a bfloat16, the most that rounding to it moves a number, as a share."""
+FLOATS_AT_ONCE = 8_000_000
+"""Most float64 of vectors scored exactly at once: 64 MB."""
 
 
 class BlockScores(Protocol):
@@ -134,6 +136,20 @@ def rounded_off(rows: np.ndarray) -> np.ndarray:
     """What rounding float32 rows to bfloat16 takes off them, exactly, in float32."""
     given = torch.from_numpy(rows)
     return (given - given.bfloat16()).numpy()
+
+
+def exact_scores(
+    queries: np.ndarray, vectors: np.ndarray, query: np.ndarray, row: np.ndarray
+) -> np.ndarray:
+    """Float64 inner products of pairs `(pairs,)` of a query and a vector; the same sum for a pair wherever it stands."""
+    scores = np.empty(len(row))
+    step = max(1, FLOATS_AT_ONCE // vectors.shape[1])
+    for start in range(0, len(row), step):
+        part = slice(start, start + step)
+        pairs = vectors[row[part]].astype(np.float64)
+        pairs *= queries[query[part]]
+        scores[part] = pairs.sum(axis=1)
+    return scores
 
 
 def products(queries: np.ndarray, vectors: np.ndarray) -> Tensor:

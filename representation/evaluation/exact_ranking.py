@@ -25,6 +25,7 @@ from moon_rec.progress import Bar, progress
 from representation.evaluation.bfloat16_contenders import bfloat16_contenders, pays
 from representation.evaluation.block_scores import (
     Float32Scores,
+    exact_scores,
     margin,
     multiplies_bfloat16,
     products,
@@ -40,8 +41,6 @@ FEWEST_SEARCHES = 64
 """Searches that a thread of its own is worth."""
 MOST_WORKERS = 16
 """Most searches' threads; each holds some 100 MB. Further threads share the products."""
-CHUNK_FLOATS = 8_000_000
-"""Most float64 of contenders scored again at once: 64 MB."""
 CHUNK_CELLS = 8_000_000
 """Most contenders held at once."""
 GIVE_UP = 0.3
@@ -210,7 +209,7 @@ class Folded:
         is_near[:, 1:] |= ~gaps
         is_near[:, :-1] |= ~gaps
         search, column = np.nonzero(is_real)
-        units = self._units(found.places[search, column])
+        units = self.units(found.places[search, column])
         near = is_near[search, column]
         exact = np.zeros(len(units))
         exact[near] = self._exact(queries, search[near], units[near])
@@ -221,7 +220,8 @@ class Folded:
             pairs = self._best_of_crowded(queries, some, found.floor[some], need)
             self._place(ranked, chunk, pairs, need)
 
-    def _units(self, places: np.ndarray) -> np.ndarray:
+    def units(self, places: np.ndarray) -> np.ndarray:
+        """The units at places of `vectors`."""
         return places if self.is_compact or self.is_plain else self.unit[places]
 
     def _best_of_crowded(
@@ -238,7 +238,7 @@ class Folded:
             at, column = np.nonzero(reach & ~is_hidden[part])
             if not at.size:
                 continue
-            new = self._units(column + start)
+            new = self.units(column + start)
             scores = np.concatenate([scores, self._exact(queries, which[at], new)])
             search, units = np.concatenate([search, which[at]]), np.concatenate([units, new])
             order = np.lexsort((units, -scores, search))
@@ -248,15 +248,8 @@ class Folded:
         return _Pairs(search, units, one_run, scores, np.ones(len(search), dtype=bool))
 
     def _exact(self, queries: np.ndarray, search: np.ndarray, units: np.ndarray) -> np.ndarray:
-        """Float64 scores of pairs `(pairs,)`; the same sum for a pair wherever it stands."""
-        scores = np.empty(len(units))
-        step = max(1, CHUNK_FLOATS // self.gallery.shape[1])
-        for start in range(0, len(units), step):
-            part = slice(start, start + step)
-            pairs = self.gallery[self.first[units[part]]].astype(np.float64)
-            pairs *= queries[search[part]]
-            scores[part] = pairs.sum(axis=1)
-        return scores
+        """Float64 scores of pairs of a query and a unit `(pairs,)`."""
+        return exact_scores(queries, self.gallery, search, self.first[units])
 
     def _place(self, ranked: np.ndarray, chunk: _Chunk, pairs: "_Pairs", need: int) -> None:
         """Rank the units' gallery rows, without those removed."""

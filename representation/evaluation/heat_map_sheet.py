@@ -20,6 +20,7 @@ from moon_rec.progress import track
 from moon_rec.seeds import generator
 from moon_rec.shop.engagement import Engagement, engagements
 from moon_rec.shop.shop import Shop
+from moon_rec.texts import has_text
 from representation.encoder import ProductEncoder
 from representation.evaluation.heat_map import HeatMaps, attention_modules, heat_maps
 from representation.evaluation.sheet_page import (
@@ -120,7 +121,7 @@ def searched_and_bought(
     Raises:
         EncoderError: no such pair.
     """
-    words = shop.searches.filter(pl.col("query_text").str.strip_chars().str.len_bytes() > 0)
+    words = shop.searches.filter(has_text("query_text"))
     pictured = shop.items.filter(pl.col("image").is_not_null()).select("item_id")
     pairs = (
         engagements(shop, engagement)

@@ -22,12 +22,12 @@ from moon_rec.palette import FAINT, GREEN, MUTED
 from moon_rec.seeds import generator
 from moon_rec.shop.engagement import Engagement
 from moon_rec.shop.shop import Period, Shop
+from moon_rec.vector_pairs import check_pair
 from representation.evaluation.exact_ranking import top_rows
 from representation.evaluation.search_cases import (
     MODALITIES,
     Gallery,
     SearchCases,
-    check_tables,
     gallery_of,
     search_cases,
 )
@@ -61,6 +61,7 @@ class Found:
         bought: gallery rows engaged with after the search.
         best: the nearest of `bought`.
         rank: its place in the whole ranking, from 1.
+        tied: how many products have its very cosine, itself among them; only their rows order these.
         similarity: its cosine.
     """
 
@@ -70,6 +71,7 @@ class Found:
     bought: frozenset[int]
     best: int
     rank: int
+    tied: int
     similarity: float
 
     @property
@@ -161,10 +163,10 @@ def draw_neighbours(
     Raises:
         TableError: tables of another shop, no search to show, or one of `searches` that cannot be shown.
     """
-    check_tables(shop, items, queries)
+    check_pair(shop, items, queries)
     gallery = gallery_of(shop, items, period)
     cases = search_cases(shop, gallery, queries, period, engagement)
-    cases = {name: cases[name] for name in modalities if len(cases[name])}
+    cases = {name: found for name in modalities if len(found := cases[name].findable())}
     if searches is not None:
         drawn = _chosen(gallery, cases, searches, neighbours, f"{period} period, {engagement}")
     else:
@@ -257,7 +259,8 @@ def _draw_row(page: Page, contents: _Contents, found: Found, y: float, engagemen
             _draw_product(page, contents, int(row), x, y, head, is_bought)
         x += SIDE + GAP
     x += GAP
-    head = f"rank {found.rank:,}  ·  {found.similarity:.2f}"
+    alike = f" ({found.tied:,} tie)" if found.tied > 1 else ""
+    head = f"rank {found.rank:,}{alike}  ·  {found.similarity:.2f}"
     _draw_product(page, contents, found.best, x, y, head, True)
 
 
@@ -304,18 +307,17 @@ def _nearest(
 
 def _found(gallery: Gallery, cases: SearchCases, case: int, rows: np.ndarray) -> Found:
     query, bought = cases.queries[case].astype(np.float64), cases.relevant[case]
-    removed = set(cases.excluded[case])
+    removed = np.array(sorted(cases.excluded[case]), dtype=np.int64)
     wanted = _cosines(gallery.vectors[bought], query)
     at = int(np.argmax(wanted))
     best, similarity = bought[at], float(wanted[at])
-    above = 0
+    above = tied = 0
     for start in range(0, len(gallery), RANKED_ROWS):
         part = _cosines(gallery.vectors[start : start + RANKED_ROWS], query)
-        is_above = part > similarity
-        is_above[: max(0, best - start)] |= part[: max(0, best - start)] == similarity
-        above += int(is_above.sum()) - sum(
-            bool(is_above[row - start]) for row in removed if start <= row < start + len(part)
-        )
+        part[removed[(removed >= start) & (removed < start + len(part))] - start] = -np.inf
+        is_tied = part == similarity
+        above += int((part > similarity).sum() + is_tied[: max(0, best - start)].sum())
+        tied += int(is_tied.sum())
     similarities = np.full(len(rows), np.nan)
     similarities[rows >= 0] = _cosines(gallery.vectors[rows[rows >= 0]], query)
     return Found(
@@ -325,6 +327,7 @@ def _found(gallery: Gallery, cases: SearchCases, case: int, rows: np.ndarray) ->
         bought=frozenset(bought),
         best=best,
         rank=above + 1,
+        tied=tied,
         similarity=similarity,
     )
 

@@ -5,14 +5,17 @@ exchange rate is for.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from moon_rec.bootstrap import bootstrap_mean
 from moon_rec.estimate import Estimate
 from moon_rec.seeds import generator
-from representation.evaluation.exact_ranking import top_rows
+from moon_rec.shares import mean_share
+from representation.evaluation.block_scores import exact_scores
+from representation.evaluation.exact_ranking import Folded, top_rows
 from representation.evaluation.search_recall import search_recall
+from representation.evaluation.ties import tied_units, ties_with_next
 
 SAMPLE = 2000
 """Items drawn for a metric over items."""
@@ -27,25 +30,24 @@ def category_accuracy(
     categories: np.ndarray,
     seed: int = 0,
     sample: int = SAMPLE,
-    num_resamples: int = 1000,
 ) -> Estimate:
-    """Share of items whose nearest other item is of the same leaf category.
+    """Share of items whose nearest other item is of the same leaf category; of several nearest, the share of them that are.
 
     Args:
         vectors: `(items, dim)` unit rows; categories: `(items,)`, anything that compares equal within a category.
         sample: items drawn, among those whose category has another item.
     """
     drawn = _draw(_has_company(categories), sample, seed, "category_accuracy")
-    alike = np.empty(0)
+    alike, is_tied = np.empty(0), np.empty(0, dtype=bool)
     if drawn.size:
         itself = np.arange(len(drawn)) * len(vectors) + drawn
-        nearest = top_rows(vectors[drawn], vectors, 1, removed=itself)[:, 0]
-        alike = categories[nearest] == categories[drawn]
+        alike, is_tied = _alike(vectors, categories, drawn, itself)
     definition = (
         f"share of {len(drawn):,} items, drawn among those whose leaf category has another item, whose nearest of all other items"
         " is of their leaf category"
     )
-    return bootstrap_mean(alike, seed, num_resamples, definition=definition)
+    found = mean_share(alike, definition=definition)
+    return replace(found, tied=float(is_tied.mean())) if is_tied.any() else found
 
 
 def same_spu_recall(
@@ -54,7 +56,6 @@ def same_spu_recall(
     ks: Sequence[int] = (1, 5, 10, 50),
     seed: int = 0,
     sample: int = SAMPLE,
-    num_resamples: int = 1000,
 ) -> dict[int, Estimate]:
     """By k: share of items whose k nearest other items hold a sibling, an item of the same SPU.
 
@@ -75,11 +76,10 @@ def same_spu_recall(
         ks,
         excluded=itself,
         seed=seed,
-        num_resamples=num_resamples,
     )
     definition = "share of {count:,} items, drawn among those with a sibling, whose {k} nearest other items hold one (same SPU)"
     return {
-        k: _renamed(estimate, definition.format(count=result.count, k=k))
+        k: replace(estimate, definition=definition.format(count=result.count, k=k))
         for k, estimate in result.hit.items()
     }
 
@@ -88,12 +88,11 @@ def alignment(
     queries: np.ndarray,
     gallery: np.ndarray,
     relevant: Sequence[Sequence[int]],
-    seed: int = 0,
-    num_resamples: int = 1000,
+    users: np.ndarray | None = None,
 ) -> Estimate:
     """Mean cosine of a search with what was engaged with after it, averaged first within the search.
 
-    Wang and Isola 2020, eq. 3, state it as a loss, the mean of |x - y|^2; for unit vectors that is 2 - 2 * ours.
+    Wang and Isola 2020, eq. 3, state it as a loss, the mean of |x - y|^2; for unit vectors that is 2 - 2 * ours. `users` `(searches,)` are who searched: see `shares`.
     """
     cosines = np.array(
         [
@@ -102,26 +101,53 @@ def alignment(
         ]
     )
     definition = "mean cosine of a search's vector with the vectors of what was engaged with after it (alignment)"
-    return bootstrap_mean(cosines, seed, num_resamples, definition=definition)
+    return mean_share(cosines, definition=definition, groups=users, bounds=(-1.0, 1.0))
 
 
-def uniformity(
-    vectors: np.ndarray, seed: int = 0, pairs: int = PAIRS, num_resamples: int = 1000
-) -> Estimate:
+def uniformity(vectors: np.ndarray, seed: int = 0, pairs: int = PAIRS) -> Estimate:
     """log of the mean of exp(-2 |x - y|^2) over pairs of items: Wang and Isola 2020, eq. 4. Lower is more even; 0 is all in one point.
 
     Args:
         vectors: `(items, dim)` unit rows.
-        pairs: most pairs drawn; no item is in two of them, so the bootstrap's units are independent.
+        pairs: most pairs drawn; no item is in two of them, so the interval's units are independent.
     """
     count = min(pairs, len(vectors) // 2)
     drawn = generator(seed, "uniformity").permutation(len(vectors))[: 2 * count].reshape(2, count)
     gaps = vectors[drawn[0]].astype(np.float64) - vectors[drawn[1]]
     kernel = np.exp(-SHARPNESS * (gaps**2).sum(axis=1))
     definition = f"log of the mean of exp(-2 |x - y|^2) over {count:,} disjoint pairs of items (uniformity; lower is more even)"
-    mean = bootstrap_mean(kernel, seed, num_resamples, definition=definition)
+    least = float(np.exp(-4 * SHARPNESS))  # opposite points, |x - y| = 2
+    mean = mean_share(kernel, definition=definition, bounds=(least, 1.0))
     low, value, high = np.log([mean.low, mean.value, mean.high])
-    return Estimate(float(value), float(low), float(high), mean.count, definition, mean.level)
+    return replace(mean, value=float(value), low=float(low), high=float(high))
+
+
+def _alike(
+    vectors: np.ndarray, categories: np.ndarray, drawn: np.ndarray, itself: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each item drawn, the share of its nearest that are of its category, and whether they are several."""
+    queries = vectors[drawn]
+    nearest = top_rows(queries, vectors, 2, removed=itself)
+    alike = (categories[nearest[:, 0]] == categories[drawn]).astype(np.float64)
+    is_tied = nearest.shape[1] > 1 and ties_with_next(queries, vectors, nearest)
+    at = np.flatnonzero(is_tied)
+    if not at.size:
+        return alike, np.zeros(len(drawn), dtype=bool)
+    codes = np.unique(categories, return_inverse=True)[1].ravel()
+    folded = Folded(vectors)
+    kinds, sizes = np.unique(folded.unit * len(vectors) + codes, return_counts=True)
+    own, of_all = np.zeros((2, len(at)))
+    asked = np.ascontiguousarray(queries[at], dtype=np.float32)
+    which = np.arange(len(at))
+    score = exact_scores(asked, vectors, which, nearest[at, 0])
+    for pair, unit in tied_units(folded, asked, score):
+        np.add.at(of_all, pair, folded.offsets[unit + 1] - folded.offsets[unit])
+        keys = unit * len(vectors) + codes[drawn[at[pair]]]
+        place = np.minimum(np.searchsorted(kinds, keys), len(kinds) - 1)
+        np.add.at(own, pair, np.where(kinds[place] == keys, sizes[place], 0))
+    is_itself = exact_scores(asked, vectors, which, drawn[at]) == score
+    alike[at] = (own - is_itself) / (of_all - is_itself)
+    return alike, is_tied
 
 
 def _has_company(labels: np.ndarray) -> np.ndarray:
@@ -134,9 +160,3 @@ def _draw(rows: np.ndarray, sample: int, seed: int, name: str) -> np.ndarray:
     if len(rows) <= sample:
         return rows
     return np.sort(generator(seed, name).choice(rows, size=sample, replace=False))
-
-
-def _renamed(estimate: Estimate, definition: str) -> Estimate:
-    return Estimate(
-        estimate.value, estimate.low, estimate.high, estimate.count, definition, estimate.level
-    )

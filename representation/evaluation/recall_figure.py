@@ -36,7 +36,7 @@ def draw_recall(
     has searches by picture: some of them drawn by the seed, the nearest items, and what was bought, with its rank (`neighbour_sheet`).
     """
     gallery = gallery_of(shop, items, period)
-    cases = search_cases(shop, gallery, queries, period, engagement)["image"]
+    cases = search_cases(shop, gallery, queries, period, engagement)["image"].findable()
     if len(cases):
         drawn = {"image": draw_searches(gallery, cases, SHEET_ROWS, "random", NEIGHBOURS, seed)}
         figure = sheet_figure(shop, gallery, drawn, period, engagement, above=CURVES)

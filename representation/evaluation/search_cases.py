@@ -3,15 +3,17 @@
 Notable choices:
 - The gallery is every item listed by the period's end that has a vector, ascending by item_id (so ties go to the lower id). The test period has no end of
   its own: it ends with the shop's last search or impression.
-- A search is by picture, by words or by both ("image", "text", "mixed"): by which of `query_image` and `query_text` it has.
+- A search is by picture, by words or by both ("image", "text", "mixed"): by which of `query_image` and `query_text` it has; a text that shows nothing is
+  none (`moon_rec.texts`), as in training.
 - The query's own picture: gallery items whose picture has the very bytes of `query_image` (compared by 64-bit hash). A photo of a product is another
   picture than the catalogue's and excludes nothing.
-- A search counts where it lies in the period, has a vector, and its searcher engaged in the period, after it, with a gallery item that is not excluded.
-  The others are left out and counted.
+- A search counts where it lies in the period, has a vector, and its searcher engaged in the period, after it, with an item listed by then that is not
+  excluded. The others are left out and counted.
+- A listed item without a vector is in no gallery and is never found: a search for it is a miss. Left out, it would make recall rise with every vector lost.
 - Vectors are brought to unit length (int8 and float16 tables are a little off it), so inner products are cosines.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 
 import numpy as np
@@ -21,6 +23,7 @@ from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import TableError
 from moon_rec.shop.engagement import Engagement, engagements
 from moon_rec.shop.shop import Period, Shop
+from moon_rec.texts import has_text, normal_text
 
 MODALITIES = ("image", "text", "mixed")
 
@@ -32,10 +35,17 @@ class Gallery:
     Attributes:
         frame: one row an item, ascending by item_id: item_id, spu_id, category, picture (hash of its bytes, null without one).
         vectors: `(items, dim)` float32 unit rows, aligned with `frame`.
+        missing: the listed items that have no vector, as in `frame`; None where all have one.
     """
 
     frame: pl.DataFrame
     vectors: np.ndarray
+    missing: pl.DataFrame | None = None
+
+    @property
+    def num_listed(self) -> int:
+        """Items listed, with a vector or without."""
+        return len(self) + (0 if self.missing is None else self.missing.height)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -48,39 +58,41 @@ class SearchCases:
     Attributes:
         search_ids: `(searches,)` int64, ascending.
         queries: `(searches, dim)` float32 unit rows.
-        relevant, excluded: gallery rows of each search, ascending; at least one in `relevant`, and none in both.
+        users: `(searches,)` int64, who searched.
+        relevant, excluded: gallery rows of each search, ascending; none in both.
         num_left_out: searches of the modality in the period that are not here: no vector, or nothing to find.
+        missing: rows of `Gallery.missing` that each search has to find and cannot; at least one there or in `relevant`. Empty where nothing is missing.
     """
 
     search_ids: np.ndarray
     queries: np.ndarray
+    users: np.ndarray
     relevant: list[list[int]]
     excluded: list[list[int]]
     num_left_out: int
+    missing: list[list[int]] = field(default_factory=list)
+
+    @property
+    def num_missing(self) -> np.ndarray:
+        """`(searches,)` how many items each has to find and cannot."""
+        return np.array([len(rows) for rows in self.missing] or [0] * len(self), dtype=np.int64)
+
+    def findable(self) -> "SearchCases":
+        """Those with something in the gallery to find."""
+        kept = [row for row, rows in enumerate(self.relevant) if rows]
+        if len(kept) == len(self):
+            return self
+        columns = {
+            one.name: getattr(self, one.name) for one in fields(self) if one.name != "num_left_out"
+        }
+        chosen = {
+            name: values[kept] if isinstance(values, np.ndarray) else [values[row] for row in kept]
+            for name, values in columns.items()
+        }
+        return replace(self, **chosen)
 
     def __len__(self) -> int:
         return len(self.search_ids)
-
-
-def check_tables(shop: Shop, items: EmbeddingTable, queries: EmbeddingTable) -> None:
-    """Refuse tables of another shop or of two encoders; tables that name neither pass.
-
-    Raises:
-        TableError: with both digests.
-    """
-    for name, table in (("items", items), ("queries", queries)):
-        if table.shop and table.shop != shop.digest:
-            raise TableError(
-                f"the {name} table was made from shop {table.shop}, this shop is {shop.digest}: embed this shop"
-            )
-    if items.encoder and queries.encoder and items.encoder != queries.encoder:
-        raise TableError(
-            f"items come from encoder {items.encoder} and queries from {queries.encoder}: embed both with one"
-        )
-    if items.dim != queries.dim:
-        raise TableError(
-            f"items have dim {items.dim} and queries {queries.dim}: embed both with one encoder"
-        )
 
 
 def gallery_of(shop: Shop, items: EmbeddingTable, period: Period) -> Gallery:
@@ -92,13 +104,16 @@ def gallery_of(shop: Shop, items: EmbeddingTable, period: Period) -> Gallery:
         by_then = listed < (shop.cut_time if period == "train" else shop.test_time)
     frame = (
         shop.items.filter(by_then)
-        .select("item_id", "spu_id", "category", picture=_picture_hash("image"))
+        .select(
+            "item_id", "spu_id", category=normal_text("category"), picture=_picture_hash("image")
+        )
         .collect(engine="streaming")
         .sort("item_id")
     )
     vectors, present = items.lookup(frame["item_id"].to_numpy())
+    missing = None if present.all() else frame.filter(pl.Series(~present))
     frame = frame.filter(pl.Series(present))
-    return Gallery(frame, _to_unit(vectors[present], frame["item_id"], "item"))
+    return Gallery(frame, _to_unit(vectors[present], frame["item_id"], "item"), missing)
 
 
 def search_cases(
@@ -113,26 +128,34 @@ def search_cases(
         shop.in_period(shop.searches, period)
         .select(
             "search_id",
-            has_text=pl.col("query_text").is_not_null(),
+            "user_id",
+            has_text=has_text("query_text"),
             has_image=pl.col("query_image").is_not_null(),
             picture=_picture_hash("query_image"),
         )
         .collect(engine="streaming")
         .sort("search_id")
     )
-    rows = gallery.frame.with_row_index("row").select(
-        "item_id", "picture", pl.col("row").cast(pl.Int64)
-    )
     engaged = engagements(shop, kind=engagement, period=period)
-    relevant = _rows_by_search(engaged.select("search_id", "item_id").collect(), rows, "item_id")
+    engaged = engaged.select("search_id", "item_id").collect()
     own = searches.filter(pl.col("picture").is_not_null()).select("search_id", "picture")
-    excluded = _rows_by_search(own, rows.filter(pl.col("picture").is_not_null()), "picture")
-    searches = (
-        searches.join(relevant.rename({"row": "relevant"}), "search_id", "left")
-        .join(excluded.rename({"row": "excluded"}), "search_id", "left")
-        .with_columns(pl.col("relevant", "excluded").fill_null([]))
-        .sort("search_id")
-    )
+    parts = {("relevant", "excluded"): gallery.frame}
+    if gallery.missing is not None:
+        parts["missing", "missing_excluded"] = gallery.missing
+    for (wanted, excluded), frame in parts.items():
+        rows = frame.with_row_index("row").select(
+            "item_id", "picture", pl.col("row").cast(pl.Int64)
+        )
+        pictured = rows.filter(pl.col("picture").is_not_null())
+        for name, found in (
+            (wanted, _rows_by_search(engaged, rows, "item_id")),
+            (excluded, _rows_by_search(own, pictured, "picture")),
+        ):
+            searches = searches.join(found.rename({"row": name}), "search_id", "left")
+        to_find = pl.col(wanted).list.set_difference(excluded).list.sort()
+        searches = searches.with_columns(pl.col(wanted, excluded).fill_null([]))
+        searches = searches.with_columns(to_find.alias(wanted))
+    searches = searches.sort("search_id")
     is_kind = {
         "image": pl.col("has_image") & ~pl.col("has_text"),
         "text": pl.col("has_text") & ~pl.col("has_image"),
@@ -142,16 +165,18 @@ def search_cases(
 
 
 def _cases(searches: pl.DataFrame, queries: EmbeddingTable) -> SearchCases:
-    to_find = pl.col("relevant").list.set_difference("excluded").list.sort()
-    kept = searches.with_columns(relevant=to_find).filter(pl.col("relevant").list.len() > 0)
+    wanted = [name for name in ("relevant", "missing") if name in searches.columns]
+    kept = searches.filter(pl.any_horizontal(pl.col(wanted).list.len() > 0))
     vectors, present = queries.lookup(kept["search_id"].to_numpy())
     kept = kept.filter(pl.Series(present, dtype=pl.Boolean))
     return SearchCases(
         search_ids=kept["search_id"].to_numpy(),
         queries=_to_unit(vectors[present], kept["search_id"], "search"),
+        users=kept["user_id"].to_numpy(),
         relevant=kept["relevant"].to_list(),
         excluded=kept["excluded"].to_list(),
         num_left_out=len(searches) - len(kept),
+        missing=kept["missing"].to_list() if "missing" in wanted else [],
     )
 
 

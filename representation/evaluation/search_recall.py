@@ -7,22 +7,27 @@ Given unit vectors of searches and of a gallery, and for each search the gallery
 MOON's own image-search recall is not published, hence all three (docs/design.md, "Definitions").
 
 Notable choices:
-- Exact, and ties go to the lower gallery row: see `exact_ranking`. With an approximate index, `of_exact` says what share of the exact ranking it finds.
+- Exact, in the order of `exact_ranking`; a cut inside a tie counts what a random order of the tied would give on average (`ties`), as AUC counts a tie a half. So how
+  items are numbered is nothing, and an encoder that gives all items one vector has the recall of chance. Which share of searches that concerns is told.
+- With an approximate index, `of_exact` says what share of the exact ranking it finds.
+- Intervals: `shares`, by effective count; over users where `users` names them, for one user's searches are alike, else over searches.
 - Searches with nothing to find are left out and counted (`num_left_out`), scored neither as misses nor as hits.
+- What a search has to find and the gallery lacks (`num_missing`) is never found.
 - A k beyond the gallery ranks the whole gallery; precision still divides by k.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from moon_rec.bootstrap import bootstrap_mean
 from moon_rec.errors import TableError
 from moon_rec.estimate import Estimate
+from moon_rec.shares import mean_share
 from representation.evaluation.approximate import ApproximateIndex
 from representation.evaluation.exact_ranking import top_rows
+from representation.evaluation.ties import Found, expected_found
 
 UNIT_TOLERANCE = 0.02
 """How far a norm may be from 1: rounding to int8 moves it by less."""
@@ -46,7 +51,7 @@ class RecallResult:
         count: searches measured.
         num_left_out: searches with nothing to find, left out.
         searches: `(count,)` int64, which rows of `queries` were measured.
-        hits: `(count, len(ks))` booleans, whether each search hit by each k: for comparisons in pairs and by segment.
+        hits: `(count, len(ks))` float64, whether each search hit by each k, between 0 and 1 where the cut falls inside a tie: for comparisons in pairs and by segment.
         of_exact: by k, what share of the exact ranking the index found, on a sample of the searches; empty where the search was exact.
     """
 
@@ -81,10 +86,11 @@ def search_recall(
     relevant: Rows,
     ks: Sequence[int] = (1, 5, 10, 50),
     *,
+    num_missing: np.ndarray | None = None,
     excluded: Rows | None = None,
     index: ApproximateIndex | None = None,
+    users: np.ndarray | None = None,
     seed: int = 0,
-    num_resamples: int = 1000,
     level: float = 0.95,
 ) -> RecallResult:
     """Recall of searches over a gallery; the module's docstring says what is measured.
@@ -94,42 +100,46 @@ def search_recall(
         gallery: `(items, dim)` unit vectors.
         relevant: for each search the gallery rows engaged with, in any order; a row named twice counts once.
         ks: cuts, at least 1 each; results come in ascending order.
+        num_missing: `(searches,)` how many items engaged with are not in the gallery at all: to be found, and never found. None: none.
         excluded: for each search the gallery rows taken out of its ranking and out of what it has to find: the query's own picture.
         index: made of this gallery, to search approximately; None searches exactly.
-        seed, num_resamples, level: of the percentile bootstrap over searches.
+        users: `(searches,)` who searched; one user's searches may be alike, which widens the intervals. None: each search is independent.
+        seed: of the sample that an index is compared on.
+        level: of the intervals.
 
     Raises:
-        TableError: shapes that do not fit, vectors that are not finite or not of unit length, gallery rows out of range, a k below 1.
+        TableError: shapes that do not fit, vectors that are not finite or not of unit length, gallery rows out of range, a k below 1 or not whole.
     """
     queries, gallery = _unit_rows(queries, "queries"), _unit_rows(gallery, "gallery")
     if queries.shape[1] != gallery.shape[1]:
         raise TableError(
             f"queries have dim {queries.shape[1]}, the gallery {gallery.shape[1]}; embed both with one encoder"
         )
-    cuts = sorted({int(k) for k in ks})
-    if not cuts or cuts[0] < 1:
-        raise TableError(f"ks is {tuple(ks)}; name at least one cut, each 1 or more")
+    cuts = _cuts(ks)
     shape = (len(queries), len(gallery))
     wanted = _keys(relevant, shape, "relevant")
+    removed = np.empty(0, dtype=np.int64)
     if excluded is not None:
         removed = _keys(excluded, shape, "excluded")
         wanted = np.setdiff1d(wanted, removed, assume_unique=True)
-    else:
-        removed = None
-    searches, found, num_relevant = _found(queries, gallery, wanted, removed, cuts, index)
+    if users is not None and len(users) != shape[0]:
+        raise TableError(f"users has {len(users)} entries for {shape[0]} queries; give one each")
+    searches, num_relevant = _to_find(wanted, shape, num_missing)
+    found = _found(queries, gallery, searches, wanted, removed, cuts, index)
     of_exact: dict[int, Estimate] = {}
     if index is not None and searches.size:
-        given = {"searches": searches, "removed": removed, "seed": seed}
-        of_exact = index.found_of_exact(queries, cuts, **given, num_resamples=num_resamples)
+        given = {"searches": searches, "removed": removed, "seed": seed, "level": level}
+        of_exact = index.found_of_exact(queries, cuts, **given)
     readings = {
-        "hit": found > 0,
-        "share_of_relevant": found / num_relevant[:, None],
-        "precision": found / np.array(cuts),
+        "hit": found.hit,
+        "share_of_relevant": found.relevant / num_relevant[:, None],
+        "precision": found.relevant / np.array(cuts),
     }
+    groups = None if users is None else np.asarray(users)[searches]
     estimates = {
         name: {
-            k: bootstrap_mean(
-                values[:, at], seed, num_resamples, level, DEFINITIONS[name].format(k=k)
+            k: _estimate(
+                values[:, at], found.is_tied[:, at], groups, level, DEFINITIONS[name].format(k=k)
             )
             for at, k in enumerate(cuts)
         }
@@ -140,7 +150,7 @@ def search_recall(
         count=len(searches),
         num_left_out=shape[0] - len(searches),
         searches=searches,
-        hits=found > 0,
+        hits=found.hit,
         of_exact=of_exact,
     )
 
@@ -148,23 +158,59 @@ def search_recall(
 def _found(
     queries: np.ndarray,
     gallery: np.ndarray,
+    searches: np.ndarray,
     wanted: np.ndarray,
-    removed: np.ndarray | None,
+    removed: np.ndarray,
     cuts: list[int],
     index: ApproximateIndex | None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Searches with something to find, how much each found by each cut `(searches, cuts)`, and how much there was."""
-    num_items = max(len(gallery), 1)
-    searches, num_relevant = np.unique(wanted // num_items, return_counts=True)
-    if not searches.size:
-        return searches, np.zeros((0, len(cuts))), num_relevant
+) -> Found:
+    """What the searches found by each cut."""
+    if not searches.size or not len(gallery):
+        shape = (searches.size, len(cuts))
+        return Found(*(np.zeros(shape, dtype) for dtype in (float, float, bool)))
+    need = cuts[-1] + 1  # the next shows whether the last cut falls inside a tie
     if index is None:
-        ranked = top_rows(queries, gallery, cuts[-1], searches=searches, removed=removed)
+        ranked = top_rows(queries, gallery, need, searches=searches, removed=removed)
     else:
-        ranked = index.top_rows(queries, cuts[-1], searches=searches, removed=removed)
-    is_relevant = np.isin(searches[:, None] * num_items + ranked, wanted) & (ranked >= 0)
-    last = np.minimum(cuts, ranked.shape[1]) - 1
-    return searches, is_relevant.cumsum(axis=1)[:, last], num_relevant
+        ranked = index.top_rows(queries, need, searches=searches, removed=removed)
+    return expected_found(queries, gallery, ranked, cuts, searches, wanted, removed)
+
+
+def _to_find(
+    wanted: np.ndarray, shape: tuple[int, int], num_missing: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Searches with something to find, and how much, in the gallery or not."""
+    counts = np.bincount(wanted // max(shape[1], 1), minlength=shape[0])
+    if num_missing is not None:
+        if len(num_missing) != shape[0]:
+            raise TableError(
+                f"num_missing has {len(num_missing)} entries for {shape[0]} queries; give one each"
+            )
+        counts = counts + num_missing
+    searches = np.flatnonzero(counts)
+    return searches, counts[searches]
+
+
+def _estimate(
+    values: np.ndarray,
+    is_tied: np.ndarray,
+    groups: np.ndarray | None,
+    level: float,
+    definition: str,
+) -> Estimate:
+    found = mean_share(values, level, definition, groups=groups)
+    return replace(found, tied=float(is_tied.mean())) if is_tied.any() else found
+
+
+def _cuts(ks: Sequence[int]) -> list[int]:
+    """Ascending, each once."""
+    whole = all(float(k).is_integer() for k in ks)
+    cuts = sorted({int(k) for k in ks}) if whole else []
+    if not cuts or cuts[0] < 1:
+        raise TableError(
+            f"ks is {tuple(ks)}; name at least one cut, each a whole number of 1 or more"
+        )
+    return cuts
 
 
 def _unit_rows(vectors: np.ndarray, name: str) -> np.ndarray:

@@ -10,12 +10,13 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from moon_rec.bootstrap import bootstrap_mean
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.estimate import Estimate
 from moon_rec.progress import progress
+from moon_rec.shares import mean_share
 from moon_rec.shop.engagement import Engagement
 from moon_rec.shop.shop import Period, Shop
+from moon_rec.vector_pairs import check_pair
 from representation.evaluation.approximate import ApproximateIndex, IndexConfig
 from representation.evaluation.neighbours import (
     alignment,
@@ -27,7 +28,6 @@ from representation.evaluation.search_cases import (
     MODALITIES,
     Gallery,
     SearchCases,
-    check_tables,
     gallery_of,
     search_cases,
 )
@@ -55,7 +55,6 @@ def measure_shop(
     *,
     index: IndexConfig | None = None,
     seed: int = 0,
-    num_resamples: int = 1000,
 ) -> dict[str, Estimate]:
     """Measure an encoder's item and query vectors on a shop.
 
@@ -74,8 +73,7 @@ def measure_shop(
     Raises:
         TableError: tables of another shop, of two encoders or dims, or vectors that are all zeros.
     """
-    check_tables(shop, items, queries)
-    options = {"seed": seed, "num_resamples": num_resamples}
+    check_pair(shop, items, queries)
     with progress("measure", len(MODALITIES) + 4) as bar:
         gallery = gallery_of(shop, items, period)
         bar.advance(note=f"{len(gallery):,} items")
@@ -88,18 +86,19 @@ def measure_shop(
         for name in MODALITIES:
             words = {"by": SEARCHED_BY[name], "period": period, "engaged": engagement}
             measures |= _search_measures(
-                f"{name}_search", cases[name], gallery, ks, words, made, options
+                f"{name}_search", cases[name], gallery, ks, words, made, seed
             )
             bar.advance(note=f"searches {SEARCHED_BY[name]}")
         if engagement != "clicked":
-            measures |= _click_measures(shop, gallery, queries, period, ks, made, options)
+            measures |= _click_measures(shop, gallery, queries, period, ks, made, seed)
         bar.advance(note="clicks")
-        measures |= _item_measures(gallery, ks, options)
+        measures |= _item_measures(gallery, ks, seed)
+        found = [cases[name].findable() for name in MODALITIES]
         measures["alignment"] = alignment(
-            np.concatenate([cases[name].queries for name in MODALITIES]),
+            np.concatenate([each.queries for each in found]),
             gallery.vectors,
-            [rows for name in MODALITIES for rows in cases[name].relevant],
-            **options,
+            [rows for each in found for rows in each.relevant],
+            np.concatenate([each.users for each in found]),
         )
         bar.advance(note="items among themselves")
     return {name: value for name, value in measures.items() if value.count}
@@ -115,14 +114,12 @@ def measure_segments(
     *,
     modality: str = "image",
     depth: int = 1,
-    seed: int = 0,
-    num_resamples: int = 1000,
 ) -> dict[str, Estimate]:
     """Search recall@k by segment: the first `depth` levels of the category of what was engaged with.
 
     A search whose engaged items lie in several segments counts in each. Segments come in alphabetical order; mind their counts.
     """
-    check_tables(shop, items, queries)
+    check_pair(shop, items, queries)
     gallery = gallery_of(shop, items, period)
     cases = search_cases(shop, gallery, queries, period, engagement)[modality]
     result = search_recall(
@@ -130,22 +127,25 @@ def measure_segments(
         gallery.vectors,
         cases.relevant,
         (k,),
+        num_missing=cases.num_missing,
         excluded=cases.excluded,
-        num_resamples=1,
     )
     path = pl.col("category").str.split("/").list.head(depth).list.join("/")
-    names = gallery.frame.select(path)["category"].to_list()
-    by_segment: dict[str, list[bool]] = {}
-    for search, hit in zip(result.searches, result.hits[:, 0], strict=True):
-        for segment in sorted({names[row] for row in cases.relevant[search]}):
-            by_segment.setdefault(segment, []).append(bool(hit))
+    listed = gallery.frame if gallery.missing is None else gallery.frame.vstack(gallery.missing)
+    names = listed.select(path)["category"].to_list()
+    by_segment: dict[str, list[int]] = {}
+    for place, search in enumerate(result.searches):
+        missing = cases.missing[search] if cases.missing else []
+        rows = [*cases.relevant[search], *(len(gallery) + row for row in missing)]
+        for segment in sorted({names[row] for row in rows}):
+            by_segment.setdefault(segment, []).append(place)
+    users = cases.users[result.searches]
     words = _words(gallery, {"by": SEARCHED_BY[modality], "period": period, "engaged": engagement})
     definition = READINGS["recall"].format(k=k, **words)
     return {
-        segment: bootstrap_mean(
-            np.array(by_segment[segment]),
-            seed,
-            num_resamples,
+        segment: mean_share(
+            result.hits[by_segment[segment], 0],
+            groups=users[by_segment[segment]],
             definition=f"{definition}; searches after which an item of {segment} was {engagement}",
         )
         for segment in sorted(by_segment)
@@ -159,20 +159,22 @@ def _search_measures(
     ks: Sequence[int],
     words: dict[str, str],
     index: ApproximateIndex | None,
-    options: dict[str, int],
+    seed: int,
 ) -> dict[str, Estimate]:
     result = search_recall(
         cases.queries,
         gallery.vectors,
         cases.relevant,
         ks,
+        num_missing=cases.num_missing,
         excluded=cases.excluded,
         index=index,
-        **options,
+        users=cases.users,
+        seed=seed,
     )
     searched = "" if index is None else f"; searched by {index.name}: see {name}_of_exact"
     num_all = len(cases) + cases.num_left_out
-    left_out = f"{cases.num_left_out:,} of {num_all:,} left out: nothing {words['engaged']} that could be found, or no vector{searched}"
+    left_out = f"{cases.num_left_out:,} of {num_all:,} left out: nothing {words['engaged']} that was listed, or no vector of the search{searched}"
     words = _words(gallery, words)
     readings = {
         "recall": result.hit,
@@ -196,28 +198,28 @@ def _click_measures(
     period: Period,
     ks: Sequence[int],
     index: ApproximateIndex | None,
-    options: dict[str, int],
+    seed: int,
 ) -> dict[str, Estimate]:
     """Image-search recall by clicks; of the other readings none."""
     cases = search_cases(shop, gallery, queries, period, "clicked")["image"]
     words = {"by": SEARCHED_BY["image"], "period": period, "engaged": "clicked"}
-    found = _search_measures("image_search_click", cases, gallery, ks, words, index, options)
+    found = _search_measures("image_search_click", cases, gallery, ks, words, index, seed)
     beside = ("_recall@", "_of_exact@")
     return {name: value for name, value in found.items() if any(map(name.count, beside))}
 
 
-def _item_measures(
-    gallery: Gallery, ks: Sequence[int], options: dict[str, int]
-) -> dict[str, Estimate]:
+def _item_measures(gallery: Gallery, ks: Sequence[int], seed: int) -> dict[str, Estimate]:
     categories = np.unique(gallery.frame["category"].to_numpy(), return_inverse=True)[1]
-    siblings = same_spu_recall(gallery.vectors, gallery.frame["spu_id"].to_numpy(), ks, **options)
+    siblings = same_spu_recall(gallery.vectors, gallery.frame["spu_id"].to_numpy(), ks, seed)
     return {
-        "category_accuracy": category_accuracy(gallery.vectors, categories, **options),
+        "category_accuracy": category_accuracy(gallery.vectors, categories, seed),
         **{f"same_spu_recall@{k}": estimate for k, estimate in siblings.items()},
-        "uniformity": uniformity(gallery.vectors, **options),
+        "uniformity": uniformity(gallery.vectors, seed),
     }
 
 
 def _words(gallery: Gallery, words: dict[str, str]) -> dict[str, str]:
-    size = f"the whole gallery ({len(gallery):,} items listed by then, the query's own picture left out)"
+    num_missing = gallery.num_listed - len(gallery)
+    covered = f", {num_missing:,} of {gallery.num_listed:,} have no vector and are never found"
+    size = f"the whole gallery ({len(gallery):,} items listed by then, the query's own picture left out{covered if num_missing else ''})"
     return {**words, "gallery": size}

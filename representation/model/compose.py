@@ -1,6 +1,7 @@
 """Rows of tokens from prompts, pictures and texts, and batches of them for the backbone."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,9 +52,10 @@ class Composer:
         ids = self.tokenizer.encode(before, add_special_tokens=False) if before else []
         return [*ids, CONTENT_ID, *self.prompt(behind)] if place else ids
 
-    def texts(self, texts: Sequence[str], length: int) -> list[list[int]]:
-        """Token ids of other people's words, cut to `length`; special tokens' names in them are plain characters."""
-        return [ids[:length] for ids in encode_plain(self.tokenizer, texts)]  # type: ignore[arg-type]
+    def texts(self, texts: Sequence[str], length: int, prompt: str = "") -> list[list[int]]:
+        """Token ids of other people's words behind a `prompt` of ours, cut to `length`; special tokens' names in them are plain characters."""
+        tokenizer: Any = self.tokenizer
+        return [ids[:length] for ids in encode_plain(tokenizer, texts, prompt=prompt)]
 
     def row(self, prompt: list[int], has_picture: bool, text: list[int]) -> list[int]:
         """Prompt, the places of a picture if there is one, then text; these two where the prompt has a place for them."""

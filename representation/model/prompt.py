@@ -16,6 +16,8 @@ from pydantic import Field
 
 from moon_rec.bounds import Length
 from moon_rec.config import Config, CountsWhen
+from moon_rec.shop.schema import ATTRIBUTES
+from moon_rec.texts import normal_text
 
 Richness = Literal["title", "richer"]
 SEPARATOR = " | "
@@ -54,19 +56,19 @@ def product_texts(items: pl.DataFrame, richness: Richness, with_price: bool = Fa
         items: some of the items table's columns, at least `title`.
     """
     if richness == "title":
-        return [title or "" for title in items["title"]]
-    columns = [_column(items, name) for name in ("title", "category", "brand")]
+        return [title or "" for title in values_of(items, "title")]
+    columns = [values_of(items, name) for name in ("title", "category", "brand")]
     columns.append(attribute_texts(items))
-    columns.append(_column(items, "description"))
+    columns.append(values_of(items, "description"))
     if with_price:
-        columns.append([f"price {price}" if price else "" for price in _column(items, "price")])
+        columns.append([f"price {price}" if price else "" for price in values_of(items, "price")])
     return [SEPARATOR.join(part for part in parts if part) for parts in zip(*columns, strict=True)]
 
 
 def attribute_texts(items: pl.DataFrame) -> list[str]:
     """`name value, name value` of each product, in the order of the table; empty where it has none."""
     texts = []
-    for pairs in _column(items, "attributes"):
+    for pairs in values_of(items, "attributes"):
         found = [f"{pair['name']} {pair['value']}" for pair in pairs or [] if pair["value"]]
         texts.append(", ".join(found))
     return texts
@@ -74,7 +76,7 @@ def attribute_texts(items: pl.DataFrame) -> list[str]:
 
 def category_leaves(items: pl.DataFrame) -> list[str]:
     """The last level of each product's category path: its main subject."""
-    return [(path or "").rsplit("/", 1)[-1] for path in _column(items, "category")]
+    return [(path or "").rsplit("/", 1)[-1] for path in values_of(items, "category")]
 
 
 def searchable_texts(items: pl.DataFrame) -> list[str]:
@@ -82,5 +84,16 @@ def searchable_texts(items: pl.DataFrame) -> list[str]:
     return product_texts(items, "richer")
 
 
-def _column(items: pl.DataFrame, name: str) -> Sequence:
-    return items[name].to_list() if name in items.columns else [None] * items.height
+def values_of(items: pl.DataFrame, name: str) -> Sequence:
+    """Values, texts in normal form; blank ones are empty."""
+    if name not in items.columns:
+        return [None] * items.height
+    column = pl.col(name)
+    if items.schema[name] == pl.String:
+        column = normal_text(name)
+    elif items.schema[name] == ATTRIBUTES:
+        field = pl.element().struct.field
+        column = column.list.eval(
+            pl.struct(name=normal_text(field("name")), value=normal_text(field("value")))
+        )
+    return items.select(column).to_series().to_list()

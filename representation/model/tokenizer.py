@@ -3,6 +3,9 @@
 A word has the same tokens wherever it stands and however it is capitalised: letters are lowered, and a text begins as if a space stood before it. A model that starts
 at random has no other way to know that the `shirt` of a search is the `Shirt` of a title. (Checkpoints keep their own tokenizers, which tell these apart.) Its special tokens are named as Qwen's, so code that fills a prompt works alike on a checkpoint's tokenizer; `<|query|>` and `<|product|>` say which side of
 a search a text is. The same texts give the same tokenizer, whatever their order.
+
+Texts are brought to their normal form (`moon_rec.texts`) before any tokenizer sees them, a checkpoint's own as well as ours: in `encode_plain`, through which all that people
+wrote goes, and before merges are learnt. It is no part of tokenizer.json, where a checkpoint's tokenizer could not have it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,6 +16,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 from moon_rec.shop import Shop
+from moon_rec.texts import has_text, normal_texts
 from representation.model.prompt import searchable_texts
 
 PADDING = "<|endoftext|>"
@@ -50,7 +54,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> PreTrainedTok
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    engine.train_from_iterator(sorted(texts), trainer)
+    engine.train_from_iterator(sorted(normal_texts(texts)), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=engine,
         pad_token=PADDING,
@@ -75,18 +79,33 @@ def shop_texts(shop: Shop) -> list[str]:
     items = shop.items.filter(pl.col("listed_at") < cut)
     names = items.collect_schema().names()
     items = items.select([name for name in names if name != "image"]).collect()
-    searches = shop.in_period(shop.searches, "train").select("query_text").drop_nulls().collect()
+    searches = shop.in_period(shop.searches, "train").filter(has_text("query_text"))
+    searches = searches.select("query_text").collect()
     return searchable_texts(items) + searches["query_text"].to_list()
 
 
-def encode_plain(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of texts that people wrote. A special token's name within them is read as plain characters, so no title can pretend to be a picture."""
+def encode_plain(
+    tokenizer: PreTrainedTokenizerFast,
+    texts: Sequence[str],
+    *,
+    prompt: str = "",
+    lower: bool = False,
+) -> list[list[int]]:
+    """Token ids of texts that people wrote, in normal form. A special token's name within them is read as plain characters, so no title can pretend to be a picture.
+
+    Args:
+        prompt: stands before each, as it is.
+        lower: letters are lowered, the prompt's too, for a tokenizer that does not do so itself.
+    """
+    plain = [prompt + text for text in normal_texts(texts)]
+    if lower:
+        plain = [text.lower() for text in plain]
     engine = tokenizer.backend_tokenizer
     engine.no_truncation()
     engine.no_padding()
     before = engine.encode_special_tokens
     engine.encode_special_tokens = True
     try:
-        return [found.ids for found in engine.encode_batch(list(texts), add_special_tokens=False)]
+        return [found.ids for found in engine.encode_batch(plain, add_special_tokens=False)]
     finally:
         engine.encode_special_tokens = before

@@ -14,6 +14,7 @@ import polars as pl
 
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement, engagements
+from moon_rec.texts import has_text, normal_text
 from representation.posttraining.mixture import QueryKind
 
 COLUMNS = ("search_id", "query_item_id", "item_id", "spu_id", "has_image")
@@ -39,7 +40,7 @@ def logged_pairs(
     )
     searches = shop.in_period(shop.searches, "train").select(
         "search_id",
-        has_text=pl.col("query_text").fill_null("").str.len_bytes() > 0,
+        has_text=has_text("query_text"),
         has_photo=pl.col("query_image").is_not_null(),
     )
     pairs = engaged.join(searches, on="search_id", how="inner").collect()
@@ -89,7 +90,7 @@ def catalogue_pairs(shop: Shop) -> dict[QueryKind, pl.DataFrame]:
 def _product_pairs(
     shop: Shop, pairs: pl.DataFrame, items: pl.LazyFrame, kind: Engagement
 ) -> pl.DataFrame:
-    titles = shop.items.select("item_id", "title")
+    titles = shop.items.select("item_id", title=normal_text("title"))
     queries = (
         engagements(shop, kind, period="train")
         .select("search_id", query_item_id="item_id")

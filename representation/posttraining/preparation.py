@@ -67,7 +67,7 @@ def prepare(
     if config.curation is not None:
         items, queries = None, None
         if config.curation.hardest_query and vectors is not None:
-            items, queries = stored_vectors(vectors, encoder)
+            items, queries = stored_vectors(shop, vectors, encoder)
         elif config.curation.hardest_query:
             items, queries = start_vectors(shop, encoder, pairs, rank, world_size)
         curation = config.curation.model_copy(update={"seed": config.seed})

@@ -15,6 +15,7 @@ from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import EncoderError
 from moon_rec.progress import progress, say
 from moon_rec.shop import Shop
+from moon_rec.vector_pairs import check_pair
 from representation.encoder import ProductEncoder
 from representation.negatives.spatial import gather
 from representation.posttraining.batches import share_of
@@ -74,13 +75,13 @@ def start_vectors(
 
 
 def stored_vectors(
-    folder: str | Path, encoder: ProductEncoder
+    shop: Shop, folder: str | Path, encoder: ProductEncoder
 ) -> tuple[EmbeddingTable, EmbeddingTable]:
     """The tables that `representation.embed` left at `folder`; says so where they are of another encoder than the training starts from.
 
     Raises:
         EncoderError: `folder` holds no two tables.
-        TableError: a table that cannot be opened.
+        TableError: a table that cannot be opened, or does not go with the shop or with the other.
     """
     paths = [Path(folder) / name for name in ("items", "queries")]
     if missing := [path for path in paths if not path.is_dir()]:
@@ -88,6 +89,7 @@ def stored_vectors(
             f"no vectors at {missing[0]}; make them with python -m representation.embed SHOP --encoder ENCODER --out {folder}"
         )
     items, queries = (EmbeddingTable.open(path) for path in paths)
+    say(f"{folder}: {check_pair(shop, items, queries)}")
     for path, table in zip(paths, (items, queries), strict=True):
         if table.encoder != encoder.digest:
             say(

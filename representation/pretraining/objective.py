@@ -36,9 +36,8 @@ class Dialogue:
     ) -> tuple[list[list[int]], list[list[int]]]:
         """Token ids and labels of each row; a label is the token itself where it is answered, `IGNORED` elsewhere."""
         asked = self._composer.texts(words, 10_000)
-        shown = self._composer.texts(
-            [f" {text}" if text else "" for text in contexts], self._context_tokens
-        )
+        shown = self._composer.texts(contexts, self._context_tokens, prompt=" ")
+        shown = [ids if text else [] for ids, text in zip(shown, contexts, strict=True)]
         said = self._composer.texts(answers, self._answer_tokens)
         rows, labels = [], []
         for question, context, answer, has in zip(asked, shown, said, has_picture, strict=True):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from representation.model.prompt import SEPARATOR, attribute_texts, category_leaves
+from representation.model.prompt import SEPARATOR, attribute_texts, category_leaves, values_of
 
 
 class Question(NamedTuple):
@@ -61,7 +61,7 @@ def ask(items: pl.DataFrame, names: tuple[str, ...] = NAMES) -> list[Asked]:
 
 def _known(items: pl.DataFrame) -> dict[str, list[str]]:
     plain = {
-        name: [value or "" for value in items[name]]
+        name: [value or "" for value in values_of(items, name)]
         for name in ("title", "category", "brand", "description")
     }
     attributes = attribute_texts(items)

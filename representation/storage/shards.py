@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
-from moon_rec.embedding_table import EmbeddingTable, Precision
+from moon_rec.embedding_table import EmbeddingTable, Kind, Precision
 from moon_rec.errors import EncoderError, MoonRecError, ShopError
 from moon_rec.files import atomic_file
 from moon_rec.mapped_tensors import map_tensors
@@ -83,7 +83,9 @@ class Shards:
                     save_file(shard, temporary)
         return num_standing
 
-    def join(self, path: Path, encoder: Encoder, shop: str, precision: Precision) -> EmbeddingTable:
+    def join(
+        self, path: Path, encoder: Encoder, shop: str, precision: Precision, kind: Kind
+    ) -> EmbeddingTable:
         """The embedding table of all shards at `path`; the shards go away.
 
         Raises:
@@ -108,6 +110,7 @@ class Shards:
             widths=encoder.widths,
             encoder=encoder.digest,
             shop=shop,
+            kind=kind,
         )
         shutil.rmtree(self.folder)
         return table

@@ -1,26 +1,38 @@
 """Files that hold vectors made elsewhere: Parquet, npy, safetensors, read a chunk at a time.
 
 Notable choices
-- Parquet: an integer id column, and either one column of lists (or arrays) of numbers or many float columns, taken in the file's order.
+- Parquet: a column of ids, and either one column of lists (or arrays) of numbers or float columns with a running number; see `vector_columns`.
 - npy holds no ids and safetensors may: they come from a second file (npy, or a Parquet column), row by row, or from a tensor `ids`.
 - A null vector, a null within one and a row of nulls read as NaN, so that the one check of what is brought sees them all.
 - Whole numbers (int8 from another store) mean nothing without the scale that made them: it must be given.
+- Ids follow the rule of every foreign id (`moon_rec.values`). No pickle is read, so no array of objects.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from moon_rec.errors import TableError
+from moon_rec.values import whole_ids
+from representation.storage.vector_columns import (
+    element,
+    id_column,
+    is_list,
+    names_of,
+    told,
+    vector_columns,
+)
 
 CHUNK = 16_384
 """Rows read at once."""
-ID_NAMES = ("item_id", "search_id", "id")
+SAFE_DTYPES = ("F64", "F32", "F16", "BF16", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64")
 
 
 class VectorFile(Protocol):
@@ -28,9 +40,13 @@ class VectorFile(Protocol):
 
     Attributes:
         dim: width of a vector.
+        key: the column of the ids, empty where they have no name.
+        taken: what the vectors are, in words.
     """
 
     dim: int
+    key: str
+    taken: str
 
     def ids(self) -> np.ndarray:
         """`(rows,)` int64."""
@@ -65,7 +81,9 @@ def open_vectors(
     path = Path(path)
     if not path.is_file():
         raise TableError(f"no file of vectors at {path}")
-    given = None if ids is None else _read_ids(Path(ids), id_column)
+    ids = None if ids is None else Path(ids)
+    _check_options(path, ids, id_column, vector_columns, tensor)
+    given = None if ids is None else _read_ids(ids, id_column)
     if path.suffix == ".parquet":
         return _Parquet(path, given, id_column, tuple(vector_columns), scale)
     if path.suffix == ".npy":
@@ -75,34 +93,55 @@ def open_vectors(
     raise TableError(f"{path} ends in {path.suffix!r}: wanted .parquet, .npy or .safetensors")
 
 
+def _check_options(
+    path: Path, ids: Path | None, id_column: str | None, columns: Sequence[str], tensor: str
+) -> None:
+    """Refuse what says nothing about files of these kinds."""
+    suffixes = {one.suffix for one in (path, ids) if one is not None}
+    if id_column is not None and ".parquet" not in suffixes:
+        raise TableError(
+            f"--id-column {id_column}: neither vectors nor ids are Parquet; leave it out"
+        )
+    if columns and path.suffix != ".parquet":
+        raise TableError(f"--columns {names_of(columns)}: {path} is no Parquet file; leave it out")
+    if tensor != "vectors" and path.suffix != ".safetensors":
+        raise TableError(f"--tensor {tensor}: {path} is no safetensors file; leave it out")
+
+
+@dataclass(frozen=True)
+class _Ids:
+    """Ids `(rows,)` int64 and the name of their column, empty where there is none."""
+
+    values: np.ndarray
+    key: str = ""
+
+
 class _Parquet:
     def __init__(
         self,
         path: Path,
-        ids: np.ndarray | None,
-        id_column: str | None,
+        ids: _Ids | None,
+        asked: str | None,
         columns: tuple[str, ...],
         scale: float | None,
     ) -> None:
         self._path, self._given, self._scale = path, ids, scale
         self._file = _parquet_file(path)
         schema = self._file.schema_arrow
-        self._id_column = None if ids is not None else _id_column(path, schema, id_column)
-        self._columns = columns or _vector_columns(path, schema, self._id_column or id_column)
-        for name in self._columns:
-            if name not in schema.names:
-                raise TableError(f"{path} has no column {name!r}; it has {_names(schema.names)}")
+        self._id_column = None if ids is not None else id_column(path, schema, asked)
+        own = self._id_column or (asked if asked in schema.names else None)
+        self.key = ids.key if ids is not None else self._id_column or ""
+        self._columns = vector_columns(path, self._file, own, columns)
+        self.taken = told(self._columns, schema, own)
         kind = schema.field(self._columns[0]).type
-        self._is_list = _is_list(kind)
-        if self._is_list and len(self._columns) > 1:
-            raise TableError(f"{path}: columns {_names(self._columns)}: name one column of lists")
-        _check_scale(path, not pa.types.is_floating(_element(kind)), scale)
+        self._is_list = is_list(kind)
+        _check_scale(path, not pa.types.is_floating(element(kind)), scale)
         self.dim = self._first_length() if self._is_list else len(self._columns)
 
     def ids(self) -> np.ndarray:
         if self._id_column is None:
             assert self._given is not None
-            return _as_many(self._path, self._given, self._file.metadata.num_rows)
+            return _as_many(self._path, self._given.values, self._file.metadata.num_rows)
         return _id_values(self._path, self._id_column)
 
     def chunks(self) -> Iterator[np.ndarray]:
@@ -144,15 +183,16 @@ class _Parquet:
 
 
 class _Npy:
-    def __init__(self, path: Path, ids: np.ndarray | None, scale: float | None) -> None:
+    def __init__(self, path: Path, ids: _Ids | None, scale: float | None) -> None:
         self._scale = scale
         self._vectors = _load_npy(path)
         _check_matrix(path, self._vectors.shape)
         _check_scale(path, _is_whole(path, self._vectors.dtype), scale)
         if ids is None:
             raise TableError(f"{path} holds no ids; give them with --ids, an npy or Parquet file")
-        self._ids = _as_many(path, ids, len(self._vectors))
-        self.dim = self._vectors.shape[1]
+        self._ids = _as_many(path, ids.values, len(self._vectors))
+        self.dim, self.key = self._vectors.shape[1], ids.key
+        self.taken = f"an array of {self._vectors.dtype}"
 
     def ids(self) -> np.ndarray:
         return self._ids
@@ -163,9 +203,7 @@ class _Npy:
 
 
 class _Safetensors:
-    def __init__(
-        self, path: Path, ids: np.ndarray | None, tensor: str, scale: float | None
-    ) -> None:
+    def __init__(self, path: Path, ids: _Ids | None, tensor: str, scale: float | None) -> None:
         from safetensors import SafetensorError, safe_open  # torch, for bfloat16
 
         self._path, self._tensor, self._scale = path, tensor, scale
@@ -175,7 +213,13 @@ class _Safetensors:
             raise TableError(f"{path} is no safetensors file: {error}") from None
         names = list(self._file.keys())
         if tensor not in names:
-            raise TableError(f"{path} has no tensor {tensor!r}; it has {_names(names)}: --tensor")
+            raise TableError(f"{path} has no tensor {tensor!r}; it has {names_of(names)}: --tensor")
+        for name in {tensor, *({"ids"} & {*names} if ids is None else ())}:
+            dtype = self._file.get_slice(name).get_dtype()
+            if dtype not in SAFE_DTYPES or (name == "ids" and dtype == "BF16"):
+                raise TableError(
+                    f"{path}: tensor {name!r} is {dtype}, wanted floats or whole numbers; write it so"
+                )
         self._slice = self._file.get_slice(tensor)
         shape = tuple(self._slice.get_shape())
         _check_matrix(path, shape)
@@ -185,9 +229,11 @@ class _Safetensors:
                 raise TableError(
                     f"{path} has no tensor 'ids'; give the ids with --ids, an npy or Parquet file"
                 )
-            ids = _whole_ids(path, self._file.get_tensor("ids").numpy())
-        self._ids = _as_many(path, ids, shape[0])
-        self.dim = shape[1]
+            ids = _Ids(_whole_ids(path, self._file.get_tensor("ids").numpy()))
+        self._ids = _as_many(path, ids.values, shape[0])
+        self.dim, self.key = shape[1], ids.key
+        left_out = [name for name in names if name not in (tensor, "ids")]
+        self.taken = f"tensor {tensor}" + (f"; left out: {names_of(left_out)}" if left_out else "")
 
     def ids(self) -> np.ndarray:
         return self._ids
@@ -201,35 +247,30 @@ class _Safetensors:
             yield wide.numpy() if self._scale is None else wide.numpy() * np.float32(self._scale)
 
 
-def _read_ids(path: Path, column: str | None) -> np.ndarray:
+def _read_ids(path: Path, column: str | None) -> _Ids:
     if not path.is_file():
         raise TableError(f"no file of ids at {path}")
     if path.suffix == ".npy":
-        return _whole_ids(path, np.asarray(_load_npy(path)))
+        return _Ids(_whole_ids(path, np.asarray(_load_npy(path))))
     if path.suffix == ".parquet":
-        return _id_values(path, _id_column(path, _parquet_file(path).schema_arrow, column))
+        key = id_column(path, _parquet_file(path).schema_arrow, column)
+        return _Ids(_id_values(path, key), key)
     raise TableError(f"ids at {path}: wanted .npy or .parquet")
 
 
 def _id_values(path: Path, column: str) -> np.ndarray:
-    values = pq.read_table(path, columns=[column]).column(0)
-    if values.null_count:
-        row = int(np.flatnonzero(values.is_null().to_numpy())[0])
-        raise TableError(
-            f"{path} row {row}: {column} is null ({values.null_count:,} such); give each row an id"
-        )
-    return _whole_ids(path, values.to_numpy(), column)
+    values = pl.from_arrow(pq.read_table(path, columns=[column]).column(0))
+    assert isinstance(values, pl.Series)
+    return whole_ids(values.alias(column), str(path), error=TableError).to_numpy()
 
 
-def _whole_ids(path: Path, values: np.ndarray, name: str = "ids") -> np.ndarray:
-    if values.ndim != 1 or not np.issubdtype(values.dtype, np.integer):
-        raise TableError(
-            f"{path}: {name} must be whole numbers in one dimension, got {values.dtype} {values.shape}"
-        )
-    if values.dtype == np.uint64 and values.size and values.max() > np.iinfo(np.int64).max:
-        row = int(np.argmax(values))
-        raise TableError(f"{path} row {row}: id {values[row]} is over 2^63 - 1")
-    return values.astype(np.int64)
+def _whole_ids(path: Path, values: np.ndarray) -> np.ndarray:
+    if values.ndim != 1:
+        raise TableError(f"{path}: ids must have one dimension, got shape {values.shape}")
+    if values.dtype.kind not in "iufb":
+        raise TableError(f"{path}: ids are {values.dtype}, wanted whole numbers; write them so")
+    native = values.astype(values.dtype.newbyteorder("="), copy=False)
+    return whole_ids(pl.Series("ids", native), str(path), error=TableError).to_numpy()
 
 
 def _as_many(path: Path, ids: np.ndarray, rows: int) -> np.ndarray:
@@ -250,46 +291,19 @@ def _parquet_file(path: Path) -> pq.ParquetFile:
 
 def _load_npy(path: Path) -> np.ndarray:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        try:
+            found = np.load(path, mmap_mode="r", allow_pickle=False)
+        except ValueError:
+            # what has no bytes cannot be mapped
+            found = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         reason = str(error).splitlines()[0]
-        raise TableError(f"{path} cannot be read as an array of numbers: {reason}") from None
-
-
-def _id_column(path: Path, schema: pa.Schema, asked: str | None) -> str:
-    names = [asked] if asked else [name for name in ID_NAMES if name in schema.names]
-    if not names or names[0] not in schema.names:
-        wanted = asked or " or ".join(ID_NAMES)
         raise TableError(
-            f"{path} has no column {wanted}; it has {_names(schema.names)}: name the ids' with --id-column"
-        )
-    return names[0]
-
-
-def _vector_columns(path: Path, schema: pa.Schema, id_column: str | None) -> tuple[str, ...]:
-    lists = [field.name for field in schema if _is_list(field.type)]
-    floats = [
-        field.name
-        for field in schema
-        if pa.types.is_floating(field.type) and field.name != id_column
-    ]
-    if len(lists) == 1:
-        return (lists[0],)
-    if lists or not floats:
-        raise TableError(
-            f"{path}: which column holds the vectors? It has {_names(schema.names)}: name it with --columns"
-        )
-    return tuple(floats)
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    is_list = any(of(kind) for of in lists)
-    return is_list and (pa.types.is_floating(_element(kind)) or pa.types.is_integer(_element(kind)))
-
-
-def _element(kind: pa.DataType) -> pa.DataType:
-    return getattr(kind, "value_type", kind)
+            f"{path} cannot be read as an array of numbers: {reason}; write it with np.save, as float32"
+        ) from None
+    if not isinstance(found, np.ndarray):
+        raise TableError(f"{path} is an archive of arrays (npz); write the one with np.save")
+    return found
 
 
 def _lengths(lists: pa.Array) -> np.ndarray:
@@ -302,12 +316,14 @@ def _floats(values: pa.Array) -> np.ndarray:
 
 def _check_matrix(path: Path, shape: tuple[int, ...]) -> None:
     if len(shape) != 2 or shape[1] == 0:
-        raise TableError(f"{path}: vectors must be (rows, dim), got {tuple(shape)}")
+        raise TableError(
+            f"{path}: vectors must be (rows, dim), got {tuple(shape)}; write a row for each id"
+        )
 
 
 def _is_whole(path: Path, dtype: np.dtype) -> bool:
     if dtype.kind not in "fiu":
-        raise TableError(f"{path}: vectors must be numbers, got {dtype}")
+        raise TableError(f"{path}: vectors must be numbers, got {dtype}; write them as float32")
     return dtype.kind != "f"
 
 
@@ -324,8 +340,3 @@ def _scaled(vectors: np.ndarray, scale: float | None) -> np.ndarray:
     if scale is not None:
         return vectors.astype(np.float32) * np.float32(scale)
     return vectors if vectors.dtype == np.float64 else vectors.astype(np.float32)
-
-
-def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(list(names)[:8])
-    return f"{shown} ... ({len(names)})" if len(names) > 8 else shown or "none"

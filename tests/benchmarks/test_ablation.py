@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from benchmarks import ablation
-from benchmarks.ablation import ADDED, Cells, arms, draw, hits_by_seed, resampled, summarise
+from benchmarks.ablation import ADDED, Cells, arms, draw, hits_by_seed, summarise, variance_of_mean
 from moon_rec.errors import ConfigError
 from representation.posttraining import PosttrainConfig
 from representation.posttraining.mixture import check_mixture
@@ -79,11 +79,10 @@ def test_without_the_first_arm_nothing_is_held_against_it():
 
 
 def test_seeds_count_in_the_interval():
-    """Three seeds that disagree make the interval wide however many searches there are."""
+    """Three seeds that disagree make the mean vary however many searches there are: by .24 / sqrt(3)."""
     agree, differ = np.full((3, 5000), 0.5), np.repeat([[0.2], [0.5], [0.8]], 5000, axis=1)
-    assert resampled(agree, 0) == (0.5, 0.5)
-    low, high = resampled(differ, 0)
-    assert low < 0.35 and high > 0.65
+    assert variance_of_mean(agree, 0) == pytest.approx(0)
+    assert np.sqrt(variance_of_mean(differ, 0)) == pytest.approx(0.245 / np.sqrt(3), rel=0.05)
 
 
 def test_arms_are_compared_on_the_seeds_that_both_have():

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 pytest.importorskip("skimage")
 
 from benchmarks.hog_colour import BASELINES, COLOUR_DIM, DIM, SHAPE_DIM, features, item_features
-from benchmarks.own_photo_recall import draw_photos, main, own_recall, ratio
+from benchmarks.own_photo_recall import draw_photos, main, own_recall
 from moon_rec.command import run
 from moon_rec.errors import MoonRecError
 from moon_rec.shop import Shop
@@ -122,18 +122,6 @@ def test_a_picture_finds_itself(shop):
         assert result.value[1] == 1
     with pytest.raises(MoonRecError, match="item 95 has a photo but no vector"):
         own_recall(vectors, table.ids, vectors[:1], np.array([95]), seed=0)
-
-
-def test_ratio_is_paired():
-    random = np.random.default_rng(0)
-    theirs = random.random(2000) < 0.05
-    ours = theirs | (random.random(2000) < 0.3)
-    estimate = ratio(ours, theirs, seed=0)
-    assert estimate.value == pytest.approx(ours.mean() / theirs.mean())
-    assert estimate.low < estimate.value < estimate.high
-    same = ratio(ours, ours, seed=0)
-    assert (same.low, same.value, same.high) == (1, 1, 1)
-    assert ratio(ours, np.zeros(2000, dtype=bool), seed=0).value == np.inf
 
 
 def test_the_command_without_an_encoder(shop, tmp_path, capsys):

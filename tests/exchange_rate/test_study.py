@@ -204,6 +204,7 @@ def test_end_to_end_on_a_simulated_shop_in_two_processes(tmp_path, tracker):
     assert study.about["shop"]["digest"] == shop.digest
     data = write_report(tracker, tmp_path / "report", result.id).data
     assert data["rates"]["auc"]["verdict"] == "not identified"  # three encoders
+    assert data["coverage"]["encoders"]["trained"]["items"] == {"count": 120, "total": 120}
     assert read_json(tmp_path / "report" / "report.json")["is_simulated"] is True
     figures = {path.stem for path in (tmp_path / "report" / "figures").glob("*.png")}
     assert {"neighbours", "attention"} <= figures

@@ -14,6 +14,7 @@ from moon_rec.bootstrap import bootstrap_mean
 from moon_rec.command import Parser, count, run
 from moon_rec.config import Config, load_config
 from moon_rec.errors import ConfigError, MoonRecError
+from moon_rec.estimate import Estimate, standard_error
 from moon_rec.files import atomic_file, atomic_folder, digest_of, read_json, write_json
 from moon_rec.masking import masked_mean, masked_softmax
 from moon_rec.seeds import generator, seed_of
@@ -151,8 +152,18 @@ def test_the_bootstrap_interval_covers_the_mean_as_often_as_it_says():
     assert 177 <= hits <= 200
 
 
-def test_the_bootstrap_of_nothing_is_nan():
+def test_a_standard_error_is_the_intervals_half_width_in_normal_quantiles():
+    assert Estimate(0.5, 0.4, 0.6, 100, "").standard_error == pytest.approx(0.1 / 1.959964)
+    assert Estimate(0.5, 0.4, 0.6, 100, "", 0.9).standard_error == pytest.approx(0.1 / 1.644854)
+    # of columns, and no certainty where there is no interval
+    found = standard_error([0.4, np.nan], [0.6, np.nan])
+    assert found[0] == pytest.approx(0.0510213) and np.isnan(found[1])
+
+
+def test_the_bootstrap_of_nothing_is_nan_and_of_one_has_no_interval():
     assert np.isnan(bootstrap_mean(np.array([])).value)
+    one = bootstrap_mean(np.array([3.0]))
+    assert one.value == 3 and np.isnan([one.low, one.high, one.standard_error]).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])

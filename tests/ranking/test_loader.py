@@ -231,7 +231,7 @@ def test_tables_that_do_not_fit_are_refused(planted, tables):
     with pytest.raises(RankingError, match="none of the shop's 120 items"):
         ContentStores.of(tables, foreign, None)
     wide = EmbeddingTable.from_arrays(planted.queries.ids, np.ones((len(planted.queries), 9)))
-    with pytest.raises(RankingError, match="item vectors have dim 8, query vectors 9"):
+    with pytest.raises(RankingError, match="items have dim 8 and queries 9"):
         ContentStores.of(tables, planted.items, wide)
 
 

@@ -5,14 +5,25 @@ import subprocess
 import sys
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics import roc_auc_score
 
+import ranking
 from moon_rec.errors import RankingError
-from ranking.metrics import WEIGHTS, auc, calibration, gauc, log_loss, normalised_entropy
+from ranking.metrics import (
+    WEIGHTS,
+    auc,
+    calibration,
+    gauc,
+    log_loss,
+    normalised_entropy,
+    score_bins,
+    squared_calibration_error,
+)
 
 
 def rows(seed, count=400, levels=12, users=30):
@@ -119,15 +130,85 @@ def test_calibration_of_promises_twice_too_large():
     labels = np.tile([0, 0, 0, 1], 100)
     found = calibration(labels, np.full(400, 0.5))
     assert found.ratio == pytest.approx(2.0)
-    assert found.error == pytest.approx(0.25)
+    # one bin of 400 rows, a gap of .25; clicks vary by 3/16 each, of which 399 are free
+    assert found.error == pytest.approx((0.25**2 - 3 / 16 / 399) ** 0.5)
 
 
-def test_calibration_error_is_the_literal_loop():
-    labels, _, _ = rows(7, count=1000)
+@pytest.mark.parametrize("num_users", [None, 50])
+def test_calibration_error_is_the_literal_loop(num_users):
+    labels, _, users = rows(7, count=1000, users=num_users or 1000)
+    if num_users is None:
+        users = np.arange(1000)
     scores = np.random.default_rng(7).random(1000)
-    order = np.argsort(scores)
-    gaps = [abs((scores - labels)[part].sum()) for part in np.array_split(order, 10)]
-    assert calibration(labels, scores).error == pytest.approx(sum(gaps) / 1000)
+    total = 0.0
+    for part in np.array_split(np.argsort(scores), 10):
+        gaps = [
+            (scores - labels)[part[users[part] == user]].sum() for user in range(users.max() + 1)
+        ]
+        variance = len(gaps) * np.var(gaps, ddof=1)
+        total += (np.sum(gaps) ** 2 - variance) / part.size
+    found = calibration(labels, scores, groups=None if num_users is None else users)
+    assert found.error == pytest.approx((total / 1000) ** 0.5)
+
+
+def test_calibration_error_of_right_promises_is_nil_on_average():
+    """Before it is cut at zero and its root taken; the plain mean square gap is far above zero."""
+    random, found, plain = np.random.default_rng(5), [], []
+    for _ in range(400):
+        chances = random.beta(1, 6, size=600)
+        labels = (random.random(600) < chances).astype(int)
+        bins = score_bins(chances, 10)
+        sums, squares = (np.bincount(bins, (chances - labels) ** power, 10) for power in (1, 2))
+        sizes = np.bincount(bins, minlength=10).astype(float)
+        found.append(squared_calibration_error(sums, squares, sizes, 600))
+        plain.append(squared_calibration_error(sums, squares, sizes, 600, noise=0))
+    error = np.std(found) / 20
+    assert abs(np.mean(found)) < 3 * error < np.mean(plain) / 4
+
+
+BAD_GROUPS = [
+    ([7, 7, None, 8], r"group None in row 2 \(1 of 4 rows\) is missing; give every row"),
+    ([7.0, float("nan"), float("nan"), 8.0], r"group nan in row 1 \(2 of 4 rows\) is missing"),
+    (np.array([7, np.nan, 8, 8]), r"group nan in row 1 \(1 of 4 rows\)"),
+    (pl.Series([7, 7, None, 8]), r"group nan in row 2 \(1 of 4 rows\)"),
+    (pl.Series(["a", None, "b", "b"]), r"group None in row 1 \(1 of 4 rows\)"),
+    (["a", 7, "7", "a"], r"group 7 in row 1 \(1 of 4 rows\) is of another kind than 'a' in row 0"),
+    ([7, "7", 7, 7], r"group '7' in row 1 \(1 of 4 rows\) is of another kind than 7 in row 0"),
+    (np.array([7, "7", 7, 7], dtype=object), "group '7' in row 1"),
+    (["a", " ", "", "b"], r"group ' ' in row 1 \(2 of 4 rows\) is empty"),
+    ([7, 7.5, 8, 8], r"group 7.5 in row 1 \(1 of 4 rows\) is no whole number"),
+    ([2.0**53, 2.0**53 + 2, 8.0, 8.0], r"group 9007199254740992.0 in row 0 \(2 of 4 rows\)"),
+    ([7, float("inf"), 8, 8], "group inf in row 1"),
+    ([True, False, True, True], "group True in row 0"),
+    (np.array([True, False, True, True]), "groups of type bool"),
+    (np.array(["2026-01-01"] * 4, dtype="datetime64[D]"), "groups of type datetime64"),
+    ([(1,), (2,), (1,), (2,)], "groups .4, 1.: wanted one for each of 4 rows"),
+]
+
+
+@pytest.mark.parametrize(("groups", "words"), BAD_GROUPS, ids=range(len(BAD_GROUPS)))
+@pytest.mark.parametrize("judge", ["gauc", "compare", "compare_seeds", "calibration"])
+def test_missing_and_mixed_groups_are_refused_by_row_and_count(groups, words, judge):
+    labels, scores = np.array([1, 0, 1, 0]), np.array([0.4, 0.3, 0.2, 0.1])
+    with pytest.raises(RankingError, match=words):
+        if judge == "gauc":
+            gauc(labels, scores, groups)
+        elif judge == "compare":
+            ranking.compare(labels, scores, scores, groups, num_resamples=2)
+        elif judge == "compare_seeds":
+            ranking.compare_seeds(labels, [scores] * 2, [scores] * 2, groups, num_resamples=2)
+        else:
+            calibration(labels, scores, groups=groups)
+
+
+def test_groups_may_be_texts_or_whole_numbers_of_any_size():
+    labels, scores = np.array([1, 0, 1, 0]), np.array([0.4, 0.3, 0.1, 0.2])
+    whole = gauc(labels, scores, np.array([7, 7, 8, 8]))
+    for groups in (
+        ["b", "b", "a", "a"], [7.0, 7.0, 8.0, 8.0], [7, 7.0, 8, 8.0], pl.Series(["u", "u", "v", "v"]),
+        [2**60 + 1, 2**60 + 1, 2**60, 2**60], np.array([7, 7, 8, 8], dtype=np.uint8),
+    ):  # fmt: skip
+        assert gauc(labels, scores, groups) == whole
 
 
 @pytest.mark.parametrize(
@@ -139,11 +220,16 @@ def test_calibration_error_is_the_literal_loop():
         ([1, 1, 1], [0.1, 0.2, 0.3], "all 3 labels are 1"),
         ([0, 1], [0.1, 0.2, 0.3], r"labels \(2,\) and scores \(3,\)"),
         ([], [], "not none"),
+        (["0", "1", "1"], [0.1, 0.2, 0.3], "label '0' in row 0: wanted a number"),
+        ([0, 1, 1], [0.1, "0.2", 0.3], "score '0.2' in row 1: wanted a number"),
+        ([0, 1, None], [0.1, 0.2, 0.3], "label None in row 2: wanted a number"),
+        ([0, 1, 1], [0.1, None, 0.3], "score None in row 1: wanted a number"),
+        ([0, 0.05, 1], [0.1, 0.2, 0.3], "label 0.05 in row 1: wanted 0 or 1 .1 of 3 rows"),
     ],
 )
 def test_what_is_wrong_is_named(labels, scores, words):
     with pytest.raises(RankingError, match=words):
-        auc(np.array(labels), np.array(scores))
+        auc(labels, scores)
 
 
 def test_logits_are_no_probabilities():

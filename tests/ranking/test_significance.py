@@ -4,12 +4,14 @@ import time
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import ranking
 from moon_rec.errors import RankingError
 from ranking.judging.resampling import (
     WeightedAuc,
     WeightedRatio,
+    interval,
     user_resamples,
     weighted_calibration,
     weighted_gauc,
@@ -62,7 +64,7 @@ def test_weighted_statistics_are_those_of_the_rows_written_out():
             weights[user] * 12 for user in range(60) if 0 < labels[users == user].sum() < 12
         )
         assert grouped.value(weights) == pytest.approx(total / count, abs=1e-12)
-    whole = calibration(labels, chances)
+    whole = calibration(labels, chances, groups=users)
     assert error.value(np.ones(60)) == pytest.approx(whole.error, abs=1e-12)
 
 
@@ -166,6 +168,35 @@ def test_variances_of_users_and_seeds_are_told_apart():
     assert covariance == pytest.approx(4 / 40 * 39 / 40, rel=0.08)
     assert single == pytest.approx(13 / 40 * 39 / 40, rel=0.05)
     assert spread == pytest.approx(0.05 + 9 / 40, rel=0.1)
+
+
+@pytest.mark.parametrize("num_users", [1, 2, 5, 19, 20])
+@pytest.mark.parametrize("metric", ["auc", "gauc", "log_loss", "normalised_entropy"])
+@pytest.mark.parametrize("num_seeds", [1, 3])
+def test_below_twenty_counted_users_there_is_no_interval_and_no_verdict(
+    num_users, metric, num_seeds
+):
+    labels, a, b, users = simulate(11, users=num_users, rows_per_user=40, edge=0.9)
+    a, b = (1 / (1 + np.exp(-scores)) for scores in (a, b))
+    found = compare_seeds(labels, [a] * num_seeds, [b] * num_seeds, users, metric, 60)
+    assert found.counted == num_users and np.isfinite(found.value)
+    if num_users == 20:
+        assert found.low < found.high and "no interval" not in found.verdict
+        return
+    assert np.isnan([found.low, found.high, found.wide_low, found.wide_high]).all()
+    words = f"no interval: {num_users} counted user{'s' * (num_users > 1)}, 20 needed"
+    assert found.verdict == words and words in str(found)
+    assert not (found.is_shown or found.is_significant or found.is_shown_at(0.5))
+
+
+def test_the_interval_is_the_expanded_percentile_one():
+    values = np.random.default_rng(0).normal(size=4000)
+    for counted in (20, 50, 100_000):
+        c = stats.t(counted - 1).ppf(0.975) * (counted / (counted - 1)) ** 0.5
+        by_hand = np.quantile(values, stats.norm.cdf([-c, c]))
+        assert interval(values, 0.95, counted) == pytest.approx(tuple(by_hand))
+    plain = np.quantile(values, [0.025, 0.975])
+    assert interval(values, 0.95, 100_000) == pytest.approx(tuple(plain), rel=3e-3)
 
 
 def test_gauc_without_a_user_of_both_classes_is_named():

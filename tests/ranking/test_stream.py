@@ -1,13 +1,17 @@
 """Chunks hold whole requests, are of bounded size, and together are the files."""
 
+from datetime import datetime, timedelta
+
 import numpy as np
 import polars as pl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from moon_rec.errors import RankingError
 from ranking.features.feature_config import FeatureConfig
 from ranking.stream import ImpressionStream
 
+FIRST = (datetime(2026, 1, 1) - datetime(1970, 1, 1)) // timedelta(microseconds=1)
 CONFIG = FeatureConfig(context=("dwell",))
 
 
@@ -24,7 +28,7 @@ def test_chunks_of_whole_requests(tmp_path, sizes, chunk_rows, group):
             "request_id": requests,
             "user_id": requests % 3,
             "item_id": np.arange(requests.size),
-            "time": requests,
+            "time": requests + FIRST,
             "clicked": requests % 2 == 0,
             "dwell": np.arange(requests.size) / 2,
         },
@@ -51,3 +55,26 @@ def test_a_period_is_cut_out(planted):
     wanted = planted.shop.in_period(planted.shop.impressions, "validation").collect()
     assert found["item_id"].equals(wanted["item_id"])
     assert 0 < found.height < stream.num_rows
+
+
+def test_any_damage_to_a_file_to_score_is_one_line(planted, tmp_path):
+    """Bits, blocks and lengths: refused before the first row, or a file of other values; never a traceback."""
+    file = tmp_path / "shown.parquet"
+    planted.frames["impressions"].write_parquet(file, row_group_size=500)
+    good, random, refused = file.read_bytes(), np.random.default_rng(0), 0
+    for number in range(90):
+        data, place = bytearray(good), int(random.integers(len(good)))
+        if number % 3 == 0:
+            data[place] ^= 1 << int(random.integers(8))
+        elif number % 3 == 1:
+            data[place : place + 40] = bytes(40)
+        else:
+            del data[place:]
+        file.write_bytes(data)
+        try:
+            rows = sum(frame.height for frame in ImpressionStream([file], CONFIG).chunks(1_000))
+            assert rows == planted.frames["impressions"].height
+        except RankingError as error:
+            assert str(file) in str(error) and "\n" not in str(error)
+            refused += 1
+    assert refused > 50

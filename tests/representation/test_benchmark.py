@@ -26,6 +26,23 @@ def tables(little_shop, tmp_path_factory):
     return out
 
 
+def test_tables_of_unlike_coverage_are_told_by_name(little_shop, tables, tmp_path, capsys):
+    """Half of the vectors: their products are never found, and both are named."""
+    whole = EmbeddingTable.open(tables / "items")
+    EmbeddingTable.from_arrays(whole.ids[::2], whole.vectors[::2]).save(tmp_path / "half")
+    arguments = [str(little_shop.path), "--tables", f"whole={tables}/items,{tables}/searches"]
+    arguments += ["--tables", f"half={tmp_path}/half,{tables}/searches"]
+    assert run(main, [*arguments, "--out", str(tmp_path / "out"), *SMALL, "--set", "ks=[48]"]) == 0
+    said = capsys.readouterr().out
+    assert "half: coverage: 24 of 48 (50.0%) items have a vector" in said
+    assert "unlike coverage of items: whole 48 of 48 (100.0%), half 24 of 48 (50.0%)" in said
+    record = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    assert record["coverage"]["half"] == {"items": {"count": 24, "total": 48}}
+    found = [one["retrieval"]["image->both"]["recall@48"] for one in record["results"]]
+    assert found[0]["value"] == 1 and found[1]["value"] < 1
+    assert found[0]["count"] == found[1]["count"]
+
+
 def test_an_encoder_and_tables_side_by_side(little_shop, encoder_path, tables, tmp_path, capsys):
     out, uri = tmp_path / "out", f"sqlite:///{tmp_path}/runs.db"
     brought = f"brought={tables}/items,{tables}/searches"

@@ -136,6 +136,8 @@ def test_the_file_is_read_once_front_to_back(
     frame = little_shop.items.collect().sample(fraction=1, shuffle=True, seed=1)
     shop = shop_of(frame, little_shop, tmp_path / "shop")
     pq.write_table(frame.to_arrow(), shop.path / "items.parquet", row_group_size=row_group)
+    shop.manifest.renewed(shop.path).write(shop.path)
+    shop = Shop.open(shop.path)
     reads = []
     iter_batches = pq.ParquetFile.iter_batches
 

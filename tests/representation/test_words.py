@@ -15,6 +15,8 @@ from representation.words import normal_words
         ("红色连衣裙 dress", "红 色 连 衣 裙 dress"),
         ("حذاء أحمر", "حذاء أحمر"),
         ("cafe\u0301", "café"),
+        ("Nike™ 8½", "nike 8½"),  # NFKC: niketm 81 2
+        ("❤\ufe0f", ""),
         ("a\x00b\x1f", "a b"),
         ("\u200fred\u200e sho\u00ades\u200bnow", "red shoes now"),
         ("👟", ""),

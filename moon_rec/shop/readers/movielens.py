@@ -27,6 +27,7 @@ from moon_rec.shop.readers.sources import PictureSource, find_file, read_csv
 from moon_rec.shop.readers.split import check_shares, split_times
 from moon_rec.shop.shop import Shop
 from moon_rec.shop.writer import PICTURE_ROW_GROUP, ShopWriter
+from moon_rec.values import TIME, Meanings, as_ours
 
 Edition = Literal["2018", "2016", "both"]
 
@@ -103,7 +104,7 @@ def import_movielens(
         cut_time=cut_time,
         test_time=test_time,
         overwrite=overwrite,
-        validate=True,
+        validate=str(folder),
     ) as writer:
         writer.write("items", _with_posters(items, Path(folder)))
         writer.write("impressions", impressions)
@@ -141,13 +142,17 @@ def _read_one(folder: Path, edition: Edition) -> tuple[pl.DataFrame, pl.DataFram
         )
     if ratings.height == 0:
         raise ShopError(f"{ratings_path} holds no ratings; download it again")
-    return ratings, movies
+    seconds = Meanings(time_unit="s")
+    times = as_ours(ratings["timestamp"], TIME, str(ratings_path), seconds, error=ShopError)
+    return ratings.with_columns(times), movies
 
 
 def _impressions(ratings: pl.DataFrame, threshold: float) -> pl.DataFrame:
-    time = pl.from_epoch("timestamp", time_unit="s").cast(pl.Datetime("us"))
     rows = ratings.select(
-        user_id="userId", item_id="movieId", time=time, clicked=pl.col("rating") >= threshold
+        user_id="userId",
+        item_id="movieId",
+        time="timestamp",
+        clicked=pl.col("rating") >= threshold,
     ).sort("time", "user_id", "item_id")
     requests = pl.struct(
         "time", "user_id"

@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from moon_rec.errors import ShopError
-from moon_rec.shop.readers.sources import PictureSource, find_file, read_csv
+from moon_rec.shop.readers.sources import PictureSource, find_file, read_csv, require_columns
 
 WHAT = "Myntra's products.csv.gz and images.zip (or styles.csv and images/)"
 
@@ -78,9 +78,7 @@ def _read_published(path: Path) -> pl.DataFrame:
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.reader(file)
         header = next(rows, [])
-        missing = [name for name in PUBLISHED if name not in header]
-        if missing:
-            raise ShopError(f"{path} has no column {missing[0]}: it has {', '.join(header)}")
+        require_columns(header, PUBLISHED, path)
         last = len(header) - 1
         records = [[*row[:last], ",".join(row[last:])] for row in rows if len(row) > last]
     frame = pl.DataFrame(records, schema=dict.fromkeys(header, pl.String), orient="row")

@@ -26,6 +26,7 @@ from moon_rec.shop.readers.sources import find_file, require_columns
 from moon_rec.shop.readers.split import check_shares, split_times
 from moon_rec.shop.shop import Shop
 from moon_rec.shop.writer import ShopWriter
+from moon_rec.values import as_ours
 
 WHAT = "UCI Online Retail: online_retail.parquet, or the publisher's Online Retail.xlsx or .csv"
 FILES = (
@@ -41,7 +42,7 @@ COLUMNS: dict[str, pl.DataType] = {
     "Quantity": pl.Int64(),
     "InvoiceDate": pl.Datetime("us"),
     "UnitPrice": pl.Float64(),
-    "CustomerID": pl.Float64(),
+    "CustomerID": pl.Int64(),
     "Country": pl.String(),
 }
 
@@ -116,7 +117,7 @@ def import_online_retail(
         cut_time=cut_time,
         test_time=test_time,
         overwrite=overwrite,
-        validate=True,
+        validate=str(folder),
     ) as writer:
         writer.write("items", items)
         writer.write("impressions", impressions)
@@ -139,7 +140,7 @@ def _read(path: Path) -> pl.DataFrame:
         ) from None
     except (pl.exceptions.PolarsError, OSError) as error:
         raise ShopError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
-    require_columns(frame, COLUMNS, path)
+    require_columns(frame.columns, COLUMNS, path)
     if frame.schema["InvoiceDate"] == pl.String:
         iso = pl.col("InvoiceDate").str.to_datetime(
             "%Y-%m-%d %H:%M:%S", time_unit="us", strict=False
@@ -152,12 +153,18 @@ def _read(path: Path) -> pl.DataFrame:
             raise ShopError(
                 f"{path}: an InvoiceDate is none of 2010-12-01 08:26:00 and 12/1/2010 8:26; save it so"
             )
+    numbers = [name for name, dtype in COLUMNS.items() if dtype.is_numeric()]
+    texts = [name for name in numbers if frame.schema[name] == pl.String]
     try:
-        return frame.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items())
+        frame = frame.with_columns(pl.col(texts).cast(pl.Float64))
     except pl.exceptions.PolarsError as error:
         raise ShopError(
             f"{path}: {str(error).splitlines()[0]}; take the publisher's file"
         ) from None
+    return pl.DataFrame(
+        as_ours(frame[name], dtype, str(path), nullable=True, error=ShopError)
+        for name, dtype in COLUMNS.items()
+    )
 
 
 def _sales_and_items(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -169,7 +176,7 @@ def _sales_and_items(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     sales = rows.filter(is_sale).select(
         title=title,
         time="InvoiceDate",
-        user_id=pl.col("CustomerID").cast(pl.Int64),
+        user_id="CustomerID",
         price="UnitPrice",
         country="Country",
     )

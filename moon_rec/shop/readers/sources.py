@@ -1,7 +1,7 @@
 """Raw files of a data set: one that is absent, or misses a column, is told in one line."""
 
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -28,30 +28,37 @@ def read_csv(path: Path, columns: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """The named columns of a CSV file (gzipped or not), of the given types.
 
     Raises:
-        ShopError: a column is missing, or a value does not fit its type.
+        ShopError: columns are missing, or a value does not fit its type or is no finite number.
     """
     try:
         frame = pl.read_csv(path, infer_schema=False)
     except (pl.exceptions.PolarsError, OSError, EOFError) as error:
         raise ShopError(f"{path} cannot be read as CSV: {_first_line(error)}") from None
-    require_columns(frame, columns, path)
+    require_columns(frame.columns, columns, path)
     try:
-        return frame.select(pl.col(name).cast(dtype) for name, dtype in columns.items())
+        read = frame.select(pl.col(name).cast(dtype) for name, dtype in columns.items())
     except pl.exceptions.PolarsError as error:
         raise ShopError(f"{path}: {_first_line(error)}; download the file again") from None
+    for number in read.select(pl.selectors.float()):
+        rows = (~number.is_finite()).fill_null(False).arg_true()
+        if rows.len():
+            raise ShopError(
+                f"{path}: {number.name} row {rows[0]}: {number[rows[0]]} is no number ({rows.len():,} such); download the file again"
+            )
+    return read
 
 
-def require_columns(frame: pl.DataFrame, columns: Iterable[str], path: Path) -> None:
-    """Raise when a column is missing.
+def require_columns(there: Sequence[str], columns: Iterable[str], path: Path) -> None:
+    """Raise where columns are missing.
 
     Raises:
-        ShopError: it names the first missing column and those that are there.
+        ShopError: it names every missing column and those that are there.
     """
-    for name in columns:
-        if name not in frame.columns:
-            raise ShopError(
-                f"{path} has no column {name}: it has {', '.join(frame.columns)}; take the publisher's file"
-            )
+    missing = [name for name in columns if name not in there]
+    if missing:
+        raise ShopError(
+            f"{path} has no column {', '.join(missing)}: it has {', '.join(there)}; take the publisher's file"
+        )
 
 
 class PictureSource:

@@ -1,6 +1,8 @@
 """A hand-made shop of six items and ten days, small enough to break a rule at a time."""
 
 import io
+import json
+import shutil
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -74,12 +76,25 @@ def impressions() -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
+def promise_nothing(folder: Path) -> None:
+    """Take counts, sizes and digests out of a shop's manifest."""
+    path = folder / "manifest.json"
+    values = json.loads(path.read_text())
+    for name in ("rows", "sizes", "fingerprints"):
+        values.pop(name, None)
+    path.write_text(json.dumps(values))
+
+
 @pytest.fixture
 def make_shop(tmp_path: Path) -> MakeShop:
-    """Write the hand-made shop; `make_shop(items=lambda frame: ...)` changes a table's file afterwards, unchecked."""
+    """Write the hand-made shop; `make_shop(items=lambda frame: ...)` changes a table's file afterwards, unchecked.
+
+    A changed shop's manifest is as one written by hand: it records no counts and digests.
+    """
 
     def make(**changes: Callable[[pl.DataFrame], pl.DataFrame]) -> Path:
         out = tmp_path / "shop"
+        shutil.rmtree(out, ignore_errors=True)
         with ShopWriter(
             out, name="hand", source="by hand", is_simulated=False, cut_time=CUT, test_time=TEST
         ) as writer:
@@ -90,6 +105,8 @@ def make_shop(tmp_path: Path) -> MakeShop:
         for table, change in changes.items():
             path = out / f"{table}.parquet"
             change(pl.read_parquet(path)).write_parquet(path)
+        if changes:
+            promise_nothing(out)
         return out
 
     return make

@@ -82,13 +82,6 @@ def test_digest_tells_contents_and_cuts_but_not_names(tmp_path):
     assert write(tmp_path / "d", items(), cut_time=CUT - timedelta(1)).digest != first.digest
 
 
-def test_digest_follows_a_table_edited_by_hand(shop):
-    before = shop.digest
-    path = shop.path / "items.parquet"
-    pl.read_parquet(path).with_columns(price=pl.lit(7.0)).write_parquet(path)
-    assert Shop.open(shop.path).digest != before
-
-
 def test_digest_survives_a_copy(shop, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(shop.path, copy)
@@ -172,8 +165,8 @@ def test_a_shop_without_impressions_is_not_written(tmp_path):
 
 def test_validate_on_writing_keeps_a_broken_shop_from_appearing(tmp_path):
     twice = pl.concat([items(), items()[:1]])
-    with pytest.raises(ShopError, match=r"items\.item_id row 6: 11 is duplicated"):
-        write(tmp_path / "shop", twice, validate=True)
+    with pytest.raises(ShopError, match=r"our log, made .*items\.item_id row 6: 11 is dup"):
+        write(tmp_path / "shop", twice, validate="our log")
     assert list(tmp_path.iterdir()) == []
     write(tmp_path / "shop", twice)
 
@@ -193,7 +186,15 @@ def test_an_existing_folder_is_kept(tmp_path):
         (items().drop("title"), "items: column title is missing from the frame written"),
         (
             items().with_columns(price=pl.lit("dear")),
-            "items: a value does not fit its declared type",
+            r"items\.price row 0: 'dear' is String, wanted numbers \(6 rows do\)",
+        ),
+        (
+            [items(), items().with_columns(pl.col("item_id") + 6.5)],
+            r"items\.item_id row 6: 17\.5 is no whole number \(6 rows do\)",
+        ),
+        (
+            items().with_columns(pl.col("listed_at").dt.epoch("s")),
+            r"items\.listed_at row 0: 174\d+ is a number without a unit",
         ),
         (
             [items(), items().with_columns(extra=pl.lit(1))],

@@ -10,7 +10,7 @@ from moon_rec.command import run
 from moon_rec.shop import Shop, validate_folder
 from moon_rec.shop.commands import main
 
-from .conftest import CUT, START, TEST, png
+from .conftest import CUT, START, TEST, png, promise_nothing
 
 
 def set_row(column, row, value):
@@ -254,17 +254,19 @@ def test_all_problems_are_listed(make_shop, capsys):
     assert run(main, ["check", str(path), "--all"]) == 2
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 3
-    assert err.count("\n") == 1 and "(and 2 more broken rules)" in err
+    assert err.count("\n") == 1 and "3 broken rules: (1) items.parquet: items.title row 2" in err
+    assert all(line in err for line in out.splitlines())
     assert [problem.column for problem in validate_folder(path)] == ["title", "price", "carted"]
 
 
 def test_keys_checked_a_part_at_a_time_miss_nothing(make_shop, monkeypatch):
     """Ids below zero and one that stands three times, in tables cut into many residue classes."""
-    monkeypatch.setattr("moon_rec.shop.validation.KEYS_AT_A_TIME", 2)
+    monkeypatch.setattr("moon_rec.shop.rows.KEYS_AT_A_TIME", 2)
     path = make_shop()
     pl.DataFrame({"user_id": [-4, 1, 2, 3, -4, -5, 5, 2, -4]}).write_parquet(path / "users.parquet")
+    promise_nothing(path)
     (problem,) = validate_folder(path)
-    assert (problem.row, problem.value, problem.count) == (8, -4, 2)
+    assert (problem.row, problem.value, problem.count) == (4, -4, 3)  # rows 4, 7 and 8 say it again
     assert "row 0 has it too" in problem.rule
 
 

@@ -81,6 +81,15 @@ def test_cold_is_fewer_train_impressions_than_asked(planted):
         assert requests.is_cold.tolist() == wanted
 
 
+def test_texts_that_look_alike_have_one_row_and_blank_ones_none():
+    texts = ["Café", "Cafe\u0301", "Caf\u00ade\u0301 ", "ＡＢＣ", "ABC", "", " \u200b", None, "m²"]
+    vocabulary = Vocabulary.of(pl.Series(texts))
+    assert vocabulary.values.to_list() == ["ABC", "Café", "m²"]
+    assert vocabulary.rows(pl.Series(texts)).tolist() == [2, 2, 2, 1, 1, 0, 0, 0, 3]
+    assert Vocabulary.of(pl.Series(texts[:3]), min_count=3).num_rows == 2  # counted together
+    assert vocabulary.rows(pl.Series(["m2", "café"])).tolist() == [0, 0]
+
+
 def test_unknown_values_have_row_zero():
     vocabulary = Vocabulary.of(pl.Series(["b", "a", None, "b"]), min_count=2)
     assert vocabulary.rows(pl.Series(["a", "b", None, "c"])).tolist() == [0, 1, 0, 0]

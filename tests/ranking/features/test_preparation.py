@@ -71,6 +71,7 @@ def test_the_digest_tells_every_part(tables):
         {"max_candidates": prepared.max_candidates + 1},
         {"price_edges": prepared.price_edges + 1e-9},
         {"item_counts": prepared.item_counts + 1},
+        {"user_counts": prepared.user_counts + 1},
         {"has_searches": False},
         {"config": prepared.config.model_copy(update={"cold_below": 5})},
         {"context": (dataclasses.replace(prepared.context[0], mean=0.5),)},

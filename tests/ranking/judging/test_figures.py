@@ -67,5 +67,27 @@ def test_a_segment_without_a_gauc_has_a_row_that_says_so(compared, tmp_path):
     assert (tmp_path / "thin.png").is_file()
 
 
+def test_what_has_no_interval_is_drawn_with_its_value_and_the_reason(tmp_path, monkeypatch):
+    """Seven users: nothing fails, and the row says why it has no interval."""
+    said = []
+    real = figures.Axes.text
+    monkeypatch.setattr(
+        figures.Axes,
+        "text",
+        lambda axes, x, y, words, **more: said.append(words) or real(axes, x, y, words, **more),
+    )
+    a, b = (table(seed).filter(pl.col("user_id") < 7) for seed in (1, 2))
+    segments = segments_of(a, ["kind"], min_users=1)
+    found = side_by_side([a], [b], 10, segments=segments)
+    figures.draw_differences(found, ("a", "b"), "", tmp_path / "differences.png")
+    figures.draw_segments(found, segments, ("a", "b"), "", tmp_path / "segments.png")
+    figures.draw_calibration({"a": curve_of(a, 5)}, "", tmp_path / "calibration.png")
+    metrics = evaluate(a, num_resamples=5, segments=segments)
+    figures.draw_evaluation(curve_of(a, 5), metrics, segments, "a", "", tmp_path / "all.png")
+    assert len(list(tmp_path.glob("*.png"))) == 4
+    words = "no interval: 7 counted users, 20 needed"
+    assert sum(words in one for one in said) >= 10
+
+
 def test_labels_of_an_axis_keep_their_digits():
     assert [figures._plain(one) for one in (0.01, 0.0005, 2e-5)] == ["0.01", "0.0005", "0.00002"]

@@ -87,7 +87,7 @@ def test_what_cannot_be_judged_is_named_with_its_reason():
     assert [one.key for one in found.judged] == ["", "_cold", "_warm"]
     reasons = {one.name: one.reason for one in found.left_out}
     assert reasons == {
-        "part = few": "fewer users than 30",
+        "part = few": "fewer users than 20",
         "part = clicks": "clicks alone",
         "part = none": "no click",
     }

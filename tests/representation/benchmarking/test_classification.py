@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from representation.benchmarking.classification import Classified, classify, judge, nearest_labels
@@ -14,11 +15,17 @@ from representation.benchmarking.labels import label_tasks
 QUICK = BenchmarkConfig(num_resamples=50, fewest_labelled=5)
 
 
+def one_each(named: np.ndarray, num_labels: int) -> csr_array:
+    """A label for each product."""
+    rows = np.arange(len(named))
+    return csr_array((np.ones(len(named)), (rows, named)), shape=(len(named), num_labels))
+
+
 @given(st.integers(2, 7), st.integers(1, 60), st.integers(0, 10_000))
 def test_figures_are_those_of_scikit_learn(num_labels, count, seed):
     random = np.random.default_rng(seed)
     truth, named = random.integers(0, num_labels, (2, count))
-    found = judge(np.arange(count), truth, named, num_labels, num_resamples=2).figures
+    found = judge(np.arange(count), truth, one_each(named, num_labels), num_resamples=2).figures
     macro = precision_recall_fscore_support(
         truth, named, labels=np.unique(truth), average="macro", zero_division=0
     )
@@ -31,7 +38,7 @@ def test_the_interval_is_that_of_resampled_figures():
     random = np.random.default_rng(1)
     truth = random.integers(0, 4, 200)
     named = np.where(random.random(200) < 0.6, truth, random.integers(0, 4, 200))
-    found = judge(np.arange(200), truth, named, 4, num_resamples=2000).figures["f1"]
+    found = judge(np.arange(200), truth, one_each(named, 4), num_resamples=2000).figures["f1"]
     literal = []
     for _ in range(400):
         rows = random.integers(0, 200, 200)
@@ -52,7 +59,7 @@ def test_rare_labels_do_not_move_the_interval_off_its_value():
     random = np.random.default_rng(6)
     truth = np.concatenate([np.zeros(100, int), np.arange(1, 80)])  # most labels have one product
     named = np.where(random.random(179) < 0.3, truth, 0)
-    found = judge(np.arange(179), truth, named, 80, num_resamples=500).figures["f1"]
+    found = judge(np.arange(179), truth, one_each(named, 80), num_resamples=500).figures["f1"]
     assert found.value - found.low == pytest.approx(found.high - found.value, rel=0.3)
 
 
@@ -64,9 +71,9 @@ def test_planted_vectors_give_the_planted_accuracy():
         np.arange(100) < 70, truth, (truth + 1) % 5
     )  # 70 lie at their own label, 30 at another
     items = labels[shown] + 0.05 * random.normal(size=(100, 16))
-    found = judge(np.arange(100), truth, nearest_labels(items, labels), 5)
+    found = judge(np.arange(100), truth, nearest_labels(items, labels))
     assert found.figures["accuracy"].value == 0.7
-    assert found.right.tolist() == [True] * 70 + [False] * 30
+    assert found.right.tolist() == [1] * 70 + [0] * 30
     assert (found.majority, found.chance) == (0.2, 0.2)
 
 
@@ -76,25 +83,58 @@ def test_shuffled_labels_give_chance_within_its_standard_error():
     truth = np.arange(2000) % 4
     items = labels[truth]
     assert (
-        judge(truth, truth, nearest_labels(items, labels), 4, num_resamples=2)
+        judge(truth, truth, nearest_labels(items, labels), num_resamples=2)
         .figures["accuracy"]
         .value
         == 1
     )
     shuffled = random.permutation(truth)
-    found = judge(truth, shuffled, nearest_labels(items, labels), 4, num_resamples=2)
+    found = judge(truth, shuffled, nearest_labels(items, labels), num_resamples=2)
     assert abs(found.figures["accuracy"].value - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 2000)
 
 
-def test_labels_in_pieces_are_those_in_one(monkeypatch):
-    items, labels = np.random.default_rng(5).normal(size=(2, 30, 4))
-    whole = nearest_labels(items, labels)
-    monkeypatch.setattr("representation.benchmarking.classification.CHUNK_CELLS", 70)
-    assert nearest_labels(items, labels).tolist() == whole.tolist()
+def test_equal_labels_share_a_product_as_naming_one_at_random_would():
+    """Of 3 items on 4 axes, labels 0 to 2 lie on the first; the fourth is orthogonal to all: ties of equal vectors, and of scores alone."""
+    labels = np.eye(4)[[0, 0, 0, 1]]
+    named = nearest_labels(np.eye(4)[[0, 1, 3]], labels).toarray()
+    np.testing.assert_allclose(named, [[1 / 3] * 3 + [0], [0, 0, 0, 1], [1 / 4] * 4])
 
 
-def test_equal_cosines_go_to_the_first_label():
-    assert nearest_labels(np.eye(3), np.ones((4, 3))).tolist() == [0, 0, 0]
+def test_an_encoder_of_one_vector_names_labels_with_the_accuracy_of_chance():
+    random = np.random.default_rng(7)
+    truth = random.integers(0, 5, 300)
+    found = judge(truth, truth, nearest_labels(np.ones((300, 4)), np.ones((5, 4))), num_resamples=9)
+    assert found.figures["accuracy"].value == pytest.approx(1 / 5) == found.chance
+    assert found.figures["recall"].value == pytest.approx(1 / 5)
+    assert found.figures["accuracy"].tied == 1
+
+
+def test_shared_labels_have_the_mean_accuracy_of_many_draws():
+    random = np.random.default_rng(8)
+    labels = np.eye(6)[random.integers(0, 4, 9)]
+    items = np.eye(6)[random.integers(0, 6, 60)]
+    truth = random.integers(0, 9, 60)
+    named = nearest_labels(items, labels)
+    found = judge(truth, truth, named, num_resamples=2).figures
+    drawn, recalls = [], []
+    for _ in range(400):
+        one = np.array([random.choice(9, p=row) for row in named.toarray()])
+        drawn.append(accuracy_score(truth, one))
+        macro = precision_recall_fscore_support(
+            truth, one, labels=np.unique(truth), average="macro", zero_division=0
+        )
+        recalls.append(macro[1])
+    assert abs(found["accuracy"].value - np.mean(drawn)) < 4 * np.std(drawn) / 20
+    assert abs(found["recall"].value - np.mean(recalls)) < 4 * np.std(recalls) / 20
+
+
+def test_all_right_and_none_right_of_few_are_no_certainty():
+    truth = np.array([0, 1, 1])
+    right = judge(truth, truth, one_each(truth, 3), num_resamples=20).figures
+    wrong = judge(truth, truth, one_each(np.full(3, 2), 3), num_resamples=20).figures
+    for name in ("accuracy", "precision", "recall", "f1"):
+        assert right[name].value == right[name].high == 1 and right[name].low < 0.5
+        assert wrong[name].value == wrong[name].low == 0 and wrong[name].high > 0.5
 
 
 def test_pictures_tell_colours_and_titles_do_not(make_set, make_encoder, tmp_path):

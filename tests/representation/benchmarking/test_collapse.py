@@ -6,11 +6,11 @@ import pytest
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.estimate import Estimate
 from representation.benchmarking.classification import classify
-from representation.benchmarking.collapse import check_collapse
+from representation.benchmarking.collapse import _shares, check_collapse
 from representation.benchmarking.config import BenchmarkConfig
 from representation.benchmarking.contestant import EncoderContestant, NotMeasured, TableContestant
 from representation.benchmarking.labels import label_tasks
-from representation.benchmarking.retrieval import retrieve_all
+from representation.benchmarking.retrieval import Retrieved, retrieve_all
 
 QUICK = BenchmarkConfig(num_resamples=200, headline_k=1, fewest_labelled=5)
 
@@ -34,19 +34,33 @@ def test_an_encoder_that_is_deaf_to_pictures_has_collapsed(make_set, make_encode
         EncoderContestant("one", make_encoder(deaf=True), make_set(), tmp_path), make_set()
     )
     assert found.verdicts == {"text": "not collapsed", "image": "collapsed"}
-    # one vector for all pictures: ties go to the lowest row that is not excluded, the answer of one query in thirty
-    assert found.shares["image"].value == pytest.approx((1 / 30 - 1 / 60) / (1 - 1 / 60))
+    # one vector for all pictures: any of the 59 other products is as near as the one answer
+    assert found.shares["image"].value == pytest.approx((1 / 59 - 1 / 60) / (1 - 1 / 60))
     row = found.rows[0].values
-    assert [value(row[way]) for way in ("text", "image", "both")] == [1, pytest.approx(1 / 30), 1]
+    assert [value(row[way]) for way in ("text", "image", "both")] == [1, pytest.approx(1 / 59), 1]
 
 
 def test_a_share_whose_interval_holds_the_threshold_is_not_clear(make_set, make_encoder, tmp_path):
-    encoder = make_encoder(
-        deaf=True, heard=("m11", "m21", "m31")
-    )  # three answers of thirty, and one by ties
+    encoder = make_encoder(deaf=True, heard=("m11", "m21", "m31"))  # three answers of thirty
     found = check(EncoderContestant("one", encoder, make_set(), tmp_path), make_set())
     assert found.shares["image"].low < 0.1 < found.shares["image"].high
     assert found.verdicts["image"] == "not clear"
+
+
+def test_three_queries_are_too_few_to_call_it_collapsed():
+    """Text finds none of three and both find all: a bootstrap has the interval [0, 0] and called it collapsed."""
+    cells = {
+        way: Retrieved({1: None}, 0, 60, np.arange(3), np.full((3, 1), hit))  # type: ignore[dict-item]
+        for way, hit in (("text", 0.0), ("image", 1.0), ("both", 1.0))
+    }
+    shares, verdicts = _shares(cells, 1, QUICK)
+    assert verdicts == {"text": "not clear", "image": "not collapsed"}
+    assert shares["text"].low <= shares["text"].value < 0 < 0.5 < shares["text"].high
+    many = {
+        way: Retrieved({1: None}, 0, 60, np.arange(90), np.full((90, 1), cell.hits[0, 0]))  # type: ignore[dict-item]
+        for way, cell in cells.items()
+    }
+    assert _shares(many, 1, QUICK)[1]["text"] == "collapsed"
 
 
 def test_the_mean_accuracy_is_over_tasks(make_set, make_encoder, tmp_path):

@@ -62,7 +62,7 @@ def test_searches_of_a_shop_have_the_recall_of_measure_shop(little_shop, engagem
         EmbeddingTable.from_arrays(some, random.normal(size=(len(some), 6)).astype(np.float32))
         for some in ids
     ]
-    expected = measure_shop(little_shop, items, queries, engagement=engagement, num_resamples=20)
+    expected = measure_shop(little_shop, items, queries, engagement=engagement)
     bench = shop_benchmark_set(little_shop, engagement=engagement)
     config = BenchmarkConfig(num_resamples=20)
     grid = retrieve_all(TableContestant("x", items, queries, bench), bench, config)
@@ -90,12 +90,12 @@ def test_queries_without_a_vector_are_left_out_by_their_own_rows(make_set):
 
 
 def test_a_difference_is_over_the_queries_that_both_counted():
-    one = Retrieved({1: None}, 0, 9, np.array([0, 2, 3, 5]), np.array([[1], [0], [1], [0]], bool))  # type: ignore[dict-item]
-    two = Retrieved({1: None}, 0, 9, np.array([2, 3, 4, 5]), np.array([[1], [1], [0], [1]], bool))  # type: ignore[dict-item]
-    found = difference(one, two, 1, QUICK)
+    one = Retrieved({1: None}, 0, 9, np.array([0, 2, 3, 5]), np.array([[1], [0], [1], [0]], float))  # type: ignore[dict-item]
+    two = Retrieved({1: None}, 0, 9, np.array([2, 3, 4, 5]), np.array([[1], [1], [0], [1]], float))  # type: ignore[dict-item]
+    found = difference(one, two, 1)
     assert found is not None and (found.value, found.count) == (2 / 3, 3)
     assert (
-        difference(one, Retrieved({1: None}, 0, 9, np.array([7]), np.array([[1]], bool)), 1, QUICK)
+        difference(one, Retrieved({1: None}, 0, 9, np.array([7]), np.array([[1]], float)), 1)
         is None
     )  # type: ignore[dict-item]
 

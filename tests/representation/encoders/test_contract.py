@@ -151,13 +151,47 @@ def test_each_kind_of_content_counts(encoders, name):
 @pytest.mark.parametrize("name", ALL)
 def test_any_text_is_read(encoders, name):
     encoder = encoders[name]
-    frame = pl.DataFrame({"title": STRANGE, "query_text": [text or "a" for text in STRANGE]})
+    asked = [text.strip() or "a" for text in STRANGE]
+    frame = pl.DataFrame({"title": STRANGE, "query_text": asked})
     for vectors in (
         encoder.encode_items(frame, "text", progress=False),
         encoder.encode_queries(frame, progress=False),
     ):
         assert np.isfinite(vectors).all()
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_texts_that_look_alike_have_one_vector(encoders, name):
+    """Products and queries; decomposed, invisible characters, other spaces and widths."""
+    encoder = encoders[name]
+    alike = [
+        ("Ångström café bag", "A\u030angstro\u0308m\u00a0 cafe\u0301 b\u00adag\ufeff"),
+        ("ABC ガス", "ＡＢＣ\u3000\uff76\uff9e\uff7d\n"),
+    ]
+    for texts in alike:
+        frame = pl.DataFrame(
+            {
+                "title": texts,
+                "category": texts,
+                "brand": texts,
+                "attributes": [[{"name": text, "value": text}] for text in texts],
+                "query_text": texts,
+            }
+        )
+        for vectors in (
+            encoder.encode_items(frame, "text", progress=False),
+            encoder.encode_queries(frame, progress=False),
+        ):
+            np.testing.assert_array_equal(vectors[0], vectors[1])
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("text", ["", " ", "\u00a0\u200b\ufeff"])
+def test_a_query_that_shows_nothing_is_none(encoders, name, text):
+    frame = pl.DataFrame({"search_id": [3, 4], "query_text": ["bag", text]})
+    with pytest.raises(EncoderError, match="search 4 has n"):
+        encoders[name].encode_queries(frame, progress=False)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -103,10 +103,10 @@ def test_what_is_wrong_is_named():
 def test_recall_says_what_the_index_finds(vectors):
     gallery, queries = vectors
     relevant = top_rows(queries, gallery, 3).tolist()
-    exact = search_recall(queries, gallery, relevant, (1, 10), num_resamples=50)
+    exact = search_recall(queries, gallery, relevant, (1, 10))
     assert exact.of_exact == {} and exact.value[1] == 1
     index = ApproximateIndex(gallery, FEW["hnsw"])
-    result = search_recall(queries, gallery, relevant, (1, 10), index=index, num_resamples=50)
+    result = search_recall(queries, gallery, relevant, (1, 10), index=index)
     assert result.value[1] == pytest.approx(
         np.mean(
             [
@@ -124,10 +124,8 @@ def test_the_command_prints_it_beside_every_number(
 ):
     items, queries = hand_made_tables
     config = IndexConfig(kind="hnsw")
-    measured = measure_shop(
-        hand_made_shop, items, queries, ks=(1, 2), index=config, num_resamples=9
-    )
-    exact = measure_shop(hand_made_shop, items, queries, ks=(1, 2), num_resamples=9)
+    measured = measure_shop(hand_made_shop, items, queries, ks=(1, 2), index=config)
+    exact = measure_shop(hand_made_shop, items, queries, ks=(1, 2))
     for name, each in exact.items():
         assert measured[name].value == each.value  # so small a gallery is searched whole
         if "_search_recall@" in name:

@@ -100,7 +100,7 @@ def test_equals_float64_whatever_the_room(
         patch.setattr(contenders, "PATIENCE", 3)
         patch.setattr(contenders, "FIRST_BLOCKS", first_blocks)
         patch.setattr(exact_ranking, "CHUNK_SEARCHES", 4)
-        patch.setattr(exact_ranking, "CHUNK_FLOATS", 500)
+        patch.setattr(block_scores, "FLOATS_AT_ONCE", 500)
         patch_rough(patch, rough)
         ranked = top_rows(queries, gallery, k, removed=removed)
     np.testing.assert_array_equal(ranked, by_float64(queries, gallery, k, removed))

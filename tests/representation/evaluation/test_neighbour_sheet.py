@@ -30,7 +30,8 @@ def random_cases(seed: int, items: int = 30, searches: int = 12) -> tuple[Galler
         relevant.append(sorted(rows[: random.integers(1, 4)].tolist()))
         excluded.append(sorted(rows[4 : 4 + random.integers(0, 3)].tolist()))
     frame = pl.DataFrame({"item_id": np.arange(items) + 100})
-    cases = SearchCases(np.arange(searches) + 7, vectors[items:], relevant, excluded, 0)
+    numbers = np.arange(searches)
+    cases = SearchCases(numbers + 7, vectors[items:], numbers, relevant, excluded, 0)
     return Gallery(frame, vectors[:items]), cases
 
 
@@ -50,6 +51,7 @@ def test_ranks_equal_a_literal_sort(seed):
         assert found.similarities == pytest.approx(scores[order[:5]])
         assert (found.best, found.rank) == (bought[0], order.index(bought[0]) + 1)
         assert found.is_hit == (found.rank <= 5)
+        assert found.tied == sum(scores[row] == scores[bought[0]] for row in order)
 
 
 def test_hits_and_misses_come_in_the_order_of_the_random_draw():

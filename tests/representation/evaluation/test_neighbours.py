@@ -42,6 +42,25 @@ def test_category_accuracy_equals_a_loop(vectors, labels):
     assert (estimate.value, estimate.count) == (pytest.approx(np.mean(alike)), len(alike))
 
 
+@pytest.mark.parametrize("num_distinct", [1, 5, 40])
+def test_of_several_nearest_items_the_share_of_their_category_counts(num_distinct):
+    """Copies of few vectors, two of which (axes) tie without being equal; literal loop over all items of the highest score."""
+    random = np.random.default_rng(num_distinct)
+    few = np.concatenate([np.eye(6)[:2], unit(random.normal(size=(40, 6)))])[:num_distinct]
+    vectors = few[random.integers(0, num_distinct, 90)].astype(np.float32)
+    labels = random.integers(0, 4, 90)
+    shares, tied = [], []
+    for row in range(90):
+        scores = vectors.astype(np.float64) @ vectors[row].astype(np.float64)
+        scores[row] = -np.inf
+        nearest = np.isclose(scores, scores.max(), rtol=0, atol=1e-12)
+        shares.append((labels[nearest] == labels[row]).mean())
+        tied.append(nearest.sum() > 1)
+    found = category_accuracy(vectors, labels)
+    assert found.value == pytest.approx(np.mean(shares))
+    assert found.tied == pytest.approx(np.mean(tied))
+
+
 def test_same_spu_recall_equals_a_loop(vectors, labels):
     rows = [row for row in range(200) if (labels == labels[row]).sum() > 1]
     estimates = same_spu_recall(vectors, labels, (1, 7))

@@ -34,6 +34,23 @@ def test_table_definitions_and_json(arguments, hand_made_shop, hand_made_tables,
     assert "SIMULATED" in printed and "all of it is simulated: by hand" in printed
 
 
+def test_ties_are_told_where_there_are_any_and_the_numbers_of_items_do_not_matter(
+    arguments, hand_made_shop, hand_made_tables, tmp_path, capsys
+):
+    """All items alike: each of the 7 listed is as near as the next, whichever number it has."""
+    assert run(main, [*arguments, "--ks", "2"]) == 0
+    assert "ties:" not in capsys.readouterr().out
+    items, _ = hand_made_tables
+    alike = np.tile(items.vectors[:1], (len(items), 1))
+    EmbeddingTable.from_arrays(items.ids, alike).save(tmp_path / "items", overwrite=True)
+    assert run(main, [*arguments, "--ks", "2", "--out", str(tmp_path / "ties.json")]) == 0
+    printed = capsys.readouterr().out
+    assert "ties: share of the units" in printed and "text_search_recall@2 100.0%" in printed
+    found = read_json(tmp_path / "ties.json")["metrics"]
+    assert found["text_search_recall@2"]["value"] == pytest.approx(2 / 7)
+    assert found["text_search_recall@2"]["tied"] == 1
+
+
 def test_a_picture_adds_no_row(arguments, tmp_path, capsys):
     path = tmp_path / "recall.png"
     assert run(main, [*arguments, "--ks", "1", "--picture", str(path)]) == 0
@@ -57,7 +74,7 @@ def test_a_picture_without_searches_by_picture(arguments, hand_made_tables, tmp_
     "change, message",
     [
         (["--items", "nowhere"], "error: no embedding table at nowhere"),
-        (["--ks", "0"], "error: argument --ks: '0' is no whole number"),
+        (["--ks", "0"], "error: argument --ks: '0' is no whole number of at least 1"),
         (["--period", "tomorrow"], "error: argument --period: invalid choice"),
     ],
 )

@@ -1,5 +1,7 @@
 """search_recall against a literal loop, and what must not change it."""
 
+import math
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moon_rec.errors import TableError
-from representation.evaluation import exact_ranking
+from representation.evaluation import block_scores, exact_ranking
 from representation.evaluation.search_recall import search_recall
 
 KS = (1, 3, 10)
@@ -40,7 +42,7 @@ def ranked_by_loop(query, gallery, excluded):
 
 
 def recall_by_loop(queries, gallery, relevant, excluded, ks):
-    """(hit, share of relevant, precision) by k, and how many searches were left out."""
+    """(hit, share of relevant, precision) by k, ties in a random order, and how many searches were left out."""
     sums, count = {k: np.zeros(3) for k in ks}, 0
     for query, engaged, gone in zip(queries, relevant, excluded, strict=True):
         wanted = set(engaged) - set(gone)
@@ -48,9 +50,16 @@ def recall_by_loop(queries, gallery, relevant, excluded, ks):
             continue
         count += 1
         rows = ranked_by_loop(query, gallery, gone)
+        scores = [round(float(np.dot(query.astype(float), gallery[row])), 12) for row in rows]
         for k in ks:
-            found = len(wanted & set(rows[:k]))
-            sums[k] += [found > 0, found / len(wanted), found / k]
+            at_cut = scores[min(k, len(rows)) - 1]
+            above = [row for row, score in zip(rows, scores, strict=True) if score > at_cut]
+            tied = [row for row, score in zip(rows, scores, strict=True) if score == at_cut]
+            left, good = min(k, len(rows)) - len(above), len(wanted & set(tied))
+            sure, drawn = len(wanted & set(above)), left * good / len(tied)
+            none = math.comb(len(tied) - good, left) / math.comb(len(tied), left)
+            hit = 1 if sure else 1 - none
+            sums[k] += [hit, (sure + drawn) / len(wanted), (sure + drawn) / k]
     return {k: total / count for k, total in sums.items()}, len(queries) - count
 
 
@@ -58,9 +67,9 @@ def recall_by_loop(queries, gallery, relevant, excluded, ks):
 @pytest.mark.parametrize("chunk", [7, 1024])
 def test_equals_a_literal_loop(num_distinct, chunk, monkeypatch):
     monkeypatch.setattr(exact_ranking, "CHUNK_SEARCHES", chunk)
-    monkeypatch.setattr(exact_ranking, "CHUNK_FLOATS", 900)
+    monkeypatch.setattr(block_scores, "FLOATS_AT_ONCE", 900)
     queries, gallery, relevant, excluded = searches_over(1, num_distinct=num_distinct)
-    result = search_recall(queries, gallery, relevant, KS, excluded=excluded, num_resamples=10)
+    result = search_recall(queries, gallery, relevant, KS, excluded=excluded)
     expected, left_out = recall_by_loop(queries, gallery, relevant, excluded, KS)
     assert left_out > 0 and result.num_left_out == left_out
     assert result.count == len(queries) - left_out == len(result.searches) == len(result.hits)
@@ -68,6 +77,7 @@ def test_equals_a_literal_loop(num_distinct, chunk, monkeypatch):
         readings = (result.hit[k], result.share_of_relevant[k], result.precision[k])
         np.testing.assert_allclose([reading.value for reading in readings], expected[k])
         assert result.value[k] == result.hits[:, KS.index(k)].mean()
+        assert (result.hit[k].tied > 0) == (num_distinct is not None)
         assert result.low[k] <= result.value[k] <= result.high[k]
 
 
@@ -96,21 +106,22 @@ def test_near_ties_at_the_cut_are_settled_by_more_rows():
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**31), st.integers(1, 30), st.integers(1, 90))
-def test_order_of_queries_and_gallery_changes_nothing(seed, num_queries, num_items):
-    queries, gallery, relevant, excluded = searches_over(seed, num_queries, num_items)
+@given(st.integers(0, 2**31), st.integers(1, 30), st.integers(1, 90), st.sampled_from([None, 1, 9]))
+def test_order_of_queries_and_gallery_changes_nothing(seed, num_queries, num_items, num_distinct):
+    queries, gallery, relevant, excluded = searches_over(
+        seed, num_queries, num_items, num_distinct=num_distinct
+    )
     random = np.random.default_rng(seed)
     old = random.permutation(num_items)  # new row -> old row
     new = np.argsort(old)
     shuffle = random.permutation(num_queries)
-    before = search_recall(queries, gallery, relevant, KS, excluded=excluded, num_resamples=2)
+    before = search_recall(queries, gallery, relevant, KS, excluded=excluded)
     after = search_recall(
         queries[shuffle],
         gallery[old],
         [new[np.array(relevant[at], dtype=int)] for at in shuffle],
         KS,
         excluded=[new[np.array(excluded[at], dtype=int)] for at in shuffle],
-        num_resamples=2,
     )
     assert after.count == before.count
     for name in ("hit", "share_of_relevant", "precision"):
@@ -124,8 +135,8 @@ def test_order_of_queries_and_gallery_changes_nothing(seed, num_queries, num_ite
 @given(st.integers(0, 2**31), st.integers(1, 60))
 def test_recall_never_falls_with_k(seed, num_items):
     queries, gallery, relevant, _ = searches_over(seed, 20, num_items)
-    result = search_recall(queries, gallery, relevant, range(1, 80), num_resamples=2)
-    assert (np.diff(result.hits.astype(int), axis=1) >= 0).all()
+    result = search_recall(queries, gallery, relevant, range(1, 80))
+    assert (np.diff(result.hits, axis=1) >= -1e-12).all()
     if result.count:
         assert result.value[79] == result.share_of_relevant[79].value == 1
 
@@ -133,22 +144,23 @@ def test_recall_never_falls_with_k(seed, num_items):
 def test_known_by_construction():
     gallery = np.eye(4, dtype=np.float32)
     relevant = [[0], [0, 1], [3], []]
-    result = search_recall(gallery, gallery, relevant, (1, 2, 4), num_resamples=50)
+    result = search_recall(gallery, gallery, relevant, (1, 2, 4))
     assert (result.count, result.num_left_out) == (3, 1)
-    assert result.value[1] == pytest.approx(2 / 3)  # search 2 has row 2 first, then 0, 1, 3
+    assert result.value[1] == pytest.approx(2 / 3)  # search 2 has row 2 first; 0, 1, 3 tie
+    assert result.value[2] == pytest.approx((1 + 1 + 1 / 3) / 3)
     assert result.share_of_relevant[1].value == pytest.approx((1 + 1 / 2 + 0) / 3)
-    assert result.precision[2].value == pytest.approx((1 / 2 + 2 / 2 + 0) / 3)
+    assert result.precision[2].value == pytest.approx((1 / 2 + (1 + 1 / 3) / 2 + 1 / 3 / 2) / 3)
     assert result.value[4] == 1
 
 
 def test_excluded_is_neither_ranked_nor_wanted():
-    gallery = np.eye(3, dtype=np.float32)
+    gallery = unit(np.array([[1, 0, 0], [0.8, 0.6, 0], [0, 0, 1]]))
     result = search_recall(gallery[:2], gallery, [[0, 1], [1]], (1,), excluded=[[0], [1]])
     assert (result.count, result.num_left_out) == (1, 1)
     assert result.value[1] == 1  # row 1 moves up where row 0 is taken out
 
 
-def test_csr_equals_lists_and_the_seed_fixes_the_interval():
+def test_csr_equals_lists():
     queries, gallery, relevant, _ = searches_over(5)
     matrix = scipy.sparse.lil_matrix((len(queries), len(gallery)), dtype=bool)
     for search, rows in enumerate(relevant):
@@ -157,8 +169,34 @@ def test_csr_equals_lists_and_the_seed_fixes_the_interval():
     second = search_recall(queries, gallery, matrix.tocsr())
     assert (first.value, first.low, first.high) == (second.value, second.low, second.high)
     assert first.high[50] > first.low[50]
-    other = search_recall(queries, gallery, relevant, seed=1)
-    assert other.share_of_relevant[50].low != first.share_of_relevant[50].low
+
+
+def test_searches_of_one_user_are_counted_as_what_they_are_worth():
+    queries, gallery, relevant, _ = searches_over(7, num_queries=30)
+    once = search_recall(queries, gallery, relevant)
+    copies = (queries.repeat(10, 0), gallery, [rows for rows in relevant for _ in range(10)])
+    blind, by_user = (
+        search_recall(*copies, users=users) for users in (None, np.arange(300) // 10 % 30)
+    )
+    assert by_user.value == pytest.approx(once.value)
+    for k in (5, 10):
+        widths = [each.high[k] - each.low[k] for each in (once, by_user, blind)]
+        assert widths[1] == pytest.approx(widths[0], rel=0.05) and widths[2] < widths[0] / 2
+    with pytest.raises(TableError, match="users has 3 entries for 30 queries"):
+        search_recall(queries, gallery, relevant, users=np.arange(3))
+
+
+@pytest.mark.parametrize("hits", [0, 3])
+def test_none_and_all_of_three_searches_have_an_interval(hits):
+    """A bootstrap has [0, 0] and [1, 1] here, and no error in the exchange rate."""
+    gallery = np.eye(6, dtype=np.float32)
+    relevant = [[row] for row in (range(3) if hits else (4, 5, 3))]
+    queries = (
+        gallery[:3] if hits else unit(gallery[:3] - gallery[3:])
+    )  # the farthest, or the nearest
+    found = search_recall(queries, gallery, relevant, (1,)).hit[1]
+    assert found.value == hits / 3 and found.high - found.low == pytest.approx(0.5615, abs=1e-4)
+    assert found.standard_error > 0.14
 
 
 def test_no_search_and_no_item():
@@ -189,7 +227,15 @@ def test_what_is_wrong_is_named(change, message):
         search_recall(*change(queries, gallery, relevant))
 
 
-def test_cuts_below_one_are_refused():
+@pytest.mark.parametrize("ks", [(0, 5), (-1,), (), (2.5, 5), (float("nan"),)])
+def test_cuts_that_are_none_are_refused(ks):
     queries, gallery, relevant, _ = searches_over(2)
     with pytest.raises(TableError, match="ks is"):
-        search_recall(queries, gallery, relevant, (0, 5))
+        search_recall(queries, gallery, relevant, ks)
+
+
+def test_cuts_in_any_order_and_twice_are_one_each():
+    queries, gallery, relevant, _ = searches_over(2)
+    found = search_recall(queries, gallery, relevant, (10, 1, 10, 3))
+    assert found.value == search_recall(queries, gallery, relevant, KS).value
+    assert list(found.value) == [1, 3, 10]

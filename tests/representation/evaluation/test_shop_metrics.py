@@ -1,12 +1,15 @@
 """measure_shop on a shop whose every metric is worked out by hand (conftest.py)."""
 
 import numpy as np
+import polars as pl
 import pytest
 
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import TableError
+from moon_rec.shop import Shop
 from representation.evaluation import measure_segments, measure_shop
 from representation.evaluation.search_cases import gallery_of, search_cases
+from representation.posttraining.pairs import logged_pairs
 
 KS = (1, 2, 5)
 
@@ -55,6 +58,18 @@ def test_search_metrics_by_hand(measures):
     assert measures["image_search_click_recall@1"].count == 4
 
 
+@pytest.mark.parametrize("blank", ["", " ", "\u200b\ufeff"])
+def test_a_blank_text_is_no_text(hand_made_shop, hand_made_tables, measures, blank, monkeypatch):
+    """A log that writes it for "no words" loses no search by picture, and trains on no blank query."""
+    pairs = logged_pairs(hand_made_shop)
+    searches = hand_made_shop.searches.with_columns(pl.col("query_text").fill_null(blank))
+    monkeypatch.setattr(Shop, "searches", property(lambda shop: searches))
+    found = measure_shop(hand_made_shop, *hand_made_tables, ks=KS)
+    assert found == measures
+    for kind, frame in logged_pairs(hand_made_shop).items():
+        assert frame.equals(pairs[kind])
+
+
 def test_definitions_say_what_was_measured(measures):
     text = measures["image_search_recall@2"].definition
     for words in (
@@ -69,6 +84,12 @@ def test_definitions_say_what_was_measured(measures):
     assert "clicked" in measures["image_search_click_recall@2"].definition
     assert all(each.definition and each.count for each in measures.values())
     assert all(each.low <= each.value <= each.high for each in measures.values())
+
+
+def test_two_searches_of_two_found_are_no_certainty(measures):
+    found = measures["image_search_recall@2"]
+    assert found.value == found.high == 1 and found.low == pytest.approx(0.3424, abs=1e-4)
+    assert found.standard_error > 0.1 and measures["text_search_recall@1"].high > 0.7
 
 
 def test_item_metrics_by_hand(measures):

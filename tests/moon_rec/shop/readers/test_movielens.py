@@ -95,7 +95,7 @@ def test_no_posters_no_pictures(raw, tmp_path):
 
 def test_editions_together_keep_a_shared_user_once(raw, tmp_path):
     shared = [line for line in RATINGS.splitlines()[1:] if line.startswith("3,")]
-    own = ["5,10,4.0,1000000150", "5,70,1.0,1000000550"]
+    own = ["5,10,4.0,1000000150", "5,70,5.0,1000000550"]
     moved = [line.replace("3,", "8,", 1) for line in shared]
     (raw / "ratings_2016.csv").write_text("\n".join([RATINGS.splitlines()[0], *own, *moved]))
     (raw / "movies_2016.csv").write_text(MOVIES + "70,Only Then (1990),Drama\n")
@@ -112,6 +112,22 @@ def test_editions_together_keep_a_shared_user_once(raw, tmp_path):
     [
         ("ratings.csv", None, "has no ratings.csv: --data names the folder of MovieLens"),
         ("movies.csv", "movieId,title\n10,a\n", "movies.csv has no column genres: it has movieId"),
+        ("ratings.csv", "userId,stars\n1,2\n", "has no column movieId, rating, timestamp: it has"),
+        (
+            "ratings.csv",
+            RATINGS.replace("3.5", "nan"),
+            "ratings.csv: rating row 1: nan is no number",
+        ),
+        (
+            "ratings.csv",
+            RATINGS + "4,40,1.0,1000000600\n",
+            r"raw, made into tables: impressions.parquet: .* is duplicated",
+        ),
+        (
+            "ratings.csv",
+            RATINGS.replace("1000000", "1000000000"),
+            r"ratings.csv: timestamp row 0: 1000000000000 as s since 1970 is outside the years 1990 to",
+        ),
         ("ratings.csv", RATINGS.replace("4.0", "four", 1), "ratings.csv: "),
         ("movies.csv", MOVIES.replace("20,Second", "21,Second"), "movieId 20 is not in"),
         ("ratings.csv", RATINGS.splitlines()[0] + "\n", "holds no ratings"),

@@ -131,7 +131,19 @@ def test_csv_as_published(raw, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda f: f.drop("UnitPrice"), "has no column UnitPrice"),
+        (lambda f: f.drop("UnitPrice", "Country"), "has no column UnitPrice, Country: it has"),
+        (
+            lambda f: f.with_columns(pl.col("CustomerID") + 0.4),
+            r"online_retail\.parquet: CustomerID row 0: .*\.4 is no whole number",
+        ),
+        (
+            lambda f: f.with_columns(pl.col("Quantity") + 0.5),
+            r"Quantity row 0: .*\.5 is no whole number",
+        ),
+        (
+            lambda f: f.with_columns(pl.col("InvoiceDate").dt.epoch("s")),
+            r"InvoiceDate row 0: \d+ is a number without a unit",
+        ),
         (
             lambda f: f.with_columns(Quantity=pl.lit(-1, pl.Int32)),
             "no purchase by a known customer",

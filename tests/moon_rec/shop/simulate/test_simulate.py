@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from moon_rec.errors import MoonRecError
 from moon_rec.shop.simulate import SimulationConfig, simulate_shop
+from moon_rec.texts import normal_text
 
 SMALL = SimulationConfig(num_items=60, num_users=20, num_requests=90, image_size=32, chunk=40)
 
@@ -35,6 +36,13 @@ def test_an_existing_folder_is_kept(tmp_path):
     simulate_shop(SMALL, tmp_path / "shop")
     with pytest.raises(MoonRecError, match="exists already"):
         simulate_shop(SMALL, tmp_path / "shop")
+
+
+def test_its_texts_are_in_normal_form(simulated):
+    """So that a rule of texts moves no figure of the demo."""
+    for table, name in (("items", "title"), ("items", "category"), ("searches", "query_text")):
+        texts = getattr(simulated, table).select(name, normal=normal_text(name)).collect()
+        assert texts[name].equals(texts["normal"], null_equal=True)
 
 
 def test_the_shop_is_valid_and_says_it_is_simulated(simulated, config):
