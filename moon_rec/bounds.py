@@ -41,6 +41,8 @@ LearningRate = Annotated[float, Field(gt=0, le=10)]
 WeightDecay = Annotated[float, Field(ge=0, le=10)]
 Norm = Annotated[float, Field(gt=0, le=1e6)]
 Scale = Annotated[float, Field(gt=0, le=1e4)]
+Threshold = Annotated[float, Field(ge=-1e9, le=1e9)]
+"""Of a rating or a count."""
 Temperature = Annotated[float, Field(ge=LEAST_TEMPERATURE, le=100)]
 
 Name = Annotated[str, Field(min_length=1, max_length=1_000)]

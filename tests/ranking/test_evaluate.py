@@ -402,7 +402,7 @@ def test_settings_that_make_no_sense_are_named(tmp_path, capsys, words, message)
     ("words", "message"),
     [
         (["--by", "colour"], "--by colour: wanted one of request_id.*user_activity"),
-        (["--min-users", "0"], "--min-users 0"),
+        (["--min-users", "0"], "--min-users: .0. is no whole number"),
     ],
 )
 def test_a_segment_that_cannot_be_is_named_before_anything_is_scored(

@@ -88,7 +88,7 @@ def test_an_encoder_and_tables_side_by_side(little_shop, encoder_path, tables, t
         (["SHOP", "--encoder", "./nowhere"], "nowhere"),
         (["SHOP", "--encoder", "x", "--set", "attribute_wording=what"], "it must hold {label}"),
         (["SHOP", "--encoder", "x", "--set", "category_wording={brand}"], "only {label}"),
-        (["SHOP", "--encoder", "x", "--set", "ks=[0]"], "each 1 or more"),
+        (["SHOP", "--encoder", "x", "--set", "ks=[0]"], "ks.0 = 0"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(little_shop, tmp_path, capsys, arguments, words):

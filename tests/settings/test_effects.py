@@ -85,9 +85,9 @@ EFFECTS: dict[type[Config], Effects] = {
         {},
         {
             "label": "carted", "history_kind": "carted", "history_length": 2, "query_history_length": 1, "num_price_buckets": 3, "min_query_count": 100,
-            "cold_below": 20, "context": ("dwell",), "missing_context": "mean", "use_position": True, "max_candidates": 4,
+            "cold_below": 20, "context": ("dwell",), "trusted_context": ("leak",), "missing_context": "mean", "use_position": True, "max_candidates": 4,
         },
-        {"missing_context": {"context": ("dwell",)}},
+        {"missing_context": {"context": ("dwell",)}, "trusted_context": {"context": ("leak",)}},
     ),
     SimulationConfig: Effects(
         observed.of_simulation,
@@ -117,8 +117,9 @@ EFFECTS: dict[type[Config], Effects] = {
     ),
     TablesConfig: Effects(
         observed.of_import,
-        TIMES,
+        {**TIMES, "time_unit": "s", "clicked_at_least": 2.0, "carted_at_least": 2.0, "purchased_at_least": 2.0},
         {
+            "time_unit": "ms", "clicked_at_least": 4.0, "carted_at_least": 4.0, "purchased_at_least": 4.0,
             "name": "other", "source": "elsewhere", "is_simulated": True, "cut_time": CUT - DAY, "test_time": TEST + DAY, "cut_share": 0.5, "test_share": 0.95,
         },
         {name: {"cut_time": None, "test_time": None} for name in ("cut_share", "test_share")},

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import polars as pl
-from pydantic import FiniteFloat
 
-from moon_rec.bounds import InnerShare, Name
+from moon_rec.bounds import InnerShare, Name, Threshold
 from moon_rec.config import Config, CountsWhen, Rules
 from moon_rec.errors import ShopError
 from moon_rec.progress import say
@@ -41,9 +40,8 @@ class TablesConfig(Config):
         name, source: for the manifest; the source is printed with every number. None: as a `manifest.json` beside the tables says, else
             "shop" and "imported tables".
         is_simulated: whether the behaviour is simulated. None: as that manifest says; a table of true click probabilities says yes.
-        cut_time, test_time: where train and validation end (UTC). None: as that manifest says; without one, or where a share is set, at these
-            shares of the impressions:
-        cut_share, test_share.
+        cut_time, test_time: where train and validation end (UTC). None: as that manifest says.
+        cut_share, test_share: shares of the impressions before these, where there is no such manifest, or one of them is set.
         time_unit: what times that are whole numbers count since 1970: s, ms, us, ns or d. None: such times are refused.
         clicked_at_least, carted_at_least, purchased_at_least: from which number on the label is true. None: it must be true or false, or 0 or 1.
     """
@@ -56,9 +54,9 @@ class TablesConfig(Config):
     cut_share: InnerShare = 0.8
     test_share: InnerShare = 0.9
     time_unit: Unit | None = None
-    clicked_at_least: FiniteFloat | None = None
-    carted_at_least: FiniteFloat | None = None
-    purchased_at_least: FiniteFloat | None = None
+    clicked_at_least: Threshold | None = None
+    carted_at_least: Threshold | None = None
+    purchased_at_least: Threshold | None = None
 
     counts_when: ClassVar[Rules] = {
         name: CountsWhen(
