@@ -24,12 +24,13 @@ A plan in TOML, for `python -m exchange_rate.study SHOP --plan plan.toml`:
 """
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from moon_rec.bounds import Cuts, Name, Resamples, Seed, Threads, Width
-from moon_rec.config import Config, nearest
+from moon_rec.config import Config
 from moon_rec.shop.engagement import Engagement
 from ranking.config import RankerConfig, refuse_whole_history
 from ranking.features import FeatureConfig
@@ -122,7 +123,6 @@ class StudyConfig(Config):
                 f"ranker.seed = {self.ranker.seed} and ids_ranker.seed = {self.ids_ranker.seed} change nothing: rankers have the seeds from the plan's own on; give it as seed"
             )
         refuse_whole_history(self.ranker, self.features.history_length)
-        refuse_whole_history(self.ids_ranker, self.features.history_length)
         if self.ranker.content == "none":
             raise ValueError(
                 "ranker.content = 'none' reads no vectors; name a way of using them, such as cube"
@@ -131,10 +131,15 @@ class StudyConfig(Config):
             raise ValueError(
                 "ids_ranker is compared with as ids only, so it may read no vectors: wanted content = 'none' and search other than 'content'"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _steers_by_what_is_measured(self) -> "StudyConfig":
         known = metric_names(self.ks, self.engagement)
         if self.steering_metric not in known:
+            near = get_close_matches(self.steering_metric, known, 3, 0)
             raise ValueError(
-                f"steering_metric {self.steering_metric!r} is not measured with these ks{nearest(self.steering_metric, known)}"
+                f"steering_metric {self.steering_metric!r} is not measured with these ks; wanted one such as {', '.join(near)}"
             )
         return self
 

@@ -20,6 +20,7 @@ from typing import Literal, get_args
 import polars as pl
 
 from moon_rec.errors import MoonRecError
+from moon_rec.texts import SEEN
 
 Unit = Literal["s", "ms", "us", "ns", "d"]
 Blank = Literal["null", "empty", "refused"]
@@ -41,7 +42,6 @@ _FITTING = {
     32: (pl.Int8, pl.Int16, pl.Int32, pl.UInt8, pl.UInt16),
     64: (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32),
 }
-_BLANK = r"^[\s\p{Cc}\p{Cf}]*$"
 
 
 @dataclass(frozen=True)
@@ -181,8 +181,8 @@ def first_broken(frame: pl.DataFrame, rule: Rule) -> tuple[int, object, int]:
 
 
 def is_blank(text: pl.Expr) -> pl.Expr:
-    """Whether a text shows nothing: empty, or only white space, control and format characters (Unicode's White_Space, Cc, Cf)."""
-    return text.str.contains(_BLANK)
+    """Whether a text shows nothing, by the one rule of `moon_rec.texts`; null where it is null."""
+    return ~text.str.contains(SEEN)
 
 
 def shown(value: object) -> str:

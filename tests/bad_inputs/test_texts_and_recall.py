@@ -46,12 +46,6 @@ def copies(ids, vectors):
     return ids, vectors[np.arange(len(ids)) // 5 * 5]
 
 
-def zero(ids, vectors):
-    """The vector of item 700 says nothing."""
-    vectors[ids == 700] = 0
-    return ids, vectors
-
-
 def recall(relevant, ks=(1,), queries=AXES[:3], gallery=AXES, **options):
     """An action: hit recall in one word."""
     return lambda folder: search_recall(queries, gallery, relevant, ks, **options).hit
@@ -176,12 +170,11 @@ CASES = [
     ),
     Case(
         "recall: a gallery of one item",
-        f"{RECALL} 1",
-        ("1 items",),
+        f"{RECALL} 1 --accept low-coverage",
+        ("1 of 120", "MIND"),
         rewritten("items", lambda ids, vectors: (ids[:1], vectors[:1])),
         told=True,
     ),
-    Case("recall: a vector of zeros", f"{RECALL} 1", ("700", "zero"), rewritten("items", zero)),
     Case(
         "recall: none of three found",
         recall([[5], [5], [5]], queries=(AXES[:3] - AXES[5:]) / np.sqrt(2).astype(np.float32)),
