@@ -34,7 +34,7 @@ CODE = {
     "start": ("representation",),
     "pretraining": ("representation",),
     "posttraining": ("representation",),
-    "encoder": ("representation",),
+    "encoder": ("representation", "exchange_rate.coverage"),
     "ranker": ("ranking",),
     "comparison": ("ranking", "exchange_rate.comparison"),
 }

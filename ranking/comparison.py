@@ -180,5 +180,6 @@ def half_width(
     variance = of_mean + np.maximum(0.0, spread - each) / num_seeds
     # no spread, no end to the degrees of freedom
     ratio = np.minimum(variance / np.maximum(spread / num_seeds, SMALLEST), MOST_FREEDOM)
-    freedom = np.minimum((num_seeds - 1) * ratio**2, MOST_FREEDOM)
+    # one at least: where nothing varies (a ranker against itself) the ratio is 0, and the interval a point
+    freedom = np.clip((num_seeds - 1) * ratio**2, 1, MOST_FREEDOM)
     return stdtrit(freedom, (1 + level) / 2) * np.sqrt(variance)
