@@ -110,6 +110,20 @@ class StudyConfig(Config):
                 raise ValueError(
                     f"{self.encoders[place].name!r} repeats an earlier run: one encoder counts once"
                 )
+        if self.ranker.content == "none":
+            raise ValueError(
+                "ranker.content = 'none' reads no vectors; name a way of using them, such as cube"
+            )
+        if self.ids_ranker.reads_vectors:
+            raise ValueError(
+                "ids_ranker is compared with as ids only, so it may read no vectors: wanted content = 'none' and search other than 'content'"
+            )
+        known = metric_names(self.ks, self.engagement)
+        if self.steering_metric not in known:
+            near = nearest(self.steering_metric, known) or f"; wanted one such as {known[0]}"
+            raise ValueError(
+                f"steering_metric {self.steering_metric!r} is not measured with these ks{near}"
+            )
         for place, run in enumerate(self.encoders):
             for stage in ("pretraining", "posttraining"):
                 settings = getattr(run, stage)
@@ -123,19 +137,6 @@ class StudyConfig(Config):
             )
         refuse_whole_history(self.ranker, self.features.history_length)
         refuse_whole_history(self.ids_ranker, self.features.history_length)
-        if self.ranker.content == "none":
-            raise ValueError(
-                "ranker.content = 'none' reads no vectors; name a way of using them, such as cube"
-            )
-        if self.ids_ranker.reads_vectors:
-            raise ValueError(
-                "ids_ranker is compared with as ids only, so it may read no vectors: wanted content = 'none' and search other than 'content'"
-            )
-        known = metric_names(self.ks, self.engagement)
-        if self.steering_metric not in known:
-            raise ValueError(
-                f"steering_metric {self.steering_metric!r} is not measured with these ks{nearest(self.steering_metric, known)}"
-            )
         return self
 
     def encoder_names(self) -> list[str]:
