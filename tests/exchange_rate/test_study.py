@@ -105,7 +105,7 @@ def test_every_metric_that_may_be_measured_may_be_steered_by(small_shop):
         )
         for one in ids
     ]
-    found = set(measure_shop(small_shop, *tables, ks=(1, 7)))
+    found = set(measure_shop(small_shop, tables[0], tables[1], ks=(1, 7)))
     assert found <= set(metric_names((1, 7), "purchased")) and f"{RECALL[:-3]}@7" in found
     clicks = {name for name in found if name.startswith("image_search_click_recall")}
     assert found - set(metric_names((1, 7), "clicked")) == clicks

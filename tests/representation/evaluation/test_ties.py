@@ -136,13 +136,16 @@ def test_the_chance_of_one_is_the_hypergeometrics():
     np.testing.assert_allclose(ties.chance_of_one(tied, good, drawn), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", ["ivf", "hnsw"])
-def test_an_index_counts_ties_alike(kind):
+@pytest.mark.parametrize(
+    "config",
+    [IndexConfig(kind="ivf", lists=4, probes=4), IndexConfig(kind="hnsw", search_width=800)],
+    ids=["ivf", "hnsw"],
+)
+def test_an_index_counts_ties_alike(config):
     random = np.random.default_rng(6)
     gallery = unit(random.normal(size=(40, 8)))[random.integers(0, 40, 800)]
     queries = unit(random.normal(size=(30, 8)))
     relevant = [[int(row)] for row in random.integers(0, 800, 30)]
-    config = IndexConfig(kind=kind, lists=4, probes=4, search_width=800)
     exact = search_recall(queries, gallery, relevant, (1, 10))
     index = ApproximateIndex(gallery, config)
     found = search_recall(queries, gallery, relevant, (1, 10), index=index)
