@@ -300,7 +300,7 @@ IDLE = [
     (kind, name)
     for kind in all_configs()
     if kind in EFFECTS
-    for name in {name for parent in kind.__mro__ for name in vars(parent).get("counts_when", ())}
+    for name in sorted({n for parent in kind.__mro__ for n in vars(parent).get("counts_when", ())})
 ]
 
 
