@@ -8,12 +8,12 @@ Notable choices
 """
 
 from dataclasses import asdict, dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from moon_rec.shares import wilson
 from ranking.groups import group_codes
 from ranking.judging.resampling import (
     NOTHING,
@@ -106,9 +106,8 @@ def _of_none_or_all(has_clicks: bool, users: int, level: float) -> tuple[float, 
     for those of a user are alike."""
     if too_few(users):
         return NOTHING, NOTHING
-    square = NormalDist().inv_cdf((1 + level) / 2) ** 2
-    width = square / (users + square)
-    return (1 - width, 1.0) if has_clicks else (0.0, width)
+    low, high = wilson(float(has_clicks), users, level)
+    return float(low), float(high)
 
 
 def curve_of(scores: pl.DataFrame, num_resamples: int = NUM_RESAMPLES) -> CalibrationCurve:
