@@ -12,6 +12,7 @@ from scipy import stats
 
 from exchange_rate.candidates import DEFINITIONS, metric_errors, rank_metrics
 from exchange_rate.coverage import study_coverage
+from exchange_rate.definitions import definitions
 from exchange_rate.names import CONTENT, IDS
 from exchange_rate.points import gather_points
 from exchange_rate.rate import NAN, ExchangeRate, fit_exchange_rate, pairwise_ratios
@@ -56,7 +57,7 @@ def analyse(study: Study) -> dict[str, Any]:
         "is_chosen_on_validation": study.about["control_encoder"] is not None,
         "comparison": _comparison(study, chosen),
         "scaling": _scaling(study, steering, level),
-        "definitions": _definitions(study, steering),
+        "definitions": definitions(study, steering),
         "coverage": study_coverage(study),
     }
 
@@ -343,31 +344,6 @@ def _law(x: np.ndarray, y: np.ndarray, level: float) -> dict[str, Any]:
         if stands
         else None,
         "held_out": held_out,
-    }
-
-
-def _definitions(study: Study, steering: str) -> dict[str, str]:
-    """What is printed under the headline: the terms every number rests on."""
-    about, shop = study.about, study.about["shop"]
-    seeds = (
-        "one seed a side, so the interval is over users alone (bootstrap) and compares two trainings"
-        if about["num_seeds"] == 1
-        else f"mean over {about['num_seeds']} seeds; interval over users (bootstrap) and seeds"
-    )
-    scored = (
-        "test is scored once" if about["period"] == "test" else "test is not scored in this study"
-    )
-    return {
-        steering: study.definition("encoder", steering) or "not measured on this shop",
-        "AUC": f"area under the ROC curve of the label {about['label']} by midranks, in float64, over all impressions of the {about['period']} period",
-        "cold item": f"an item with fewer impressions before the cut than features.cold_below = {about['cold_below']}",
-        "difference of two rankers": f"same rows, paired, {seeds}",
-        "exchange rate": "slope of AUC on the metric over encoders; see the definition beside it",
-        "verdict": "identified: the interval excludes zero and no one encoder decides the sign; not identified: too few encoders, no spread beyond the "
-        "metric's noise, or an interval over zero; saturating: a curve that flattens is clearly better than the line; sign unstable: one encoder decides the sign",
-        "best metric": "the one with the smallest left-out error among those measured on every encoder",
-        "told from the best": DEFINITIONS["is_told_from_best"],
-        "periods": f"train before {shop['cut_time']}, test from {shop['test_time']}, validation between; validation chooses, {scored}",
     }
 
 
