@@ -31,3 +31,8 @@ class RankingError(MoonRecError):
 
 class StudyError(MoonRecError):
     """A study's plan, its tracked runs or a fit asked of them."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what another library complains of; its type's name where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

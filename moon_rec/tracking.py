@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
-from moon_rec.errors import StudyError
+from moon_rec.errors import StudyError, first_line
 from moon_rec.files import read_json
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Tracker:
                 )
             except (MlflowException, OSError) as error:
                 raise StudyError(
-                    f"cannot open the tracking store {uri!r}: {_first_line(error)}; name one such as {DEFAULT_URI}"
+                    f"cannot open the tracking store {uri!r}: {first_line(error)}; name one such as {DEFAULT_URI}"
                 ) from None
 
     @contextlib.contextmanager
@@ -169,7 +169,7 @@ class Tracker:
             return Path(self._client.download_artifacts(run_id, name))
         except (MlflowException, OSError) as error:
             raise StudyError(
-                f"run {run_id} in {self.uri}: its artifact {name} cannot be read ({_first_line(error)}); put the store's artifacts back where they were tracked"
+                f"run {run_id} in {self.uri}: its artifact {name} cannot be read ({first_line(error)}); put the store's artifacts back where they were tracked"
             ) from None
 
     def _search(self, filter_string: str) -> list["MlflowRun"]:
@@ -212,10 +212,6 @@ def _absolute(uri: str) -> str:
     if urlparse(uri).scheme != "sqlite":
         return uri
     return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _check_database(path: Path, uri: str, must_exist: bool) -> None:

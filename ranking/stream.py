@@ -18,10 +18,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from moon_rec.errors import RankingError
+from moon_rec.errors import RankingError, first_line
 from moon_rec.progress import say
 from moon_rec.shop import Shop
-from moon_rec.shop.integrity import UNREADABLE, reason_of
+from moon_rec.shop.integrity import UNREADABLE
 from moon_rec.shop.readings import TableReader, readings_of
 from moon_rec.shop.rows import row_problems
 from moon_rec.shop.schema import TABLES
@@ -159,4 +159,4 @@ def _checked_schema(file: Path, config: FeatureConfig) -> pl.Schema:
 
 
 def _unreadable(file: Path, error: BaseException) -> RankingError:
-    return RankingError(f"{file} cannot be read as Parquet: {reason_of(error)}; write it again")
+    return RankingError(f"{file} cannot be read as Parquet: {first_line(error)}; write it again")

@@ -17,6 +17,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from moon_rec.errors import first_line
 from moon_rec.files import digest_file
 from moon_rec.shop.manifest import Manifest
 from moon_rec.shop.problem import Problem
@@ -104,7 +105,7 @@ def unreadable(path: Path, has_times: bool = True) -> str | None:
                 if has_times:
                     _check_times(batch)
     except UNREADABLE as error:
-        return reason_of(error)
+        return first_line(error)
     return None
 
 
@@ -117,8 +118,3 @@ def _check_times(batch: pa.RecordBatch) -> None:
         seconds = moments // TICKS[column.type.unit]
         if ((seconds < FIRST_SECOND) | (seconds > LAST_SECOND)).any():
             raise ValueError(f"column {name} holds a time outside the years 1 to 9999")
-
-
-def reason_of(error: BaseException) -> str:
-    """The first line of what a reader complains of."""
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from moon_rec.errors import MoonRecError, ShopError
+from moon_rec.errors import MoonRecError, ShopError, first_line
 from moon_rec.files import digest_file, digest_of, read_json, write_json
 from moon_rec.shop.schema import FILES, MANIFEST, SCHEMA_VERSION
 
@@ -66,7 +66,7 @@ class Manifest:
         try:
             values = read_json(path)
         except (MoonRecError, ValueError, OSError, RecursionError) as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise ShopError(
                 f"{path} cannot be read as JSON ({reason}): it should look like {EXAMPLE}"
             ) from None

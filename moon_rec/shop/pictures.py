@@ -17,7 +17,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from moon_rec.errors import ShopError
+from moon_rec.errors import ShopError, first_line
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
 MAX_PIXELS = 64_000_000
@@ -146,4 +146,4 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
 def _reason(error: Exception) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
         return f"none of {', '.join(FORMATS)}"
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return first_line(error)

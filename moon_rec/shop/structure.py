@@ -10,7 +10,8 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 
-from moon_rec.shop.integrity import UNREADABLE, reason_of
+from moon_rec.errors import first_line
+from moon_rec.shop.integrity import UNREADABLE
 from moon_rec.shop.problem import Problem
 from moon_rec.shop.schema import FILES, REQUIRED_TABLES, TABLES, Column
 
@@ -45,7 +46,7 @@ def _table_problems(table: str, path: Path, is_shop: bool) -> Iterator[Problem]:
         num_rows = pq.read_metadata(path).num_rows
         found = pl.read_parquet_schema(path)
     except UNREADABLE as error:
-        yield Problem(table, f"cannot be read as Parquet: {reason_of(error)}", "write it again")
+        yield Problem(table, f"cannot be read as Parquet: {first_line(error)}", "write it again")
         return
     the_others = f": the table has {', '.join(found)}"
     for column in TABLES[table]:

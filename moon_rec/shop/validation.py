@@ -18,9 +18,9 @@ from pathlib import Path
 
 import polars as pl
 
-from moon_rec.errors import ShopError
+from moon_rec.errors import ShopError, first_line
 from moon_rec.progress import progress, say
-from moon_rec.shop.integrity import promise_problems, reason_of, unread_problems
+from moon_rec.shop.integrity import promise_problems, unread_problems
 from moon_rec.shop.log_rules import doubled_problems, silent_periods
 from moon_rec.shop.manifest import Manifest
 from moon_rec.shop.picture_rules import picture_problems
@@ -135,7 +135,7 @@ def _guarded(name: str, step: Callable[[], Iterable[Problem]]) -> list[Problem]:
     try:
         return list(step())
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        return [Problem(name, f"cannot be checked: {reason_of(error)}", "write the tables again")]
+        return [Problem(name, f"cannot be checked: {first_line(error)}", "write the tables again")]
 
 
 def _period_problems(manifest: Manifest, impressions: pl.LazyFrame | None) -> Iterator[Problem]:

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from moon_rec.command import Parser, count, positive
-from moon_rec.errors import RankingError
+from moon_rec.errors import RankingError, first_line
 from moon_rec.files import write_json
 from ranking.comparison import ONE_SEED, TWO_SEEDS, Comparison
 from ranking.groups import group_codes
@@ -115,7 +115,7 @@ def _read(file: Path) -> pl.DataFrame:
     try:
         table = pl.read_parquet(file)
     except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise RankingError(
             f"{file} cannot be read ({reason}); write it again with ranking.evaluate"
         ) from None

@@ -16,7 +16,7 @@ from typing import Literal, get_args
 import numpy as np
 import polars as pl
 
-from moon_rec.errors import ShopError
+from moon_rec.errors import ShopError, first_line
 from moon_rec.files import digest_of
 from moon_rec.shop.schema import columns_of
 from representation.benchmarking.stored_vectors import frame_digest
@@ -152,5 +152,5 @@ def _with_columns(frame: pl.DataFrame, wanted: dict[str, pl.DataType], where: st
         )
     except pl.exceptions.PolarsError as error:
         raise ShopError(
-            f"{where}: a column has another type than a shop's: {str(error).splitlines()[0]}"
+            f"{where}: a column has another type than a shop's: {first_line(error)}"
         ) from None

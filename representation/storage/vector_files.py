@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from moon_rec.errors import TableError
+from moon_rec.errors import TableError, first_line
 from moon_rec.values import whole_ids
 from representation.storage.vector_columns import (
     element,
@@ -285,7 +285,7 @@ def _parquet_file(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowInvalid, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise TableError(f"{path} cannot be read as Parquet: {reason}") from None
 
 
@@ -297,7 +297,7 @@ def _load_npy(path: Path) -> np.ndarray:
             # what has no bytes cannot be mapped
             found = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise TableError(
             f"{path} cannot be read as an array of numbers: {reason}; write it with np.save, as float32"
         ) from None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from moon_rec.errors import ShopError
+from moon_rec.errors import ShopError, first_line
 from moon_rec.shop.readers.sources import PictureSource, find_file, read_csv, require_columns
 
 WHAT = "Myntra's products.csv.gz and images.zip (or styles.csv and images/)"
@@ -88,4 +88,4 @@ def _read_published(path: Path) -> pl.DataFrame:
     try:
         return texts.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items())
     except pl.exceptions.PolarsError as error:
-        raise ShopError(f"{path}: {str(error).splitlines()[0]}") from None
+        raise ShopError(f"{path}: {first_line(error)}") from None

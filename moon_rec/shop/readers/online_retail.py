@@ -20,7 +20,7 @@ import pydantic
 
 from moon_rec.bounds import MOST_COUNTED, InnerShare, Seed, Share
 from moon_rec.config import Config
-from moon_rec.errors import ShopError
+from moon_rec.errors import ShopError, first_line
 from moon_rec.seeds import generator
 from moon_rec.shop.readers.sources import find_file, require_columns
 from moon_rec.shop.readers.split import check_shares, split_times
@@ -139,7 +139,7 @@ def _read(path: Path) -> pl.DataFrame:
             f"{path}: reading it needs `pip install fastexcel`; or save it as CSV"
         ) from None
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise ShopError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        raise ShopError(f"{path} cannot be read: {first_line(error)}") from None
     require_columns(frame.columns, COLUMNS, path)
     if frame.schema["InvoiceDate"] == pl.String:
         iso = pl.col("InvoiceDate").str.to_datetime(
@@ -158,9 +158,7 @@ def _read(path: Path) -> pl.DataFrame:
     try:
         frame = frame.with_columns(pl.col(texts).cast(pl.Float64))
     except pl.exceptions.PolarsError as error:
-        raise ShopError(
-            f"{path}: {str(error).splitlines()[0]}; take the publisher's file"
-        ) from None
+        raise ShopError(f"{path}: {first_line(error)}; take the publisher's file") from None
     return pl.DataFrame(
         as_ours(frame[name], dtype, str(path), nullable=True, error=ShopError)
         for name, dtype in COLUMNS.items()

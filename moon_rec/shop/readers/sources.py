@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from moon_rec.errors import ShopError
+from moon_rec.errors import ShopError, first_line
 
 
 def find_file(folder: str | Path, names: Iterable[str], what: str) -> Path:
@@ -33,12 +33,12 @@ def read_csv(path: Path, columns: Mapping[str, pl.DataType]) -> pl.DataFrame:
     try:
         frame = pl.read_csv(path, infer_schema=False)
     except (pl.exceptions.PolarsError, OSError, EOFError) as error:
-        raise ShopError(f"{path} cannot be read as CSV: {_first_line(error)}") from None
+        raise ShopError(f"{path} cannot be read as CSV: {first_line(error)}") from None
     require_columns(frame.columns, columns, path)
     try:
         read = frame.select(pl.col(name).cast(dtype) for name, dtype in columns.items())
     except pl.exceptions.PolarsError as error:
-        raise ShopError(f"{path}: {_first_line(error)}; download the file again") from None
+        raise ShopError(f"{path}: {first_line(error)}; download the file again") from None
     for number in read.select(pl.selectors.float()):
         rows = (~number.is_finite()).fill_null(False).arg_true()
         if rows.len():
@@ -78,7 +78,7 @@ class PictureSource:
         try:
             self._archive = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError) as error:
-            raise ShopError(f"{path} is not a zip archive: {_first_line(error)}") from None
+            raise ShopError(f"{path} is not a zip archive: {first_line(error)}") from None
         files = sorted(name for name in self._archive.namelist() if name.endswith(".jpg"))
         self._names = {Path(name).stem: name for name in files}
 
@@ -97,13 +97,9 @@ class PictureSource:
         try:
             return self._archive.read(name) if self._archive else Path(name).read_bytes()
         except (zipfile.BadZipFile, OSError, EOFError) as error:
-            raise ShopError(f"{self.path}: {name} is damaged: {_first_line(error)}") from None
+            raise ShopError(f"{self.path}: {name} is damaged: {first_line(error)}") from None
 
     def read_all(self, stems: Iterable[object]) -> Iterator[bytes]:
         """Pictures one after another, in the order asked for."""
         for stem in stems:
             yield self.read(stem)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

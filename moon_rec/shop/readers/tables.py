@@ -16,7 +16,7 @@ import polars as pl
 
 from moon_rec.bounds import InnerShare, Name, Threshold
 from moon_rec.config import Config, CountsWhen, Rules
-from moon_rec.errors import ShopError
+from moon_rec.errors import ShopError, first_line
 from moon_rec.progress import say
 from moon_rec.shop.faults import write_faults
 from moon_rec.shop.manifest import Manifest, parse_time
@@ -206,4 +206,4 @@ def _batches(table: str, frame: pl.LazyFrame, path: Path) -> Iterator[pl.DataFra
         if empty:
             yield frame.head(0).collect()
     except pl.exceptions.PolarsError as error:
-        raise ShopError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
+        raise ShopError(f"{path} cannot be read as Parquet: {first_line(error)}") from None

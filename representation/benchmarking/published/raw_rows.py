@@ -14,7 +14,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from moon_rec.errors import ShopError
+from moon_rec.errors import ShopError, first_line
 
 Row = Mapping[str, Any]
 PARQUET_ROWS = 1024
@@ -64,7 +64,7 @@ def read_rows(
                         )
                 yield where, row
         except (json.JSONDecodeError, csv.Error, pa.ArrowException, OSError, EOFError) as error:
-            line = (str(error).splitlines() or [type(error).__name__])[0]
+            line = first_line(error)
             raise ShopError(f"{path} cannot be read: {line}; download the file again") from None
 
 
