@@ -23,11 +23,13 @@ from moon_rec.config import load_config, unread
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import ConfigError, MoonRecError, RankingError
 from moon_rec.files import atomic_file, read_json, write_json
+from moon_rec.outputs import OutputKind, json_with, refuse_taken
 from moon_rec.progress import progress, say, silence
 from moon_rec.shop import Shop
 from moon_rec.vector_pairs import Accepted, open_pair
 from ranking.config import RankerConfig
 from ranking.features import FeatureConfig, Period
+from ranking.seed_folders import SCORES, SCORES_FILE
 from ranking.version import made_by
 
 if TYPE_CHECKING:
@@ -126,6 +128,19 @@ class Run:
     variation: Variation
     config: RankerConfig
     folder: Path
+
+
+def check_runs(variations: Sequence[Variation], out: Path, seeds: Sequence[int]) -> None:
+    """Raise MoonRecError where what is at a run's place is not of a run, or nothing can be written there."""
+    kinds = {
+        SCORES_FILE: SCORES,
+        "run.json": OutputKind("a run of a way", "", json_with("made_of", "config")),
+    }
+    for one in variations:
+        for seed in seeds:
+            for name, kind in kinds.items():
+                path = one.folder(out) / f"seed-{seed}" / name
+                refuse_taken(path, kind, overwrite=True)
 
 
 def run_all(
