@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from moon_rec.errors import MoonRecError, os_error_line
+from moon_rec.kept import note_written
 from moon_rec.temporaries import (
     put_in_place,
     remove,
@@ -196,6 +197,7 @@ def atomic_folder(path: Path | str, kind: OutputKind, overwrite: bool = False) -
             os.rename(temporary, kept)
             raise MoonRecError(f"{error}; what was made is kept in {kept}") from None
         put_in_place(temporary, path)
+        note_written(path)
     finally:
         remove(temporary)
 
