@@ -1,6 +1,6 @@
 """ProductEncoder: products and queries to unit vectors, one shared backbone for both sides and all modalities."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -133,8 +133,17 @@ class ProductEncoder:
         torch.nn.Module.to(backbone, place)
         return cls(backbone, tokenizer, settings_of(config.checkpoint, config, backbone, tokenizer))
 
-    def save_pretrained(self, path: str | Path, overwrite: bool = False) -> Path:
-        """Write weights, tokenizer and `moon_rec.json` to the folder `path`, atomically; LoRA adapters are added to the weights, and lie beside them, too."""
+    def save_pretrained(
+        self,
+        path: str | Path,
+        overwrite: bool = False,
+        beside: Callable[[Path], None] | None = None,
+    ) -> Path:
+        """Write weights, tokenizer and `moon_rec.json` to the folder `path`, atomically; LoRA adapters are added to the weights, and lie beside them, too.
+
+        Args:
+            beside: writes further files, such as the training's log, into the folder before it appears.
+        """
         with atomic_folder(path, ENCODER, overwrite) as folder:
             with quiet():
                 self.backbone.save_pretrained(folder, state_dict=merged_state(self.backbone))
@@ -142,6 +151,8 @@ class ProductEncoder:
                 save_adapter(self.backbone, folder / ADAPTER_FOLDER)
             self.tokenizer.save_pretrained(folder)
             write_about(folder, "qwen", self.digest, self.config)
+            if beside is not None:
+                beside(folder)
         return Path(path)
 
     @computed_once
