@@ -57,7 +57,13 @@ from representation.model.backbone import (
     width_of,
 )
 from representation.model.compose import Composer
-from representation.model.lora import ADAPTER_FOLDER, has_lora, merged_state, save_adapter
+from representation.model.lora import (
+    ADAPTER_FOLDER,
+    declare_float32,
+    has_lora,
+    merged_state,
+    save_adapter,
+)
 from representation.model.prompt import product_texts
 from representation.model.quiet import quiet
 from representation.model.tokenizer import shop_texts, token_rarity, train_tokenizer
@@ -148,6 +154,7 @@ class ProductEncoder:
             with quiet():
                 self.backbone.save_pretrained(folder, state_dict=merged_state(self.backbone))
             if has_lora(self.backbone):
+                declare_float32(folder)
                 save_adapter(self.backbone, folder / ADAPTER_FOLDER)
             self.tokenizer.save_pretrained(folder)
             write_about(folder, "qwen", self.digest, self.config)
