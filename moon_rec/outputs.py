@@ -19,9 +19,13 @@ import fnmatch
 import json
 import os
 import shutil
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
+
+import polars as pl
 
 from moon_rec.errors import MoonRecError, os_error_line
 from moon_rec.kept import note_written
@@ -47,7 +51,7 @@ class OutputKind:
         noun: with its article, such as "a shop", as errors call it.
         mark: the file in the folder by which the kind is known; "" of a kind that is a single file.
         says: whether the mark (or the single file) is that of this kind; never raises.
-        holds: patterns of the files in such a folder, relative, such as `adapter/*.json`; `*` stays within a name.
+        holds: patterns of the files in such a folder, relative, such as `adapter/*.json`; `*` stays within a name, `**` at the end is all below.
     """
 
     noun: str
@@ -60,15 +64,19 @@ class OutputKind:
         if not self.mark:
             if path.is_file():
                 return "" if self.says(path) else f"it is not {self.noun} that was written here"
-            return "it is no file"
+            return "it is a folder"
         if not path.is_dir():
-            return "it is no folder"
+            return "it is a file"
         if not (path / self.mark).is_file():
             return f"it has no {self.mark}"
         if not self.says(path / self.mark):
             return f"its {self.mark} is not that of {self.noun}"
         stranger = self._stranger(path)
         return f"it holds {stranger}, which is no file of {self.noun}" if stranger else ""
+
+    def below(self, folder: str) -> tuple[str, ...]:
+        """What such a folder holds, as patterns of a folder around it."""
+        return tuple(f"{folder}/{pattern}" for pattern in (self.mark, *self.holds))
 
     def _stranger(self, folder: Path) -> str | None:
         """The first file or folder that is not one of ours; a link is none."""
@@ -87,16 +95,37 @@ class OutputKind:
 
 
 def json_with(*names: str) -> Says:
-    """A mark that is a JSON object with these fields."""
+    """A mark that is a JSON object with these fields, or a list of such objects."""
+    return json_that(
+        lambda found: all(
+            isinstance(one, dict) and all(name in one for name in names)
+            for one in (found if isinstance(found, list) else [found])
+        )
+    )
+
+
+def json_that(holds: Callable[[Any], bool]) -> Says:
+    """A mark that is JSON of which this holds."""
 
     def says(path: Path) -> bool:
         try:
             if path.stat().st_size > MARK_BYTES:
                 return False
-            found = json.loads(path.read_text(encoding="utf-8"))
+            return holds(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, RecursionError):
             return False
-        return isinstance(found, dict) and all(name in found for name in names)
+
+    return says
+
+
+def parquet_with(*names: str) -> Says:
+    """A mark that is a Parquet file with these columns."""
+
+    def says(path: Path) -> bool:
+        try:
+            return set(names) <= set(pl.read_parquet_schema(path))
+        except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+            return False
 
     return says
 
@@ -114,28 +143,83 @@ def begins_with(*starts: bytes) -> Says:
     return says
 
 
+def add_overwrite_option(parser: ArgumentParser, noun: str) -> None:
+    """Add `--overwrite`; `noun` is what it replaces, such as "the shop"."""
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help=f"replace {noun} of an earlier run; what this command did not make is never replaced",
+    )
+
+
+def _is_picture(path: Path) -> bool:
+    """PNG, PDF or SVG that names its maker in its first or last bytes, where these formats have their metadata."""
+    try:
+        with open(path, "rb") as file:
+            ends = file.read(PROBE_BYTES)
+            file.seek(max(0, path.stat().st_size - PROBE_BYTES))
+            ends += file.read(PROBE_BYTES)
+    except OSError:
+        return False
+    return ends.startswith((b"\x89PNG", b"%PDF", b"<?xml")) and PICTURE_MAKER.encode() in ends
+
+
+PICTURE_MAKER = "moon_rec"
+PICTURE = OutputKind("a picture", "", _is_picture)
+
+
+def check_picture(
+    path: Path | str, overwrite: bool = False, kinds: tuple[str, ...] = (".png",)
+) -> None:
+    """`check_output` of a picture whose name must end in one of `kinds`.
+
+    Raises:
+        MoonRecError: it does not, or as `check_output`.
+    """
+    if Path(path).suffix.lower() not in kinds:
+        named = " or ".join(kind[1:].upper() for kind in kinds)
+        raise MoonRecError(f"{path}: the picture is a {named}; end its name with {kinds[0]}")
+    check_output(path, PICTURE, overwrite)
+
+
 def check_output(
     path: Path | str,
     kind: OutputKind,
     overwrite: bool = False,
     *,
     inputs: Iterable[Path | str | None] = (),
-    size: int = 0,
 ) -> None:
     """Find out, before any work, whether an output can be written. Nothing is left there.
 
     Args:
         inputs: files and folders that the command reads; None counts as absent.
-        size: bytes that will be written, as far as can be told.
 
     Raises:
         MoonRecError: something is there and `overwrite` is false; it is not of this kind, or is or holds what must not go; a file stands where a folder is
-            needed; the place cannot be written to, or has less room than `size`.
+            needed; the place cannot be written to.
     """
     path = Path(path)
     remove_leftovers(path)
     refuse_taken(path, kind, overwrite, inputs)
-    _try_place(path, size)
+    _try_place(path)
+
+
+def check_room(path: Path | str, size: int) -> None:
+    """Find out, before any work, whether `size` bytes can be written at `path`.
+
+    Raises:
+        MoonRecError: the disk has less room.
+    """
+    place = _nearest(Path(path))
+    try:
+        free = shutil.disk_usage(place).free
+    except OSError as error:
+        raise MoonRecError(os_error_line(error, path)) from None
+    if free < size:
+        raise MoonRecError(
+            f"{path} needs about {size / 2**20:,.0f} MiB, and {place.absolute()} has {free / 2**20:,.0f} MiB left; "
+            "make room or name another disk"
+        )
 
 
 def refuse_taken(
@@ -153,19 +237,18 @@ def refuse_taken(
     what = "folder" if kind.mark else "file"
     if path.name in ("", ".."):
         raise MoonRecError(f"{path} cannot be written as {kind.noun}; name a new {what}")
+    if not os.path.lexists(path):
+        return
     try:
-        there = os.path.lexists(path)
-        if there:
-            _refuse_precious(path, what, inputs)
-            is_empty = bool(kind.mark) and path.is_dir() and not any(path.iterdir())
-            objection = "" if is_empty else kind.objection(path)
+        is_empty = bool(kind.mark) and path.is_dir() and not any(path.iterdir())
+        objection = _precious(path, inputs) or ("" if is_empty else kind.objection(path))
     except OSError as error:
         raise MoonRecError(os_error_line(error, path)) from None
-    if there and objection:
+    if objection:
         raise MoonRecError(
             f"{path} exists already and is not replaced: {objection}; name another {what}"
         )
-    if there and not overwrite:
+    if not overwrite:
         raise MoonRecError(
             f"{path} exists already; --overwrite replaces it, or name another {what}"
         )
@@ -209,7 +292,7 @@ def remove_folder(path: Path | str, kind: OutputKind) -> None:
         MoonRecError: what is there is not of this kind.
     """
     path = Path(path)
-    if not os.path.lexists(path):
+    if not os.path.lexists(path) or (path.is_dir() and not any(path.iterdir())):
         return
     objection = "it is a link" if path.is_symlink() else kind.objection(path)
     if objection:
@@ -218,24 +301,20 @@ def remove_folder(path: Path | str, kind: OutputKind) -> None:
 
 
 def _fits(parts: tuple[str, ...], pattern: tuple[str, ...], is_folder: bool) -> bool:
+    if pattern[-1] == "**":
+        pattern = (*pattern[:-1], *["*"] * max(1, len(parts) - len(pattern) + 1))
+        is_folder = is_folder and len(parts) < len(pattern)
     if is_folder:
         pattern = pattern[: len(parts)] if len(pattern) > len(parts) else ()
     return len(parts) == len(pattern) and all(map(fnmatch.fnmatchcase, parts, pattern))
 
 
-def _refuse_precious(path: Path, what: str, inputs: Iterable[Path | str | None]) -> None:
-    """
-    Raises:
-        MoonRecError: what is at `path` goes for nothing, of whatever kind it is.
-    """
+def _precious(path: Path, inputs: Iterable[Path | str | None]) -> str:
+    """Why what is at `path` goes for nothing, of whatever kind it is; "" where nothing is against it."""
     if path.is_symlink():
-        raise MoonRecError(
-            f"{path} is a link to {os.readlink(path)}: links are never replaced; name the {what} itself"
-        )
+        return f"it is a link to {os.readlink(path)}, and links are never replaced"
     if os.path.ismount(path):
-        raise MoonRecError(
-            f"{path} is a mount point, which cannot be replaced; name a {what} in it"
-        )
+        return "it is a mount point"
     place = path.resolve()
     kept = [("the working directory", Path.cwd())]
     with contextlib.suppress(RuntimeError):
@@ -244,24 +323,29 @@ def _refuse_precious(path: Path, what: str, inputs: Iterable[Path | str | None])
     for name, given in kept:
         one = given.resolve()
         if one == place or place in one.parents:
-            is_or_holds = "is" if one == place else "holds"
-            raise MoonRecError(
-                f"{path} {is_or_holds} {name} and is not replaced; name another {what}"
-            )
+            return f"it {'is' if one == place else 'holds'} {name}"
+    return ""
 
 
-def _try_place(path: Path, size: int) -> None:
+def _nearest(path: Path) -> Path:
+    """The nearest folder around `path`, or file in its way, that is there."""
+    place = path.parent
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    return place
+
+
+def _try_place(path: Path) -> None:
     """
     Raises:
         MoonRecError: nothing can be made at `path`.
     """
     try:
-        place = path.parent
-        while not os.path.lexists(place):
-            place = place.parent
+        place = _nearest(path)
         if not place.is_dir():
+            found = "a file" if place.is_file() else "a link that leads nowhere"
             raise MoonRecError(
-                f"{path} cannot be written: {place} is a file, not a folder; name another place"
+                f"{path} cannot be written: {place} is {found}, not a folder; name another place"
             )
         # tried under the target's own name where its folder is there already: some are too long
         probe = temporary_of(path if place == path.parent else place / "probe")
@@ -275,11 +359,5 @@ def _try_place(path: Path, size: int) -> None:
         for part in path.relative_to(place).parts:
             with contextlib.suppress(FileNotFoundError):
                 os.lstat(place / part)  # a name too long is found here
-        free = shutil.disk_usage(place).free
     except OSError as error:
         raise MoonRecError(os_error_line(error, path)) from None
-    if free < size:
-        raise MoonRecError(
-            f"{path} needs about {size / 2**20:,.0f} MiB, and {place} has {free / 2**20:,.0f} MiB left; "
-            "make room or name another disk"
-        )
