@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,7 @@ class _Command:
     kept: dict[Path, tuple[str, bool]] = field(default_factory=dict)
     added: dict[str, None] = field(default_factory=dict)
     why_again: str = ""
+    options: frozenset[str] = frozenset()
 
 
 _command = _Command()
@@ -52,6 +54,11 @@ def note_to_go_on(*words: str) -> None:
     _command.added |= dict.fromkeys(words)
 
 
+def note_options(names: Iterable[str]) -> None:
+    """The command has these options: where it begins again over what it wrote, and `overwrite` is one, it needs that."""
+    _command.options = frozenset(names)
+
+
 def note_begins_again(why: str) -> None:
     """Nothing is kept on the way, and why: told where the command has to begin again."""
     _command.why_again = why
@@ -69,15 +76,16 @@ def what_is_kept() -> str:
     parts += _named(others)
     kept = f"kept: {', '.join(parts)}" if parts else "nothing is kept"
     if any(goes_on for _, goes_on in standing.values()):
-        return f"{kept}; go on with: {command()}"
+        return f"{kept}; go on with: {_with(_command.added)}"
     why = f" ({_command.why_again})" if _command.why_again else ""
-    return f"{kept}{why}; begin again with: {command()}"
+    replaces = ["--overwrite"] if parts and "overwrite" in _command.options else []
+    return f"{kept}{why}; begin again with: {_with(replaces)}"
 
 
-def command() -> str:
-    """The command's own words, with those that it needs to go on, for a shell."""
+def _with(added: Iterable[str]) -> str:
+    """The command's own words and some more, each once, for a shell."""
     words = [*(_command.words or words_of_process())]
-    words += [word for word in _command.added if word not in words]
+    words += [word for word in added if word not in words]
     return " ".join(map(_quoted, words))
 
 

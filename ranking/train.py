@@ -18,6 +18,7 @@ from moon_rec.command import Parser, add_config_options, count, run
 from moon_rec.config import load_config
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import MoonRecError, RankingError
+from moon_rec.kept import note_kept, note_to_go_on
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.tracking import Tracker
@@ -50,7 +51,11 @@ def main(argv: list[str] | None = None) -> None:
     vectors = {"items": items, "queries": queries}
     # all are looked at before any is trained: several processes then agree on what is left
     left = [one for one in runs if not _is_finished(one, tables, vectors)]
-    for one in left:
+    if given.seeds > 1 or given.checkpoint_every is not None:
+        note_to_go_on("--resume")
+    for number, one in enumerate(left, len(runs) - len(left)):
+        if number:
+            note_kept(given.out, f"{number:,} of {len(runs):,} seeds")
         try:
             _train(given, one, tables, vectors)
         except DivergedError as error:
