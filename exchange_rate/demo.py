@@ -19,6 +19,7 @@ from moon_rec.command import Parser, seed_number
 from moon_rec.console import table_console
 from moon_rec.errors import StudyError
 from moon_rec.files import read_json, write_json
+from moon_rec.kept import note_kept, note_to_go_on
 from moon_rec.outputs import (
     OutputKind,
     add_overwrite_option,
@@ -73,6 +74,8 @@ def main(argv: list[str] | None = None) -> None:
     out: Path = arguments.out
     start = time.monotonic()
     _prepare(out, arguments.seed, arguments.resume, arguments.overwrite)
+    note_to_go_on("--resume")
+    note_kept(out, "a demo that has begun")
     shop = _make_shop(out / "shop", arguments.seed)
     uri = f"sqlite:///{out / 'mlflow.db'}"
     tracker = Tracker(uri, experiment="demo")

@@ -28,6 +28,7 @@ from typing import Any
 import polars as pl
 
 from moon_rec.errors import MoonRecError, os_error_line
+from moon_rec.kept import note_written
 from moon_rec.temporaries import (
     put_in_place,
     remove,
@@ -281,6 +282,7 @@ def atomic_folder(path: Path | str, kind: OutputKind, overwrite: bool = False) -
             os.rename(temporary, kept)
             raise MoonRecError(f"{error}; what was made is kept in {kept}") from None
         put_in_place(temporary, path)
+        note_written(path)
     finally:
         remove(temporary)
 
@@ -297,7 +299,10 @@ def remove_folder(path: Path | str, kind: OutputKind) -> None:
     objection = "it is a link" if path.is_symlink() else kind.objection(path)
     if objection:
         raise MoonRecError(f"{path} is not removed: {objection}; move it yourself")
-    shutil.rmtree(path)  # of our kind, and nothing else in it
+    # first under a name of which the next run knows that it may go: what is half removed is never taken for an output
+    leaving = temporary_of(path)
+    os.rename(path, leaving)
+    remove(leaving)
 
 
 def _fits(parts: tuple[str, ...], pattern: tuple[str, ...], is_folder: bool) -> bool:

@@ -17,6 +17,7 @@ from moon_rec.command import Parser, add_config_options, count, run
 from moon_rec.config import load_config
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import MoonRecError, RankingError
+from moon_rec.kept import note_kept, note_to_go_on
 from moon_rec.outputs import add_overwrite_option, check_output, check_room, remove_folder
 from moon_rec.progress import say
 from moon_rec.shop import Shop
@@ -28,6 +29,7 @@ from ranking.seed_folders import RANKER_FILE, seed_name
 from ranking.trained import RANKER, SEEDS, TrainedRanker, refuse_other_training
 from ranking.training.checkpoint import POSITION, Checkpoints
 from ranking.training.course import Log, train_on_rank, train_ranker
+from ranking.training.trainer import DivergedError
 
 __all__ = ["RankerConfig", "TrainedRanker", "train_ranker"]
 
@@ -51,9 +53,20 @@ def main(argv: list[str] | None = None) -> None:
     check_room(given.out, size * (len(runs) + 2 * (given.checkpoint_every is not None)))
     # all are looked at before any is trained: several processes then agree on what is left
     left = [one for one in runs if given.overwrite or not _is_finished(one, tables, vectors)]
-    for one in left:
+    if given.seeds > 1 or given.checkpoint_every is not None:
+        note_to_go_on("--resume")
+    for number, one in enumerate(left, len(runs) - len(left)):
+        if number:
+            note_kept(given.out, f"{number:,} of {len(runs):,} seeds")
         try:
             _train(given, one, tables, vectors)
+        except DivergedError as error:
+            if len(runs) == 1:
+                raise
+            raise RankingError(
+                f"{one.out}: {error}; seeds are compared with one another, so train all of them with those rates, "
+                "in another folder"
+            ) from None
         except MoonRecError as error:
             if len(runs) == 1 or not given.out.exists():
                 raise

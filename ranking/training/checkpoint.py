@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch.distributed as dist
 from torch import Tensor
@@ -27,12 +28,13 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from moon_rec.errors import MoonRecError, RankingError
 from moon_rec.files import read_json, write_json
+from moon_rec.kept import note_kept
 from moon_rec.outputs import OutputKind, json_with, refuse_taken, remove_folder
 from moon_rec.temporaries import put_in_place, remove, settle
 from ranking.training.devices import rank
 
 FORMAT_VERSION = 1
-POSITION = "position.json"
+POSITION, DIVERGED = "position.json", "diverged.json"
 CHECKPOINT = OutputKind(
     "a training's checkpoint",
     POSITION,
@@ -46,7 +48,9 @@ class Position:
     """How far a training is.
 
     Attributes:
-        digest: of settings, tables and vectors; a checkpoint of others is refused.
+        digest: of settings but the rates, tables and vectors; a checkpoint of others is refused.
+        rates: the learning rates by their settings' names; others are refused, but for lower ones after a divergence.
+        lowered: where they were lowered so: `step`, and the rates `before`.
         epoch, batch: the next batch is that of that epoch.
         step: batches done in all.
         rows: impressions done in all, which the learning rates follow.
@@ -61,6 +65,8 @@ class Position:
     rows: int = 0
     validation: list[float] = field(default_factory=list)
     made_by: dict[str, str] = field(default_factory=dict)
+    rates: dict[str, float] = field(default_factory=dict)
+    lowered: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def best_epoch(self) -> int | None:
@@ -89,6 +95,16 @@ class Checkpoints:
         found = sorted(self.folder.glob("step-*/" + POSITION))
         return found[-1].parent if found else None
 
+    def mark_diverged(self, rates: Mapping[str, float]) -> None:
+        """The training diverged after its newest checkpoint, with these rates: lower ones may go on from it."""
+        if rank() == 0:
+            write_json(self.folder / DIVERGED, dict(rates))
+
+    def diverged(self) -> dict[str, float] | None:
+        """The rates with which it diverged after its newest checkpoint."""
+        path = self.folder / DIVERGED
+        return read_json(path) if path.exists() else None
+
     def save(self, state: Mapping[str, Tensor], position: Position) -> Path:
         """Write a checkpoint; all ranks call it at the same step.
 
@@ -110,6 +126,8 @@ class Checkpoints:
             refuse_taken(path, CHECKPOINT, overwrite=True)
             put_in_place(partial, path)
             remove(partial)
+            (self.folder / DIVERGED).unlink(missing_ok=True)
+            note_kept(self.folder, f"step {position.step:,}, {position.rows:,} rows")
             for older in self._own():
                 if older != path:
                     remove_folder(older, CHECKPOINT)
@@ -122,6 +140,7 @@ class Checkpoints:
             remove_folder(path, CHECKPOINT)
         for partial in self.folder.glob(".step-*.partial"):
             remove(partial)
+        (self.folder / DIVERGED).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.folder.rmdir()
 
