@@ -30,7 +30,7 @@ from moon_rec.errors import MoonRecError, RankingError
 from moon_rec.files import read_json, write_json
 from moon_rec.kept import note_kept
 from moon_rec.outputs import OutputKind, json_with, refuse_taken, remove_folder
-from moon_rec.temporaries import put_in_place, remove, settle
+from moon_rec.temporaries import put_in_place, remove, settle, sweep
 from ranking.training.devices import rank
 
 FORMAT_VERSION = 1
@@ -140,6 +140,7 @@ class Checkpoints:
             remove_folder(path, CHECKPOINT)
         for partial in self.folder.glob(".step-*.partial"):
             remove(partial)
+        sweep(self.folder)
         (self.folder / DIVERGED).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.folder.rmdir()

@@ -409,6 +409,15 @@ def test_temporaries_of_the_dead_go_and_all_others_stay(tmp_path):
     assert [path for path in stay if not path.exists()] == []
 
 
+def test_a_folder_of_our_own_is_swept_whatever_the_names(tmp_path):
+    gone = [named(tmp_path / name, 2**22 + 5, 1) for name in ("a", "b.c", ".d")]
+    stay = [named(tmp_path / "a", os.getpid(), temporaries._start_of(os.getpid())), tmp_path / ".x"]
+    for path in (*gone, *stay):
+        path.touch()
+    temporaries.sweep(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(stay)
+
+
 def test_a_killed_process_that_nobody_waited_for_is_dead(tmp_path):
     child = os.fork()
     if child == 0:
