@@ -94,7 +94,6 @@ def _runs(given: Namespace, config: RankerConfig) -> list[_Run]:
     Raises:
         RankingError: the folder is there already and is not to be gone on with.
     """
-    folder = given.out.with_name(f"{given.out.name}.checkpoints")
     goes_on = given.seeds > 1 and given.resume and not (given.out / RANKER_FILE).exists()
     if given.seeds > 1 and given.resume and given.overwrite:
         raise RankingError("--resume keeps finished seeds, --overwrite replaces them: give one")
@@ -106,6 +105,7 @@ def _runs(given: Namespace, config: RankerConfig) -> list[_Run]:
         except MoonRecError as error:
             hint = "; or go on with --resume" * (given.seeds > 1 and given.out.is_dir())
             raise RankingError(f"{error}{hint}") from None
+    folder = given.out.with_name(f"{given.out.name}.checkpoints")
     if any(folder.glob(f"**/{POSITION}")) and not (given.resume or given.overwrite):
         raise RankingError(
             f"{folder} keeps a training that was stopped: go on with --checkpoint-every N and --resume, begin anew "

@@ -229,7 +229,9 @@ def main(argv: list[str] | None = None) -> None:
     )
     chosen = parser.parse_args(argv)
     for kind in ("items", "queries"):
-        if not (chosen.out / kind).exists():
+        if (chosen.out / kind).exists():
+            EmbeddingTable.open(chosen.out / kind)  # kept where it is of this encoder and shop
+        else:
             check_output(chosen.out / kind, TABLE)
     from representation.encoder import open_encoder  # torch and transformers, after the arguments
 

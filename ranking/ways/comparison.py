@@ -106,6 +106,8 @@ def main(argv: list[str] | None = None) -> None:
     """The command."""
     parser = _parser()
     given = parser.parse_args(argv)
+    for name, kind in WRITTEN.items():
+        check_output(given.out / name, kind, overwrite=True)  # what is there is gone on with
     features = load_config(FeatureConfig, None, given.features)
     settings = [*_words_of(given.config), *given.settings]
     shop = Shop.open(given.shop)
@@ -121,8 +123,6 @@ def main(argv: list[str] | None = None) -> None:
         refuse_whole_history(config, features.history_length)
     controls = [one.permuted() for one in chosen if configs[one].reads_vectors]
     everything = [*chosen, *(controls if given.permuted else [])]
-    for name, kind in WRITTEN.items():
-        check_output(given.out / name, kind, overwrite=True)  # what is there is gone on with
     check_runs(everything, given.out, seeds)
     scores = run_all(inputs, everything, settings, seeds, given.out, given.processes)
     costs = _costs(inputs, chosen, settings) if given.cost else {}
