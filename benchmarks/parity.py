@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from benchmarks.chain import describe_machine
+from benchmarks.figures_file import parsed
 from benchmarks.peers import PEERS
 from moon_rec.command import Parser, count, run
 from moon_rec.errors import MoonRecError
@@ -74,7 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--history-length", type=int, default=50)
     parser.add_argument("--out", type=Path, help="JSON to write")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES)
-    given = parser.parse_args(argv)
+    given = parsed(parser, argv)
     if not PEERS.exists():
         raise MoonRecError("FuxiCTR is not installed: make peers")
     features = FeatureConfig(history_length=given.history_length, max_candidates=1)

@@ -45,6 +45,7 @@ DEMO = OutputKind(
         "study/sheets/**",
         "mlflow.db*",
         "artifacts/**",
+        ".moon_rec-journal/**",
     ),
 )
 SHOP_CODE = ("moon_rec.shop", "moon_rec.seeds")
