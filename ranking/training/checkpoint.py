@@ -29,7 +29,6 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from moon_rec.errors import MoonRecError, RankingError
 from moon_rec.files import read_json, write_json
-from moon_rec.kept import note_kept
 from ranking.training.devices import rank
 
 FORMAT_VERSION = 1
@@ -83,6 +82,11 @@ class Checkpoints:
     every: int = 1000
     resume: bool = False
 
+    def latest_step(self) -> str:
+        """In words, "" where there is none."""
+        latest = self.latest()
+        return f"step {int(latest.name.removeprefix('step-')):,}" if latest else ""
+
     def latest(self) -> Path | None:
         """The newest checkpoint."""
         found = sorted(self.folder.glob("step-*/" + POSITION))
@@ -118,7 +122,6 @@ class Checkpoints:
             shutil.rmtree(path, ignore_errors=True)
             os.replace(partial, path)
             (self.folder / DIVERGED).unlink(missing_ok=True)
-            note_kept(self.folder, f"step {position.step:,}, {position.rows:,} rows")
             for older in self.folder.glob("step-*"):
                 if older != path:
                     shutil.rmtree(older, ignore_errors=True)

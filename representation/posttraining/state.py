@@ -131,6 +131,14 @@ def load_state(
     return Resumed(about["step"], others, about["log"], lowered_from)
 
 
+def saved_step(folder: Path, steps: int) -> str:
+    """How far the last save in `folder` is, in words; "" where there is none."""
+    saves = sorted(folder.glob("step-*/state.json"))
+    if not saves:
+        return ""
+    return f"step {int(saves[-1].parent.name.removeprefix('step-')):,} of {steps:,}"
+
+
 def drop_state(folder: Path) -> None:
     """Remove what `save_state` saved, once the training is done. All processes may call."""
     wait()
