@@ -66,9 +66,9 @@ def os_error_line(error: OSError, path: object = None) -> str:
     """An operating system's complaint as one line: where, what, how to mend it.
 
     Args:
-        path: what was being read or written, where `error` does not say so itself.
+        path: what was being read or written, said instead of the name in `error`, which may be that of a temporary.
     """
-    named = error.filename2 or error.filename or path
+    named = path or error.filename2 or error.filename
     where = f"{os.fsdecode(named) if isinstance(named, bytes) else named}: " if named else ""
     number = error.errno or 0
     what, mend = _OF_SYSTEM.get(number, (error.strerror or first_line(error), ""))

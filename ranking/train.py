@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import rmtree
 
 from moon_rec.allocator import keep_freed_memory
 from moon_rec.command import Parser, add_config_options, count, run
@@ -19,6 +18,7 @@ from moon_rec.config import load_config
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import MoonRecError, RankingError
 from moon_rec.kept import note_kept, note_to_go_on
+from moon_rec.outputs import add_overwrite_option, check_output, check_room, remove_folder
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.tracking import Tracker
@@ -26,8 +26,8 @@ from moon_rec.vector_pairs import add_accept_option, open_pair
 from ranking.config import WAYS, RankerConfig, refuse_whole_history
 from ranking.features import FeatureConfig, RankingTables, add_feature_options
 from ranking.seed_folders import RANKER_FILE, seed_name
-from ranking.trained import TrainedRanker, refuse_other_training
-from ranking.training.checkpoint import Checkpoints
+from ranking.trained import RANKER, SEEDS, TrainedRanker, refuse_other_training
+from ranking.training.checkpoint import POSITION, Checkpoints
 from ranking.training.course import Log, train_on_rank, train_ranker
 from ranking.training.trainer import DivergedError
 
@@ -49,8 +49,10 @@ def main(argv: list[str] | None = None) -> None:
     items, queries, coverage = open_pair(shop, given.items, given.queries, given.accept)
     tables = RankingTables.build(shop, features)
     vectors = {"items": items, "queries": queries}
+    size = 4 * config.embedding_dim * sum(tables.num_embeddings.values())  # nearly all of a ranker
+    check_room(given.out, size * (len(runs) + 2 * (given.checkpoint_every is not None)))
     # all are looked at before any is trained: several processes then agree on what is left
-    left = [one for one in runs if not _is_finished(one, tables, vectors)]
+    left = [one for one in runs if given.overwrite or not _is_finished(one, tables, vectors)]
     if given.seeds > 1 or given.checkpoint_every is not None:
         note_to_go_on("--resume")
     if given.seeds > 1:
@@ -82,6 +84,8 @@ class _Run:
     out: Path
     checkpoints: Path
     config: RankerConfig
+    is_first: bool = False
+    """Of several seeds."""
 
 
 def _runs(given: Namespace, config: RankerConfig) -> list[_Run]:
@@ -90,11 +94,23 @@ def _runs(given: Namespace, config: RankerConfig) -> list[_Run]:
     Raises:
         RankingError: the folder is there already and is not to be gone on with.
     """
-    folder = given.out.with_name(f"{given.out.name}.checkpoints")
     goes_on = given.seeds > 1 and given.resume and not (given.out / RANKER_FILE).exists()
-    if given.out.exists() and not goes_on:
-        hint = " or go on with --resume" if given.seeds > 1 and not given.resume else ""
-        raise RankingError(f"{given.out} exists already; remove it or name another folder{hint}")
+    if given.seeds > 1 and given.resume and given.overwrite:
+        raise RankingError("--resume keeps finished seeds, --overwrite replaces them: give one")
+    if not (given.out.is_dir() and goes_on):
+        reads = (given.shop, given.items, given.queries, given.config)
+        kind = RANKER if given.seeds == 1 else SEEDS
+        try:
+            check_output(given.out, kind, given.overwrite, inputs=reads)
+        except MoonRecError as error:
+            hint = "; or go on with --resume" * (given.seeds > 1 and given.out.is_dir())
+            raise RankingError(f"{error}{hint}") from None
+    folder = given.out.with_name(f"{given.out.name}.checkpoints")
+    if any(folder.glob(f"**/{POSITION}")) and not (given.resume or given.overwrite):
+        raise RankingError(
+            f"{folder} keeps a training that was stopped: go on with --checkpoint-every N and --resume, begin anew "
+            "with --overwrite, or name another folder"
+        )
     if given.seeds == 1:
         return [_Run(given.out, folder, config)]
     seeds = range(config.seed, config.seed + given.seeds)
@@ -103,6 +119,7 @@ def _runs(given: Namespace, config: RankerConfig) -> list[_Run]:
             given.out / seed_name(seed),
             folder / seed_name(seed),
             config.model_copy(update={"seed": seed}),
+            is_first=seed == config.seed,
         )
         for seed in seeds
     ]
@@ -154,9 +171,11 @@ def _train(
         )
     if ranker is None:
         return
-    ranker.save(run.out)
+    if run.is_first and given.overwrite:
+        remove_folder(given.out, SEEDS)  # all seeds of an earlier run: they may be more than now
+    ranker.save(run.out, given.overwrite)
     if checkpoints is not None:
-        rmtree(run.checkpoints, ignore_errors=True)
+        checkpoints.remove()
         if given.seeds > 1 and not any(run.checkpoints.parent.iterdir()):
             run.checkpoints.parent.rmdir()
     say(
@@ -193,6 +212,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("shop", type=Path, help="folder of the shop")
     parser.add_argument("--out", type=Path, required=True, help="folder to write the ranker to")
+    add_overwrite_option(parser, "the ranker")
     parser.add_argument(
         "--content",
         metavar="WAYS",

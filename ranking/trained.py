@@ -50,6 +50,12 @@ RANKER = OutputKind(
         *(f"preparation/{file}" for file in FILES.values()),
     ),
 )
+SEEDS = OutputKind(
+    "a folder of one ranker a seed",
+    f"seed-*/{RANKER_FILE}",
+    RANKER.says,
+    RANKER.below("seed-*"),
+)
 SCORING_ROWS = 4096
 SCORING_BEHAVIOURS = 2**19
 """Padded behaviours a scoring batch may hold: fewer rows are scored at a time where histories are long."""

@@ -17,6 +17,14 @@ from moon_rec.console import table_console
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import ConfigError
 from moon_rec.files import atomic_file, write_json
+from moon_rec.outputs import (
+    PICTURE,
+    OutputKind,
+    add_overwrite_option,
+    begins_with,
+    check_output,
+    json_with,
+)
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement
@@ -37,10 +45,19 @@ if TYPE_CHECKING:
     from representation.benchmarking.contestant import Contestant
     from representation.benchmarking.run import Result
 
+WRITTEN = {
+    "benchmark.json": OutputKind("a benchmark's record", "", json_with("set", "config", "results")),
+    "benchmark.md": OutputKind("a benchmark's page", "", begins_with(b"# Benchmark on ")),
+    "benchmark.png": PICTURE,
+}
+"""What stands in the folder beside the vectors, which are kept from run to run."""
+
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     options = _parser().parse_args(argv)
+    for name, kind in WRITTEN.items():
+        check_output(options.out / name, kind, options.overwrite)
     from representation.benchmarking.config import BenchmarkConfig
     from representation.benchmarking.record import track
     from representation.benchmarking.run import measure
@@ -139,6 +156,7 @@ def _parser() -> Parser:
         default="new",
         help="products to classify: listed since the cut, or all",
     )
+    add_overwrite_option(parser, "benchmark.json, .md and .png")
     parser.add_argument("--device", help="cpu, cuda ...; default: a GPU where there is one")
     parser.add_argument(
         "--track", metavar="URI", help="MLflow tracking store, such as sqlite:///mlflow.db"

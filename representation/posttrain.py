@@ -15,6 +15,7 @@ from moon_rec.command import Parser, add_config_options, run
 from moon_rec.config import load_config
 from moon_rec.errors import ConfigError
 from moon_rec.files import read_json
+from moon_rec.outputs import add_overwrite_option, check_output
 from moon_rec.shop import Shop
 
 if TYPE_CHECKING:
@@ -34,13 +35,18 @@ def main(argv: list[str] | None = None) -> None:
         raise ConfigError(
             f"--vectors {chosen.vectors} changes nothing: only curation.hardest_query reads them; set curation, or leave them out"
         )
+    from representation.encoders.checkpoint import ENCODER
+
+    check_output(chosen.out, ENCODER, chosen.overwrite, inputs=(chosen.shop, chosen.start))
     shop = Shop.open(chosen.shop)
     with ExitStack() as stack:
         stack.enter_context(processes())
         on_log = None
         if chosen.track and is_main():
             on_log = stack.enter_context(_tracked(chosen, config, shop))
-        checkpoints = posttrain(shop, chosen.out, config, chosen.start, on_log, chosen.vectors)
+        checkpoints = posttrain(
+            shop, chosen.out, config, chosen.start, on_log, chosen.vectors, chosen.overwrite
+        )
         if is_main():
             for checkpoint in checkpoints:
                 print(
@@ -80,9 +86,8 @@ def _parser() -> Parser:
         type=Path,
         help="an encoder's folder, as a rule the pretrained one; default: random weights",
     )
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder for the encoder; must not exist"
-    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the encoder")
+    add_overwrite_option(parser, "the encoder and its checkpoints")
     parser.add_argument(
         "--preset",
         choices=("broad", "refinement"),

@@ -22,6 +22,14 @@ import polars as pl
 from moon_rec.command import Parser, count, positive
 from moon_rec.errors import RankingError, first_line
 from moon_rec.files import write_json
+from moon_rec.outputs import (
+    PICTURE,
+    OutputKind,
+    add_overwrite_option,
+    check_output,
+    json_that,
+    json_with,
+)
 from ranking.comparison import ONE_SEED, TWO_SEEDS, Comparison
 from ranking.groups import group_codes
 from ranking.judging import figures
@@ -56,6 +64,22 @@ MEASURES: dict[str, tuple[Metric, Weight | None]] = {
 GROUP_MEASURES = ("auc", "gauc", "log_loss")
 """What is compared in the groups of a column; fewer, for every further interval may err."""
 POWER_MEASURES = ("auc", "gauc")
+WRITTEN_OF_ONE = {
+    "power.json": OutputKind("a power table", "", json_with("users", "seeds")),
+    "power.png": PICTURE,
+}
+WRITTEN = WRITTEN_OF_ONE | {
+    "comparison.json": OutputKind(
+        "a comparison",
+        "",
+        json_that(lambda found: all("verdict" in one for one in found.values())),
+    ),
+    "segments.json": OutputKind("segments", "", json_with("judged", "left_out")),
+    "comparison.png": PICTURE,
+    "segments.png": PICTURE,
+    "calibration.png": PICTURE,
+}
+"""What the command writes into its folder."""
 
 
 def read_scores(folder: Path) -> dict[str, pl.DataFrame]:
@@ -281,6 +305,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("a", type=Path, help="folder of scores, or of one folder of scores a seed")
     parser.add_argument("b", type=Path, nargs="?", help="the same, of the other ranker")
     parser.add_argument("--out", type=Path, help="folder for comparison.json and the pictures")
+    add_overwrite_option(parser, "the comparison")
     parser.add_argument("--resamples", type=count, default=1000, help="of users")
     parser.add_argument(
         "--by", action="append", default=[], metavar="COLUMN", help="segments; may be given again"
@@ -292,6 +317,9 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(f"--resamples {given.resamples}: wanted at least 2")
     if given.b is None and given.by:
         parser.error("--by groups the difference of two folders; name the second one")
+    if given.out is not None:
+        for name, kind in (WRITTEN if given.b is not None else WRITTEN_OF_ONE).items():
+            check_output(given.out / name, kind, given.overwrite)
     if given.b is None:
         _report_noise(given)
     else:

@@ -8,8 +8,7 @@ Notable choices
 - Several ranks need a folder they all see.
 """
 
-import os
-import shutil
+import contextlib
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,10 +28,18 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from moon_rec.errors import MoonRecError, RankingError
 from moon_rec.files import read_json, write_json
+from moon_rec.outputs import OutputKind, json_with, refuse_taken, remove_folder
+from moon_rec.temporaries import put_in_place, remove, settle, sweep
 from ranking.training.devices import rank
 
 FORMAT_VERSION = 1
 POSITION, DIVERGED = "position.json", "diverged.json"
+CHECKPOINT = OutputKind(
+    "a training's checkpoint",
+    POSITION,
+    json_with("format_version", "digest", "step"),
+    ("*.safetensors", "model.safetensors.index.json", ".metadata"),
+)
 
 
 @dataclass
@@ -111,7 +118,7 @@ class Checkpoints:
         path = self.folder / f"step-{position.step:09d}"
         partial = self.folder / f".step-{position.step:09d}.partial"
         if rank() == 0:
-            shutil.rmtree(partial, ignore_errors=True)
+            remove(partial)  # of a training that was killed: nobody else writes there
             partial.mkdir(parents=True)
         _barrier()
         writer = HuggingFaceStorageWriter(path=str(partial), save_distributed=True)
@@ -119,14 +126,31 @@ class Checkpoints:
             save(dict(state), storage_writer=writer, no_dist=not dist.is_initialized())
         if rank() == 0:
             write_json(partial / POSITION, {"format_version": FORMAT_VERSION} | asdict(position))
-            shutil.rmtree(path, ignore_errors=True)
-            os.replace(partial, path)
+            settle(partial)
+            refuse_taken(path, CHECKPOINT, overwrite=True)
+            put_in_place(partial, path)
+            remove(partial)
             (self.folder / DIVERGED).unlink(missing_ok=True)
-            for older in self.folder.glob("step-*"):
+            for older in self._own():
                 if older != path:
-                    shutil.rmtree(older, ignore_errors=True)
+                    remove_folder(older, CHECKPOINT)
         _barrier()
         return path
+
+    def remove(self) -> None:
+        """Remove all checkpoints, once the training is done, and the folder, unless others put something there."""
+        for path in self._own():
+            remove_folder(path, CHECKPOINT)
+        for partial in self.folder.glob(".step-*.partial"):
+            remove(partial)
+        sweep(self.folder)
+        (self.folder / DIVERGED).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+
+    def _own(self) -> list[Path]:
+        found = sorted(self.folder.glob("step-*"))
+        return [path for path in found if not CHECKPOINT.objection(path)]
 
 
 def read_position(path: Path) -> Position:

@@ -6,7 +6,7 @@ Notable choices
 - A shard appears whole or not at all; one that cannot be read (a disk was full) is made again.
 """
 
-import shutil
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -117,7 +117,10 @@ class Shards:
             shop=shop,
             kind=kind,
         )
-        shutil.rmtree(self.folder)
+        for file in self.files:
+            file.unlink()
+        with contextlib.suppress(OSError):  # what others put there stays
+            self.folder.rmdir()
         return table
 
     def _encoded(
