@@ -38,9 +38,9 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
         temporary.touch(exist_ok=False)
         yield temporary
         settle(temporary)
+        note_written(path)
         os.replace(temporary, path)
         sync_folder(path.parent)
-        note_written(path)
     finally:
         temporary.unlink(missing_ok=True)
 

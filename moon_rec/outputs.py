@@ -281,8 +281,8 @@ def atomic_folder(path: Path | str, kind: OutputKind, overwrite: bool = False) -
             kept = path.with_name(f"{path.name}.kept-{os.getpid()}")
             os.rename(temporary, kept)
             raise MoonRecError(f"{error}; what was made is kept in {kept}") from None
-        put_in_place(temporary, path)
         note_written(path)
+        put_in_place(temporary, path)
     finally:
         remove(temporary)
 

@@ -7,7 +7,7 @@ in `training.py`.
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,9 +55,9 @@ def main(argv: list[str] | None = None) -> None:
     left = [one for one in runs if given.overwrite or not _is_finished(one, tables, vectors)]
     if given.seeds > 1 or given.checkpoint_every is not None:
         note_to_go_on("--resume")
-    for number, one in enumerate(left, len(runs) - len(left)):
-        if number:
-            note_kept(given.out, f"{number:,} of {len(runs):,} seeds")
+    if given.seeds > 1:
+        note_kept(given.out, lambda: _finished_seeds(runs))
+    for one in left:
         try:
             _train(given, one, tables, vectors)
         except DivergedError as error:
@@ -123,6 +123,12 @@ def _runs(given: Namespace, config: RankerConfig) -> list[_Run]:
         )
         for seed in seeds
     ]
+
+
+def _finished_seeds(runs: Sequence[_Run]) -> str:
+    """How many are trained, in words; "" for none."""
+    done = sum((run.out / RANKER_FILE).exists() for run in runs)
+    return f"{done:,} of {len(runs):,} seeds" if done else ""
 
 
 def _is_finished(

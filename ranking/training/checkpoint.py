@@ -28,7 +28,6 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from moon_rec.errors import MoonRecError, RankingError
 from moon_rec.files import read_json, write_json
-from moon_rec.kept import note_kept
 from moon_rec.outputs import OutputKind, json_with, refuse_taken, remove_folder
 from moon_rec.temporaries import put_in_place, remove, settle, sweep
 from ranking.training.devices import rank
@@ -90,6 +89,11 @@ class Checkpoints:
     every: int = 1000
     resume: bool = False
 
+    def latest_step(self) -> str:
+        """In words, "" where there is none."""
+        latest = self.latest()
+        return f"step {int(latest.name.removeprefix('step-')):,}" if latest else ""
+
     def latest(self) -> Path | None:
         """The newest checkpoint."""
         found = sorted(self.folder.glob("step-*/" + POSITION))
@@ -127,7 +131,6 @@ class Checkpoints:
             put_in_place(partial, path)
             remove(partial)
             (self.folder / DIVERGED).unlink(missing_ok=True)
-            note_kept(self.folder, f"step {position.step:,}, {position.rows:,} rows")
             for older in self._own():
                 if older != path:
                     remove_folder(older, CHECKPOINT)

@@ -132,6 +132,14 @@ def load_state(
     return Resumed(about["step"], others, about["log"], lowered_from)
 
 
+def saved_step(folder: Path, steps: int) -> str:
+    """How far the last save in `folder` is, in words; "" where there is none."""
+    saves = sorted(folder.glob("step-*/state.json"))
+    if not saves:
+        return ""
+    return f"step {int(saves[-1].parent.name.removeprefix('step-')):,} of {steps:,}"
+
+
 def drop_state(folder: Path) -> None:
     """Remove what `save_state` saved, once the training is done. All processes may call."""
     wait()
@@ -188,6 +196,7 @@ def refuse_other_settings(
             raise EncoderError(
                 f"{path} was saved with {name} = {saved.get(name)!r}, now it is {wanted.get(name)!r}; go on with the former, or remove {path.parent} to start anew"
             )
+    return lowered_from
 
 
 def _lowered_from(

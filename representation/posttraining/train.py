@@ -40,6 +40,7 @@ from representation.posttraining.state import (
     mark_diverged,
     resume_folder,
     save_state,
+    saved_step,
 )
 from representation.posttraining.step import ContrastiveStep, Outcome
 from representation.posttraining.training_log import LOG_FILE, TrainingLog
@@ -201,9 +202,9 @@ class _Run:
         found = load_state(folder, self.parameters, self.optimizer, self.settings)
         every = self.config.resume_every
         note_begins_again("no step is saved yet" if every else "resume_every is not set")
+        note_kept(folder, lambda: saved_step(folder, self.config.steps))
         if found is None:
             return 0
-        note_kept(folder, f"step {found.step:,} of {self.config.steps:,}")
         if self.step.past is not None:
             self.step.past.load_state_dict(found.others)
         if self.slow is not None:
@@ -239,7 +240,6 @@ class _Run:
         others |= self.slow.state_dict() if self.slow is not None else {}
         folder = resume_folder(self.out)
         save_state(folder, step, self.parameters, self.optimizer, others, log, self.settings)
-        note_kept(folder, f"step {step:,} of {self.config.steps:,}")
 
     def _train(self, batch: PairBatch, step: int, dtype: torch.dtype) -> tuple[Outcome, float]:
         """One step; what it draws by chance (dropout) depends on the step alone."""
