@@ -43,7 +43,7 @@ class DenseOptimiser:
         )
         for weight in self._weights.values():
             self._adam.state[weight] = {
-                "step": torch.tensor(0.0),
+                "step": torch.zeros((), device=weight.device),
                 "exp_avg": torch.zeros_like(weight),
                 "exp_avg_sq": torch.zeros_like(weight),
             }
