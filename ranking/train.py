@@ -28,6 +28,7 @@ from ranking.seed_folders import RANKER_FILE, seed_name
 from ranking.trained import TrainedRanker, refuse_other_training
 from ranking.training.checkpoint import Checkpoints
 from ranking.training.course import Log, train_on_rank, train_ranker
+from ranking.training.trainer import DivergedError
 
 __all__ = ["RankerConfig", "TrainedRanker", "train_ranker"]
 
@@ -52,6 +53,13 @@ def main(argv: list[str] | None = None) -> None:
     for one in left:
         try:
             _train(given, one, tables, vectors)
+        except DivergedError as error:
+            if len(runs) == 1:
+                raise
+            raise RankingError(
+                f"{one.out}: {error}; seeds are compared with one another, so train all of them with those rates, "
+                "in another folder"
+            ) from None
         except MoonRecError as error:
             if len(runs) == 1 or not given.out.exists():
                 raise
