@@ -43,7 +43,7 @@ from ranking.search_unit import search_options
 from ranking.trained import SCORING_ROWS, TrainedRanker, content_stores, threads
 from ranking.training.checkpoint import Checkpoints, Position, load_state, read_position
 from ranking.training.devices import is_launched, process_group, rank, training_device, world_size
-from ranking.training.make_pretraining import pretrain_content_model
+from ranking.training.make_pretraining import pretrain_content_model, refuse_other_content_model
 from ranking.training.optimiser import rate_factor
 from ranking.training.trainer import DivergedError, LocalTrainer, Trainer
 from ranking.version import made_by
@@ -113,7 +113,7 @@ def train_on_rank(
         started = time.perf_counter()
         if found is None and "make" in config.ways:
             assert content is not None
-            pretrain_content_model(model, tables, config, content)
+            pretrain_content_model(model, tables, config, content, device, checkpoints, position)
         trainer = _trainer(model, config, device)
         if found is not None:
             position = _resume(found, trainer, rates)
@@ -353,6 +353,8 @@ def _to_resume(checkpoints: Checkpoints | None, wanted: Position) -> Path | None
         RankingError: the newest one is of another training, or there is one and none is wanted.
     """
     found = checkpoints.latest() if checkpoints is not None else None
+    if checkpoints is not None and found is None:
+        refuse_other_content_model(checkpoints, wanted)
     if checkpoints is None or found is None:
         return None
     if not checkpoints.resume:
