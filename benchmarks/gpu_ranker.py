@@ -110,7 +110,7 @@ def _measure(
     Raises:
         RankingError: a check that fails.
     """
-    model = prepare(setting.tables, setting.config, setting.items)[0]
+    model = prepare(setting.tables, setting.config, setting.items, is_to_be_sharded=True)[0]
     slots = sum(2 * weight.numel() + 1 for weight in model.dense_parameters())
     slots += sum(setting.tables.num_embeddings.values())
     is_half = precision == "bfloat16"

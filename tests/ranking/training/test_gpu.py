@@ -135,13 +135,15 @@ def test_every_way_has_the_cpus_losses(planted, tables, device, kind):
     scores = plain.predict(Loader(tables, "test", 300, content, **options))
     where = training_device(config.model_copy(update={"device": device}))
     with process_group(where):
-        again = prepare(tables, config, *vectors)[0]
+        again = prepare(tables, config, *vectors, is_to_be_sharded=True)[0]
         trainer = ShardedTrainer(again, config, where, is_half=False)
         losses = torch.stack(list(trainer.steps(batches()))).cpu()
         assert float((losses - wanted).abs().max()) < 1e-3
         loader = Loader(tables, "test", 300, content, **options)
         assert np.abs(trainer.predict(loader) - scores).max() < 3e-3
-        trainer = ShardedTrainer(prepare(tables, config, *vectors)[0], config, where, is_half=True)
+        trainer = ShardedTrainer(
+            prepare(tables, config, *vectors, is_to_be_sharded=True)[0], config, where, is_half=True
+        )
         losses = torch.stack(list(trainer.steps(batches()))).cpu()
         assert float((losses - wanted).abs().max()) < 5e-2
 
