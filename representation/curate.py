@@ -33,8 +33,8 @@ def main(argv: list[str] | None = None) -> None:
         raise EncoderError(f"{options.out} exists already; remove it or name another folder")
     if options.picture and options.picture.suffix.lower() != ".png":
         raise EncoderError(f"{options.picture}: the picture is a PNG; end its name with .png")
-    items, queries = _vectors(shop, options)
     tracker = Tracker(options.track) if options.track else None
+    items, queries = _vectors(shop, options)
     from representation.posttraining.pairs import logged_pairs
 
     start = time.perf_counter()
