@@ -6,6 +6,7 @@ others wait, and a kill leaves no half of a store that nobody can open. A half t
 
 import contextlib
 import fcntl
+import functools
 import os
 import sqlite3
 import time
@@ -128,6 +129,7 @@ def _contents(path: Path) -> tuple[set[str], str | None, int]:
     return tables, schema[0] if schema else None, num_runs or 0
 
 
+@functools.cache
 def _head() -> str:
     """The schema that the installed MLflow works with."""
     return _scripts().get_heads()[0]

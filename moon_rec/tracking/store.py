@@ -32,6 +32,13 @@ _QUIET = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": str(SECONDS_TO_ANSWER),
     "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": "60",
 }
+_HEART_OF_IT = (
+    r"\[Errno -?\d+\] ([^'\")\]>]+)",
+    r"(too many \d+ error responses)",
+    r"(Remote end closed connection without response)",
+    r"(\w+ timed out)",
+)
+"""What counts in the long texts of an HTTP library."""
 Found = TypeVar("Found")
 
 
@@ -179,10 +186,10 @@ class Store:
     def why(self, error: BaseException) -> str:
         """What went wrong, in a few words and without secrets."""
         text = first_line(error)
-        if "timed out" in text or isinstance(error, TimeoutError):
-            text = first_line(error) if isinstance(error, TimeoutError) else "no answer in time"
-        elif found := re.search(r"\[Errno -?\d+\] ([^'\")\]>]+)", text):
-            text = found.group(1).strip()
+        for pattern in _HEART_OF_IT:
+            if not isinstance(error, TimeoutError) and (found := re.search(pattern, text)):
+                text = found.group(1).strip()
+                break
         text = without_secrets(" ".join(text.split()), self._uri)
         return text if len(text) <= 300 else f"{text[:300]} ..."
 
