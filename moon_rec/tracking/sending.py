@@ -84,6 +84,7 @@ class Delivery:
 
     def _send(self, advance: Callable[[int], None]) -> None:
         self._store.open(create=True)
+        advance(0)
         if self._target is None:
             self._target = self._run()
             self._keep()
@@ -271,9 +272,9 @@ class Sender:
                 return self.store.why(error)
         return fault
 
-    def _advance(self, count: int) -> None:
+    def _advance(self, count: int) -> None:  # a store that was opened or made counts, too
         with self._change:
-            self._steps += count
+            self._steps += 1
             self._change.notify_all()
 
 

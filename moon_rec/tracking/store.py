@@ -56,7 +56,7 @@ class Store:
         self._client: Any = None
         self._experiment_id: str | None = None
         self._guard = threading.Lock()  # a reader and the sender may open it at once
-        load_mlflow()
+        load_mlflow(is_database="http" not in self._uri.partition(":")[0])
 
     def open(self, create: bool = False) -> bool:
         """Reach the store; whether it has the experiment. With `create` what is missing is made.
@@ -220,13 +220,19 @@ def within(seconds: float, work: Callable[[], Found]) -> Found:
     return found
 
 
-def load_mlflow() -> None:
-    """Import MLflow, made to wait for nobody and to write nothing but what is asked."""
+def load_mlflow(is_database: bool) -> None:
+    """Import MLflow, made to wait for nobody and to write nothing but what is asked.
+
+    Its part for databases is imported here as well: two threads that import it at once might see half of it.
+    """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import mlflow  # noqa: F401
+
+        if is_database:
+            import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # what these say is an error that is told in one line, and may hold an address with its password
     for name in ("mlflow", "mlflow.store.db.utils", "urllib3.connectionpool"):

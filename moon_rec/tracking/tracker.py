@@ -55,7 +55,7 @@ SECONDS_TO_REACH = 6.0
 SECONDS_AWAY = 60.0
 SECONDS_OF_PATIENCE = 10.0
 """How long a command waits at its end for a server that takes nothing; a store on this machine is waited for longer."""
-SECONDS_FOR_SQLITE = 60.0
+SECONDS_FOR_SQLITE = 120.0
 SECONDS_WHEN_STOPPED = 2.0
 Found = TypeVar("Found")
 
