@@ -229,7 +229,7 @@ def load_mlflow(is_database: bool) -> None:
         os.environ.setdefault(name, value)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import mlflow  # noqa: F401
+        import mlflow
 
         if is_database:
             import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
