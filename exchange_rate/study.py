@@ -35,6 +35,7 @@ from moon_rec.command import Parser, add_config_options, count, run, seed_number
 from moon_rec.config import load_config
 from moon_rec.errors import StudyError
 from moon_rec.files import digest_of
+from moon_rec.kept import note_begins_again, note_kept
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.shop import Period
@@ -93,6 +94,7 @@ def run_study(
         if others := num_of_other_code(folder):
             say(f"study: {others} finished cells in {folder} are left aside: other code made them")
         book = _Book(tracker, folder, parent.id)
+        note_begins_again("no cell is finished yet")
         done = run_cells(cells, str(folder), workers, config.num_threads, book.known, book.keep)
         about = _about(shop, config, period, key) | _cells(done, book.runs)
         chosen = about["control_encoder"] or about["encoders"][-1]
@@ -142,6 +144,7 @@ class _Book:
                 run.log(_flat(result))
                 run_id = run.id
         self.runs[spec.key] = run_id
+        note_kept(self._folder, f"{len(self.runs):,} finished cells")
 
 
 def _flat(result: CellResult) -> dict[str, float]:

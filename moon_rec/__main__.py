@@ -62,7 +62,8 @@ def main(argv: list[str] | None = None) -> int:
         )
         return 2
     module = importlib.import_module(COMMANDS[words[0]][0])
-    return run(module.main, words[1:])
+    called = ["python", "-m", "moon_rec", *words] if argv is not None else None
+    return run(module.main, words[1:], called, is_process=argv is None)
 
 
 def entry() -> None:

@@ -18,6 +18,7 @@ from moon_rec.command import Parser, add_config_options, count, run
 from moon_rec.config import load_config
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import MoonRecError, RankingError
+from moon_rec.kept import note_kept, note_to_go_on
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.tracking import Tracker
@@ -28,6 +29,7 @@ from ranking.seed_folders import RANKER_FILE, seed_name
 from ranking.trained import TrainedRanker, refuse_other_training
 from ranking.training.checkpoint import Checkpoints
 from ranking.training.course import Log, train_on_rank, train_ranker
+from ranking.training.trainer import DivergedError
 
 __all__ = ["RankerConfig", "TrainedRanker", "train_ranker"]
 
@@ -52,16 +54,10 @@ def main(argv: list[str] | None = None) -> None:
     vectors = {"items": items, "queries": queries}
     # all are looked at before any is trained: several processes then agree on what is left
     left = [one for one in runs if not _is_finished(one, tables, vectors)]
+    if given.seeds > 1 or given.checkpoint_every is not None:
+        note_to_go_on("--resume")
     with tracker or nullcontext():
-        for one in left:
-            try:
-                _train(given, one, tables, vectors, tracker)
-            except MoonRecError as error:
-                if len(runs) == 1 or not given.out.exists():
-                    raise
-                raise RankingError(
-                    f"{one.out}: {error}; finished seeds are kept, go on with the same command and --resume"
-                ) from None
+        _train_all(given, runs, left, tables, vectors, tracker)
     if items is not None and os.environ.get("RANK", "0") == "0":
         say(str(coverage))
 
@@ -97,6 +93,35 @@ def _runs(given: Namespace, config: RankerConfig) -> list[_Run]:
         )
         for seed in seeds
     ]
+
+
+def _train_all(
+    given: Namespace,
+    runs: list[_Run],
+    left: list[_Run],
+    tables: RankingTables,
+    vectors: Mapping[str, EmbeddingTable | None],
+    tracker: Tracker | None,
+) -> None:
+    """Train those of the runs that are left."""
+    for number, one in enumerate(left, len(runs) - len(left)):
+        if number:
+            note_kept(given.out, f"{number:,} of {len(runs):,} seeds")
+        try:
+            _train(given, one, tables, vectors, tracker)
+        except DivergedError as error:
+            if len(runs) == 1:
+                raise
+            raise RankingError(
+                f"{one.out}: {error}; seeds are compared with one another, so train all of them with those rates, "
+                "in another folder"
+            ) from None
+        except MoonRecError as error:
+            if len(runs) == 1 or not given.out.exists():
+                raise
+            raise RankingError(
+                f"{one.out}: {error}; finished seeds are kept, go on with the same command and --resume"
+            ) from None
 
 
 def _is_finished(

@@ -1,52 +1,16 @@
-"""Where runs are tracked: which addresses can work at all, and how one is shown.
-
-An address (MLflow calls it a tracking URI) may hold a password or a token. It is never shown, stored or logged as it is: `shown_uri` masks whatever may be
-secret, and masks too much rather than too little.
-"""
+"""Where runs are tracked: which addresses (MLflow calls them tracking URIs) can work at all."""
 
 import os
-import re
 import tempfile
 from importlib.metadata import entry_points
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
+from moon_rec.addresses import SCHEME, SQLITE, shown_uri
 from moon_rec.errors import StudyError
 
 DEFAULT_URI = "sqlite:///mlflow.db"
-SQLITE = "sqlite:///"
-MASK = "***"
-_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]*):/*|^//")
 _DATABASES = ("mysql", "postgresql", "mssql")
-_LEAST_SECRET = 3
-"""Characters: a shorter secret is masked where an address stands, not wherever its letters do."""
-
-
-def shown_uri(uri: str) -> str:
-    """The address as it may be shown: user names, passwords, values of a query and fragments are `***`."""
-    start, rest = _split(uri)
-    place, userinfo = rest, ""
-    if "@" in rest and not uri.startswith(SQLITE):
-        userinfo, _, place = rest.rpartition("@")
-    if any(mark in userinfo for mark in "?#"):
-        return f"{start}{MASK}"  # which "@" ends the password cannot be told
-    fragment_mark = ""
-    if not uri.startswith(SQLITE):  # where "#" may stand in a file's name
-        place, fragment_mark, _ = place.partition("#")
-    place, query_mark, query = place.partition("?")
-    if query_mark:
-        place += "?" + "&".join(_masked(piece) for piece in query.split("&"))
-    if fragment_mark:
-        place += f"#{MASK}"
-    return f"{start}{MASK}@{place}" if userinfo or rest.startswith("@") else f"{start}{place}"
-
-
-def without_secrets(text: str, uri: str) -> str:
-    """A text of another library, such as an error, without what `shown_uri` masks in the address."""
-    text = text.replace(uri, shown_uri(uri))
-    for secret in sorted(_secrets(uri), key=len, reverse=True):
-        text = text.replace(secret, MASK)
-    return re.sub(r"(://)[^/\s@]*@", rf"\1{MASK}@", text)
 
 
 def sqlite_path(uri: str) -> Path | None:
@@ -66,7 +30,7 @@ def check_uri(uri: str) -> None:
     Raises:
         StudyError: an unknown scheme, no host, a driver that is not installed, no file where one is wanted.
     """
-    found = _SCHEME.match(uri)
+    found = SCHEME.match(uri)
     scheme = (found.group(1) or "").lower() if found else ""
     if scheme in ("", "file"):
         raise _refused(
@@ -157,32 +121,3 @@ def _other_schemes() -> set[str]:
 
 def _refused(uri: str, why: str) -> StudyError:
     return StudyError(f"tracking store {shown_uri(uri)!r}: {why}")
-
-
-def _split(uri: str) -> tuple[str, str]:
-    """What stands before the place, and the rest."""
-    if uri.startswith(SQLITE):
-        return SQLITE, uri.removeprefix(SQLITE)
-    found = _SCHEME.match(uri)
-    start = found.group() if found else ""
-    return start, uri[len(start) :]
-
-
-def _masked(piece: str) -> str:
-    name, equals, _ = piece.partition("=")
-    return f"{name}={MASK}" if equals else MASK
-
-
-def _secrets(uri: str) -> set[str]:
-    """Every text that the address keeps secret, as it stands there and as it is meant."""
-    _, rest = _split(uri)
-    found: set[str] = set()
-    if "@" in rest and not uri.startswith(SQLITE):
-        userinfo, _, rest = rest.rpartition("@")
-        user, colon, password = userinfo.partition(":")
-        found |= {userinfo, password if colon else user}
-    tail = re.split(r"[?#]", rest, maxsplit=1)[1:]
-    for piece in re.split(r"[&#]", tail[0]) if tail else []:
-        found.add(piece.partition("=")[2] or piece)
-    found |= {unquote(one) for one in found}
-    return {one for one in found if len(one) >= _LEAST_SECRET}

@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from moon_rec.addresses import MASK, shown_uri
 from moon_rec.command import Parser
 from moon_rec.errors import StudyError
 from moon_rec.progress import Bar, progress, say
-from moon_rec.tracking.address import MASK, absolute_uri, check_uri, shown_uri, sqlite_path
+from moon_rec.tracking.address import absolute_uri, check_uri, sqlite_path
 from moon_rec.tracking.journal import ENTRIES, PLACE_VARIABLE, JournalReader, places, run_folders
 from moon_rec.tracking.sending import Delivery, RunFault
 from moon_rec.tracking.store import Store

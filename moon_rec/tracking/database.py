@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from moon_rec.addresses import SQLITE
 from moon_rec.errors import StudyError
 from moon_rec.progress import say
-from moon_rec.tracking.address import DEFAULT_URI, SQLITE
+from moon_rec.tracking.address import DEFAULT_URI
 
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory

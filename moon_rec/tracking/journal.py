@@ -20,9 +20,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from moon_rec.addresses import SQLITE, shown_uri
 from moon_rec.errors import StudyError
 from moon_rec.files import digest_file
-from moon_rec.tracking.address import SQLITE, shown_uri, sqlite_path
+from moon_rec.tracking.address import sqlite_path
 
 FOLDER = ".moon_rec-journal"
 PLACE_VARIABLE = "MOON_REC_JOURNAL"

@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from moon_rec.addresses import shown_uri, without_secrets
 from moon_rec.errors import StudyError, first_line
-from moon_rec.tracking.address import absolute_uri, shown_uri, sqlite_path, without_secrets
+from moon_rec.tracking.address import absolute_uri, sqlite_path
 from moon_rec.tracking.database import ARTIFACTS, condition_of, create_store
 
 if TYPE_CHECKING:

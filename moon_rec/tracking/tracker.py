@@ -15,16 +15,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from moon_rec.addresses import MASK, shown_uri
 from moon_rec.errors import MoonRecError, StudyError
 from moon_rec.progress import say
 from moon_rec.tracking import view
 from moon_rec.tracking.address import (
     DEFAULT_URI,
-    MASK,
     absolute_uri,
     check_folder,
     check_uri,
-    shown_uri,
     sqlite_path,
 )
 from moon_rec.tracking.database import condition_of

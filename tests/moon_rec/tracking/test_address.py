@@ -2,7 +2,9 @@
 
 import pytest
 
+from moon_rec.addresses import shown_words
 from moon_rec.errors import StudyError
+from moon_rec.kept import begin_command, what_is_kept
 from moon_rec.tracking import Tracker, shown_uri, without_secrets
 from moon_rec.tracking.commands import main as track
 
@@ -44,6 +46,29 @@ def test_texts_of_others_are_shown_without_secrets():
     text = f"API request to {uri}/api failed for p@ssword, p%40ssword at http://you:x@host"
     shown = without_secrets(text, uri)
     assert "ssword" not in shown and "you" not in shown and "http://***@host:5000/api" in shown
+
+
+def test_a_command_is_shown_without_secrets():
+    words = ["ranking.train", "a@b", "--track", "me:hush@host", "--tracking=http://hush@host"]
+    words += ["--set", "a=b@c", "postgresql://me:hush@host/db", "--resume"]
+    assert shown_words(words) == [
+        "ranking.train",
+        "a@b",
+        "--track",
+        "me:***@host",
+        "--tracking=http://***@host",
+        "--set",
+        "a=b@c",
+        "postgresql://***@host/db",
+        "--resume",
+    ]
+
+
+def test_a_command_that_is_stopped_shows_no_password():
+    uri = "http://me:hush@127.0.0.1:9"
+    begin_command(["python", "-m", "ranking.train", "shop", "--track", uri])
+    assert "--track 'http://***@127.0.0.1:9'" in what_is_kept()
+    begin_command([])
 
 
 NEVER = {
