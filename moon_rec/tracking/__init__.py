@@ -3,7 +3,8 @@
 from moon_rec.addresses import shown_uri, without_secrets
 from moon_rec.tracking.address import DEFAULT_URI
 from moon_rec.tracking.names import plain_metric_name
-from moon_rec.tracking.tracker import TrackedRun, Tracker
+from moon_rec.tracking.run import TrackedRun
+from moon_rec.tracking.tracker import Tracker
 
 __all__ = [
     "DEFAULT_URI",

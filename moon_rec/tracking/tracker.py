@@ -10,8 +10,9 @@ a training nothing: what was not sent is told at the end, with the command that 
 import contextlib
 import json
 import math
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,14 +39,10 @@ from moon_rec.tracking.journal import (
 )
 from moon_rec.tracking.names import (
     MOST_NAME,
-    MOST_PARAM,
-    MOST_TAG,
-    Names,
     fitting_name,
-    fitting_text,
-    flatten,
     plain_text,
 )
+from moon_rec.tracking.run import TrackedRun
 from moon_rec.tracking.sending import Sender
 from moon_rec.tracking.store import PARENT, RUN, TAG, Store, within
 
@@ -57,72 +54,6 @@ SECONDS_OF_PATIENCE = 10.0
 SECONDS_FOR_SQLITE = 120.0
 SECONDS_WHEN_STOPPED = 2.0
 Found = TypeVar("Found")
-
-
-class TrackedRun:
-    """A run that is going on; see `Tracker.run`."""
-
-    def __init__(self, journal: Journal, wake: Callable[[], None]):
-        self._journal, self._wake, self.id = journal, wake, journal.id
-        self._metric_names = Names()
-        self._not_finite: dict[str, list[Any]] = {}
-
-    def log(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log figures; `@` in a name, which MLflow refuses, becomes `_at_`.
-
-        A NaN or an infinity is no figure that a store can show: the first of a name is said, and kept as the tag
-        `moon_rec.not_finite.<name>` with its step; how many there were is added at the end.
-        """
-        finite = {}
-        for given, value in metrics.items():
-            number, name = float(value), self._metric_names.of(given)
-            if math.isfinite(number):
-                finite[name] = number
-            else:
-                self._note_not_finite(name, number, step or 0)
-        if finite:
-            self._append({"op": "metrics", "time": now(), "step": step or 0, "metrics": finite})
-
-    def tag(self, name: str, value: object) -> None:
-        """Set a tag; a text above 5,000 characters is cut, and says so."""
-        text = fitting_text(plain_text(value), MOST_TAG)
-        self._append({"op": "tag", "name": fitting_name(name), "value": text})
-
-    def artifact(self, path: Path | str) -> None:
-        """Copy a file into the run's artifacts."""
-        self._journal.append_file(Path(path))
-        self._wake()
-
-    def json(self, value: Any, name: str) -> None:
-        """Store a JSON document as the artifact `name`."""
-        text = json.dumps(value, indent=2, default=str)
-        self._append({"op": "text", "name": name, "text": text}, sync=True)
-
-    def _note_not_finite(self, name: str, number: float, step: int) -> None:
-        if name not in self._not_finite:
-            self._not_finite[name] = [number, step, 0]
-            say(f"tracking: {name} is {number} at step {step}; kept as a tag, not as a figure")
-            self.tag(f"{TAG}not_finite.{name}", f"{number} at step {step}")
-        self._not_finite[name][2] += 1
-
-    def _append(self, entry: dict[str, Any], sync: bool = False) -> None:
-        self._journal.append(entry, sync)
-        self._wake()
-
-    def _begin(self, params: Mapping[str, Any]) -> None:
-        names = Names()
-        texts = {names.of(name): plain_text(value) for name, value in flatten(params)}
-        if cut := {name: text for name, text in texts.items() if len(text) > MOST_PARAM}:
-            say(f"tracking: settings too long for MLflow are cut, whole in long_params.json: {', '.join(cut)}")  # fmt: skip
-            self.json(cut, "long_params.json")
-        fitting = {name: fitting_text(text, MOST_PARAM) for name, text in texts.items()}
-        self._append({"op": "params", "params": fitting})
-
-    def _end(self, status: str) -> None:
-        for name, (number, step, count) in self._not_finite.items():
-            if count > 1:
-                self.tag(f"{TAG}not_finite.{name}", f"{number} at step {step}, {count} in all")
-        self._append({"op": "end", "status": status, "time": now()}, sync=True)
 
 
 class Tracker:
@@ -191,7 +122,7 @@ class Tracker:
             parent: id of the run this one belongs to.
         """
         run = self._open(name, kind, reads, key, parent)
-        run._begin(params)
+        run.begin(params)
         self._num_open += 1
         status = "KILLED"
         try:
@@ -201,7 +132,7 @@ class Tracker:
             status = "FAILED"
             raise
         finally:
-            run._end(status)
+            run.end(status)
             self._num_open -= 1
             if not self._num_open and not self._is_held:
                 self._finish(status != "KILLED")
@@ -224,11 +155,6 @@ class Tracker:
 
     def read_json(self, run_id: str, name: str) -> Any:
         """A JSON artifact of a run, as `TrackedRun.json` stored it."""
-        for journal in self._journals():
-            if journal.folder.name == run_id:
-                for _, entry in journal.read():
-                    if entry["op"] == "text" and entry["name"] == name:
-                        return json.loads(entry["text"])
         try:
             return json.loads(self.fetch(run_id, name).read_text(encoding="utf-8"))
         except (ValueError, UnicodeDecodeError) as error:
@@ -243,10 +169,9 @@ class Tracker:
             StudyError: it is not where it was tracked.
         """
         for journal in self._journals():
-            if journal.folder.name == run_id:
-                for number, entry in journal.read():
-                    if entry["op"] == "file" and entry["name"] == name:
-                        return journal.file(entry, number)
+            with contextlib.suppress(FileNotFoundError):  # sent and removed meanwhile
+                if journal.folder.name == run_id and (path := _file_of(journal, name)) is not None:
+                    return path
         try:
             self._store.open()
             known = self._store.find(run_id)
@@ -397,3 +322,19 @@ class Tracker:
         if path not in self._damaged:
             self._damaged.add(path)
             say(f"warning: {error}")
+
+
+def _file_of(journal: JournalReader, name: str) -> Path | None:
+    """A file or document that a journal has, where it can be read; None where it has none of that name."""
+    found = None
+    for number, entry in journal.read():
+        if entry["op"] in ("file", "text") and entry["name"] == name:
+            found = number, entry  # the last of a name counts, as in MLflow
+    if found is None:
+        return None
+    number, entry = found
+    if entry["op"] == "file":
+        return journal.file(entry, number)
+    path = Path(tempfile.mkdtemp(prefix="moon_rec-")) / Path(name).name
+    path.write_text(str(entry["text"]), encoding="utf-8")
+    return path

@@ -72,6 +72,7 @@ def test_a_server_dead_at_start_middle_end_costs_nothing_and_is_sent_later(
     # readers in this process see the run all the same
     assert tracker.finished("key") == run_id
     assert tracker.read_json(run_id, "about.json") == {"value": [1]}
+    assert tracker.fetch(run_id, "about.json").name == "about.json"
     server.start()
     track(["send"])
     check_whole(server, run_id)
