@@ -4,14 +4,14 @@ from exchange_rate.demo import MARKER, _about, _prepare
 from moon_rec.files import read_json
 
 
-def test_the_same_demo_is_resumed_and_begun_afresh_without_resume(tmp_path):
+def test_the_same_demo_is_resumed_and_begun_afresh_with_overwrite(tmp_path):
     out = tmp_path / "demo"
     _prepare(out, 3, resume=False)
     assert read_json(out / MARKER) == _about(3)
     (out / "shop").mkdir()
     _prepare(out, 3, resume=True)
     assert (out / "shop").is_dir()
-    _prepare(out, 4, resume=False)
+    _prepare(out, 4, resume=False, overwrite=True)
     assert not (out / "shop").exists() and read_json(out / MARKER)["seed"] == 4
 
 
