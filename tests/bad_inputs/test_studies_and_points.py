@@ -21,7 +21,7 @@ from exchange_rate import (
     pairwise_ratios,
     rank_metrics,
 )
-from exchange_rate.cells import CellResult
+from exchange_rate.cell_files import CellResult
 from exchange_rate.demo import MARKER, _about
 from moon_rec.tracking import Tracker
 from tests.bad_inputs.harness import Case, check

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from exchange_rate import cells
-from exchange_rate.cells import CellResult
+from exchange_rate.cell_files import CellResult
 from exchange_rate.plan import EncoderRun, StudyConfig
 from exchange_rate.report import write_report
 from exchange_rate.study import run_study
@@ -22,6 +22,8 @@ from representation.pretraining import PretrainConfig
 
 RECALL = "image_search_recall@10"
 SLOPE = 0.2
+TABLES = {"items": "aaaaaaaaaaaaaaaa", "queries": "bbbbbbbbbbbbbbbb"}
+"""Digests of the vectors that a planted encoder says it made, and rankers that they read."""
 
 
 def estimate(value, half=0.01, words="planted"):
@@ -152,7 +154,7 @@ def _encoder(spec, about):
     return CellResult(
         estimates,
         {"dim": 64.0},
-        {"items": "aa", "queries": "bb"},
+        TABLES,
         {"items": "items", "queries": "queries"},
     )
 
@@ -167,7 +169,8 @@ def _ranker(spec, about):
         "auc_cold": estimate(auc - 0.02),
         "gauc": estimate(auc - 0.05),
     }
-    return CellResult(estimates, {}, {}, {"scores": "scores.parquet"})
+    reads = TABLES if ranker == "content" else {}
+    return CellResult(estimates, {}, reads, {"scores": "scores.parquet"})
 
 
 def _comparison(spec, about):
