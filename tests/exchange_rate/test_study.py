@@ -19,7 +19,6 @@ from moon_rec.errors import ConfigError, StudyError
 from moon_rec.files import read_json
 from moon_rec.shop.simulate import SimulationConfig, simulate_shop
 from representation.evaluation import measure_shop
-from tests.exchange_rate.conftest import new_tracker
 
 RECALL = "image_search_recall@10"
 
@@ -50,35 +49,6 @@ def test_a_finished_cell_is_not_run_again(shop, plan, planted, tmp_path, tracker
     assert len(tracker.runs(kind="ranker")) == 24  # tracked once, named by both studies
     columns = ["ranker", "encoder", "seed", "auc", RECALL]
     assert second.table.select(columns).equals(first.table.select(columns))
-
-
-@pytest.mark.parametrize("after", [0, 1, 7, 20, 41])
-def test_a_stopped_study_goes_on_and_gives_the_same_table_to_the_bit(
-    shop, plan, planted, tmp_path, tracker, empty_store, monkeypatch, capsys, after
-):
-    real = cells_module.CellResult.save
-
-    def save(
-        self, folder, code=""
-    ):  # the kill comes when the cell's work is done, before it is kept
-        if sum(planted.calls.values()) > after:
-            raise KeyboardInterrupt
-        real(self, folder, code)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(cells_module.CellResult, "save", save)
-        with pytest.raises(KeyboardInterrupt):
-            go(shop, plan, tmp_path, tracker)
-    assert tracker.runs(kind="study") == []
-    assert f"stopped; {after} finished cells are kept" in capsys.readouterr().err
-    planted.calls.clear()
-    result = go(shop, plan, tmp_path, tracker)
-    assert result.num_known == after and sum(planted.calls.values()) == 42 - after
-    folder = tmp_path / "whole"
-    folder.mkdir()
-    whole = go(shop, plan, folder, new_tracker(folder, empty_store))
-    kept = [name for name in whole.table.columns if name not in ("run", "encoder_run", "seconds")]
-    assert result.table.select(kept).equals(whole.table.select(kept))
 
 
 def test_what_other_code_made_is_not_taken_up(
