@@ -77,9 +77,8 @@ def run_cells(
     finally:
         if pool is not None:
             pool.close(at_once=not is_done)
-    names = [cell.name for cell in cells]
-    finished = {name: run.finished[name] for name in names if name in run.finished}
-    return finished, [run.failed[name] for name in names if name in run.failed]
+    finished = {cell.name: run.finished[cell.name] for cell in cells if cell.name in run.finished}
+    return finished, run.failures(cells)
 
 
 class _Run:
@@ -141,6 +140,13 @@ class _Run:
         if died:
             self._part(died)
         self._show()
+
+    def failures(self, cells: Sequence[Cell]) -> list[Failure]:
+        """All failures at the end, in the order of the cells, each after those it needs: only now is it known how many of these failed."""
+        for cell in cells:
+            if cell.name in self.failed and not self.failed[cell.name].is_own:
+                self.failed[cell.name] = not_run(cell.name, cell.kind, self._lost(cell))
+        return [self.failed[cell.name] for cell in cells if cell.name in self.failed]
 
     def _next(self) -> Cell | None:
         """The ready cell with the longest chain behind it; of cells that may have killed their process the first, once nothing else runs."""

@@ -23,12 +23,12 @@ from representation.evaluation import measure_shop
 RECALL = "image_search_recall@10"
 
 
-def go(shop, plan, tmp_path, tracker):
-    return run_study(shop, plan, tmp_path / "work", tracker, workers=1)
+def go(shop, plan, tmp_path, memory):
+    return run_study(shop, plan, tmp_path / "work", memory, workers=1)
 
 
-def test_every_cell_runs_once(shop, plan, planted, tmp_path, tracker):
-    result = go(shop, plan, tmp_path, tracker)
+def test_every_cell_runs_once(shop, plan, planted, tmp_path, memory):
+    result = go(shop, plan, tmp_path, memory)
     assert planted.calls == {
         "start": 1,
         "pretraining": 1,  # shared by two paths
@@ -40,21 +40,21 @@ def test_every_cell_runs_once(shop, plan, planted, tmp_path, tracker):
     assert result.num_run == sum(planted.calls.values()) and result.num_known == 0
 
 
-def test_a_finished_cell_is_not_run_again(shop, plan, planted, tmp_path, tracker):
-    first = go(shop, plan, tmp_path, tracker)
+def test_a_finished_cell_is_not_run_again(shop, plan, planted, tmp_path, memory):
+    first = go(shop, plan, tmp_path, memory)
     planted.calls.clear()
-    second = go(shop, plan, tmp_path, tracker)
+    second = go(shop, plan, tmp_path, memory)
     assert not planted.calls
     assert second.num_run == 0 and second.num_known == first.num_run
-    assert len(tracker.runs(kind="ranker")) == 24  # tracked once, named by both studies
+    assert len(memory.runs(kind="ranker")) == 24  # tracked once, named by both studies
     columns = ["ranker", "encoder", "seed", "auc", RECALL]
     assert second.table.select(columns).equals(first.table.select(columns))
 
 
 def test_what_other_code_made_is_not_taken_up(
-    shop, lean, planted, tmp_path, tracker, monkeypatch, capsys
+    shop, lean, planted, tmp_path, memory, monkeypatch, capsys
 ):
-    first = go(shop, lean, tmp_path, tracker)
+    first = go(shop, lean, tmp_path, memory)
     capsys.readouterr()
     planted.calls.clear()
     whole = grid_module.code_of
@@ -62,7 +62,7 @@ def test_what_other_code_made_is_not_taken_up(
         grid_module, "code_of", lambda kind: "other" if kind == "comparison" else whole(kind)
     )
     monkeypatch.setattr(cells_module, "code_of", grid_module.code_of)
-    second = go(shop, lean, tmp_path, tracker)
+    second = go(shop, lean, tmp_path, memory)
     assert planted.calls == {"comparison": 6}  # its code alone has changed
     assert second.num_known == first.num_run - 6
     assert "6 finished cells in" in capsys.readouterr().err
@@ -101,27 +101,27 @@ def test_a_shop_that_changes_under_a_study_is_refused(small_shop):
         cells_module._shop(spec)
 
 
-def test_one_more_encoder_runs_only_what_is_new(shop, plan, planted, tmp_path, tracker):
-    go(shop, plan, tmp_path, tracker)
+def test_one_more_encoder_runs_only_what_is_new(shop, plan, planted, tmp_path, memory):
+    go(shop, plan, tmp_path, memory)
     planted.calls.clear()
     few = plan.encoders[3].posttraining.model_copy(update={"num_negatives": 3})
     more = plan.model_copy(
         update={"encoders": (*plan.encoders, EncoderRun(name="few", posttraining=few))}
     )
     planted.recall["few"] = 0.2
-    go(shop, more, tmp_path, tracker)
+    go(shop, more, tmp_path, memory)
     assert planted.calls == {"posttraining": 1, "encoder": 1, "ranker": 3, "comparison": 1}
 
 
-def test_another_shop_shares_nothing(shop, plan, planted, tmp_path, tracker):
-    first = go(shop, plan, tmp_path, tracker)
+def test_another_shop_shares_nothing(shop, plan, planted, tmp_path, memory):
+    first = go(shop, plan, tmp_path, memory)
     shop.digest = "fedcba9876543210"
-    second = go(shop, plan, tmp_path, tracker)
+    second = go(shop, plan, tmp_path, memory)
     assert second.num_known == 0 and second.num_run == first.num_run
 
 
-def test_validation_chooses_the_control(shop, plan, planted, tmp_path, tracker):
-    table = go(shop, plan, tmp_path, tracker).table
+def test_validation_chooses_the_control(shop, plan, planted, tmp_path, memory):
+    table = go(shop, plan, tmp_path, memory).table
     control = table.filter(pl.col("ranker") == "permuted")
     assert control["encoder"].unique().to_list() == [
         "direct"
@@ -129,9 +129,9 @@ def test_validation_chooses_the_control(shop, plan, planted, tmp_path, tracker):
     assert len(control) == 3
 
 
-def test_the_table_holds_runs_metrics_labels_and_digests(shop, plan, planted, tmp_path, tracker):
-    result = go(shop, plan, tmp_path, tracker)
-    table = records_table(tracker, result.id)
+def test_the_table_holds_runs_metrics_labels_and_digests(shop, plan, planted, tmp_path, memory):
+    result = go(shop, plan, tmp_path, memory)
+    table = records_table(memory, result.id)
     assert table.equals(result.table)
     row = table.filter((pl.col("encoder") == "full at step 20") & (pl.col("seed") == 1)).row(
         0, named=True
@@ -146,17 +146,17 @@ def test_the_table_holds_runs_metrics_labels_and_digests(shop, plan, planted, tm
     assert row["shop_digest"] == shop.digest and len(row["items_digest"]) == 16
 
 
-def test_longest_chain_goes_first(shop, plan, planted, tmp_path, tracker):
-    go(shop, plan, tmp_path, tracker)
+def test_longest_chain_goes_first(shop, plan, planted, tmp_path, memory):
+    go(shop, plan, tmp_path, memory)
     assert planted.order[0] == "random weights"
     assert planted.order.index("full") < planted.order.index("DIN on ids only, seed 0")
 
 
 def test_a_steering_metric_that_was_not_measured_fails_the_control_alone(
-    shop, plan, planted, tmp_path, tracker
+    shop, plan, planted, tmp_path, memory
 ):
     wrong = plan.model_copy(update={"steering_metric": "own_photo_recall@10"})
-    failed = {one.name: one for one in go(shop, wrong, tmp_path, tracker).failed}
+    failed = {one.name: one for one in go(shop, wrong, tmp_path, memory).failed}
     assert len(failed) == 5 and failed["ranker permuted  seed 0"].is_own
     assert "'own_photo_recall@10'" in failed["ranker permuted  seed 0"].error
     assert "choose one of image_search_recall@10" in failed["ranker permuted  seed 0"].error
