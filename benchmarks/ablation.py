@@ -26,6 +26,7 @@ from moon_rec.console import table_console
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import ConfigError
 from moon_rec.estimate import Estimate
+from moon_rec.figure_files import save_figure
 from moon_rec.files import atomic_file, digest_of, write_json
 from moon_rec.outputs import OutputKind, atomic_folder
 from moon_rec.palette import BY_MODALITY, GREY
@@ -234,8 +235,7 @@ def draw(path: Path, rows: list[dict[str, Any]], title: str) -> None:
         panel.spines[["top", "right"]].set_visible(False)
     axes[0].legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
     figure.suptitle(textwrap.fill(title, 120), x=0.01, ha="left", fontsize=10)
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, dpi=150, format="png")
+    save_figure(figure, path, dpi=150)
 
 
 def _draw_estimates(

@@ -28,7 +28,8 @@ from moon_rec.allocator import keep_freed_memory
 from moon_rec.command import Parser, run
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import MoonRecError
-from moon_rec.files import atomic_file, write_json
+from moon_rec.figure_files import save_figure
+from moon_rec.files import write_json
 from moon_rec.progress import progress
 from ranking.batch import Batch
 from ranking.config import RankerConfig
@@ -173,8 +174,7 @@ def draw(found: dict[str, Growth], path: Path) -> None:
             f"A step of {BATCH_SIZE} impressions, {CANDIDATES} a request (dotted: linear)"
         )
         axes.legend(fontsize=8)
-        with atomic_file(path) as temporary:
-            figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=130)
+        save_figure(figure, path, dpi=130)
 
 
 def main(argv: list[str] | None = None) -> None:

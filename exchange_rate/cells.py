@@ -28,6 +28,7 @@ from moon_rec.errors import MoonRecError, StudyError
 from moon_rec.files import atomic_file, digest_of, read_json
 from moon_rec.shop import Shop
 from moon_rec.shown import path_inside
+from moon_rec.signals import asked
 from moon_rec.vector_pairs import check_pair
 
 LOG = "log.txt"
@@ -59,6 +60,8 @@ def run_cell(
             result = _run(spec, Path(cells), folder)
         result.save(folder, spec.code)
     except Exception as error:
+        if asked() is not None:  # a library has made an error of its own of the signal
+            raise KeyboardInterrupt from error
         return failed(error, folder)
     finally:
         torch.set_num_threads(threads)

@@ -21,6 +21,7 @@ from moon_rec.command import Parser, seed_number
 from moon_rec.console import table_console
 from moon_rec.errors import StudyError
 from moon_rec.files import read_json, write_json
+from moon_rec.kept import note_kept, note_to_go_on
 from moon_rec.outputs import (
     OutputKind,
     add_overwrite_option,
@@ -83,11 +84,14 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _run(out: Path, seed: int, start: float) -> None:
+    note_to_go_on("--resume")
+    note_kept(out, "a demo that has begun")
     shop = _make_shop(out / "shop", seed)
     uri = f"sqlite:///{out / 'mlflow.db'}"
     tracker = Tracker(uri, experiment="demo")
-    study = run_study(shop, demo_plan(seed), out / "study", tracker)
-    report = write_report(tracker, out / "report", study=study.id, overwrite=True)
+    with tracker:
+        study = run_study(shop, demo_plan(seed), out / "study", tracker)
+        report = write_report(tracker, out / "report", study=study.id, overwrite=True)
     console = table_console()
     console.print(summary_table(report))
     for line in (

@@ -43,6 +43,7 @@ from moon_rec.command import Parser, add_config_options, count, run, seed_number
 from moon_rec.config import load_config
 from moon_rec.errors import MoonRecError, StudyError
 from moon_rec.files import digest_of
+from moon_rec.kept import note_begins_again, note_kept
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.shop import Period
@@ -94,9 +95,10 @@ def run_study(
         StudyError: another study works there, or the disk is full.
     """
     folder = Path(workdir) / "cells"
-    folder.mkdir(parents=True, exist_ok=True)
     workers = workers or min(2, os.cpu_count() or 1)
-    with locked(Path(workdir), wait):
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder.parent, wait):
+        folder.mkdir(exist_ok=True)
         return _run_study(shop, config, folder, tracker, period, workers)
 
 
@@ -113,15 +115,10 @@ def _run_study(
         if others := num_of_other_code(folder):
             say(f"study: {others} finished cells in {folder} are left aside: other code made them")
         book = _Book(tracker, folder, parent.id)
-        try:
-            done, failed = run_cells(
-                cells, str(folder), workers, config.num_threads, book.known, book.keep
-            )
-        except KeyboardInterrupt:
-            say(
-                f"study {config.name!r}: stopped; {len(book.runs)} finished cells are kept in {folder}, and the same command goes on with the others"
-            )
-            raise
+        note_begins_again("no cell is finished yet")
+        done, failed = run_cells(
+            cells, str(folder), workers, config.num_threads, book.known, book.keep
+        )
         about = _about(shop, config, period, key) | _cells(done, book.runs)
         about["planned"] = {"encoders": config.encoder_names(), "cells": len(cells)}
         about["failed"] = [one.as_dict() for one in failed]
@@ -192,13 +189,14 @@ class _Book:
             say(
                 f"study: cell {spec.name!r}: run {found[-1]['id']} has its key but other figures; a run of its own is tracked"
             )
-        if same:
-            self.runs[spec.key] = same[-1]
-            return
+        self.runs[spec.key] = same[-1] if same else self._track(spec, result, reads)
+        note_kept(self._folder, f"{len(self.runs):,} finished cells")
+
+    def _track(self, spec: CellSpec, result: CellResult, reads: dict[str, str]) -> str:
         params = {**spec.labels, **spec.settings}
         with self._tracker.run(spec.name, spec.kind, params, reads, spec.key, self._parent) as run:
             run.log(_flat(result))
-            self.runs[spec.key] = run.id
+            return run.id
 
 
 def _is_run_of(run: dict[str, Any], kind: str, result: CellResult, reads: dict[str, str]) -> bool:
@@ -308,17 +306,18 @@ def main(argv: list[str] | None = None) -> None:
         if arguments.plan is not None
         else demo_plan(arguments.seed or 0)
     )
+    uri = arguments.tracking or f"sqlite:///{out / 'mlflow.db'}"
+    tracker = Tracker(uri)  # an address that can never work is refused before anything is read
     shop = Shop.open(arguments.shop)
     say(f"studying {shop!r}")  # its digest reads the files: nothing is written for a damaged shop
-    uri = arguments.tracking or f"sqlite:///{out / 'mlflow.db'}"
-    tracker = Tracker(uri)
     out.mkdir(parents=True, exist_ok=True)
-    result = run_study(
-        shop, config, out, tracker, arguments.period, arguments.workers, arguments.wait
-    )
-    print(f"study {result.id}: {len(result.table)} ranker runs tracked in {uri}")
+    with tracker:
+        result = run_study(
+            shop, config, out, tracker, arguments.period, arguments.workers, arguments.wait
+        )
+    print(f"study {result.id}: {len(result.table)} ranker runs tracked in {tracker.uri}")
     print(
-        f"report: python -m exchange_rate.report --tracking {uri} --study {result.id} --out {out / 'report'}"
+        f"report: python -m exchange_rate.report --tracking {tracker.uri} --study {result.id} --out {out / 'report'}"
     )
     refuse_failures(result)
 

@@ -1,5 +1,8 @@
 """What all stages share: shops, embedding tables, settings, tracking. See docs/design.md."""
 
+import moon_rec.signals  # noqa: F401 - first: a signal is heard while the rest loads
+
+# isort: split
 from moon_rec.data_folder import data_folder
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.estimate import Estimate

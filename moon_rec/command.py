@@ -6,13 +6,18 @@ A command module defines `main(argv: list[str] | None) -> None` and ends with `s
 import argparse
 import math
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from moon_rec.bounds import MOST_COUNTED
+from moon_rec.children import end_with_launcher
 from moon_rec.errors import MoonRecError
+from moon_rec.kept import begin_command, note_options, what_is_kept, words_of_process
+from moon_rec.signals import Stopped, asked, last_words, listening
+from moon_rec.surroundings import line_of_surroundings
 
 Main = Callable[[list[str] | None], None]
 
@@ -34,6 +39,12 @@ class Parser(argparse.ArgumentParser):
             formatter_class=_HelpFormatter,
             **options,  # type: ignore[arg-type]
         )
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse; the names of the options are remembered for the line of a command that is stopped."""
+        found = super().parse_args(args, namespace)
+        note_options(vars(found))
+        return found
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message} (see: {self.prog} --help)\n")
@@ -93,19 +104,63 @@ def add_config_options(
     )
 
 
-def run(main: Main, argv: Sequence[str] | None = None) -> int:
-    """Run a command and give its exit code: 0, 2 for the user's error (one line on stderr), 130 when interrupted."""
+def run(
+    main: Main,
+    argv: Sequence[str] | None = None,
+    words: Sequence[str] | None = None,
+    is_process: bool | None = None,
+) -> int:
+    """Run a command and give its exit code.
+
+    0; 2 for what the user can mend, and for what the machine cannot do (a full disk, no memory), in one line on stderr; 128 and the signal's number
+    where one stopped it: 130 for Ctrl-C, 143 for SIGTERM. The line of what was stopped names what is kept and the command that goes on
+    (`moon_rec.kept`).
+
+    Args:
+        argv: the command's own words; None: those of this process.
+        words: the whole command as a shell takes it; None: as the process was started, or the module of `main` and `argv`.
+        is_process: the process ends with the command, and is ended where its way out takes too long; None: where `argv` is None.
+    """
+    is_process = argv is None if is_process is None else is_process
+    if words is None:
+        own = ["python", "-m", main.__module__, *(argv or [])]
+        words = words_of_process() if is_process else own
+    begin_command(list(words))
+    if is_process:
+        end_with_launcher()
     try:
-        main(list(argv) if argv is not None else None)
+        with listening(is_process):
+            return _run(main, None if argv is None else list(argv))
+    except KeyboardInterrupt as stopped:  # a second door: signals that come while the first is told
+        return 128 + (stopped.signal if isinstance(stopped, Stopped) else signal.SIGINT)
+
+
+def _run(main: Main, argv: list[str] | None) -> int:
+    try:
+        main(argv)
         sys.stdout.flush()
     except BrokenPipeError:
         # the reader, such as `head`, has seen enough; what is still buffered has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except MoonRecError as error:
-        line = " ".join(str(error).split())
-        print(f"error: {line}", file=sys.stderr)
+    except BaseException as error:
+        signum = error.signal if isinstance(error, Stopped) else asked()
+        if signum is None and isinstance(error, KeyboardInterrupt):
+            signum = signal.SIGINT
+        if signum is not None:  # libraries may have made another error of it
+            _tell(last_words(signum))
+            return 128 + signum
+        if isinstance(error, MoonRecError):
+            _tell(f"error: {' '.join(str(error).split())}")
+            return 2
+        line = line_of_surroundings(error)
+        if line is None:
+            raise
+        _tell(f"error: {line}; {what_is_kept()}")
         return 2
-    except KeyboardInterrupt:
-        print("stopped: interrupted; nothing half-written was kept", file=sys.stderr)
-        return 130
     return 0
+
+
+def _tell(line: str) -> None:
+    """Say the last line; of processes that work together the first alone does."""
+    if os.environ.get("RANK", "0") == "0" or line.startswith("error: "):
+        print(line, file=sys.stderr, flush=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from moon_rec.errors import MoonRecError
+from moon_rec.kept import note_written
 from moon_rec.progress import progress
 from moon_rec.temporaries import remove_leftovers, settle, sync_folder, temporary_of
 
@@ -39,6 +40,7 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
         settle(temporary)
         os.replace(temporary, path)
         sync_folder(path.parent)
+        note_written(path)
     finally:
         temporary.unlink(missing_ok=True)
 

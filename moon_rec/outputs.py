@@ -23,8 +23,12 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
+
+import polars as pl
 
 from moon_rec.errors import MoonRecError, os_error_line
+from moon_rec.kept import note_written
 from moon_rec.temporaries import (
     put_in_place,
     remove,
@@ -91,16 +95,37 @@ class OutputKind:
 
 
 def json_with(*names: str) -> Says:
-    """A mark that is a JSON object with these fields."""
+    """A mark that is a JSON object with these fields, or a list of such objects."""
+    return json_that(
+        lambda found: all(
+            isinstance(one, dict) and all(name in one for name in names)
+            for one in (found if isinstance(found, list) else [found])
+        )
+    )
+
+
+def json_that(holds: Callable[[Any], bool]) -> Says:
+    """A mark that is JSON of which this holds."""
 
     def says(path: Path) -> bool:
         try:
             if path.stat().st_size > MARK_BYTES:
                 return False
-            found = json.loads(path.read_text(encoding="utf-8"))
+            return holds(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, RecursionError):
             return False
-        return isinstance(found, dict) and all(name in found for name in names)
+
+    return says
+
+
+def parquet_with(*names: str) -> Says:
+    """A mark that is a Parquet file with these columns."""
+
+    def says(path: Path) -> bool:
+        try:
+            return set(names) <= set(pl.read_parquet_schema(path))
+        except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+            return False
 
     return says
 
@@ -127,28 +152,74 @@ def add_overwrite_option(parser: ArgumentParser, noun: str) -> None:
     )
 
 
+def _is_picture(path: Path) -> bool:
+    """PNG, PDF or SVG that names its maker in its first or last bytes, where these formats have their metadata."""
+    try:
+        with open(path, "rb") as file:
+            ends = file.read(PROBE_BYTES)
+            file.seek(max(0, path.stat().st_size - PROBE_BYTES))
+            ends += file.read(PROBE_BYTES)
+    except OSError:
+        return False
+    return ends.startswith((b"\x89PNG", b"%PDF", b"<?xml")) and PICTURE_MAKER.encode() in ends
+
+
+PICTURE_MAKER = "moon_rec"
+PICTURE = OutputKind("a picture", "", _is_picture)
+
+
+def check_picture(
+    path: Path | str, overwrite: bool = False, kinds: tuple[str, ...] = (".png",)
+) -> None:
+    """`check_output` of a picture whose name must end in one of `kinds`.
+
+    Raises:
+        MoonRecError: it does not, or as `check_output`.
+    """
+    if Path(path).suffix.lower() not in kinds:
+        named = " or ".join(kind[1:].upper() for kind in kinds)
+        raise MoonRecError(f"{path}: the picture is a {named}; end its name with {kinds[0]}")
+    check_output(path, PICTURE, overwrite)
+
+
 def check_output(
     path: Path | str,
     kind: OutputKind,
     overwrite: bool = False,
     *,
     inputs: Iterable[Path | str | None] = (),
-    size: int = 0,
 ) -> None:
     """Find out, before any work, whether an output can be written. Nothing is left there.
 
     Args:
         inputs: files and folders that the command reads; None counts as absent.
-        size: bytes that will be written, as far as can be told.
 
     Raises:
         MoonRecError: something is there and `overwrite` is false; it is not of this kind, or is or holds what must not go; a file stands where a folder is
-            needed; the place cannot be written to, or has less room than `size`.
+            needed; the place cannot be written to.
     """
     path = Path(path)
     remove_leftovers(path)
     refuse_taken(path, kind, overwrite, inputs)
-    _try_place(path, size)
+    _try_place(path)
+
+
+def check_room(path: Path | str, size: int) -> None:
+    """Find out, before any work, whether `size` bytes can be written at `path`.
+
+    Raises:
+        MoonRecError: the disk has less room.
+    """
+    place = _nearest(Path(path))
+    try:
+        free = shutil.disk_usage(place).free
+    except OSError as error:
+        raise MoonRecError(os_error_line(error, path)) from None
+    if free < size:
+        raise MoonRecError(
+            f"{path} needs about {size / 2**20:,.0f} MiB, and {place.absolute()} has {free / 2**20:,.0f} MiB left; "
+            "make room or name another disk"
+        )
 
 
 def refuse_taken(
@@ -166,19 +237,18 @@ def refuse_taken(
     what = "folder" if kind.mark else "file"
     if path.name in ("", ".."):
         raise MoonRecError(f"{path} cannot be written as {kind.noun}; name a new {what}")
+    if not os.path.lexists(path):
+        return
     try:
-        there = os.path.lexists(path)
-        if there:
-            _refuse_precious(path, what, inputs)
-            is_empty = bool(kind.mark) and path.is_dir() and not any(path.iterdir())
-            objection = "" if is_empty else kind.objection(path)
+        is_empty = bool(kind.mark) and path.is_dir() and not any(path.iterdir())
+        objection = _precious(path, inputs) or ("" if is_empty else kind.objection(path))
     except OSError as error:
         raise MoonRecError(os_error_line(error, path)) from None
-    if there and objection:
+    if objection:
         raise MoonRecError(
             f"{path} exists already and is not replaced: {objection}; name another {what}"
         )
-    if there and not overwrite:
+    if not overwrite:
         raise MoonRecError(
             f"{path} exists already; --overwrite replaces it, or name another {what}"
         )
@@ -210,6 +280,7 @@ def atomic_folder(path: Path | str, kind: OutputKind, overwrite: bool = False) -
             os.rename(temporary, kept)
             raise MoonRecError(f"{error}; what was made is kept in {kept}") from None
         put_in_place(temporary, path)
+        note_written(path)
     finally:
         remove(temporary)
 
@@ -238,19 +309,12 @@ def _fits(parts: tuple[str, ...], pattern: tuple[str, ...], is_folder: bool) -> 
     return len(parts) == len(pattern) and all(map(fnmatch.fnmatchcase, parts, pattern))
 
 
-def _refuse_precious(path: Path, what: str, inputs: Iterable[Path | str | None]) -> None:
-    """
-    Raises:
-        MoonRecError: what is at `path` goes for nothing, of whatever kind it is.
-    """
+def _precious(path: Path, inputs: Iterable[Path | str | None]) -> str:
+    """Why what is at `path` goes for nothing, of whatever kind it is; "" where nothing is against it."""
     if path.is_symlink():
-        raise MoonRecError(
-            f"{path} is a link to {os.readlink(path)}: links are never replaced; name the {what} itself"
-        )
+        return f"it is a link to {os.readlink(path)}, and links are never replaced"
     if os.path.ismount(path):
-        raise MoonRecError(
-            f"{path} is a mount point, which cannot be replaced; name a {what} in it"
-        )
+        return "it is a mount point"
     place = path.resolve()
     kept = [("the working directory", Path.cwd())]
     with contextlib.suppress(RuntimeError):
@@ -259,24 +323,29 @@ def _refuse_precious(path: Path, what: str, inputs: Iterable[Path | str | None])
     for name, given in kept:
         one = given.resolve()
         if one == place or place in one.parents:
-            is_or_holds = "is" if one == place else "holds"
-            raise MoonRecError(
-                f"{path} {is_or_holds} {name} and is not replaced; name another {what}"
-            )
+            return f"it {'is' if one == place else 'holds'} {name}"
+    return ""
 
 
-def _try_place(path: Path, size: int) -> None:
+def _nearest(path: Path) -> Path:
+    """The nearest folder around `path`, or file in its way, that is there."""
+    place = path.parent
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    return place
+
+
+def _try_place(path: Path) -> None:
     """
     Raises:
         MoonRecError: nothing can be made at `path`.
     """
     try:
-        place = path.parent
-        while not os.path.lexists(place):
-            place = place.parent
+        place = _nearest(path)
         if not place.is_dir():
+            found = "a file" if place.is_file() else "a link that leads nowhere"
             raise MoonRecError(
-                f"{path} cannot be written: {place} is a file, not a folder; name another place"
+                f"{path} cannot be written: {place} is {found}, not a folder; name another place"
             )
         # tried under the target's own name where its folder is there already: some are too long
         probe = temporary_of(path if place == path.parent else place / "probe")
@@ -290,11 +359,5 @@ def _try_place(path: Path, size: int) -> None:
         for part in path.relative_to(place).parts:
             with contextlib.suppress(FileNotFoundError):
                 os.lstat(place / part)  # a name too long is found here
-        free = shutil.disk_usage(place).free
     except OSError as error:
         raise MoonRecError(os_error_line(error, path)) from None
-    if free < size:
-        raise MoonRecError(
-            f"{path} needs about {size / 2**20:,.0f} MiB, and {place} has {free / 2**20:,.0f} MiB left; "
-            "make room or name another disk"
-        )

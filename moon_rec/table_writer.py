@@ -76,6 +76,12 @@ def write_table(
     return EmbeddingTable.open(path)
 
 
+def table_bytes(num_items: int, dim: int, precision: Precision) -> int:
+    """What such a table takes on the disk, to within a header."""
+    scale = 4 if precision == "int8" else 0
+    return num_items * (8 + dim * np.dtype(precision).itemsize + scale)
+
+
 def _header(num_items: int, dim: int, precision: Precision) -> bytes:
     """Length and JSON, so padded with blanks that the data starts at a multiple of `ALIGNMENT`."""
     size = num_items * dim * np.dtype(precision).itemsize

@@ -8,7 +8,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -18,6 +18,7 @@ from moon_rec.command import Parser, add_config_options, count, run
 from moon_rec.config import load_config
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import MoonRecError, RankingError
+from moon_rec.kept import note_kept, note_to_go_on
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.tracking import Tracker
@@ -28,6 +29,7 @@ from ranking.seed_folders import RANKER_FILE, seed_name
 from ranking.trained import TrainedRanker, refuse_other_training
 from ranking.training.checkpoint import Checkpoints
 from ranking.training.course import Log, train_on_rank, train_ranker
+from ranking.training.trainer import DivergedError
 
 __all__ = ["RankerConfig", "TrainedRanker", "train_ranker"]
 
@@ -43,21 +45,19 @@ def main(argv: list[str] | None = None) -> None:
     if given.resume and given.checkpoint_every is None and given.seeds == 1:
         raise RankingError("--resume needs --checkpoint-every N, as the training to go on from had")
     runs = _runs(given, config)
+    # an address that can never work is refused before anything is read
+    is_first = os.environ.get("RANK", "0") == "0"
+    tracker = Tracker(given.track) if given.track and is_first else None
     shop = Shop.open(given.shop)
     items, queries, coverage = open_pair(shop, given.items, given.queries, given.accept)
     tables = RankingTables.build(shop, features)
     vectors = {"items": items, "queries": queries}
     # all are looked at before any is trained: several processes then agree on what is left
     left = [one for one in runs if not _is_finished(one, tables, vectors)]
-    for one in left:
-        try:
-            _train(given, one, tables, vectors)
-        except MoonRecError as error:
-            if len(runs) == 1 or not given.out.exists():
-                raise
-            raise RankingError(
-                f"{one.out}: {error}; finished seeds are kept, go on with the same command and --resume"
-            ) from None
+    if given.seeds > 1 or given.checkpoint_every is not None:
+        note_to_go_on("--resume")
+    with tracker or nullcontext():
+        _train_all(given, runs, left, tables, vectors, tracker)
     if items is not None and os.environ.get("RANK", "0") == "0":
         say(str(coverage))
 
@@ -95,6 +95,35 @@ def _runs(given: Namespace, config: RankerConfig) -> list[_Run]:
     ]
 
 
+def _train_all(
+    given: Namespace,
+    runs: list[_Run],
+    left: list[_Run],
+    tables: RankingTables,
+    vectors: Mapping[str, EmbeddingTable | None],
+    tracker: Tracker | None,
+) -> None:
+    """Train those of the runs that are left."""
+    for number, one in enumerate(left, len(runs) - len(left)):
+        if number:
+            note_kept(given.out, f"{number:,} of {len(runs):,} seeds")
+        try:
+            _train(given, one, tables, vectors, tracker)
+        except DivergedError as error:
+            if len(runs) == 1:
+                raise
+            raise RankingError(
+                f"{one.out}: {error}; seeds are compared with one another, so train all of them with those rates, "
+                "in another folder"
+            ) from None
+        except MoonRecError as error:
+            if len(runs) == 1 or not given.out.exists():
+                raise
+            raise RankingError(
+                f"{one.out}: {error}; finished seeds are kept, go on with the same command and --resume"
+            ) from None
+
+
 def _is_finished(
     run: _Run, tables: RankingTables, vectors: Mapping[str, EmbeddingTable | None]
 ) -> bool:
@@ -116,6 +145,7 @@ def _train(
     run: _Run,
     tables: RankingTables,
     vectors: Mapping[str, EmbeddingTable | None],
+    tracker: Tracker | None,
 ) -> None:
     """Train one ranker and save it."""
     checkpoints = None
@@ -123,8 +153,8 @@ def _train(
         checkpoints = Checkpoints(run.checkpoints, given.checkpoint_every, given.resume)
     with ExitStack() as stack:
         log = None
-        if given.track:
-            log = stack.enter_context(_tracked(given, run, tables, vectors))
+        if tracker is not None:
+            log = stack.enter_context(_tracked(tracker, given, run, tables, vectors))
         ranker = train_on_rank(
             tables,
             run.config,
@@ -133,9 +163,10 @@ def _train(
             log=log,
             description="train" if given.seeds == 1 else f"train {run.out.name}",
         )
+        if ranker is not None:
+            ranker.save(run.out)  # kept before a store is waited for
     if ranker is None:
         return
-    ranker.save(run.out)
     if checkpoints is not None:
         rmtree(run.checkpoints, ignore_errors=True)
         if given.seeds > 1 and not any(run.checkpoints.parent.iterdir()):
@@ -147,19 +178,17 @@ def _train(
 
 @contextmanager
 def _tracked(
+    tracker: Tracker,
     given: Namespace,
     run: _Run,
     tables: RankingTables,
     vectors: Mapping[str, EmbeddingTable | None],
-) -> Iterator[Log | None]:
-    """A run of the tracking store for the block; the first rank's alone."""
-    if os.environ.get("RANK", "0") != "0":
-        yield None
-        return
+) -> Iterator[Log]:
+    """A run of the tracking store for the block."""
     found = {name: table.digest for name, table in vectors.items() if table is not None}
     params = run.config.model_dump(mode="json")
     name = given.out.name if given.seeds == 1 else f"{given.out.name}, {run.out.name}"
-    run_of = Tracker(given.track).run(name, "training", params, {"tables": tables.digest} | found)
+    run_of = tracker.run(name, "training", params, {"tables": tables.digest} | found)
     with run_of as tracked:
         yield tracked.log
 

@@ -69,6 +69,7 @@ class TrainedRanker:
         validation_auc: after each epoch, empty with one.
         rows_per_second: of training.
         semantic_ids: the centroids that give new items their codes, None where it reads none.
+        rates_lowered: where the training went on with lower rates after it had diverged: each `step`, and the rates `before`.
     """
 
     model: Ranker
@@ -81,6 +82,7 @@ class TrainedRanker:
     validation_auc: tuple[float, ...] = ()
     rows_per_second: float = 0.0
     semantic_ids: SemanticIds | None = None
+    rates_lowered: tuple[dict[str, Any], ...] = ()
 
     @property
     def features(self) -> FeatureConfig:
@@ -176,6 +178,8 @@ class TrainedRanker:
             "validation_auc": list(self.validation_auc),
             "rows_per_second": self.rows_per_second,
         }
+        if self.rates_lowered:
+            about["rates_lowered"] = list(self.rates_lowered)
         weights = {key: value.cpu().contiguous() for key, value in self.model.state_dict().items()}
         with atomic_folder(path, RANKER, overwrite) as folder:
             save_file(weights, folder / "weights.safetensors")
@@ -228,6 +232,7 @@ class TrainedRanker:
                 if "semantic_ids" in config.ways
                 else None
             ),
+            rates_lowered=tuple(about.get("rates_lowered", ())),
         )
 
 

@@ -23,9 +23,11 @@ import numpy as np
 from moon_rec.command import Parser, count, positive, run
 from moon_rec.embedding_table import EmbeddingTable, Precision
 from moon_rec.errors import TableError
+from moon_rec.outputs import add_overwrite_option, check_output, check_room
 from moon_rec.progress import Bar, progress, say
 from moon_rec.shop import Shop
-from moon_rec.table_writer import write_table
+from moon_rec.table_writer import table_bytes, write_table
+from moon_rec.vector_checks import TABLE
 from representation.storage.shards import in_order
 from representation.storage.vector_files import VectorFile, open_vectors
 
@@ -84,8 +86,7 @@ def bring_vectors(
         TableError: a fault of the file, one line; nothing is then written.
     """
     out = Path(out)
-    if out.exists() and not overwrite:
-        raise TableError(f"{out} exists already; name another folder, or overwrite it")
+    check_output(out, TABLE, overwrite, inputs=(path, ids, shop.path if shop else None))
     source = open_vectors(
         path,
         ids=ids,
@@ -99,6 +100,7 @@ def bring_vectors(
     named: dict[str, Whose] = {"item_id": "items", "search_id": "queries"}
     kind = kind or named.get(source.key) or ("items" if shop else None)
     row_ids = source.ids()
+    check_room(out, table_bytes(len(row_ids), source.dim, precision))
     _refuse_copies(path, row_ids)
     is_good, shortest, longest = _checked(path, source, row_ids, precision, normalise, leave_out)
     kept = row_ids[is_good]
@@ -262,6 +264,7 @@ def _coverage(shop: Shop, kind: Whose, ids: np.ndarray) -> tuple[int, int]:
 def main(argv: list[str] | None = None) -> None:
     """The command."""
     chosen = _parser().parse_args(argv)
+    check_output(chosen.out, TABLE, chosen.overwrite, inputs=(chosen.vectors, chosen.ids))
     shop = Shop.open(chosen.shop) if chosen.shop else None
     brought = bring_vectors(
         chosen.vectors,
@@ -278,6 +281,7 @@ def main(argv: list[str] | None = None) -> None:
         shop=shop,
         kind=chosen.kind,
         leave_out=chosen.leave_out,
+        overwrite=chosen.overwrite,
     )
     table = brought.table
     print(f"{len(table):,} vectors, {table.dim} wide, {table.vectors.dtype}, at {chosen.out}")
@@ -335,6 +339,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--leave-out", action="store_true", help="leave faulty vectors out and count them"
     )
+    add_overwrite_option(parser, "the table")
     return parser
 
 

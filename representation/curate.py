@@ -13,15 +13,15 @@ from moon_rec.command import Parser, add_config_options, run
 from moon_rec.config import load_config
 from moon_rec.console import table_console
 from moon_rec.embedding_table import EmbeddingTable
-from moon_rec.errors import EncoderError
 from moon_rec.files import digest_of
+from moon_rec.outputs import add_overwrite_option, check_output, check_picture
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement
 from moon_rec.tracking import Tracker
 from moon_rec.vector_pairs import add_accept_option, open_pair
 from representation.curation import Curated, CurationConfig, curate
-from representation.curation.files import write_pairs
+from representation.curation.files import PAIRS, write_pairs
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -29,12 +29,12 @@ def main(argv: list[str] | None = None) -> None:
     options = _parser().parse_args(argv)
     config = load_config(CurationConfig, options.config, options.settings)
     shop = Shop.open(options.shop)
-    if options.out.exists():
-        raise EncoderError(f"{options.out} exists already; remove it or name another folder")
-    if options.picture and options.picture.suffix.lower() != ".png":
-        raise EncoderError(f"{options.picture}: the picture is a PNG; end its name with .png")
-    items, queries = _vectors(shop, options)
+    reads = (options.shop, options.items, options.queries, options.config)
+    check_output(options.out, PAIRS, options.overwrite, inputs=reads)
+    if options.picture:
+        check_picture(options.picture, options.overwrite)
     tracker = Tracker(options.track) if options.track else None
+    items, queries = _vectors(shop, options)
     from representation.posttraining.pairs import logged_pairs
 
     start = time.perf_counter()
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     curated = curate(shop, pairs, config, items, queries)
     seconds = time.perf_counter() - start
     about = _about(shop, options, config, curated, seconds, items, queries)
-    write_pairs(options.out, curated.pairs, about)
+    write_pairs(options.out, curated.pairs, about, options.overwrite)
     if options.picture:
         from representation.curation.figure import draw_curation  # matplotlib only when asked
 
@@ -69,9 +69,7 @@ def _parser() -> Parser:
         "--queries", type=Path, metavar="DIR", help="that model's embedding table of the searches"
     )
     add_accept_option(parser)
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder for the pairs; must not exist"
-    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the pairs")
     parser.add_argument(
         "--engagement",
         choices=get_args(Engagement),
@@ -92,6 +90,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--picture", type=Path, metavar="FILE", help="draw the steps and the mixes (PNG)"
     )
+    add_overwrite_option(parser, "pairs and picture")
     parser.add_argument("--track", metavar="URI", help="log the steps to this MLflow store")
     add_config_options(parser)
     return parser

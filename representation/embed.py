@@ -19,6 +19,7 @@ from moon_rec.command import Parser, count, run
 from moon_rec.embedding_table import EmbeddingTable, Kind, Precision
 from moon_rec.errors import EncoderError, TableError
 from moon_rec.files import digest_of
+from moon_rec.kept import note_kept
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.schema import FILES, columns_of
@@ -150,6 +151,7 @@ class _Job:
         picture = part.picture if self._leave_out and part.picture in columns else None
         shards.write(name, kept, encode, self._encoder.dim, picture)
         table = shards.join(path, self._encoder, self._shop.digest, self._precision, kind)
+        note_kept(path, "whole")
         num_left_out = pq.read_metadata(file).num_rows - len(table)
         if num_left_out:
             say(f"{name}: {num_left_out:,} left out ({part.left_out})")
@@ -162,6 +164,7 @@ class _Job:
             raise TableError(
                 f"{path} holds a table of encoder {table.encoder}, shop {table.shop}, {table.vectors.dtype}; name another folder"
             )
+        note_kept(path, "whole")
         say(f"{path} stands already: kept")
         return table
 

@@ -1,6 +1,6 @@
 """ProductEncoder: products and queries to unit vectors, one shared backbone for both sides and all modalities."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +57,13 @@ from representation.model.backbone import (
     width_of,
 )
 from representation.model.compose import Composer
-from representation.model.lora import ADAPTER_FOLDER, has_lora, merged_state, save_adapter
+from representation.model.lora import (
+    ADAPTER_FOLDER,
+    declare_float32,
+    has_lora,
+    merged_state,
+    save_adapter,
+)
 from representation.model.prompt import product_texts
 from representation.model.quiet import quiet
 from representation.model.tokenizer import shop_texts, token_rarity, train_tokenizer
@@ -133,15 +139,27 @@ class ProductEncoder:
         torch.nn.Module.to(backbone, place)
         return cls(backbone, tokenizer, settings_of(config.checkpoint, config, backbone, tokenizer))
 
-    def save_pretrained(self, path: str | Path, overwrite: bool = False) -> Path:
-        """Write weights, tokenizer and `moon_rec.json` to the folder `path`, atomically; LoRA adapters are added to the weights, and lie beside them, too."""
+    def save_pretrained(
+        self,
+        path: str | Path,
+        overwrite: bool = False,
+        beside: Callable[[Path], None] | None = None,
+    ) -> Path:
+        """Write weights, tokenizer and `moon_rec.json` to the folder `path`, atomically; LoRA adapters are added to the weights, and lie beside them, too.
+
+        Args:
+            beside: writes further files, such as the training's log, into the folder before it appears.
+        """
         with atomic_folder(path, ENCODER, overwrite) as folder:
             with quiet():
                 self.backbone.save_pretrained(folder, state_dict=merged_state(self.backbone))
             if has_lora(self.backbone):
+                declare_float32(folder)
                 save_adapter(self.backbone, folder / ADAPTER_FOLDER)
             self.tokenizer.save_pretrained(folder)
             write_about(folder, "qwen", self.digest, self.config)
+            if beside is not None:
+                beside(folder)
         return Path(path)
 
     @computed_once

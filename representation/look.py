@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from moon_rec.command import Parser, count, id_number, run, seed_number
+from moon_rec.outputs import add_overwrite_option, check_picture
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement
@@ -23,6 +24,7 @@ TABLES = "--items runs/demo/vectors/items --queries runs/demo/vectors/queries"
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     options = _parser().parse_args(argv)
+    check_picture(options.out, options.overwrite)
     options.run(options)
     print(f"written to {options.out}")
 
@@ -91,6 +93,7 @@ def _add_neighbours(commands: Any) -> None:
         help="what a search should find",
     )
     parser.add_argument("--seed", type=seed_number, default=0, help="of the draw")
+    add_overwrite_option(parser, "the sheet")
     parser.set_defaults(run=_neighbours)
 
 
@@ -127,6 +130,7 @@ def _add_attention(commands: Any) -> None:
     )
     parser.add_argument("--seed", type=seed_number, default=0, help="of what is drawn")
     parser.add_argument("--device", help="cpu, cuda ...; a GPU where there is one")
+    add_overwrite_option(parser, "the sheet")
     parser.set_defaults(run=_attention)
 
 

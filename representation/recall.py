@@ -13,6 +13,13 @@ from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import ConfigError
 from moon_rec.estimate import Estimate
 from moon_rec.files import write_json
+from moon_rec.outputs import (
+    OutputKind,
+    add_overwrite_option,
+    check_output,
+    check_picture,
+    json_with,
+)
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement
@@ -23,12 +30,19 @@ from representation.evaluation.shop_metrics import measure_segments, measure_sho
 
 CURVE = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
 SEGMENT_K = 10
+FIGURES = OutputKind(
+    "figures of recall", "", json_with("shop", "items", "queries", "metrics", "segments")
+)
 SEGMENTS = f"image_search_recall@{SEGMENT_K}"
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     options = _parser().parse_args(argv)
+    if options.out:
+        check_output(options.out, FIGURES, options.overwrite)
+    if options.picture:
+        check_picture(options.picture, options.overwrite)
     shop = Shop.open(options.shop)
     items, queries, coverage = open_pair(shop, options.items, options.queries, options.accept)
     assert items is not None and queries is not None
@@ -120,6 +134,7 @@ def _parser() -> Parser:
         metavar="FILE",
         help="draw recall by k and a sheet of nearest neighbours (PNG)",
     )
+    add_overwrite_option(parser, "both files")
     return parser
 
 

@@ -10,6 +10,7 @@ from moon_rec.command import Parser, add_config_options, run
 from moon_rec.config import load_config
 from moon_rec.data_folder import data_folder
 from moon_rec.errors import ShopError
+from moon_rec.outputs import add_overwrite_option, check_output, check_picture
 from moon_rec.progress import say
 from moon_rec.shop.description import describe
 from moon_rec.shop.faults import check_faults_file, write_faults
@@ -25,7 +26,7 @@ from moon_rec.shop.readers import (
     import_online_retail,
     import_tables,
 )
-from moon_rec.shop.schema import MANIFEST
+from moon_rec.shop.schema import MANIFEST, SHOP
 from moon_rec.shop.shop import Shop
 from moon_rec.shop.validation import validate_folder
 
@@ -72,7 +73,7 @@ def _add_simulate(commands: Any) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="the new shop's folder")
     parser.add_argument("--data", type=Path, help="folder of the real catalogue, if one is used")
-    parser.add_argument("--overwrite", action="store_true", help="replace the shop if it exists")
+    add_overwrite_option(parser, "the shop")
     add_config_options(parser)
     parser.set_defaults(run=_simulate)
 
@@ -90,7 +91,7 @@ def _add_import(commands: Any) -> None:
     parser.add_argument("source", choices=["myntra", *SOURCES], help="what the files are")
     parser.add_argument("--data", type=Path, help="folder of the raw files")
     parser.add_argument("--out", type=Path, required=True, help="the new shop's folder")
-    parser.add_argument("--overwrite", action="store_true", help="replace the shop if it exists")
+    add_overwrite_option(parser, "the shop, and the file of --faults,")
     _add_faults(parser)
     add_config_options(parser)
     parser.set_defaults(run=_import)
@@ -122,6 +123,7 @@ def _add_check(commands: Any) -> None:
         action="store_true",
         help="accept tables that were changed: where every other rule is kept, record their rows and digests",
     )
+    add_overwrite_option(parser, "the file of --faults")
     parser.set_defaults(run=_check)
 
 
@@ -134,6 +136,7 @@ def _add_describe(commands: Any) -> None:
     )
     parser.add_argument("shop", type=Path, help="the shop's folder")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw a sheet (PNG, PDF, SVG)")
+    add_overwrite_option(parser, "the picture")
     parser.set_defaults(run=_describe)
 
 
@@ -148,13 +151,14 @@ def _import(options: argparse.Namespace) -> None:
     kind, reader = SOURCES[options.source]
     settings = [_as_text(setting) for setting in options.settings]
     config = load_config(kind, options.config, settings)
+    data = _data(options)
+    check_output(options.out, SHOP, options.overwrite, inputs=(data, options.config))
     further = {}
     if options.faults is not None:
         if options.source != "tables":
             raise ShopError("--faults is of one's own tables; leave it out")
-        check_faults_file(options.faults)
+        check_faults_file(options.faults, options.overwrite)
         further["faults"] = options.faults
-    data = _data(options)
     _report(reader(data, options.out, config=config, overwrite=options.overwrite, **further))
 
 
@@ -172,6 +176,7 @@ def _simulate_with(options: argparse.Namespace, settings: list[str], data: Path 
         raise ShopError(
             f"--data {data} changes nothing: a drawn catalogue reads no files; leave it out, or set catalogue=myntra"
         )
+    check_output(options.out, SHOP, options.overwrite, inputs=(data, options.config))
     shop = simulate_shop(config, options.out, data=data, overwrite=options.overwrite)
     shop.validate()
     _report(shop)
@@ -192,13 +197,13 @@ def _check(options: argparse.Namespace) -> None:
     if not options.shop.is_dir():
         Shop.open(options.shop)  # says what a shop is
     if options.faults is not None:
-        check_faults_file(options.faults)
+        check_faults_file(options.faults, options.overwrite)
     problems = validate_folder(options.shop, promised=not options.renew)
     if options.all:
         for problem in problems:
             print(problem)
     if options.faults is not None:
-        write_faults(options.faults, options.shop, problems)
+        write_faults(options.faults, options.shop, problems, options.overwrite)
     raise_all(options.shop, problems)
     if options.renew:
         Manifest.read(options.shop).renewed(options.shop).write(options.shop)
@@ -215,6 +220,8 @@ def _report(shop: Shop) -> None:
 
 
 def _describe(options: argparse.Namespace) -> None:
+    if options.picture is not None:
+        check_picture(options.picture, options.overwrite, (".png", ".pdf", ".svg"))
     shop = Shop.open(options.shop)
     print_description(shop, describe(shop))
     if options.picture is not None:

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from moon_rec.errors import ShopError
 from moon_rec.files import atomic_file
+from moon_rec.outputs import OutputKind, begins_with, check_output, parquet_with
 from moon_rec.progress import say
 from moon_rec.shop.problem import Problem
 from moon_rec.shop.schema import FILES, KEYS
@@ -25,24 +26,33 @@ SCHEMA = {
 }
 
 
-def check_faults_file(path: Path) -> None:
-    """Raise ShopError where the file is of no known kind, or exists."""
+_HEADER = ",".join(SCHEMA).encode()
+FAULTS = OutputKind(
+    "a list of faults",
+    "",
+    lambda path: begins_with(_HEADER + b"\n")(path) or parquet_with(*SCHEMA)(path),
+)
+
+
+def check_faults_file(path: Path, overwrite: bool = False) -> None:
+    """Raise MoonRecError where the file is of no known kind, or cannot be written."""
     if path.suffix not in KINDS:
         raise ShopError(f"--faults {path}: wanted a file that ends in {' or '.join(KINDS)}")
-    if path.exists():
-        raise ShopError(f"--faults {path} exists already; remove it or name another file")
+    check_output(path, FAULTS, overwrite)
 
 
-def write_faults(path: Path, folder: Path, problems: Sequence[Problem]) -> None:
+def write_faults(
+    path: Path, folder: Path, problems: Sequence[Problem], overwrite: bool = False
+) -> None:
     """Write a row for each broken row of each rule, rule by rule in the file's order.
 
     Columns are `table, column, row` (from 0; null where a whole table or column is at fault), `id` (of the row, by the table's key, its parts joined by
     a comma), `value, rule, mend`.
 
     Raises:
-        ShopError: as `check_faults_file`.
+        MoonRecError: as `check_faults_file`.
     """
-    check_faults_file(path)
+    check_faults_file(path, overwrite)
     num_rows = 0
     with atomic_file(path) as temporary:
         if path.suffix == ".csv":

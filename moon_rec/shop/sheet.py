@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from moon_rec.errors import ShopError
-from moon_rec.files import atomic_file
+from moon_rec.figure_files import save_figure
 from moon_rec.palette import BLUE, ORANGE, VERMILION
 from moon_rec.seeds import generator
 from moon_rec.shop.engagement import engagements
@@ -44,13 +44,7 @@ def draw_sheet(shop: Shop, path: str | Path, seed: int = 0) -> None:
     if pairs:
         _draw_pairs(panels[1], pairs)
     _draw_days(panels[2], shop)
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=110, metadata=_undated(path))
-
-
-def _undated(path: Path) -> dict[str, None] | None:
-    """A PDF or SVG would carry the time at which it was drawn."""
-    return {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(path.suffix.lower())
+    save_figure(figure, path, dpi=110)
 
 
 def _sample(ids: pl.Series, count: int, seed: int, name: str) -> list[int]:

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from moon_rec.estimate import Estimate
-from moon_rec.files import atomic_file
+from moon_rec.figure_files import save_figure
 from moon_rec.palette import BLUE, FAINT, GREY, INK, MUTED, VERMILION
 from ranking.comparison import TRAININGS_DIFFER, Comparison
 from ranking.judging.power import PowerTable, seed_words
@@ -41,6 +41,7 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 1.6,
 }
+DPI = 130
 LINE_INCHES = 9.5 * 1.3 / 72
 NAMES = {
     "auc": "AUC",
@@ -69,7 +70,7 @@ def draw_differences(
         panels[1].set_title("losses: A minus B")
         panels[1].set_xlabel(f"right of zero: {names[1]} is ahead")
         _title(figure, _versus(names), found, about)
-        _save(figure, path)
+        save_figure(figure, path, DPI)
 
 
 def draw_segments(
@@ -97,7 +98,7 @@ def draw_segments(
         panels[1].tick_params(labelleft=False)
         _title(figure, f"{_versus(names)}, by segment", found, about)
         _left_out(figure, segments)
-        _save(figure, path)
+        save_figure(figure, path, DPI)
 
 
 def draw_calibration(curves: Mapping[str, CalibrationCurve], about: str, path: Path) -> None:
@@ -107,7 +108,7 @@ def draw_calibration(curves: Mapping[str, CalibrationCurve], about: str, path: P
         axes = figure.subplots()
         _curves(axes, curves)
         _head(figure, "Calibration: clicks against promises", _bins_words(curves), about)
-        _save(figure, path)
+        save_figure(figure, path, DPI)
 
 
 def draw_power(tables: Sequence[PowerTable], about: str, path: Path) -> None:
@@ -125,7 +126,7 @@ def draw_power(tables: Sequence[PowerTable], about: str, path: Path) -> None:
             f"seed{'s' * (first.noise.num_seeds > 1)} a side"
         )
         _head(figure, heading, words, about)
-        _save(figure, path)
+        save_figure(figure, path, DPI)
 
 
 def draw_evaluation(
@@ -162,7 +163,7 @@ def draw_evaluation(
         words = f"calibration: {_bins_words({name: curve})}; AUCs: the same interval"
         _head(figure, f"{name}: calibration, AUC and GAUC", words, about)
         _left_out(figure, segments)
-        _save(figure, path)
+        save_figure(figure, path, DPI)
 
 
 def _intervals(axes: Axes, rows: Sequence[tuple[str, str, Comparison | None]]) -> None:
@@ -329,8 +330,3 @@ def _left_out(figure: Figure, segments: Segments) -> None:
         if len(segments.left_out) > 8:
             lines.append(f"and {len(segments.left_out) - 8} more")
         figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7.5, color=MUTED)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, dpi=130, format="png", metadata={"Software": None})

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch.distributed as dist
 from torch import Tensor
@@ -28,10 +29,11 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from moon_rec.errors import MoonRecError, RankingError
 from moon_rec.files import read_json, write_json
+from moon_rec.kept import note_kept
 from ranking.training.devices import rank
 
 FORMAT_VERSION = 1
-POSITION = "position.json"
+POSITION, DIVERGED = "position.json", "diverged.json"
 
 
 @dataclass
@@ -39,7 +41,9 @@ class Position:
     """How far a training is.
 
     Attributes:
-        digest: of settings, tables and vectors; a checkpoint of others is refused.
+        digest: of settings but the rates, tables and vectors; a checkpoint of others is refused.
+        rates: the learning rates by their settings' names; others are refused, but for lower ones after a divergence.
+        lowered: where they were lowered so: `step`, and the rates `before`.
         epoch, batch: the next batch is that of that epoch.
         step: batches done in all.
         rows: impressions done in all, which the learning rates follow.
@@ -54,6 +58,8 @@ class Position:
     rows: int = 0
     validation: list[float] = field(default_factory=list)
     made_by: dict[str, str] = field(default_factory=dict)
+    rates: dict[str, float] = field(default_factory=dict)
+    lowered: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def best_epoch(self) -> int | None:
@@ -82,6 +88,16 @@ class Checkpoints:
         found = sorted(self.folder.glob("step-*/" + POSITION))
         return found[-1].parent if found else None
 
+    def mark_diverged(self, rates: Mapping[str, float]) -> None:
+        """The training diverged after its newest checkpoint, with these rates: lower ones may go on from it."""
+        if rank() == 0:
+            write_json(self.folder / DIVERGED, dict(rates))
+
+    def diverged(self) -> dict[str, float] | None:
+        """The rates with which it diverged after its newest checkpoint."""
+        path = self.folder / DIVERGED
+        return read_json(path) if path.exists() else None
+
     def save(self, state: Mapping[str, Tensor], position: Position) -> Path:
         """Write a checkpoint; all ranks call it at the same step.
 
@@ -101,6 +117,8 @@ class Checkpoints:
             write_json(partial / POSITION, {"format_version": FORMAT_VERSION} | asdict(position))
             shutil.rmtree(path, ignore_errors=True)
             os.replace(partial, path)
+            (self.folder / DIVERGED).unlink(missing_ok=True)
+            note_kept(self.folder, f"step {position.step:,}, {position.rows:,} rows")
             for older in self.folder.glob("step-*"):
                 if older != path:
                     shutil.rmtree(older, ignore_errors=True)

@@ -9,12 +9,14 @@ Notable choices
 - In a process group (torchrun), or on a GPU, the tables are sharded: see `distributed.py`.
 """
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -23,8 +25,10 @@ from moon_rec.code_version import differing
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import RankingError
 from moon_rec.files import digest_of
+from moon_rec.kept import note_begins_again, note_kept
 from moon_rec.progress import Bar, progress, say
 from moon_rec.seeds import seed_of
+from moon_rec.signals import Finishing, finishing_steps
 from moon_rec.vector_pairs import refuse_other_shop
 from ranking.config import RankerConfig, refuse_whole_history
 from ranking.content import ContentStores
@@ -41,10 +45,13 @@ from ranking.training.checkpoint import Checkpoints, Position, load_state, read_
 from ranking.training.devices import is_launched, process_group, rank, training_device, world_size
 from ranking.training.make_pretraining import pretrain_content_model
 from ranking.training.optimiser import rate_factor
-from ranking.training.trainer import LocalTrainer, Trainer
+from ranking.training.trainer import DivergedError, LocalTrainer, Trainer
 from ranking.version import made_by
 
 STEPS_BETWEEN_LOGS = 100
+RATES = ("learning_rate", "embedding_learning_rate")
+ABSURD = 1.2
+"""A loss at the end that is so many times that of a guess by the click rate is told."""
 
 Log = Callable[[dict[str, float], int], None]
 """Takes figures and the step they are of, as `moon_rec.tracking.TrackedRun.log` does."""
@@ -72,7 +79,8 @@ def train_ranker(
 
     Raises:
         RankingError: vectors that are missing, not wanted, or do not fit; a checkpoint of another
-            training; weights that are no numbers in the end.
+            training.
+        DivergedError: a loss or a weight that is no number.
     """
     assert world_size() == 1, "several processes train with train_on_rank"
     trained = train_on_rank(tables, config, items, queries, description, checkpoints, log)
@@ -92,8 +100,10 @@ def train_on_rank(
     """`train_ranker` where several processes may train together; None on all ranks but the first."""
     config = config or RankerConfig()
     digests = [table.digest if table is not None else None for table in (items, queries)]
-    digest = digest_of([config.digest(), tables.digest, *digests])
-    position = Position(digest, made_by=made_by())
+    any_rates = config.model_copy(update=dict.fromkeys(RATES, 0.0))
+    digest = digest_of([any_rates.digest(), tables.digest, *digests])
+    rates = {name: getattr(config, name) for name in RATES}
+    position = Position(digest, made_by=made_by(), rates=rates)
     with threads(config.num_threads), ExitStack() as stack:
         device = training_device(config)
         if device.type != "cpu" or is_launched():
@@ -106,7 +116,7 @@ def train_on_rank(
             pretrain_content_model(model, tables, config, content)
         trainer = _trainer(model, config, device)
         if found is not None:
-            position = _resume(found, trainer)
+            position = _resume(found, trainer, rates)
         before = position.rows
         course = _Course(trainer, tables, config, content, position, checkpoints, log)
         course.run(description if rank() == 0 else None)
@@ -125,6 +135,7 @@ def train_on_rank(
         validation_auc=tuple(position.validation),
         rows_per_second=(position.rows - before) / seconds,
         semantic_ids=semantic_ids,
+        rates_lowered=tuple(position.lowered),
     )
 
 
@@ -199,6 +210,10 @@ class _Course:
     ):
         self.trainer, self.config, self.position = trainer, config, position
         self.checkpoints, self.log = checkpoints, log if rank() == 0 else None
+        self.losses: list[Tensor] = []
+        self.last: float | None = None
+        # a look at each step costs a processor nothing; a GPU, or other ranks, would be waited for
+        self.is_near = world_size() == 1 and not dist.is_initialized()
         options: dict[str, Any] = {"rank": rank(), "world_size": world_size()}
         options |= search_options(tables, config, content)
         seed, unknown = config.seed, config.unknown_rate
@@ -209,30 +224,31 @@ class _Course:
         """Train to the end; no description, no progress shown.
 
         Raises:
-            RankingError: weights that are no numbers in the end.
+            DivergedError: a loss or a weight that is no number; on all ranks at the same step.
         """
         position = self.position
+        note_begins_again(
+            "no checkpoint is written yet" if self.checkpoints else "no --checkpoint-every is set"
+        )
         total = self.train.requests.num_rows * self.config.epochs
-        with progress(description, total) if description else nullcontext() as bar:
+        with (
+            progress(description, total) if description else nullcontext() as bar,
+            finishing_steps(self.checkpoints is not None and self.is_near) as ending,
+        ):
             if bar is not None:
                 bar.advance(position.rows)
             while position.epoch < self.config.epochs and not self._is_patience_over():
-                self._epoch(total, bar)
+                self._epoch(total, bar, ending)
+                self._look_at_weights()
                 if self.config.epochs > 1:
                     self._validate()
                 position.epoch, position.batch = position.epoch + 1, 0
-        if not self.trainer.is_finite():
-            raise RankingError(
-                "training diverged (weights are not finite): lower learning_rate "
-                f"{self.config.learning_rate} or embedding_learning_rate "
-                f"{self.config.embedding_learning_rate}"
-            )
+        self._warn()
         self.trainer.restore_best()
 
-    def _epoch(self, total: int, bar: Bar | None) -> None:
+    def _epoch(self, total: int, bar: Bar | None, ending: Finishing) -> None:
         """The rest of the epoch the position is in."""
         position = self.position
-        losses: list[Tensor] = []
         rows = self.train.batch_rows(position.epoch)
         batches = prefetched(self.train.epoch(position.epoch, position.batch))
         steps = self.trainer.steps(batches)
@@ -244,20 +260,80 @@ class _Course:
             position.rows += batch_rows
             if bar is not None:
                 bar.advance(batch_rows)
-            if self.log is not None:
-                losses.append(loss)
-                if position.step % STEPS_BETWEEN_LOGS == 0:
-                    self.log({"loss": float(torch.stack(losses).mean())}, position.step)
-                    losses.clear()
-            if self.checkpoints is not None and position.step % self.checkpoints.every == 0:
-                self.checkpoints.save(self.trainer.state(), position)
+            self.losses.append(loss)
+            if self.is_near and not math.isfinite(float(loss)):
+                self._look(loss[None])
+            if position.step % STEPS_BETWEEN_LOGS == 0:
+                self._log()
+            self._save_where_due(ending)
         next(steps, None)
+
+    def _log(self) -> None:
+        """Tell the mean loss since the last line of the log."""
+        losses = torch.stack(self.losses)
+        self.losses.clear()
+        self._look(losses)
+        self.last = float(losses.mean())
+        if self.log is not None:
+            self.log({"loss": self.last}, self.position.step)
+
+    def _save_where_due(self, ending: Finishing) -> None:
+        """A checkpoint where it is time for one, or where a signal asks to end."""
+        if self.checkpoints is None:
+            return
+        ending.is_saving = ending.is_asked
+        if self.position.step % self.checkpoints.every == 0 or ending.is_asked:
+            self._look_at_weights()
+            self.checkpoints.save(self.trainer.state(), self.position)
+        if ending.is_asked:
+            ending.stop()
+
+    def _look(self, losses: Tensor) -> None:
+        """End where one of the last steps' losses `(steps,)` is no number."""
+        first = self.trainer.first_bad(losses)
+        if first is not None:
+            self._fail(self.position.step - len(losses) + first + 1, f"the loss is {losses[first]}")
+
+    def _look_at_weights(self) -> None:
+        """End where a weight is no number: before what is kept is replaced."""
+        if self.losses:
+            self._look(torch.stack(self.losses))
+        if not self.trainer.is_finite():
+            self._fail(self.position.step, "weights are not finite")
+
+    def _fail(self, step: int, what: str) -> None:
+        rates = ", ".join(f"{name} = {value:g}" for name, value in self.position.rates.items())
+        how = "nothing is kept: begin again with"
+        latest = self.checkpoints.latest() if self.checkpoints is not None else None
+        if self.checkpoints is not None and latest is not None:
+            self.checkpoints.mark_diverged(self.position.rates)
+            how = f"{latest} is of before: go on from it with --resume and"
+        raise DivergedError(
+            f"training diverged at step {step:,}: {what}; {how} lower rates than {rates}"
+        )
+
+    def _warn(self) -> None:
+        """Say where a loss ended above that of a guess."""
+        if self.losses:
+            self.last = float(torch.stack(self.losses).mean())
+        rate = float(self.train.requests.labels.mean())
+        of_guess = -sum(share * math.log(share) for share in (rate, 1 - rate) if share > 0)
+        if rank() == 0 and self.last is not None and self.last > ABSURD * of_guess:
+            say(
+                f"warning: the loss ends at {self.last:.3f}, above the {of_guess:.3f} of a guess by the click rate: "
+                "the rates are too high for these rows, or the rows too few"
+            )
 
     def _validate(self) -> None:
         """Judge the epoch that is done and keep its weights if they are the best."""
         labels = self.validation.requests.labels
         found = self.position.validation
-        found.append(auc(labels, self.trainer.predict(self.validation)))
+        scores = self.trainer.predict(self.validation)
+        found.append(auc(labels, scores))
+        if rank() == 0 and np.ptp(scores) == 0:
+            say(
+                f"warning: after epoch {len(found)} the ranker has collapsed: all scores are {scores[0]:.3g}; lower its rates"
+            )
         if self.position.best_epoch == len(found) - 1:
             self.trainer.keep()
         if self.log is not None:
@@ -284,7 +360,14 @@ def _to_resume(checkpoints: Checkpoints | None, wanted: Position) -> Path | None
             f"{checkpoints.folder} holds the checkpoint {found.name} of an unfinished training; go on "
             "from it with --resume, or remove the folder"
         )
-    if read_position(found).digest != wanted.digest:
+    position, diverged = read_position(found), checkpoints.diverged()
+    is_same = position.digest == wanted.digest
+    if diverged is not None and is_same and not _are_lower(wanted.rates, diverged):
+        rates = ", ".join(f"{name} = {value:g}" for name, value in diverged.items())
+        raise RankingError(
+            f"{checkpoints.folder}: the training diverged with {rates}; resume with lower ones, or remove the folder"
+        )
+    if not is_same or (position.rates != wanted.rates and diverged is None):
         raise RankingError(
             f"{found} is of a training with other settings, tables or vectors; "
             "resume with the same ones, or remove the folder"
@@ -292,12 +375,21 @@ def _to_resume(checkpoints: Checkpoints | None, wanted: Position) -> Path | None
     return found
 
 
-def _resume(path: Path, trainer: Trainer) -> Position:
+def _are_lower(rates: Mapping[str, float], than: Mapping[str, float]) -> bool:
+    """Whether none is higher, and one is lower."""
+    return all(rates[name] <= than[name] for name in than) and dict(rates) != dict(than)
+
+
+def _resume(path: Path, trainer: Trainer, rates: dict[str, float]) -> Position:
     """Load the state of a checkpoint into `trainer` and give its position."""
     position = read_position(path)
     if position.best_epoch is not None:
         trainer.keep()
     load_state(path, trainer.state())
+    note_kept(path.parent, f"step {position.step:,}, {position.rows:,} rows")
+    if position.rates != rates:
+        position.lowered.append({"step": position.step, "before": position.rates})
+        position.rates = rates
     if rank() == 0:
         say(f"going on from {path}: {position.rows:,} rows done")
         if why := differing(position.made_by, made_by()):

@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torchrec.sparse.jagged_tensor import JaggedTensor
 
+from moon_rec.errors import RankingError
 from ranking.batch import Batch
 from ranking.config import RankerConfig
 from ranking.loader import Loader
@@ -20,6 +22,10 @@ from ranking.trained import predict
 from ranking.training.optimiser import DenseOptimiser, RowWiseAdagrad
 
 FINITE_ROWS = 1 << 18
+
+
+class DivergedError(RankingError):
+    """A training whose loss or weights are no numbers any more."""
 
 
 class Trainer(ABC):
@@ -68,6 +74,16 @@ class Trainer(ABC):
         for name, value in self.weights().items():
             if name in self.best:
                 local(value).copy_(local(self.best[name]))
+
+    def first_bad(self, losses: Tensor) -> int | None:
+        """Place of the first loss `(steps,)` that is no number on any rank, None where all are numbers; all ranks ask together."""
+        steps = len(losses)
+        places = torch.arange(steps, device=losses.device)
+        first = torch.where(torch.isfinite(losses), steps, places).min()
+        if dist.is_initialized():
+            dist.all_reduce(first, dist.ReduceOp.MIN)
+        found = int(first)
+        return found if found < steps else None
 
     def is_finite(self) -> bool:
         """Whether all weights are numbers; asked of some rows at a time, for a table may be most of the memory."""

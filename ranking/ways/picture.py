@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib.figure
 from matplotlib.axes import Axes
 
-from moon_rec.files import atomic_file
+from moon_rec.figure_files import save_figure
 from ranking.comparison import Comparison
 from ranking.ways.result import WayResult
 
@@ -41,8 +41,7 @@ def draw(results: Sequence[WayResult], title: str, path: Path) -> None:
         "(over users alone where one was trained); gray: permuted vectors",
         fontsize=9,
     )
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, dpi=120, format="png")
+    save_figure(figure, path, dpi=120)
 
 
 def _gains(axes: Axes, results: Sequence[WayResult], metric: str) -> None:

@@ -12,17 +12,21 @@ import functools
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from moon_rec.children import end_children, end_with_parent
 from moon_rec.code_version import differing
 from moon_rec.config import load_config, unread
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import ConfigError, MoonRecError, RankingError
-from moon_rec.files import atomic_file, read_json, write_json
+from moon_rec.files import read_json, write_json
+from moon_rec.kept import note_begins_again, note_kept
+from moon_rec.outputs import OutputKind, atomic_folder, json_with
 from moon_rec.progress import progress, say, silence
 from moon_rec.shop import Shop
 from moon_rec.vector_pairs import Accepted, open_pair
@@ -33,6 +37,7 @@ from ranking.version import made_by
 if TYPE_CHECKING:
     from ranking.features import RankingTables
 
+RUN = OutputKind("a scored run of ranking.ways", "run.json", json_with(), ("scores.parquet",))
 IDS_ONLY = "none"
 STANDARD = (
     IDS_ONLY,
@@ -146,9 +151,11 @@ def run_all(
         for seed in seeds
         for one in variations
     ]
+    note_begins_again("no ranker is finished yet")
     with progress("rankers", total=len(runs)) as bar:
         for run in _finished(inputs, runs, processes):
             bar.advance(note=f"{run.variation.name}, seed {run.config.seed}")
+            note_kept(out / "scores", f"{bar.done:,} of {len(runs):,} rankers")
     tables: dict[str, list[pl.DataFrame]] = {one.name: [] for one in variations}
     for run in runs:
         scores = pl.read_parquet(run.folder / "scores.parquet")
@@ -164,13 +171,22 @@ def _finished(inputs: Inputs, runs: Sequence[Run], processes: int) -> Iterator[R
             yield run
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+    with ProcessPoolExecutor(processes, context, end_with_parent) as pool:
         waiting = {pool.submit(train_and_score, inputs, run): run for run in runs}
         try:
             for future in as_completed(waiting):
                 future.result()
                 yield waiting[future]
+        except BrokenProcessPool:
+            raise RankingError(
+                "a process that trained a ranker was killed, perhaps for want of memory; give the same command with fewer --processes: "
+                "finished rankers are kept"
+            ) from None
+        except Exception:
+            pool.shutdown(cancel_futures=True)  # what runs beside it is let finish
+            raise
         except BaseException:
+            end_children()
             pool.shutdown(cancel_futures=True)
             raise
 
@@ -198,10 +214,10 @@ def train_and_score(inputs: Inputs, run: Run) -> None:
     except MoonRecError as error:
         raise RankingError(f"{run.variation.name}, seed {run.config.seed}: {error}") from None
     scores = score(ranker, tables, inputs.period)
-    with atomic_file(run.folder / "scores.parquet") as temporary:
-        scores.write_parquet(temporary)
     about = {"made_of": made_of, "config": run.config.model_dump(mode="json")}
-    write_json(run.folder / "run.json", {**about, "rows_per_second": ranker.rows_per_second})
+    with atomic_folder(run.folder, RUN, overwrite=True) as folder:
+        scores.write_parquet(folder / "scores.parquet")
+        write_json(folder / "run.json", {**about, "rows_per_second": ranker.rows_per_second})
 
 
 def _vectors(inputs: Inputs, run: Run, shop: Shop) -> list[EmbeddingTable]:

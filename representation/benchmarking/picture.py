@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from moon_rec.estimate import Estimate
-from moon_rec.files import atomic_file
+from moon_rec.figure_files import save_figure
 from moon_rec.palette import CYCLE
 from representation.benchmarking.benchmark_set import QUERY_TYPES, BenchmarkSet
 from representation.benchmarking.classification import Classified
@@ -56,8 +56,7 @@ def draw(
         f"Benchmark on {bench.name}{simulated}: {bench.gallery.height:,} products; 95 % intervals"
     )
     figure.suptitle(title, parse_math=False)
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=100)
+    save_figure(figure, path, dpi=100)
 
 
 def _bars(

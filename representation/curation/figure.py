@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from moon_rec.files import atomic_file
+from moon_rec.figure_files import save_figure
 from moon_rec.palette import BLUE, CYCLE, GREY, VERMILION
 from moon_rec.shop import Shop
 from representation.curation.curated import Curated
@@ -32,8 +32,7 @@ def draw_curation(path: Path | str, shop: Shop, curated: Curated) -> None:
     _draw_steps(panels[0], curated)
     for place, kind in enumerate(kinds):
         _draw_mix(panels[place + 1], curated, kind)
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=100)
+    save_figure(figure, path, dpi=100)
 
 
 def _draw_steps(axes: Axes, curated: Curated) -> None:

@@ -24,10 +24,13 @@ PAIRS = OutputKind(
 
 
 def write_pairs(
-    path: Path | str, pairs: "Mapping[QueryKind, pl.DataFrame]", about: dict[str, Any]
+    path: Path | str,
+    pairs: "Mapping[QueryKind, pl.DataFrame]",
+    about: dict[str, Any],
+    overwrite: bool = False,
 ) -> None:
-    """Write the folder, atomically; it must not exist."""
-    with atomic_folder(path, PAIRS) as folder:
+    """Write the folder, atomically."""
+    with atomic_folder(path, PAIRS, overwrite) as folder:
         for kind, frame in pairs.items():
             frame.write_parquet(folder / f"{kind}.parquet")
         write_json(folder / ABOUT, about)

@@ -14,7 +14,7 @@ import polars as pl
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from moon_rec.files import atomic_file
+from moon_rec.figure_files import save_figure
 from moon_rec.palette import FAINT, INK
 from moon_rec.shop.pictures import decode
 from moon_rec.shop.shop import Shop
@@ -86,9 +86,7 @@ class Page:
 
 def save(figure: Figure, path: Path | str) -> None:
     """Write a PNG, atomically and without a date: equal figures are equal files."""
-    options = {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": PACKING}}
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=DPI, **options)  # type: ignore[arg-type]
+    save_figure(figure, path, dpi=DPI, compress_level=PACKING)
 
 
 def pictures_of(

@@ -5,7 +5,8 @@ A linear layer's weight W stays as it is and B A, of rank r, is added to it, sca
 - peft puts the adapters into the backbone in place: it stays the same object, and everything that trains, checkpoints or wraps it works on.
 - `ProductEncoder.save_pretrained` writes W + B A: a plain folder that everything downstream opens. The adapter alone lies beside it, in `adapter/`, in peft's
   own format for the backbone that training started from.
-- Adapters are float32 even where the backbone is bfloat16: small steps would be lost in its eight bits.
+- Adapters are float32 even where the backbone is bfloat16: small steps would be lost in its eight bits. What is saved is float32 for the same reason; `dtype` of
+  whoever opens it narrows it again.
 
 A training loop calls `with_lora(encoder.backbone, config, seed)` once, before it makes its optimiser, and gives that the parameters with `requires_grad`.
 """
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from moon_rec.bounds import Names, Scale, ShareBelowOne, Width
 from moon_rec.config import Config
 from moon_rec.errors import ConfigError
+from moon_rec.files import read_json, write_json
 from moon_rec.seeds import seed_of
 from representation.model.backbone import Backbone
 
@@ -100,9 +102,12 @@ def narrow_inputs(backbone: nn.Module) -> Iterator[None]:
 def merged_state(backbone: nn.Module) -> dict[str, Tensor]:
     """The backbone's state with its adapters added to the weights that they adapt, under the names it has without them; the backbone stays as it is.
 
-    What is added up is put on the processor, so a GPU need not hold the weights twice.
+    What is added up is put on the processor, so a GPU need not hold the weights twice. With adapters all of it is float32, also over a bfloat16 backbone: in eight
+    bits most of what an adapter adds to a weight is lost.
     """
     state = backbone.state_dict()
+    if not has_lora(backbone):
+        return state
     for name, module in backbone.named_modules():
         if not hasattr(module, "lora_A"):
             continue
@@ -110,12 +115,25 @@ def merged_state(backbone: nn.Module) -> dict[str, Tensor]:
         base = f"{name}.base_layer."
         weight = state[f"{base}weight"]
         added = layer.get_delta_weight(_NAME).detach()
-        state[f"{base}weight"] = (weight.float() + added.float()).to(weight.dtype).cpu()
+        state[f"{base}weight"] = (weight.float() + added.float()).cpu()
     return {
-        name.replace(".base_layer.", "."): value
+        name.replace(".base_layer.", "."): value if value.dtype == torch.float32 else _wide(value)
         for name, value in state.items()
         if ".lora_" not in name
     }
+
+
+def declare_float32(folder: Path) -> None:
+    """Say in the `config.json` of a saved backbone that its weights are float32: transformers writes the dtype that it had in memory."""
+    about = read_json(folder / "config.json")
+    for part in (about, *(each for each in about.values() if isinstance(each, dict))):
+        if "dtype" in part:
+            part["dtype"] = "float32"
+    write_json(folder / "config.json", about)
+
+
+def _wide(value: Tensor) -> Tensor:
+    return value.float().cpu() if value.is_floating_point() else value
 
 
 def save_adapter(backbone: nn.Module, folder: Path) -> None:

@@ -27,6 +27,7 @@ from representation.training.distributed import is_main, own_part, wait, whole_t
 from representation.version import made_by
 
 FORMAT_VERSION = 1
+DIVERGED = "diverged.json"
 SAVE = OutputKind(
     "a post-training's save",
     "state.json",
@@ -46,6 +47,8 @@ class Resumed(NamedTuple):
     step: int
     others: dict[str, Tensor]
     log: Any
+    lowered_from: float | None = None
+    """The save's learning rate, where a lower one is taken after a divergence."""
 
 
 def resume_folder(out: str | Path) -> Path:
@@ -89,6 +92,7 @@ def save_state(
                 "made_by": made_by(),
             }
             write_json(inside / "state.json", about | {"settings": _flat(settings)})
+        (folder / DIVERGED).unlink(missing_ok=True)
         for path in folder.iterdir():
             if path.name != f"step-{step:08d}":
                 shutil.rmtree(path)
@@ -109,7 +113,7 @@ def load_state(
     path = saves[-1].parent
     try:
         about = read_json(path / "state.json")
-        refuse_other_settings(path, about, settings)
+        lowered_from = refuse_other_settings(path, about, settings)
         weights, moments, others = (
             load_file(path / f"{name}.safetensors") for name in ("weights", "optimiser", "others")
         )
@@ -124,14 +128,21 @@ def load_state(
     why = differing(about.get("made_by"), made_by())
     if why and is_main():
         say(f"{path} was saved with {why}; the bits may differ from those of a training in one go")
-    return Resumed(about["step"], others, about["log"])
+    return Resumed(about["step"], others, about["log"], lowered_from)
 
 
 def drop_state(folder: Path) -> None:
     """Remove what `save_state` saved, once the training is done. All processes may call."""
     wait()
     if is_main() and folder.is_dir():
+        for state in folder.glob("step-*/state.json"):
+            state.unlink()  # first: what is left of a removal that is cut off is no save
         shutil.rmtree(folder)
+
+
+def mark_diverged(folder: Path, learning_rate: float) -> None:
+    """The training diverged after the last save in `folder`, with that rate: a lower one may go on from it."""
+    write_json(folder / DIVERGED, {"learning_rate": learning_rate})
 
 
 def check_state(folder: Path, settings: Mapping[str, Any]) -> None:
@@ -150,10 +161,11 @@ def check_state(folder: Path, settings: Mapping[str, Any]) -> None:
 
 def refuse_other_settings(
     path: Path, about: Mapping[str, Any], settings: Mapping[str, Any]
-) -> None:
-    """
+) -> float | None:
+    """The save's learning rate where it diverged later and `settings` have a lower one, else None.
+
     Raises:
-        EncoderError: `about`, a save's `state.json`, is of another version or of other settings; it names the first that differs.
+        EncoderError: `about`, a save's `state.json`, is of another version or of other settings; it names the first that differs. Or it diverged with this rate.
     """
     if about.get("format_version") != FORMAT_VERSION:
         found = about.get("format_version")
@@ -161,11 +173,27 @@ def refuse_other_settings(
             f"{path}: format_version {found!r}, wanted {FORMAT_VERSION}; remove {path.parent} to start anew"
         )
     saved, wanted = about["settings"], _flat(settings)
+    lowered_from = _lowered_from(path.parent, saved, wanted)
+    free = FREE if lowered_from is None else (*FREE, "learning_rate")
     for name in sorted(set(saved) | set(wanted)):
-        if saved.get(name) != wanted.get(name) and name.rpartition(".")[2] not in FREE:
+        if saved.get(name) != wanted.get(name) and name.rpartition(".")[2] not in free:
             raise EncoderError(
                 f"{path} was saved with {name} = {saved.get(name)!r}, now it is {wanted.get(name)!r}; go on with the former, or remove {path.parent} to start anew"
             )
+    return lowered_from
+
+
+def _lowered_from(
+    folder: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> float | None:
+    if not (folder / DIVERGED).exists():
+        return None
+    diverged = read_json(folder / DIVERGED)["learning_rate"]
+    if wanted["learning_rate"] >= diverged:
+        raise EncoderError(
+            f"{folder}: the training diverged with learning_rate = {diverged:g}; go on with a lower one, or remove {folder} to start anew"
+        )
+    return saved["learning_rate"]
 
 
 @torch.no_grad()

@@ -50,6 +50,7 @@ class Outcome:
         masked: `(own, columns)`, True where the batch's item or hard negative is known to be no negative of the query.
         blocked: the same, with those that `num_negatives` leaves out.
         past: what was drawn from the queue.
+        likeness: mean cosine between two of the batch's items: 1 where all are the same.
     """
 
     loss: Tensor
@@ -57,6 +58,7 @@ class Outcome:
     masked: Tensor
     blocked: Tensor
     past: Past | None
+    likeness: Tensor
 
     def numbers(self) -> dict[str, float]:
         """Negatives really used for a query, on the mean; share of the candidates masked; how many come from the queue, and their ages in steps."""
@@ -231,7 +233,7 @@ class ContrastiveStep:
         if self.past is not None:
             self.past.push(batch, kept[0], kept[1] if hard else None, step)
         right = weight * _share_right(queries, columns, on_device, columns_right)
-        return loss, Outcome(loss.detach(), right, masked, blocked, past)
+        return loss, Outcome(loss.detach(), right, masked, blocked, past, _likeness(columns))
 
     def _over_negatives(
         self,
@@ -286,6 +288,14 @@ def _rows(inputs: Inputs, first: int, end: int) -> Inputs:
     assert patches is None or len(patches) == len(inputs.mask)
     patches = patches[first:end] if patches is not None else None
     return Inputs(inputs.token_ids[first:end], inputs.mask[first:end], patches)
+
+
+@torch.no_grad()
+def _likeness(vectors: Tensor) -> Tensor:
+    """Mean cosine `()` between two of the unit vectors `(rows, dim)`: from the length of their sum, which costs no product of all with all."""
+    rows = len(vectors)
+    total = vectors.detach().float().sum(dim=0).square().sum()
+    return (total - rows) / max(rows * (rows - 1), 1)
 
 
 @torch.no_grad()

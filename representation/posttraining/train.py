@@ -9,15 +9,19 @@ With `resume_every` an interrupted training that is started again goes on from i
 from the same start. Several processes (torchrun) train as one would with the same batch; the first alone writes.
 """
 
+import math
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from moon_rec.errors import EncoderError
+from moon_rec.kept import note_begins_again, note_kept
 from moon_rec.progress import progress, say
 from moon_rec.seeds import seed_of
 from moon_rec.shop import Shop
+from moon_rec.signals import Finishing, finishing_steps
 from representation.encoder import ProductEncoder, untrained_encoder
 from representation.model.backbone import checkpoint_gradients
 from representation.model.lora import with_lora
@@ -30,6 +34,7 @@ from representation.posttraining.state import (
     check_state,
     drop_state,
     load_state,
+    mark_diverged,
     resume_folder,
     save_state,
 )
@@ -45,12 +50,14 @@ from representation.training.distributed import (
     wait,
     world_size,
 )
+from representation.training.divergence import Divergence, warn_of_chance, warn_of_collapse
 from representation.training.optimisation import (
     Log,
     descend,
     from_start,
     make_optimizer,
     training_mode,
+    widen_trained,
 )
 
 __all__ = ["LOG_FILE", "Checkpoint", "posttrain"]
@@ -133,6 +140,7 @@ class _Run:
         self.settings, self.log = settings, log
         if config.lora is not None:
             with_lora(encoder.backbone, config.lora, config.seed)
+        widen_trained(encoder.backbone)
         if config.gradient_checkpointing:
             checkpoint_gradients(encoder.backbone)
         self.slow = None
@@ -142,6 +150,8 @@ class _Run:
         self.step = ContrastiveStep(
             config, encoder.widths, prepared.known, encoder.device, world_size()
         )
+        self.divergence = Divergence(config.learning_rate, encoder.device, self._diverged)
+        self.last: dict[str, float] = {}
         self.parameters = self._trained()
         self.optimizer = make_optimizer(self.parameters, config)
         self.checkpoints: list[Checkpoint] = []
@@ -154,13 +164,15 @@ class _Run:
             training_mode(self.encoder.backbone, config) as dtype,
             progress("post-train", config.steps) as bar,
             PrefetchingLoader(self.batches, config.steps, first) as loader,
+            finishing_steps(bool(config.resume_every) and world_size() == 1) as ending,
         ):
             bar.advance(first)
             for step, batch in enumerate(loader, first):
                 outcome, rate = self._train(batch, step, dtype)
                 bar.advance(note=self._note(batch, step + 1, outcome, rate))
-                if step + 1 < config.steps:
-                    self._keep(step + 1)
+                if step + 1 < config.steps or ending.is_asked:
+                    self._keep(step + 1, ending)
+        self._warn()
         self._save(config.steps)
         drop_state(resume_folder(self.out))
         return self.checkpoints
@@ -175,32 +187,47 @@ class _Run:
         """How many steps are done already."""
         folder = resume_folder(self.out)
         found = load_state(folder, self.parameters, self.optimizer, self.settings)
+        every = self.config.resume_every
+        note_begins_again("no step is saved yet" if every else "resume_every is not set")
         if found is None:
             return 0
+        note_kept(folder, f"step {found.step:,} of {self.config.steps:,}")
         if self.step.past is not None:
             self.step.past.load_state_dict(found.others)
         if self.slow is not None:
             self.slow.load_state_dict(found.others)
         self.log.take_up(found.log["log"])
+        if found.lowered_from is not None:
+            self.log.lowered(found.step, found.lowered_from)
         self.checkpoints = [
             Checkpoint(Path(path), *counts) for path, *counts in found.log["checkpoints"]
         ]
         say(f"going on after step {found.step:,} of {self.config.steps:,}, from {folder}")
         return found.step
 
-    def _keep(self, step: int) -> None:
-        """The encoder where a checkpoint is due, and all that going on needs where that is."""
+    def _keep(self, step: int, ending: Finishing) -> None:
+        """The encoder where a checkpoint is due, and all that going on needs where that is, or where a signal asks to end."""
         if step in self.config.checkpoint_steps:
             self._save(step)
-        if self.config.resume_every and step % self.config.resume_every == 0:
-            log = {
-                "log": self.log.state(self._num_tokens()),
-                "checkpoints": [[str(path), *counts] for path, *counts in self.checkpoints],
-            }
-            others = self.step.past.state_dict() if self.step.past is not None else {}
-            others |= self.slow.state_dict() if self.slow is not None else {}
-            folder = resume_folder(self.out)
-            save_state(folder, step, self.parameters, self.optimizer, others, log, self.settings)
+        every = self.config.resume_every
+        ending.is_saving = ending.is_asked
+        if every and (step % every == 0 or ending.is_asked):
+            self._save_state(step)
+        if ending.is_asked:
+            ending.stop()
+
+    def _save_state(self, step: int) -> None:
+        """All that going on after `step` steps needs."""
+        self.divergence.check_weights(step - 1, self.parameters)
+        log = {
+            "log": self.log.state(self._num_tokens()),
+            "checkpoints": [[str(path), *counts] for path, *counts in self.checkpoints],
+        }
+        others = self.step.past.state_dict() if self.step.past is not None else {}
+        others |= self.slow.state_dict() if self.slow is not None else {}
+        folder = resume_folder(self.out)
+        save_state(folder, step, self.parameters, self.optimizer, others, log, self.settings)
+        note_kept(folder, f"step {step:,} of {self.config.steps:,}")
 
     def _train(self, batch: PairBatch, step: int, dtype: torch.dtype) -> tuple[Outcome, float]:
         """One step; what it draws by chance (dropout) depends on the step alone."""
@@ -211,7 +238,7 @@ class _Run:
             batch, step, self.shared.embed, dtype, self.shared.context_of_last, slow
         )
         average_gradients([self.step.log_temperature])
-        rate = descend(self.optimizer, step, self.config)
+        rate = descend(self.optimizer, outcome.loss, step, self.config, self.divergence.look)
         if self.slow is not None:
             self.slow.follow()
         self.log.count(batch)
@@ -227,7 +254,10 @@ class _Run:
             "learning_rate": rate,
             "num_tokens": float(self._num_tokens()),
             **outcome.numbers(),
+            "mean_cosine": mean_of_processes(outcome.likeness).item(),
         }
+        self.divergence.check(step - 1, numbers["loss"])
+        self.last = numbers
         self.log.note(step, batch.kind.name, numbers)
         return f"loss {numbers['loss']:.3f} ({batch.kind.name})"
 
@@ -236,7 +266,29 @@ class _Run:
         own = torch.tensor(self.log.num_tokens, dtype=torch.float64, device=self.encoder.device)
         return round(mean_of_processes(own).item() * world_size())
 
+    def _diverged(self) -> str:
+        """Leave word beside the save that the training diverged after it; gives how to go on."""
+        folder = resume_folder(self.out)
+        if folder.is_dir():
+            if is_main():
+                mark_diverged(folder, self.config.learning_rate)
+            return f"{folder} keeps the last good step: give the same command"
+        kept = [str(each.path) for each in self.checkpoints]
+        if kept:
+            return f"{', '.join(kept)} stay: name the last as --start, or begin again,"
+        return "nothing was kept: begin again"
+
+    def _warn(self) -> None:
+        """Of what ended with finite figures and learnt nothing."""
+        if not is_main() or not self.last:
+            return
+        warn_of_collapse(self.last["mean_cosine"])
+        config = self.config
+        if config.loss == "infonce" and not config.triplet_weight:
+            warn_of_chance(self.last["loss"], math.log1p(self.last["negatives"]))
+
     def _save(self, step: int) -> None:
+        self.divergence.check_weights(step - 1, self.parameters)
         is_last = step == self.config.steps
         path = self.out if is_last else self.out.with_name(f"{self.out.name}-step-{step:06d}")
         checkpoint = Checkpoint(path, step, self._num_tokens(), self.log.num_pairs)
@@ -244,7 +296,8 @@ class _Run:
         if is_main():
             assert encoder is not None
             vars(encoder).pop("digest", None)  # of earlier weights
-            encoder.save_pretrained(path, overwrite=not is_last)
-            self.log.write(path, step, checkpoint.num_tokens)
+            log = partial(self.log.write, step=step, num_tokens=checkpoint.num_tokens)
+            encoder.save_pretrained(path, overwrite=not is_last, beside=log)
+            note_kept(path, "whole" if is_last else "an encoder", goes_on=False)
         wait()
         self.checkpoints.append(checkpoint)

@@ -27,6 +27,7 @@ class TrainingLog:
     def __init__(self, about: dict[str, Any], curated: Curated | None, on_log: Log | None) -> None:
         self._about, self._curated, self._on_log = about, curated, on_log
         self._entries: list[dict[str, Any]] = []
+        self._lowered: list[dict[str, float]] = []
         self.num_tokens = self.num_pairs = 0
         if curated is not None and on_log is not None:
             on_log(0, curated.metrics())
@@ -44,11 +45,17 @@ class TrainingLog:
 
     def state(self, num_tokens: int) -> dict[str, Any]:
         """What going on needs, as JSON; `num_tokens` of all processes."""
-        return {"entries": self._entries, "num_tokens": num_tokens, "num_pairs": self.num_pairs}
+        counts = {"num_tokens": num_tokens, "num_pairs": self.num_pairs}
+        return {"entries": self._entries, "lowered": self._lowered, **counts}
+
+    def lowered(self, step: int, before: float) -> None:
+        """After `step` steps the learning rate is lower than it was, for the training had diverged."""
+        self._lowered.append({"step": step, "learning_rate_before": before})
 
     def take_up(self, state: dict[str, Any]) -> None:
         """Go on from `state()`; the first process counts what all have seen."""
         self._entries, self.num_pairs = list(state["entries"]), state["num_pairs"]
+        self._lowered = list(state.get("lowered", []))
         self.num_tokens = state["num_tokens"] if is_main() else 0
 
     def write(self, folder: Path, step: int, num_tokens: int) -> None:
@@ -61,4 +68,6 @@ class TrainingLog:
         }
         if self._curated is not None:
             about["curation"] = self._curated.as_dict()
+        if self._lowered:
+            about["learning_rate_lowered"] = self._lowered
         write_json(folder / LOG_FILE, {**about, "log": self._entries})

@@ -1,5 +1,6 @@
 """Stage one: make a general backbone know the shop's products, by next-token prediction on questions about them."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from moon_rec.bounds import BatchPairs, Length, Steps, distinct
 from moon_rec.config import nearest
 from moon_rec.errors import EncoderError
 from moon_rec.files import write_json
+from moon_rec.kept import note_begins_again
 from moon_rec.progress import progress, say
 from moon_rec.seeds import generator
 from moon_rec.shop import Shop
@@ -18,6 +20,7 @@ from representation.encoder import ProductEncoder, untrained_encoder
 from representation.model.compose import Composer
 from representation.pretraining.objective import Dialogue, answer_loss, pad_labels
 from representation.pretraining.questions import NAMES, Asked, ask
+from representation.training.divergence import Divergence, warn_of_chance
 from representation.training.optimisation import (
     Log,
     OptimisationConfig,
@@ -26,6 +29,7 @@ from representation.training.optimisation import (
     make_optimizer,
     training_mode,
     update,
+    widen_trained,
 )
 from representation.training.picture_store import PictureStore
 
@@ -91,9 +95,9 @@ def pretrain(
         f"pretrain on {len(asked):,} questions about {items.height:,} products listed before the cut"
     )
     log = _train(encoder, items, asked, config, on_log)
-    encoder.save_pretrained(out)
-    write_json(Path(out) / LOG_FILE, about | {"log": log})
-    return Path(out)
+    return encoder.save_pretrained(
+        out, beside=lambda folder: write_json(folder / LOG_FILE, about | {"log": log})
+    )
 
 
 def refuse_existing(out: str | Path) -> None:
@@ -115,6 +119,9 @@ def _train(
     on_log: Log | None,
 ) -> list[dict[str, float]]:
     backbone, device = encoder.backbone, encoder.device
+    widen_trained(backbone)
+    note_begins_again("pretraining saves no step on its way")
+    divergence = Divergence(config.learning_rate, device)
     batches = _Batches(encoder.composer, items, asked, config)
     optimizer = make_optimizer(list(backbone.named_parameters()), config)
     log: list[dict[str, float]] = []
@@ -124,7 +131,7 @@ def _train(
             inputs, labels = batches.make(step)
             with lower_precision(device, dtype):
                 loss = answer_loss(backbone, inputs.to(device), labels.to(device), encoder.layout)
-            rate = update(optimizer, loss, step, config)
+            rate = update(optimizer, loss, step, config, divergence.look)
             num_tokens += int(inputs.mask.sum())
             note = None
             if (step + 1) % config.log_every == 0 or step + 1 == config.steps:
@@ -133,11 +140,15 @@ def _train(
                     "learning_rate": rate,
                     "num_tokens": float(num_tokens),
                 }
+                divergence.check(step, numbers["loss"])
                 log.append({"step": step + 1, **numbers})
                 note = f"loss {numbers['loss']:.3f}"
                 if on_log is not None:
                     on_log(step + 1, numbers)
             bar.advance(note=note)
+    divergence.check_weights(config.steps - 1, backbone.named_parameters())
+    if log:
+        warn_of_chance(log[-1]["loss"], math.log(len(encoder.tokenizer)))
     return log
 
 

@@ -36,6 +36,8 @@ from representation.model.lora import narrow_inputs
 Log = Callable[[int, dict[str, float]], None]
 """Called with the step (from 1) and its numbers, such as `{"loss": 3.2, "learning_rate": 1e-3}`."""
 
+Look = Callable[[int, Tensor, Tensor], None]
+
 
 class OptimisationConfig(Config):
     """AdamW with warm-up and a cosine to `final_rate_share` of the learning rate. All of it is a choice: the report publishes no schedule.
@@ -128,21 +130,37 @@ def rate_share(step: int, config: OptimisationConfig) -> float:
 
 
 def update(
-    optimizer: torch.optim.AdamW, loss: Tensor, step: int, config: OptimisationConfig
+    optimizer: torch.optim.AdamW,
+    loss: Tensor,
+    step: int,
+    config: OptimisationConfig,
+    look: Look | None = None,
 ) -> float:
     """One clipped step down the gradient of `loss`; gives the learning rate it took."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    return descend(optimizer, step, config)
+    return descend(optimizer, loss, step, config, look)
 
 
-def descend(optimizer: torch.optim.AdamW, step: int, config: OptimisationConfig) -> float:
-    """One clipped step down the gradients that are there; gives the learning rate it took."""
+def descend(
+    optimizer: torch.optim.AdamW,
+    loss: Tensor,
+    step: int,
+    config: OptimisationConfig,
+    look: Look | None = None,
+) -> float:
+    """One clipped step down the gradients of `loss` that are there; gives the learning rate it took.
+
+    Args:
+        look: `Divergence.look`, shown the step, its loss and the norm of its gradients before the weights move.
+    """
     rate = config.learning_rate * rate_share(step, config)
     for group in optimizer.param_groups:
         group["lr"] = rate
     parameters = [value for group in optimizer.param_groups for value in group["params"]]
-    clip_gradients(parameters, config.clip_norm)
+    norm = clip_gradients(parameters, config.clip_norm)
+    if look is not None:
+        look(step, loss.detach(), norm)
     optimizer.step()
     return rate
 
@@ -172,6 +190,21 @@ def _by_sharding(values: Sequence[Tensor]) -> list[list[Tensor]]:
     plain: list[Tensor] = [value for value in values if not isinstance(value, DTensor)]
     scattered: list[Tensor] = [value for value in values if isinstance(value, DTensor)]
     return [part for part in (plain, scattered) if part] or [[]]
+
+
+@torch.no_grad()
+def widen_trained(backbone: Backbone) -> None:
+    """Make the weights that are trained float32, in place: bfloat16 has eight bits, in which a step of a thousandth is mostly lost.
+
+    (Of a backbone kept in bfloat16, 2.5 % of the weights moved in 20 steps.) Matrix products stay in the dtype of `training_mode`, by autocast. What is saved is as
+    it was trained, float32; `dtype` of whoever opens it narrows it again. Weights that are not trained (under LoRA) keep theirs.
+    """
+    if all(value.requires_grad for value in backbone.parameters()):
+        backbone.float()
+        return
+    for value in backbone.parameters():
+        if value.requires_grad:
+            value.data = value.data.float()
 
 
 @contextlib.contextmanager

@@ -602,7 +602,7 @@ SEVERAL = [
     Case(
         "tables: faults into a file that exists",
         f"{IMPORT} --faults tables/items.parquet",
-        ("--faults tables/items.parquet exists already",),
+        ("tables/items.parquet exists already and is not replaced: it is not a list of faults",),
     ),
 ]
 

@@ -21,6 +21,7 @@ from exchange_rate.study import run_study
 from moon_rec.errors import StudyError
 from moon_rec.estimate import Estimate
 from moon_rec.tracking import Tracker
+from moon_rec.tracking.store import Store
 from representation.posttraining import PosttrainConfig
 from representation.pretraining import PretrainConfig
 
@@ -115,6 +116,12 @@ class Memory:
     def __init__(self, folder):
         self.folder, self.all, self._ids = folder, [], itertools.count()
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
     @contextlib.contextmanager
     def run(self, name, kind, params, reads, key=None, parent=None):
         tags = {f"moon_rec.reads.{what}": digest for what, digest in reads.items()}
@@ -157,7 +164,7 @@ def small():
 def empty_store(tmp_path_factory):
     """An MLflow store without runs: copying it is quicker than making one."""
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    Tracker(f"sqlite:///{path}")
+    Store(f"sqlite:///{path}", "moon_rec").open(create=True)
     return path
 
 

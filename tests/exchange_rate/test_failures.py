@@ -14,6 +14,7 @@ from exchange_rate.failures import ERROR, CellError, Failure, is_full_disk, one_
 from exchange_rate.lock import LOCK, locked
 from exchange_rate.study import refuse_failures, run_study
 from moon_rec.errors import MoonRecError, StudyError
+from moon_rec.kept import begin_command, what_is_kept
 
 OF_RUNS = ("run", "encoder_run", "seconds")
 """Columns of a study's table that name runs, or a clock's."""
@@ -143,12 +144,14 @@ def test_a_stopped_study_goes_on_and_gives_the_same_table_to_the_bit(
             raise KeyboardInterrupt
         real(self, folder, code)
 
+    begin_command(["study"])
     with monkeypatch.context() as patch:
         patch.setattr(CellResult, "save", save)
         with pytest.raises(KeyboardInterrupt):
             go(shop, small, tmp_path, memory)
     assert memory.runs(kind="study") == []
-    assert f"stopped; {after} finished cells are kept" in capsys.readouterr().err
+    said = f"cells ({after} finished cells); go on with: study"
+    assert (said if after else "no cell is finished yet") in what_is_kept()
     planted.calls.clear()
     result = go(shop, small, tmp_path, memory)
     assert result.num_known == after and sum(planted.calls.values()) == 16 - after

@@ -17,13 +17,14 @@ import polars as pl
 from moon_rec.bounds import InnerShare, Name, Threshold
 from moon_rec.config import Config, CountsWhen, Rules
 from moon_rec.errors import ShopError, first_line
+from moon_rec.outputs import refuse_taken
 from moon_rec.progress import say
 from moon_rec.shop.faults import write_faults
 from moon_rec.shop.manifest import Manifest, parse_time
 from moon_rec.shop.problem import Problem, raise_all
 from moon_rec.shop.readers.split import check_shares, split_times
 from moon_rec.shop.readings import TableReader
-from moon_rec.shop.schema import FILES, MANIFEST, PICTURES
+from moon_rec.shop.schema import FILES, MANIFEST, PICTURES, SHOP
 from moon_rec.shop.shop import Shop
 from moon_rec.shop.validation import Import, validate_folder
 from moon_rec.shop.writer import PICTURE_ROW_GROUP, ROW_GROUP, ShopWriter
@@ -93,13 +94,12 @@ def import_tables(
         ShopError: one line that names every broken rule of the tables.
     """
     config, folder, out = config or TablesConfig(), Path(folder), Path(out)
-    if out.exists() and not overwrite:
-        raise ShopError(f"{out} exists already; remove it or name another folder")
+    refuse_taken(out, SHOP, overwrite)
     _check_settings(folder, config)
     manifest, problems = _manifest(folder, config)
     problems += validate_folder(folder, Import(config.meanings, manifest))
     if faults is not None:
-        write_faults(faults, folder, problems)
+        write_faults(faults, folder, problems, overwrite)
     raise_all(folder, problems)
     assert manifest is not None, "tables without a fault that cannot be split"
     with ShopWriter(

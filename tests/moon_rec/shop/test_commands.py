@@ -106,7 +106,7 @@ def test_a_sheet_is_the_same_each_time_and_of_known_kinds(make_shop, tmp_path, c
         if kind == "png":
             assert files[0].read_bytes() == files[1].read_bytes()
     capsys.readouterr()
-    assert "sheet is drawn as .png" in refused(capsys, "describe", path, "--picture", "sheet.gif")
+    assert "end its name with .png" in refused(capsys, "describe", path, "--picture", "sheet.gif")
 
 
 def test_simulate(tmp_path, capsys):
