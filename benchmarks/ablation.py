@@ -26,7 +26,8 @@ from moon_rec.console import table_console
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import ConfigError
 from moon_rec.estimate import Estimate
-from moon_rec.files import atomic_file, atomic_folder, digest_of, write_json
+from moon_rec.files import atomic_file, digest_of, write_json
+from moon_rec.outputs import OutputKind, atomic_folder
 from moon_rec.palette import BY_MODALITY, GREY
 from moon_rec.progress import say
 from moon_rec.seeds import generator
@@ -34,6 +35,7 @@ from moon_rec.shares import interval
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import engagements
 from moon_rec.texts import has_text
+from moon_rec.vector_checks import TABLE
 from representation.posttraining.mixture import TABLE_2
 
 KS = (1, 5, 10, 50)
@@ -246,6 +248,14 @@ def _draw_estimates(
     panel.errorbar(values, places, xerr=reaches, fmt="o", capsize=3, color=colour, label=label)
 
 
+VECTORS = OutputKind(
+    "a curation's vectors",
+    "items/table.json",
+    TABLE.says,
+    ("items/table.safetensors", "queries/table.json", "queries/table.safetensors"),
+)
+
+
 def curation_vectors(shop: Shop, stage1: Path) -> Path:
     """What curation measures likeness by, of the encoder that all arms start from: made once for all of them, beside it."""
     from representation.encoder import ProductEncoder
@@ -256,7 +266,7 @@ def curation_vectors(shop: Shop, stage1: Path) -> Path:
     if not folder.exists():
         encoder = ProductEncoder.from_pretrained(stage1)
         tables = start_vectors(shop, encoder, logged_pairs(shop, "purchased"))
-        with atomic_folder(folder) as temporary:
+        with atomic_folder(folder, VECTORS) as temporary:
             for name, table in zip(("items", "queries"), tables, strict=True):
                 table.save(temporary / name)
     return folder

@@ -20,11 +20,15 @@ from exchange_rate.records import read_study
 from exchange_rate.sheets import CAPTIONS
 from moon_rec.command import Parser, run
 from moon_rec.errors import StudyError
-from moon_rec.files import atomic_folder, write_json
+from moon_rec.files import write_json
+from moon_rec.outputs import OutputKind, atomic_folder, json_with
 from moon_rec.progress import say
 from moon_rec.tracking import DEFAULT_URI, Tracker
 
 DATA = "report.json"
+REPORT = OutputKind(
+    "a report", DATA, json_with("scope", "headline"), ("report.html", "report.md", "figures/*.png")
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def write_report(tracker: Tracker, out: str | Path, study: str | None = None) ->
         name: tracker.fetch(tracked.id, f"{name}.png").read_bytes()
         for name in tracked.about.get("sheets", [])
     }
-    with atomic_folder(out, overwrite=True) as folder:
+    with atomic_folder(out, REPORT, overwrite=True) as folder:
         (folder / "figures").mkdir()
         for name, figure in figures.items():
             save_png(figure, folder / "figures" / f"{name}.png")

@@ -19,11 +19,12 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from moon_rec.errors import TableError
-from moon_rec.files import DIGEST_DIGITS, atomic_folder, write_json
+from moon_rec.files import DIGEST_DIGITS, write_json
 from moon_rec.lookup import rows_of
 from moon_rec.mapped_tensors import map_one
+from moon_rec.outputs import atomic_folder
 from moon_rec.seeds import generator
-from moon_rec.vector_checks import FORMAT_VERSION, checked_table, refuse_faulty, remember
+from moon_rec.vector_checks import FORMAT_VERSION, TABLE, checked_table, refuse_faulty, remember
 
 Precision = Literal["float32", "float16", "int8"]
 Kind = Literal["", "items", "queries"]
@@ -141,7 +142,7 @@ class EmbeddingTable:
             "grown_from": list(self.grown_from),
             "kind": self.kind,
         }
-        with atomic_folder(path, overwrite=overwrite) as folder:
+        with atomic_folder(path, TABLE, overwrite) as folder:
             save_file(tensors, folder / "table.safetensors")
             write_json(folder / "table.json", about)
         remember(Path(path), self.digest)

@@ -4,8 +4,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 from moon_rec.errors import MoonRecError
 from moon_rec.progress import progress
 from moon_rec.strict_json import load_json
+from moon_rec.temporaries import remove_leftovers, settle, sync_folder, temporary_of
 
 DIGEST_DIGITS = 16
 PIECE_BYTES = 1 << 22
@@ -27,44 +26,22 @@ _digests: dict[tuple[int, ...], str] = {}
 
 @contextlib.contextmanager
 def atomic_file(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it takes `path`'s place when the block ends well and goes away when it does not."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Yield a temporary path beside `path`; it takes `path`'s place when the block ends well and goes away when it does not.
 
-
-@contextlib.contextmanager
-def atomic_folder(path: Path | str, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; it becomes `path` when the block ends well and goes away when it does not.
-
-    Raises:
-        MoonRecError: `path` exists and `overwrite` is false.
+    What a command is asked to write goes through `moon_rec.outputs.check_output` first: here whatever file is there is replaced.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise MoonRecError(f"{path} exists already; remove it or name another folder")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    remove_leftovers(path)
+    temporary = temporary_of(path)
     try:
+        temporary.touch(exist_ok=False)
         yield temporary
-        os.chmod(temporary, 0o777 & ~_umask())
-        if path.exists():
-            retired = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-            os.replace(path, retired / "folder")
-            os.replace(temporary, path)
-            shutil.rmtree(retired)
-        else:
-            os.replace(temporary, path)
+        settle(temporary)
+        os.replace(temporary, path)
+        sync_folder(path.parent)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path | str, value: Any) -> None:
@@ -124,12 +101,6 @@ def _bar_of(path: Path, size: int) -> Iterator[Callable[[int], None]]:
         return
     with progress(f"reading {path.name} (bytes)", size) as bar:
         yield bar.advance
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _finite(value: Any) -> Any:

@@ -16,8 +16,9 @@ import numpy as np
 
 from moon_rec.embedding_table import EmbeddingTable, Kind, Precision, quantise
 from moon_rec.errors import TableError
-from moon_rec.files import DIGEST_DIGITS, atomic_folder, write_json
-from moon_rec.vector_checks import FORMAT_VERSION, refuse_faulty, remember
+from moon_rec.files import DIGEST_DIGITS, write_json
+from moon_rec.outputs import atomic_folder
+from moon_rec.vector_checks import FORMAT_VERSION, TABLE, refuse_faulty, remember
 
 _DTYPES = {"float32": "F32", "float16": "F16", "int8": "I8"}
 ALIGNMENT = 64
@@ -54,7 +55,7 @@ def write_table(
         )
     if precision not in _DTYPES:
         raise TableError(f"precision {precision!r}: wanted one of {', '.join(_DTYPES)}")
-    with atomic_folder(path, overwrite=overwrite) as folder:
+    with atomic_folder(path, TABLE, overwrite) as folder:
         with open(folder / "table.safetensors", "wb") as file:
             file.write(_header(ids.size, dim, precision))
             digest = _write_data(file, ids, chunks, dim, precision)

@@ -21,9 +21,16 @@ import numpy as np
 from moon_rec.errors import MoonRecError, TableError
 from moon_rec.files import DIGEST_DIGITS, read_json
 from moon_rec.mapped_tensors import Stored, stored_tensors
+from moon_rec.outputs import OutputKind, json_with
 from moon_rec.progress import progress
 
 FORMAT_VERSION = 1
+TABLE = OutputKind(
+    "an embedding table",
+    "table.json",
+    json_with("format_version", "dim", "precision", "digest"),
+    ("table.safetensors",),
+)
 KINDS = ("", "items", "queries")
 """Whose ids a table has; empty where it does not say."""
 PIECE_BYTES = 1 << 23

@@ -21,7 +21,8 @@ from safetensors.torch import load_file, save_file
 from moon_rec.config import make_config
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import MoonRecError, RankingError
-from moon_rec.files import atomic_folder, read_json, write_json
+from moon_rec.files import read_json, write_json
+from moon_rec.outputs import OutputKind, atomic_folder, json_with
 from moon_rec.progress import progress
 from ranking.config import RankerConfig
 from ranking.content import ContentStores
@@ -29,13 +30,26 @@ from ranking.content.item_codes import item_codes
 from ranking.content.semantic_ids import SemanticIds
 from ranking.content.vector_origin import VectorOrigin
 from ranking.features import FeatureConfig, Period, RankingTables, Requests
-from ranking.features.preparation import Preparation
+from ranking.features.preparation import FILES, Preparation
 from ranking.loader import Loader
 from ranking.model import InputSizes, Ranker
 from ranking.search_unit import search_options
 from ranking.seed_folders import RANKER_FILE, files_by_seed
 
 FORMAT_VERSION = 2
+RANKER = OutputKind(
+    "a ranker",
+    RANKER_FILE,
+    json_with("format_version", "config", "preparation"),
+    (
+        "weights.safetensors",
+        "semantic_ids.safetensors",
+        "items_sample.safetensors",
+        "queries_sample.safetensors",
+        "preparation/preparation.json",
+        *(f"preparation/{file}" for file in FILES.values()),
+    ),
+)
 SCORING_ROWS = 4096
 SCORING_BEHAVIOURS = 2**19
 """Padded behaviours a scoring batch may hold: fewer rows are scored at a time where histories are long."""
@@ -163,7 +177,7 @@ class TrainedRanker:
             "rows_per_second": self.rows_per_second,
         }
         weights = {key: value.cpu().contiguous() for key, value in self.model.state_dict().items()}
-        with atomic_folder(path, overwrite=overwrite) as folder:
+        with atomic_folder(path, RANKER, overwrite) as folder:
             save_file(weights, folder / "weights.safetensors")
             if self.semantic_ids is not None:
                 self.semantic_ids.save(folder / "semantic_ids.safetensors")

@@ -12,11 +12,12 @@ from transformers import PreTrainedTokenizerBase
 
 from moon_rec.config import make_config
 from moon_rec.errors import EncoderError
-from moon_rec.files import atomic_folder
 from moon_rec.masking import masked_mean
+from moon_rec.outputs import atomic_folder
 from moon_rec.shop import Shop
 from representation.encoders.checkpoint import (
     ABOUT_FILE,
+    ENCODER,
     family_of,
     load_tokenizer,
     read_about,
@@ -136,7 +137,7 @@ class ProductEncoder:
 
     def save_pretrained(self, path: str | Path, overwrite: bool = False) -> Path:
         """Write weights, tokenizer and `moon_rec.json` to the folder `path`, atomically; LoRA adapters are added to the weights, and lie beside them, too."""
-        with atomic_folder(path, overwrite=overwrite) as folder:
+        with atomic_folder(path, ENCODER, overwrite) as folder:
             with quiet():
                 self.backbone.save_pretrained(folder, state_dict=merged_state(self.backbone))
             if has_lora(self.backbone):

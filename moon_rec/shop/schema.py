@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from moon_rec.outputs import OutputKind, json_with
 from moon_rec.values import ATTRIBUTES, TIME, Blank
 
 SCHEMA_VERSION = 1
@@ -112,6 +113,10 @@ FILES: dict[str, str] = {
 
 MANIFEST = "manifest.json"
 """The manifest's name in the shop's folder."""
+
+SHOP = OutputKind(
+    "a shop", MANIFEST, json_with("schema_version", "cut_time", "test_time"), tuple(FILES.values())
+)
 
 
 def columns_of(table: str) -> dict[str, pl.DataType]:

@@ -18,12 +18,21 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from moon_rec.errors import ShopError
-from moon_rec.files import atomic_folder, digest_file
+from moon_rec.files import digest_file
+from moon_rec.outputs import atomic_folder
 from moon_rec.progress import say
 from moon_rec.shop.manifest import Manifest, parse_time
 from moon_rec.shop.problem import Problem, in_one_line
 from moon_rec.shop.readings import readings_of
-from moon_rec.shop.schema import FILES, PICTURES, REQUIRED_TABLES, TABLES, columns_of, empty_table
+from moon_rec.shop.schema import (
+    FILES,
+    PICTURES,
+    REQUIRED_TABLES,
+    SHOP,
+    TABLES,
+    columns_of,
+    empty_table,
+)
 from moon_rec.shop.validation import validate_folder
 from moon_rec.values import Reading, first_broken
 
@@ -80,7 +89,7 @@ class ShopWriter:
         self._tables: dict[str, _TableWriter] = {}
 
     def __enter__(self) -> "ShopWriter":
-        self._context = atomic_folder(self.out, overwrite=self._overwrite)
+        self._context = atomic_folder(self.out, SHOP, self._overwrite)
         self._folder = self._context.__enter__()
         return self
 

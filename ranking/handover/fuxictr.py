@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from moon_rec.embedding_table import EmbeddingTable
-from moon_rec.files import atomic_folder, write_json
+from moon_rec.files import write_json
+from moon_rec.outputs import OutputKind, atomic_folder, json_with
 from moon_rec.progress import progress
 from ranking.features import Period, RankingTables
 from ranking.handover.columns import Block, Sequence, blocks, scalar_names, sequence_names
@@ -31,6 +32,17 @@ DATASET = "shop"
 FILES: dict[Period, str] = {"train": "train", "validation": "valid", "test": "test"}
 LABEL = "label"
 VECTORS = "item_vectors.npz"
+FUXICTR = OutputKind(
+    "a hand-over to FuxiCTR",
+    f"{DATASET}/feature_map.json",
+    json_with("dataset_id", "num_fields", "features"),
+    (
+        "config/*.yaml",
+        f"{DATASET}/feature_vocab.json",
+        f"{DATASET}/{VECTORS}",
+        *(f"{DATASET}/{name}.npz" for name in FILES.values()),
+    ),
+)
 
 Column = tuple[tuple[int, ...], np.dtype, Callable[[Block], np.ndarray]]
 
@@ -44,7 +56,7 @@ def write_fuxictr(tables: RankingTables, out: Path, items: EmbeddingTable | None
     Raises:
         MoonRecError: `out` exists.
     """
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, FUXICTR) as folder:
         data = folder / DATASET
         data.mkdir()
         (folder / "config").mkdir()

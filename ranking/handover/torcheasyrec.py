@@ -21,12 +21,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from moon_rec.embedding_table import EmbeddingTable
-from moon_rec.files import atomic_folder
+from moon_rec.outputs import OutputKind, atomic_folder, begins_with
 from moon_rec.progress import progress
 from ranking.features import PERIODS, Period, RankingTables
 from ranking.handover.columns import Block, Sequence, blocks, scalar_names, sequence_names
 
 LABEL = "label"
+SAMPLE = "multi_tower_din.config"
+TORCHEASYREC = OutputKind(
+    "a hand-over to TorchEasyRec",
+    SAMPLE,
+    begins_with(b'train_input_path: "'),
+    tuple(f"{period}.parquet" for period in PERIODS),
+)
 EMBEDDING_DIM = 16
 VECTOR_BLOCK_ROWS = 4096
 
@@ -46,11 +53,11 @@ def write_torcheasyrec(
     Raises:
         MoonRecError: `out` exists.
     """
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, TORCHEASYREC) as folder:
         for period in PERIODS:
             _write_period(tables, period, folder / f"{period}.parquet", items, history_vectors)
         text = _configuration(tables, out, items, history_vectors)
-        (folder / "multi_tower_din.config").write_text(text, encoding="utf-8")
+        (folder / SAMPLE).write_text(text, encoding="utf-8")
 
 
 def column_name(sequence: str) -> str:

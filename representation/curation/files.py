@@ -7,20 +7,27 @@ from typing import TYPE_CHECKING, Any, get_args
 import polars as pl
 
 from moon_rec.errors import EncoderError
-from moon_rec.files import atomic_folder, read_json, write_json
+from moon_rec.files import read_json, write_json
+from moon_rec.outputs import OutputKind, atomic_folder, json_with
 from moon_rec.shop import Shop
 
 if TYPE_CHECKING:
     from representation.posttraining.mixture import QueryKind
 
 ABOUT = "curation.json"
+PAIRS = OutputKind(
+    "a curation",
+    ABOUT,
+    json_with("shop", "config", "pairs"),
+    tuple(f"{kind}.parquet" for kind in ("text", "image", "title+image", "richer-text+image")),
+)
 
 
 def write_pairs(
     path: Path | str, pairs: "Mapping[QueryKind, pl.DataFrame]", about: dict[str, Any]
 ) -> None:
     """Write the folder, atomically; it must not exist."""
-    with atomic_folder(path) as folder:
+    with atomic_folder(path, PAIRS) as folder:
         for kind, frame in pairs.items():
             frame.write_parquet(folder / f"{kind}.parquet")
         write_json(folder / ABOUT, about)

@@ -15,6 +15,7 @@ from transformers.utils.hub import cached_file
 from moon_rec.config import Config
 from moon_rec.errors import EncoderError, MoonRecError
 from moon_rec.files import read_json, write_json
+from moon_rec.outputs import OutputKind, json_with
 from moon_rec.recorded import difference, record, recorded_files
 from moon_rec.shown import plain_name, visible
 from moon_rec.strict_json import load_json
@@ -26,6 +27,15 @@ Family = Literal["qwen", "dual", "text"]
 
 FORMAT_VERSION = 1
 ABOUT_FILE = "moon_rec.json"
+ENCODER = OutputKind(
+    "an encoder",
+    ABOUT_FILE,
+    json_with("format_version", "digest", "config"),
+    (
+        "*config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt",
+        "*.model", "chat_template*", "modules.json", "config_sentence_transformers.json", "1_Pooling/config.json", "2_Normalize/*", "adapter/adapter_*", "*training_log.json",
+    ),
+)  # fmt: skip
 QWEN_TYPES = ("qwen3_vl", "qwen2_5_vl")
 DUAL_TYPES = ("clip", "siglip", "siglip2")
 TEXT_TYPES = (

@@ -35,9 +35,10 @@ from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2Imag
 from moon_rec.bounds import Share
 from moon_rec.config import Config, Rules, make_config
 from moon_rec.errors import EncoderError, first_line
-from moon_rec.files import atomic_folder
+from moon_rec.outputs import atomic_folder
 from moon_rec.shop.pictures import decode
 from representation.encoders.checkpoint import (
+    ENCODER,
     load_tokenizer,
     load_weights,
     read_about,
@@ -142,7 +143,7 @@ class DualEncoder:
 
     def save_pretrained(self, path: str | Path, overwrite: bool = False) -> Path:
         """Write a plain Hugging Face folder and our settings beside it, atomically."""
-        with atomic_folder(path, overwrite=overwrite) as folder:
+        with atomic_folder(path, ENCODER, overwrite) as folder:
             with quiet():
                 self.model.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)

@@ -22,9 +22,11 @@ from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 from moon_rec.bounds import MOST_IN_MEMORY
 from moon_rec.config import Config, Rules, make_config
 from moon_rec.errors import EncoderError
-from moon_rec.files import atomic_folder, write_json
+from moon_rec.files import write_json
 from moon_rec.masking import masked_mean
+from moon_rec.outputs import atomic_folder
 from representation.encoders.checkpoint import (
+    ENCODER,
     load_tokenizer,
     load_weights,
     pooling_of,
@@ -136,7 +138,7 @@ class TextEncoder:
         }
         prompts = {"query": self.config.query_prompt, "document": self.config.item_prompt}
         shape = {"max_seq_length": self.config.length, "do_lower_case": self.config.lower}
-        with atomic_folder(path, overwrite=overwrite) as folder:
+        with atomic_folder(path, ENCODER, overwrite) as folder:
             with quiet():
                 self.model.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)

@@ -20,12 +20,19 @@ from torch import Tensor
 
 from moon_rec.code_version import differing
 from moon_rec.errors import EncoderError, MoonRecError
-from moon_rec.files import atomic_folder, read_json, write_json
+from moon_rec.files import read_json, write_json
+from moon_rec.outputs import OutputKind, atomic_folder, json_with
 from moon_rec.progress import say
 from representation.training.distributed import is_main, own_part, wait, whole_tensors
 from representation.version import made_by
 
 FORMAT_VERSION = 1
+SAVE = OutputKind(
+    "a post-training's save",
+    "state.json",
+    json_with("format_version", "step", "settings"),
+    tuple(f"{name}.safetensors" for name in ("weights", "optimiser", "others")),
+)
 FREE = ("resume_every", "num_threads", "log_every", "checkpoint_steps", "scratch_gb")
 """Settings that may differ from those of the save: they do not decide what is learnt."""
 
@@ -71,7 +78,7 @@ def save_state(
         }
     )
     if is_main():
-        with atomic_folder(folder / f"step-{step:08d}", overwrite=True) as inside:
+        with atomic_folder(folder / f"step-{step:08d}", SAVE, overwrite=True) as inside:
             for name, tensors in (("weights", weights), ("optimiser", moments), ("others", others)):
                 kept = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
                 save_file(kept, inside / f"{name}.safetensors")

@@ -15,7 +15,7 @@ from moon_rec.command import Parser, count, run
 from moon_rec.config import Config, load_config
 from moon_rec.errors import ConfigError, MoonRecError
 from moon_rec.estimate import Estimate, standard_error
-from moon_rec.files import atomic_file, atomic_folder, digest_of, read_json, write_json
+from moon_rec.files import digest_of, read_json, write_json
 from moon_rec.masking import masked_mean, masked_softmax
 from moon_rec.seeds import generator, seed_of
 
@@ -75,26 +75,6 @@ def test_seeds_do_not_depend_on_the_process():
     code = "from moon_rec.seeds import seed_of; print(seed_of(3, 'shop', 7))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(out.stdout) == seed_of(3, "shop", 7)
-
-
-def test_nothing_half_written_is_left(tmp_path):
-    with pytest.raises(RuntimeError), atomic_file(tmp_path / "a.json") as path:
-        path.write_text("half")
-        raise RuntimeError
-    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "folder") as folder:
-        (folder / "part").write_text("half")
-        raise RuntimeError
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_is_replaced_only_when_asked(tmp_path):
-    for text in ("old", "new"):
-        with atomic_folder(tmp_path / "out", overwrite=True) as folder:
-            (folder / "file").write_text(text)
-    assert (tmp_path / "out" / "file").read_text() == "new"
-    with pytest.raises(MoonRecError, match="exists already"), atomic_folder(tmp_path / "out"):
-        pass
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_json_holds_no_nan(tmp_path):
