@@ -17,6 +17,7 @@ from typing import Literal, get_args
 import polars as pl
 
 from moon_rec.errors import ShopError
+from moon_rec.parquet_bounds import refuse_bombs
 from moon_rec.shop.integrity import promise_problems, unread_problems
 from moon_rec.shop.manifest import Manifest
 from moon_rec.shop.problem import raise_all
@@ -133,8 +134,10 @@ class Shop:
         """
         if name not in self._held:
             raise_all(self.path, promise_problems(self.path, self.manifest, (name,)))
-            if self.has(name) and name not in self.manifest.fingerprints:
-                raise_all(self.path, unread_problems(self.path, name))
+            if self.has(name):
+                refuse_bombs(self.path / FILES[name], ShopError)
+                if name not in self.manifest.fingerprints:
+                    raise_all(self.path, unread_problems(self.path, name))
             self._held.add(name)
         return self.path / FILES[name]
 

@@ -22,6 +22,7 @@ import polars as pl
 from moon_rec.command import Parser, count, positive
 from moon_rec.errors import RankingError, first_line
 from moon_rec.files import write_json
+from moon_rec.parquet_bounds import refuse_bombs
 from ranking.comparison import ONE_SEED, TWO_SEEDS, Comparison
 from ranking.groups import group_codes
 from ranking.judging import figures
@@ -112,6 +113,7 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _read(file: Path) -> pl.DataFrame:
+    refuse_bombs(file, RankingError)
     try:
         table = pl.read_parquet(file)
     except (OSError, pl.exceptions.PolarsError) as error:

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from moon_rec.errors import TableError, first_line
+from moon_rec.parquet_bounds import refuse_bombs
 from moon_rec.values import whole_ids
 from representation.storage.vector_columns import (
     element,
@@ -282,9 +283,10 @@ def _as_many(path: Path, ids: np.ndarray, rows: int) -> np.ndarray:
 
 
 def _parquet_file(path: Path) -> pq.ParquetFile:
+    refuse_bombs(path, TableError)
     try:
         return pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         reason = first_line(error)
         raise TableError(f"{path} cannot be read as Parquet: {reason}") from None
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from moon_rec.errors import ShopError, first_line
+from moon_rec.parquet_bounds import refuse_bombs
 
 Row = Mapping[str, Any]
 PARQUET_ROWS = 1024
@@ -123,6 +124,7 @@ def _rows(path: Path, columns: list[str]) -> Iterator[tuple[str, Row]]:
 
 
 def _parquet(path: Path, columns: list[str]) -> Iterator[tuple[str, Row]]:
+    refuse_bombs(path, ShopError, columns)
     with pq.ParquetFile(path) as file:
         there = [name for name in columns if name in file.schema_arrow.names]
         if not there:  # the caller names the first that is missing
