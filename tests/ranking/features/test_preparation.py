@@ -228,7 +228,7 @@ def test_semantic_ids_are_kept(planted, tables, tmp_path):
     again = TrainedRanker.load(tmp_path / "ranker", planted.items)
     assert np.array_equal(again.predict(tables, "test"), ranker.predict(tables, "test"))
     (tmp_path / "ranker" / "semantic_ids.safetensors").unlink()
-    with pytest.raises(RankingError, match="semantic_ids.safetensors is gone"):
+    with pytest.raises(RankingError, match=r"semantic_ids\.safetensors is gone"):
         TrainedRanker.load(tmp_path / "ranker", planted.items)
 
 
