@@ -4,7 +4,9 @@ Python's reader takes more than JSON has. Of a name that stands twice it keeps t
 stack, and a number of a million digits is an error of another type. Here each of these is one `ValueError`. Sizes are looked at before a byte is read.
 """
 
+import errno
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Any, NoReturn
@@ -53,6 +55,8 @@ def read_bounded(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
         ValueError: no plain file, such as a pipe that would be waited for, or over `most_bytes`.
     """
     about = path.stat()
+    if stat.S_ISDIR(about.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(about.st_mode):
         raise ValueError("it is no plain file")
     if about.st_size > most_bytes:

@@ -246,6 +246,10 @@ def test_old_damaged_and_foreign_folders_are_named(ids_only, tmp_path):
     about.write_text(json.dumps(kept))
     users = tmp_path / "ranker" / "preparation" / "users.parquet"
     pl.read_parquet(users).head(3).write_parquet(users)
+    with pytest.raises(RankingError, match="it was changed after it was saved"):
+        TrainedRanker.load(tmp_path / "ranker")
+    kept.pop("files")  # a ranker saved before its files were recorded
+    about.write_text(json.dumps(kept))
     with pytest.raises(RankingError, match="was changed after it was written"):
         TrainedRanker.load(tmp_path / "ranker")
     users.unlink()
