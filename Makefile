@@ -37,7 +37,7 @@ $(READY): requirements/cpu.txt requirements/torchrec.txt pyproject.toml
 	@touch $(READY)
 
 demo: $(READY)
-	@$(BIN)/python -m moon_rec demo --out $(DEMO) --seed $(SEED)
+	@$(BIN)/python -m moon_rec demo --out $(DEMO) --seed $(SEED) --overwrite
 
 test: $(READY)
 	@echo "the tests, without the slow ones (make test-all runs those too)"

@@ -2,29 +2,55 @@
 
 A shop is simulated, encoders are trained to different depths, each one's embeddings go into the same CTR model with several seeds, and the report
 says what recall bought in AUC. Everything is tracked in one MLflow store inside the output folder. The same seed gives the same figures: a new run
-starts afresh unless `--resume` keeps the finished cells of an interrupted one, which must be of the same seed, shop and code that makes the shop.
+starts afresh in place of an earlier one with `--overwrite`; `--resume` keeps the finished cells of an interrupted one, which must be of the same seed, shop
+and code that makes the shop.
 """
 
-import shutil
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
 
+from exchange_rate.lock import LOCK, locked
 from exchange_rate.plan import demo_plan
-from exchange_rate.report import write_report
-from exchange_rate.study import run_study
+from exchange_rate.report import REPORT, write_report
+from exchange_rate.study import refuse_failures, run_study
 from exchange_rate.summary import summary_table
 from moon_rec.code_version import code_version
 from moon_rec.command import Parser, seed_number
 from moon_rec.console import table_console
 from moon_rec.errors import StudyError
 from moon_rec.files import read_json, write_json
+from moon_rec.outputs import (
+    OutputKind,
+    add_overwrite_option,
+    check_output,
+    json_with,
+    remove_folder,
+)
 from moon_rec.progress import say
 from moon_rec.shop import Shop
+from moon_rec.shop.schema import SHOP
 from moon_rec.shop.simulate import SimulationConfig, simulate_shop
+from moon_rec.shown import as_console_text
 from moon_rec.tracking import Tracker
 
 MARKER = "demo.json"
+DEMO = OutputKind(
+    "a demo",
+    MARKER,
+    json_with("made by", "seed", "shop"),
+    (
+        *SHOP.below("shop"),
+        *REPORT.below("report"),
+        LOCK,
+        f"study/{LOCK}",
+        "study/cells/**",
+        "study/sheets/**",
+        "mlflow.db*",
+        "artifacts/**",
+    ),
+)
 SHOP_CODE = ("moon_rec.shop", "moon_rec.seeds")
 """What makes the shop."""
 
@@ -51,19 +77,26 @@ def main(argv: list[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
     out: Path = arguments.out
     start = time.monotonic()
-    _prepare(out, arguments.seed, arguments.resume)
-    shop = _make_shop(out / "shop", arguments.seed)
+    with contextlib.ExitStack() as held:
+        _prepare(held, out, arguments.seed, arguments.resume, arguments.overwrite)
+        _run(out, arguments.seed, start)
+
+
+def _run(out: Path, seed: int, start: float) -> None:
+    shop = _make_shop(out / "shop", seed)
     uri = f"sqlite:///{out / 'mlflow.db'}"
     tracker = Tracker(uri, experiment="demo")
-    study = run_study(shop, demo_plan(arguments.seed), out / "study", tracker)
-    report = write_report(tracker, out / "report", study=study.id)
+    study = run_study(shop, demo_plan(seed), out / "study", tracker)
+    report = write_report(tracker, out / "report", study=study.id, overwrite=True)
     console = table_console()
     console.print(summary_table(report))
-    console.print(f"report: {out / 'report' / 'report.html'}", soft_wrap=True)
-    console.print(
-        f"every run: .venv/bin/mlflow ui --backend-store-uri {uri}", soft_wrap=True, highlight=False
-    )
+    for line in (
+        f"report: {out / 'report' / 'report.html'}",
+        f"every run: .venv/bin/mlflow ui --backend-store-uri {uri}",
+    ):
+        console.print(as_console_text(line), soft_wrap=True)
     console.print(f"took {(time.monotonic() - start) / 60:.1f} minutes", highlight=False)
+    refuse_failures(study)
 
 
 def _parser() -> Parser:
@@ -77,26 +110,29 @@ def _parser() -> Parser:
         "--seed", type=seed_number, default=0, help="seed of shop, encoders and rankers"
     )
     parser.add_argument("--resume", action="store_true", help="keep what an earlier run finished")
+    add_overwrite_option(parser, "the demo")
     return parser
 
 
-def _prepare(out: Path, seed: int, resume: bool) -> None:
-    """Make the folder of a demo; an earlier demo in it goes, or stays where it is to be resumed.
+def _prepare(
+    held: contextlib.ExitStack, out: Path, seed: int, resume: bool, overwrite: bool = False
+) -> None:
+    """Make the folder of a demo and hold its lock; an earlier demo in it goes with `overwrite`, and stays where it is to be resumed.
 
     Raises:
-        StudyError: the folder holds something else, or a demo that this one cannot resume.
+        MoonRecError: the folder holds something else, or a demo that is not to be replaced.
+        StudyError: a demo that this one cannot resume, or one that is at work there.
     """
-    if out.exists() and not out.is_dir():
-        raise StudyError(f"{out} is a file; name a folder of the demo's own as --out")
     about = _about(seed)
-    if out.exists() and any(out.iterdir()):
-        if not (out / MARKER).is_file():
-            raise StudyError(f"{out} holds something else than a demo; name another --out")
-        if resume:
-            _check_same(out, about)
-        else:
-            shutil.rmtree(out)
+    if resume and (out / MARKER).is_file():
+        _check_same(out, about)
+    else:
+        check_output(out, DEMO, overwrite)
+        # whoever removes a demo holds its lock; the folder made anew has a lock of its own, and whoever has that goes on
+        with locked(out) if (out / MARKER).is_file() else contextlib.nullcontext():
+            remove_folder(out, DEMO)
     out.mkdir(parents=True, exist_ok=True)
+    held.enter_context(locked(out))
     write_json(out / MARKER, about)
 
 
@@ -113,11 +149,11 @@ def _about(seed: int) -> dict[str, Any]:
 def _check_same(out: Path, about: dict[str, Any]) -> None:
     known = read_json(out / MARKER)
     if not isinstance(known, dict) or not isinstance(known.get("seed"), int):
-        raise StudyError(f"{out / MARKER} is no marker of a demo; begin afresh without --resume")
+        raise StudyError(f"{out / MARKER} is no marker of a demo; name another --out")
     if known["seed"] != about["seed"]:
         raise StudyError(
-            f"{out} holds the demo of seed {known['seed']}, not {about['seed']}: resume with --seed {known['seed']}, name another --out, or begin afresh without "
-            "--resume"
+            f"{out} holds the demo of seed {known['seed']}, not {about['seed']}: resume with --seed {known['seed']}, name another --out, or begin afresh with "
+            "--overwrite"
         )
     for name, words in (
         ("shop", "settings of the demo's shop"),
@@ -125,7 +161,7 @@ def _check_same(out: Path, about: dict[str, Any]) -> None:
     ):
         if known.get(name) != about[name]:
             raise StudyError(
-                f"{out} holds a demo whose {words} have changed since ({known.get(name)}, now {about[name]}); begin afresh without --resume, or name another --out"
+                f"{out} holds a demo whose {words} have changed since ({known.get(name)}, now {about[name]}); begin afresh with --overwrite, or name another --out"
             )
 
 

@@ -16,13 +16,21 @@ from exchange_rate.drawing import as_svg, save_png
 from exchange_rate.figures import draw_all
 from exchange_rate.headline import headline, scope
 from exchange_rate.page import render
-from exchange_rate.records import read_study
-from exchange_rate.sheets import CAPTIONS
+from exchange_rate.records import Study, read_study
+from exchange_rate.study_file import CAPTIONS, read_sheet
 from moon_rec.command import Parser, run
-from moon_rec.errors import StudyError
+from moon_rec.errors import MoonRecError
 from moon_rec.files import write_json
-from moon_rec.outputs import OutputKind, atomic_folder, json_with
+from moon_rec.outputs import (
+    OutputKind,
+    add_overwrite_option,
+    atomic_folder,
+    check_output,
+    json_with,
+    refuse_taken,
+)
 from moon_rec.progress import say
+from moon_rec.shown import visible
 from moon_rec.tracking import DEFAULT_URI, Tracker
 
 DATA = "report.json"
@@ -49,27 +57,27 @@ class Report:
         return self.folder / "report.html"
 
 
-def write_report(tracker: Tracker, out: str | Path, study: str | None = None) -> Report:
-    """Write the report of a study into the folder `out`, in place of an earlier one.
+def write_report(
+    tracker: Tracker, out: str | Path, study: str | None = None, overwrite: bool = False
+) -> Report:
+    """Write the report of a study into the folder `out`.
 
     Args:
         study: its run id; None takes the newest.
+        overwrite: replace an earlier report.
 
     Raises:
-        StudyError: no finished study, or none of that id; a folder that holds something else than a report.
+        StudyError: no finished study, or none of that id.
+        MoonRecError: `out` exists, and is no report or `overwrite` is false.
     """
-    if Path(out).is_dir() and any(Path(out).iterdir()) and not (Path(out) / DATA).is_file():
-        raise StudyError(f"{out} holds something else than a report; name another folder as --out")
+    refuse_taken(out, REPORT, overwrite)
     say("report: read the tracked runs")
     tracked = read_study(tracker, study)
     data = analyse(tracked)
     data |= {"scope": scope(data), "decided": decide(data).as_dict(), "headline": headline(data)}
     figures = draw_all(data)
-    sheets = {
-        name: tracker.fetch(tracked.id, f"{name}.png").read_bytes()
-        for name in tracked.about.get("sheets", [])
-    }
-    with atomic_folder(out, REPORT, overwrite=True) as folder:
+    sheets = _sheets(tracker, tracked)
+    with atomic_folder(out, REPORT, overwrite) as folder:
         (folder / "figures").mkdir()
         for name, figure in figures.items():
             save_png(figure, folder / "figures" / f"{name}.png")
@@ -91,6 +99,18 @@ def write_report(tracker: Tracker, out: str | Path, study: str | None = None) ->
     return Report(Path(out), data)
 
 
+def _sheets(tracker: Tracker, study: Study) -> dict[str, bytes]:
+    """The study's sheets by name; one that is gone or is no picture is left out, and said."""
+    found = {}
+    for name in study.about["sheets"]:
+        try:
+            what = f"sheet {name!r} of study {study.id}"
+            found[name] = read_sheet(tracker.fetch(study.id, f"{name}.png"), what)
+        except (MoonRecError, OSError) as error:
+            say(f"left out: sheet {name!r}: {error}")
+    return found
+
+
 def main(argv: list[str] | None = None) -> None:
     """Write a report; see `--help`."""
     parser = Parser(
@@ -102,13 +122,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--experiment", default="moon_rec", help="MLflow experiment")
     parser.add_argument("--study", help="run id of the study; default the newest")
     parser.add_argument("--out", type=Path, required=True, help="folder of the report")
+    add_overwrite_option(parser, "the report")
     arguments = parser.parse_args(argv)
-    if arguments.out.exists() and not arguments.out.is_dir():
-        raise StudyError(f"{arguments.out} is a file; name a folder for the report as --out")
+    check_output(arguments.out, REPORT, arguments.overwrite)
     tracker = Tracker(arguments.tracking, arguments.experiment, must_exist=True)
-    report = write_report(tracker, arguments.out, arguments.study)
+    report = write_report(tracker, arguments.out, arguments.study, arguments.overwrite)
     for text in (report.data["scope"], *(one["text"] for one in report.data["headline"])):
-        print(text)
+        print(visible(text))
     print(f"written: {report.page}")
 
 

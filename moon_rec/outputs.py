@@ -19,6 +19,7 @@ import fnmatch
 import json
 import os
 import shutil
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -46,7 +47,7 @@ class OutputKind:
         noun: with its article, such as "a shop", as errors call it.
         mark: the file in the folder by which the kind is known; "" of a kind that is a single file.
         says: whether the mark (or the single file) is that of this kind; never raises.
-        holds: patterns of the files in such a folder, relative, such as `adapter/*.json`; `*` stays within a name.
+        holds: patterns of the files in such a folder, relative, such as `adapter/*.json`; `*` stays within a name, `**` at the end is all below.
     """
 
     noun: str
@@ -59,15 +60,19 @@ class OutputKind:
         if not self.mark:
             if path.is_file():
                 return "" if self.says(path) else f"it is not {self.noun} that was written here"
-            return "it is no file"
+            return "it is a folder"
         if not path.is_dir():
-            return "it is no folder"
+            return "it is a file"
         if not (path / self.mark).is_file():
             return f"it has no {self.mark}"
         if not self.says(path / self.mark):
             return f"its {self.mark} is not that of {self.noun}"
         stranger = self._stranger(path)
         return f"it holds {stranger}, which is no file of {self.noun}" if stranger else ""
+
+    def below(self, folder: str) -> tuple[str, ...]:
+        """What such a folder holds, as patterns of a folder around it."""
+        return tuple(f"{folder}/{pattern}" for pattern in (self.mark, *self.holds))
 
     def _stranger(self, folder: Path) -> str | None:
         """The first file or folder that is not one of ours; a link is none."""
@@ -111,6 +116,15 @@ def begins_with(*starts: bytes) -> Says:
             return False
 
     return says
+
+
+def add_overwrite_option(parser: ArgumentParser, noun: str) -> None:
+    """Add `--overwrite`; `noun` is what it replaces, such as "the shop"."""
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help=f"replace {noun} of an earlier run; what this command did not make is never replaced",
+    )
 
 
 def check_output(
@@ -207,7 +221,7 @@ def remove_folder(path: Path | str, kind: OutputKind) -> None:
         MoonRecError: what is there is not of this kind.
     """
     path = Path(path)
-    if not os.path.lexists(path):
+    if not os.path.lexists(path) or (path.is_dir() and not any(path.iterdir())):
         return
     objection = "it is a link" if path.is_symlink() else kind.objection(path)
     if objection:
@@ -216,6 +230,9 @@ def remove_folder(path: Path | str, kind: OutputKind) -> None:
 
 
 def _fits(parts: tuple[str, ...], pattern: tuple[str, ...], is_folder: bool) -> bool:
+    if pattern[-1] == "**":
+        pattern = (*pattern[:-1], *["*"] * max(1, len(parts) - len(pattern) + 1))
+        is_folder = is_folder and len(parts) < len(pattern)
     if is_folder:
         pattern = pattern[: len(parts)] if len(pattern) > len(parts) else ()
     return len(parts) == len(pattern) and all(map(fnmatch.fnmatchcase, parts, pattern))

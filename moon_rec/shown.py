@@ -9,6 +9,7 @@ Notable choices
 
 import re
 import unicodedata
+from pathlib import Path
 
 from rich.text import Text
 
@@ -41,6 +42,21 @@ def plain_name(value: object, what: str) -> str:
             f"{what}: {shown} is no plain name ({reason}); wanted one like 'neighbours', without a path"
         )
     return str(value)
+
+
+def path_inside(folder: Path, value: object, what: str) -> Path:
+    """The path that `value`, such as `vectors/items`, names below `folder`, which is ours.
+
+    Raises:
+        MoonRecError: a part of it is no plain name, or a link on the way leads out of the folder.
+    """
+    parts = value.split("/") if isinstance(value, str) else [value]
+    path = folder.joinpath(*(plain_name(part, what) for part in parts))
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise MoonRecError(
+            f"{what}: {path} is a link that leads out of {folder}; put what it names there itself"
+        )
+    return path
 
 
 def visible(text: object) -> str:

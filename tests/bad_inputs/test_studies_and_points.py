@@ -21,7 +21,7 @@ from exchange_rate import (
     pairwise_ratios,
     rank_metrics,
 )
-from exchange_rate.cells import CellResult
+from exchange_rate.cell_files import CellResult
 from exchange_rate.demo import MARKER, _about
 from moon_rec.tracking import Tracker
 from tests.bad_inputs.harness import Case, check
@@ -229,8 +229,8 @@ STORES = [
     report("no ranker on vectors", ("no ranker on vectors",), with_store(edit_study(lambda about: about.update(cells=[one for one in about["cells"] if one["labels"].get("ranker") != "content"])))),
     report("a study that is no JSON", ("study.json is not valid JSON",), with_store(lambda folder, base: next(folder.glob("artifacts/**/study.json")).write_text("{"))),
     report("a study that is a list", ("tracked by another version",), with_store(lambda folder, base: next(folder.glob("artifacts/**/study.json")).write_text("[]"))),
-    report("a report where other things lie", ("new holds something else than a report", "--out"), lambda folder: (with_store(lambda *_: None)(folder), occupied(folder))),
-    report("a report in place of a file", ("new is a file",), lambda folder: (with_store(lambda *_: None)(folder), (folder / "new").touch())),
+    report("a report where other things lie", ("new exists already and is not replaced: it has no report.json",), lambda folder: (with_store(lambda *_: None)(folder), occupied(folder))),
+    report("a report in place of a file", ("new exists already and is not replaced: it is a file",), lambda folder: (with_store(lambda *_: None)(folder), (folder / "new").touch())),
 ]  # fmt: skip
 
 
@@ -247,9 +247,9 @@ DEMOS = [
     demo("resumed after its shop's settings changed", ("settings of the demo's shop have changed",), lambda: _about(0) | {"shop": "0" * 16}),
     demo("resumed after its shop's code changed", ("code that simulates it have changed",), lambda: _about(0) | {"code": "0" * 16}),
     demo("resumed from an earlier version", ("have changed since (None",), lambda: {"seed": 0}),
-    demo("its marker is a list", ("no marker of a demo", "without --resume"), lambda: [0]),
-    Case("demo: a folder of something else", "moon_rec demo --out shop", ("shop holds something else than a demo",)),
-    Case("demo: the output is a file", "moon_rec demo --out notes.txt", ("notes.txt is a file",), lambda folder: (folder / "notes.txt").touch()),
+    demo("its marker is a list", ("no marker of a demo", "name another --out"), lambda: [0]),
+    Case("demo: a folder of something else", "moon_rec demo --out shop", ("shop exists already and is not replaced: it has no demo.json",)),
+    Case("demo: the output is a file", "moon_rec demo --out notes.txt", ("notes.txt exists already and is not replaced: it is a file",), lambda folder: (folder / "notes.txt").touch()),
     Case("demo: a seed that is a word", "moon_rec demo --out demo --seed one", ("--seed", "'one'")),
 ]  # fmt: skip
 
