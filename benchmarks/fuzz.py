@@ -23,6 +23,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="moon_rec_fuzz_") as place:
         shared = Path(place) / "shared"
         shared.mkdir()
-        make_shared(shared)
+        _in_a_child(lambda: make_shared(shared))  # polars does not outlive a fork
         seconds = options.seconds / len(chosen) / len(engines)
         results = []
         for one in chosen:
@@ -69,13 +70,26 @@ def main() -> None:
     sys.exit(1 if about["findings"] else 0)
 
 
+def _in_a_child(make: Callable[[], object]) -> None:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            make()
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    if os.waitpid(pid, 0)[1]:
+        raise SystemExit("the good files could not be made")
+
+
 def _print(one: dict[str, Any]) -> None:
     line = f"{one['reader']} ({one['engine']}): {one['executions']:,} executions, {one['refused']:,} refused, {one['seconds']:.0f} s, {len(one['findings'])} findings"
     print(line, *(f"  {each['file']}: {each['what']}" for each in one["findings"][:5]), sep="\n")
     sys.stdout.flush()
 
 
-def _options() -> argparse.Namespace:
+def _options(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--seconds", type=float, default=60.0, help="in all")
     parser.add_argument("--seed", type=int, default=0)
@@ -84,7 +98,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path)
     for name in ("child", "shared", "work"):
         parser.add_argument(f"--{name}", default="", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def _run(
@@ -99,12 +113,7 @@ def _run(
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
         words = ["--child", engine, "--only", name, "--seed", str(seed), "--seconds", str(seconds - spent), "--shared", str(shared), "--work", str(work)]  # fmt: skip
-        process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.fuzz", *words],
-            stdout=subprocess.DEVNULL,
-            stderr=(work / "stderr").open("wb"),
-            stdin=subprocess.DEVNULL,
-        )
+        process = _Forked(words, work) if engine == "mutation" else _started(words, work)
         last = _wait(process, work)
         told = _journal(work)
         executions, refused = executions + told["executions"], refused + told["refused"]
@@ -122,7 +131,48 @@ def _run(
     }  # fmt: skip
 
 
-def _wait(process: subprocess.Popen[bytes], work: Path) -> str:
+def _started(words: list[str], work: Path) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.fuzz", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=(work / "stderr").open("wb"),
+        stdin=subprocess.DEVNULL,
+    )
+
+
+class _Forked:
+    """A child that has our modules loaded already, for loading them takes longer than many a reader's share; as far as `Popen` as is needed."""
+
+    def __init__(self, words: list[str], work: Path) -> None:
+        self.returncode: int | None = None
+        self.pid = os.fork()
+        if self.pid:
+            return
+        try:
+            errors = os.open(work / "stderr", os.O_WRONLY | os.O_CREAT)
+            os.dup2(errors, 1)
+            os.dup2(errors, 2)
+            _child(_options(words))
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(70)
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            pid, state = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(state)
+        return self.returncode
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self) -> None:
+        self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def _wait(process: "subprocess.Popen[bytes] | _Forked", work: Path) -> str:
     """Until it ends; killed where its journal stands still."""
     seen, since = "", time.monotonic()
     while process.poll() is None:

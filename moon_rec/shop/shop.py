@@ -25,6 +25,7 @@ from moon_rec.shop.readings import texts_read
 from moon_rec.shop.schema import FILES
 from moon_rec.shop.structure import structure_problems
 from moon_rec.shop.validation import validate_folder
+from moon_rec.shown import visible
 
 Period = Literal["train", "validation", "test"]
 """train < cut_time <= validation < test_time <= test."""
@@ -59,13 +60,13 @@ class Shop:
 
     @property
     def name(self) -> str:
-        """The shop's name, from its manifest."""
-        return self.manifest.name
+        """The shop's name, from its manifest, in one line in which everything can be seen."""
+        return visible(self.manifest.name)
 
     @property
     def source(self) -> str:
-        """Where its tables come from, in words; printed with every number."""
-        return self.manifest.source
+        """Where its tables come from, in words, as `name`; printed with every number."""
+        return visible(self.manifest.source)
 
     @property
     def is_simulated(self) -> bool:
