@@ -23,7 +23,6 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +48,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="moon_rec_fuzz_") as place:
         shared = Path(place) / "shared"
         shared.mkdir()
-        _in_a_child(lambda: make_shared(shared))  # polars does not outlive a fork
+        make_shared(shared)
         seconds = options.seconds / len(chosen) / len(engines)
         results = []
-        for one in chosen:
-            for engine in engines:
-                results.append(_run(one.name, engine, seconds, options.seed, Path(place), shared))
-                _print(results[-1])
+        for engine in engines:
+            # a process takes long to begin: one draws damage for all readers, libFuzzer's ends with its reader
+            groups = [chosen] if engine == "mutation" else [[one] for one in chosen]
+            for group in groups:
+                names = [one.name for one in group]
+                results += _run(names, engine, seconds, options.seed, Path(place), shared)
     about = {
         "command": " ".join(sys.argv[1:]),
         "machine": f"{platform.machine()}, Python {platform.python_version()}, 1 process at a time",
@@ -68,19 +69,6 @@ def main() -> None:
     if options.out:
         write_json(options.out, about)
     sys.exit(1 if about["findings"] else 0)
-
-
-def _in_a_child(make: Callable[[], object]) -> None:
-    pid = os.fork()
-    if pid == 0:
-        try:
-            make()
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-    if os.waitpid(pid, 0)[1]:
-        raise SystemExit("the good files could not be made")
 
 
 def _print(one: dict[str, Any]) -> None:
@@ -96,39 +84,43 @@ def _options(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", default="", help="one reader, by its name")
     parser.add_argument("--engine", choices=["auto", "mutation", "atheris"], default="auto")
     parser.add_argument("--out", type=Path)
-    for name in ("child", "shared", "work"):
+    for name in ("child", "shared", "work", "whole"):
         parser.add_argument(f"--{name}", default="", help=argparse.SUPPRESS)
     return parser.parse_args(words)
 
 
 def _run(
-    name: str, engine: str, seconds: float, seed: int, place: Path, shared: Path
-) -> dict[str, Any]:
-    """A reader for so many seconds, its process begun anew after each crash."""
+    names: list[str], engine: str, seconds: float, seed: int, place: Path, shared: Path
+) -> list[dict[str, Any]]:
+    """Readers for so many seconds each; their process is begun anew after a crash, with what is left."""
     work = place / "work"
-    executions = refused = 0
-    findings: list[Finding] = []
-    start, spent = time.monotonic(), 0.0
-    while spent < seconds and len(findings) < 20:
+    found = {name: {"reader": name, "engine": engine, "executions": 0, "refused": 0, "seconds": 0.0, "findings": []} for name in names}  # fmt: skip
+    left = list(names)
+    while left:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
-        words = ["--child", engine, "--only", name, "--seed", str(seed), "--seconds", str(seconds - spent), "--shared", str(shared), "--work", str(work)]  # fmt: skip
-        process = _Forked(words, work) if engine == "mutation" else _started(words, work)
+        words = ["--child", engine, "--only", json.dumps(left), "--seed", str(seed), "--seconds", str(seconds), "--shared", str(shared), "--work", str(work), "--whole", names[0] if len(names) == 1 else ""]  # fmt: skip
+        process = _started(words, work)
         last = _wait(process, work)
-        told = _journal(work)
-        executions, refused = executions + told["executions"], refused + told["refused"]
-        spent += told["seconds"]
-        findings += told["findings"]
-        if process.returncode:
-            kept = _keep(work, place, len(findings))
-            what = f"ended with {process.returncode}{last}: {_tail(work / 'stderr')}"
-            findings.append({"file": told["file"], "what": what, "kept": kept})
-            spent += 1.0
         seed += 1_000_003
-    return {
-        "reader": name, "engine": engine, "executions": executions, "refused": refused, "seconds": round(spent, 1),
-        "with_starts": round(time.monotonic() - start, 1), "findings": findings,
-    }  # fmt: skip
+        done = [name for name in left if (work / f"journal-{names.index(name)}").exists()]
+        for name in done:
+            told = _journal(work / f"journal-{names.index(name)}")
+            for figure in ("executions", "refused", "seconds", "findings"):
+                found[name][figure] += told[figure]
+        at = done[-1] if done else left[0]
+        if process.returncode and engine == "mutation":
+            told = _journal(work / f"journal-{names.index(at)}")
+            kept = _keep(work, place, len(found[at]["findings"]))
+            what = f"ended with {process.returncode}{last}: {_tail(work / 'stderr')}"
+            found[at]["findings"].append({"file": told["file"], "what": what, "kept": kept})
+        elif process.returncode:
+            what = f"ended with {process.returncode}{last}: {_tail(work / 'stderr')}"
+            found[at]["findings"].append({"file": "?", "what": what, "kept": ""})
+        for name in left[: left.index(at) + 1]:
+            _print(found[name])
+        left = left[left.index(at) + 1 :]
+    return [one | {"seconds": round(one["seconds"], 1)} for one in found.values()]
 
 
 def _started(words: list[str], work: Path) -> "subprocess.Popen[bytes]":
@@ -140,44 +132,12 @@ def _started(words: list[str], work: Path) -> "subprocess.Popen[bytes]":
     )
 
 
-class _Forked:
-    """A child that has our modules loaded already, for loading them takes longer than many a reader's share; as far as `Popen` as is needed."""
-
-    def __init__(self, words: list[str], work: Path) -> None:
-        self.returncode: int | None = None
-        self.pid = os.fork()
-        if self.pid:
-            return
-        try:
-            errors = os.open(work / "stderr", os.O_WRONLY | os.O_CREAT)
-            os.dup2(errors, 1)
-            os.dup2(errors, 2)
-            _child(_options(words))
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(70)
-
-    def poll(self) -> int | None:
-        if self.returncode is None:
-            pid, state = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.returncode = os.waitstatus_to_exitcode(state)
-        return self.returncode
-
-    def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-
-    def wait(self) -> None:
-        self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-
-def _wait(process: "subprocess.Popen[bytes] | _Forked", work: Path) -> str:
+def _wait(process: "subprocess.Popen[bytes]", work: Path) -> str:
     """Until it ends; killed where its journal stands still."""
     seen, since = "", time.monotonic()
     while process.poll() is None:
         time.sleep(0.2)
-        now = _read(work / "journal")
+        now = "".join(str(path.stat().st_mtime_ns) for path in work.glob("journal-*"))
         if now != seen:
             seen, since = now, time.monotonic()
         if time.monotonic() - since > (MOST_SECONDS * 2 if seen else 300):
@@ -194,10 +154,10 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _journal(work: Path) -> dict[str, Any]:
+def _journal(path: Path) -> dict[str, Any]:
     empty = {"executions": 0, "refused": 0, "seconds": 0.0, "findings": [], "file": "?"}
     try:
-        return empty | json.loads(_read(work / "journal"))
+        return empty | json.loads(_read(path))
     except ValueError:
         return empty
 
@@ -218,11 +178,13 @@ def _tail(path: Path) -> str:
 class _Runs:
     """One reader in this process: its folder, its figures, its findings."""
 
-    def __init__(self, name: str, shared: Path, work: Path) -> None:
+    def __init__(self, name: str, number: int, shared: Path, work: Path) -> None:
         from benchmarks.strangers import readers
 
         self.reader = next(one for one in readers() if one.name == name)
-        self.folder, self._work = work / "inside" / "data", work
+        self._work, self._inside_of = work, work / f"inside-{number}"
+        self._journal = work / f"journal-{number}"
+        self.folder = self._inside_of / "data"
         self.folder.mkdir(parents=True)
         self.reader.good(shared, self.folder)
         self.reader.read(self.folder)  # the good one is read, and all modules are loaded
@@ -277,44 +239,47 @@ class _Runs:
         (self.folder / file).write_bytes(self.good[file])
         self.tell(file)
 
-    def tell(self, file: str) -> None:
+    def tell(self, file: str, at_once: bool = False) -> None:
         """Write down how far it is, for whoever waits."""
         now = time.monotonic()
-        if self.executions > 3 and now - self._told < 0.5 and not self.findings:
+        if not at_once and self.executions > 3 and now - self._told < 0.5:
             return
         self._told = now
         values = {"executions": self.executions, "refused": self.refused, "seconds": now - self._start, "findings": self.findings, "file": file}  # fmt: skip
-        partial = self._work / "journal.partial"
+        partial = self._work / "partial"
         partial.write_text(json.dumps(values))
-        partial.replace(self._work / "journal")
+        partial.replace(self._journal)
 
     def _listed(self) -> list[str]:
-        return sorted(str(path) for path in (self._work / "inside").rglob("*"))
+        return sorted(str(path) for path in self._inside_of.rglob("*"))
 
 
 def _child(options: argparse.Namespace) -> None:
-    work = Path(options.work)
+    work, shared = Path(options.work), Path(options.shared)
+    names = json.loads(options.only)
+    signal.signal(signal.SIGALRM, _too_long)
     if options.child == "atheris":
         import atheris
 
         with atheris.instrument_imports(include=["moon_rec", "representation", "ranking"]):
-            runs = _Runs(options.only, Path(options.shared), work)
-    else:
-        runs = _Runs(options.only, Path(options.shared), work)
-    signal.signal(signal.SIGALRM, _too_long)
-    _limit_memory()
-    if options.child == "atheris":
+            runs = _Runs(names[0], 0, shared, work)
+        _limit_memory()
         _by_atheris(runs, options, work)
         return
-    draw = random.Random(options.seed)
-    until = time.monotonic() + options.seconds
     from benchmarks.damage import damaged
+    from benchmarks.strangers import readers
 
-    while time.monotonic() < until and len(runs.findings) < 20:
-        file = draw.choice(runs.files)
-        runs.once(file, damaged(runs.good[file], draw))
-    runs._told = 0.0
-    runs.tell("")
+    all_names = [one.name for one in readers() if options.whole in ("", one.name)]
+    for name in names:
+        runs = _Runs(name, all_names.index(name), shared, work)
+        _limit_memory()
+        draw = random.Random(f"{options.seed} {name}")
+        until = time.monotonic() + options.seconds
+        while time.monotonic() < until and len(runs.findings) < 20:
+            file = draw.choice(runs.files)
+            runs.once(file, damaged(runs.good[file], draw))
+        runs.tell("", at_once=True)
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
 
 
 def _by_atheris(runs: _Runs, options: argparse.Namespace, work: Path) -> None:
@@ -343,7 +308,7 @@ def _limit_memory() -> None:
     """So much address space more than there is now; what asks for more gets MemoryError, which is a finding."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * resource.getpagesize() + MOST_MIB * 2**20
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
 
 
 if __name__ == "__main__":

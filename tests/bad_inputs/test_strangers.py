@@ -279,7 +279,7 @@ CASES = [
     Case("strangers: pairs that are a bomb", _pairs, ("would be texts of more than",), _bomb("pairs/text.parquet")),
     Case("strangers: vectors that are a bomb", lambda folder: open_vectors(folder / "v.parquet"), ("would be texts of more than",), _bomb("v.parquet")),
     Case("strangers: a table to import that is a bomb", "moon_rec shop import tables --data tables --out new", ("would be texts of more than",), _bomb("tables/items.parquet")),
-    Case("strangers: impressions to score that are a bomb", "ranking.score ranker --impressions v.parquet --shop shop --items items --out new.parquet", ("would be texts of more than",), _bomb("v.parquet")),
+    Case("strangers: impressions to score that are a bomb", "ranking.score ranker shop --impressions v.parquet --items items --out new.parquet", ("would be texts of more than",), _bomb("v.parquet")),
     Case("strangers: a manifest of a thousand nests", lambda folder: Manifest.read(folder / "shop"), ("nested too deep",), _write("shop/manifest.json", "[" * 100_000)),
     Case("strangers: a manifest with a name twice", lambda folder: Manifest.read(folder / "shop"), ("stands there twice",), _write("shop/manifest.json", '{"name": "a", "name": "b"}')),
     Case("strangers: settings of five megabytes", lambda folder: load_config(RankerConfig, folder / "s.toml"), ("at most 4,194,304 are read",), _write("s.toml", "#" * (5 << 20))),
