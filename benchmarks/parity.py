@@ -168,7 +168,7 @@ def _fuxictr(
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise MoonRecError(f"FuxiCTR ended with exit code {done.returncode}: {done.stderr[-500:]}")
-    found = np.load(scores)
+    found = np.load(scores, allow_pickle=False)
     labels = {period: tables.periods[period].labels for period in ("validation", "test")}
     validation = [auc(labels["validation"], found[f"valid_{n}"]) for n in range(given.epochs)]
     epoch = int(np.argmax(validation))

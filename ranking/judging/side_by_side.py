@@ -11,7 +11,6 @@ With one folder of several seeds the ranker is held against itself, which tells 
 on this shop varies by luck.
 """
 
-import json
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ import polars as pl
 
 from moon_rec.command import Parser, count, positive
 from moon_rec.errors import RankingError, first_line
-from moon_rec.files import write_json
+from moon_rec.files import read_json, write_json
 from moon_rec.outputs import (
     PICTURE,
     OutputKind,
@@ -30,6 +29,8 @@ from moon_rec.outputs import (
     json_that,
     json_with,
 )
+from moon_rec.parquet_bounds import refuse_bombs
+from moon_rec.shown import visible
 from ranking.comparison import ONE_SEED, TWO_SEEDS, Comparison
 from ranking.groups import group_codes
 from ranking.judging import figures
@@ -119,9 +120,9 @@ def about_scores(folder: Path) -> str:
     """Shop and period of a folder of scores as `ranking.evaluate` noted them; empty where it did not."""
     beside = next(iter(_files(folder).values())).parent / "metrics.json"
     try:
-        about = json.loads(beside.read_text())
+        about = read_json(beside)
         simulated = " (simulated)" if about["is_simulated"] else ""
-        return f"{about['shop']}{simulated}, {about['period']} period"
+        return visible(f"{about['shop']}{simulated}, {about['period']} period")[:200]
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 
@@ -136,6 +137,7 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _read(file: Path) -> pl.DataFrame:
+    refuse_bombs(file, RankingError)
     try:
         table = pl.read_parquet(file)
     except (OSError, pl.exceptions.PolarsError) as error:

@@ -12,7 +12,7 @@ import contextlib
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,16 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
-from moon_rec.errors import MoonRecError, RankingError
+from moon_rec.errors import MoonRecError, RankingError, first_line
 from moon_rec.files import read_json, write_json
+from moon_rec.mapped_tensors import WEIGHTS, stored_tensors
 from moon_rec.outputs import OutputKind, json_with, refuse_taken, remove_folder
 from moon_rec.temporaries import put_in_place, remove, settle, sweep
 from ranking.training.devices import rank
 
 FORMAT_VERSION = 1
 POSITION, DIVERGED = "position.json", "diverged.json"
+_ANEW = "remove it to start anew"
 CHECKPOINT = OutputKind(
     "a training's checkpoint",
     POSITION,
@@ -163,11 +165,24 @@ def read_position(path: Path) -> Position:
         about = read_json(path / POSITION)
     except MoonRecError as error:
         raise RankingError(f"no checkpoint at {path}: {error}") from None
+    if not isinstance(about, dict):
+        raise RankingError(f"{path / POSITION} is a {type(about).__name__}, no position; {_ANEW}")
     version = about.pop("format_version", None)
     if version != FORMAT_VERSION:
         raise RankingError(
             f"{path / POSITION}: format_version {version!r}, wanted {FORMAT_VERSION}"
         )
+    counts = ("epoch", "batch", "step", "rows")
+    is_sound = about.keys() <= {one.name for one in fields(Position)} and all(
+        type(about.get(name, 0)) is int and about.get(name, 0) >= 0 for name in counts
+    )
+    validation, made_by = about.get("validation", []), about.get("made_by", {})
+    is_sound &= isinstance(about.get("digest"), str) and isinstance(made_by, dict)
+    is_sound &= isinstance(validation, list) and all(
+        isinstance(one, int | float) for one in validation
+    )
+    if not is_sound:
+        raise RankingError(f"{path / POSITION} says no position of a training; {_ANEW}")
     return Position(**about)
 
 
@@ -177,12 +192,20 @@ def load_state(path: Path, state: Mapping[str, Tensor]) -> None:
     Raises:
         RankingError: a tensor that the checkpoint has not, or of another shape.
     """
+    for file in sorted(path.glob("*.safetensors")):
+        try:
+            stored_tensors(file, WEIGHTS)  # damaged headers, before torch reads them
+        except (MoonRecError, OSError) as error:
+            raise RankingError(f"{first_line(error)}; {_ANEW}") from None
     reader = HuggingFaceStorageReader(path=str(path))
-    sizes = {
-        name: tuple(found.size)
-        for name, found in reader.read_metadata().state_dict_metadata.items()
-        if isinstance(found, TensorStorageMetadata)
-    }
+    try:
+        sizes = {
+            name: tuple(found.size)
+            for name, found in reader.read_metadata().state_dict_metadata.items()
+            if isinstance(found, TensorStorageMetadata)
+        }
+    except Exception as error:  # torch reads metadata of a stranger's file with any error
+        raise RankingError(f"{path} is no checkpoint: {first_line(error)[:160]}; {_ANEW}") from None
     for name, tensor in state.items():
         if sizes.get(name) != tuple(tensor.size()):
             raise RankingError(

@@ -183,6 +183,11 @@ def refuse_other_settings(
     Raises:
         EncoderError: `about`, a save's `state.json`, is of another version or of other settings; it names the first that differs. Or it diverged with this rate.
     """
+    is_save = isinstance(about, Mapping) and isinstance(about.get("settings"), Mapping)
+    if not is_save or not isinstance(about.get("step"), int) or "log" not in about:
+        raise EncoderError(
+            f"{path}: state.json is that of no save; remove {path.parent} to start anew"
+        )
     if about.get("format_version") != FORMAT_VERSION:
         found = about.get("format_version")
         raise EncoderError(
