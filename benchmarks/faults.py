@@ -44,7 +44,7 @@ SIGNALS = ("kill", "term", "int", "hup", "full", "readonly")
 
 
 def faults_of(
-    kind: str, when: str, rounds: int, seed: int, command: str, clean: Clean
+    kind: str, when: str, rounds: int, most: int, seed: int, command: str, clean: Clean
 ) -> list[Fault]:
     """What to do to a command; the same seed gives the same."""
     draw = random.Random(f"{seed} {command} {kind} {when}")
@@ -55,7 +55,7 @@ def faults_of(
         sizes = [int(clean.largest ** draw.random()) for _ in range(rounds)]
         return [Fault(kind, opening=k) for k in openings] + [Fault(kind, size=s) for s in sizes]
     if when == "renames":
-        return [Fault(kind, move=number) for number in range(clean.num_moves)]
+        return [Fault(kind, move=number) for number in _spread(clean.num_moves, most)]
     return [Fault(kind, seconds=draw.random() * clean.seconds) for _ in range(rounds)]
 
 
@@ -120,7 +120,9 @@ def _trials(
     for kind in given.signal:
         whens = given.when if kind in ("kill", "term", "int", "hup") else ["there"]
         for when in whens:
-            faults = faults_of(kind, when, given.rounds, given.seed, command.name, clean)
+            faults = faults_of(
+                kind, when, given.rounds, given.most_renames, given.seed, command.name, clean
+            )
             done = sum(_is(one, command.name, kind, when) for one in known)
             start, failed = time.monotonic(), 0
             for number, fault in enumerate(faults[done:], done + 1):
@@ -192,6 +194,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--rounds", type=int, default=100, help="random moments of each (default: 100)"
+    )
+    parser.add_argument(
+        "--most-renames",
+        type=int,
+        default=10_000,
+        metavar="N",
+        help="of a command, evenly; default: all",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="JSON to write")

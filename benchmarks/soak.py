@@ -31,7 +31,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "TOKENIZERS_PA
 import numpy as np
 from scipy import stats
 
-from benchmarks.faulting.commands import BASE, RANKER, VECTORS, plan
+from benchmarks.faulting.commands import BASE, COMMANDS, RANKER, VECTORS, plan
 from benchmarks.faulting.contents import contents, differences
 from moon_rec.command import Parser, positive, run
 from moon_rec.files import atomic_file, write_json
@@ -54,6 +54,7 @@ _SETTINGS = tuple(word for setting in RANKER for word in ("--set", setting))
 _STORE = ("--tracking", "sqlite:///../tracking/mlflow.db")
 CHAIN: tuple[tuple[str, ...], ...] = (
     *(words for name, words in BASE if name not in ("study", "ranker")),
+    next(one.words for one in COMMANDS if one.name == "embed"),
     ("ranking.train", "shop", *VECTORS, "--out", "ranker", "--checkpoint-every", "2", *_SETTINGS),
     ("ranking.evaluate", "ranker", "shop", *VECTORS, "--out", "scores", "--resamples", "20"),
     ("ranking.score", "ranker", "shop", *VECTORS, "--out", "scores.parquet"),

@@ -92,11 +92,10 @@ BASE: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("shop", _SIMULATE),
     ("pretrained", _PRETRAIN),
     ("encoder", _POSTTRAIN),
-    ("vectors", _EMBED),
     ("ranker", (*_TRAIN, *_CHECKPOINTS)),
     ("study", _STUDY),
 )
-"""What it makes -> the command."""
+"""What it makes -> the command. Vectors, tables and the plan come by `make_further`, once there is a shop."""
 
 COMMANDS = (
     Command("simulate", _SIMULATE, reads=(), cheap=True),
@@ -198,12 +197,19 @@ def make_further(base: Path) -> None:
     import shutil
 
     polars, numpy = (importlib.import_module(name) for name in ("polars", "numpy"))
+    table: Any = importlib.import_module("moon_rec.embedding_table").EmbeddingTable
+    shop = importlib.import_module("moon_rec.shop").Shop.open(base / "shop")
+    random = numpy.random.default_rng(0)
     (base / "plan.toml").write_text(plan(), encoding="utf-8")
     shutil.copytree(base / "shop", base / "tables", ignore=shutil.ignore_patterns("manifest.json"))
-    ids = polars.read_parquet(base / "shop" / "items.parquet")["item_id"].to_numpy()
-    vectors = numpy.random.default_rng(0).normal(size=(len(ids), 8)).astype(numpy.float32)
-    columns = {"item_id": ids, "vector": list(vectors)}
-    polars.DataFrame(columns).write_parquet(base / "vectors.parquet")
+    for kind, name, key in (("items", "items", "item_id"), ("queries", "searches", "search_id")):
+        ids = shop.table(name).select(key).collect()[key].to_numpy()
+        vectors = random.normal(size=(len(ids), 8)).astype(numpy.float32)
+        made = table.from_arrays(ids, vectors, encoder="drawn", shop=shop.digest, kind=kind)
+        made.save(base / "vectors" / kind)
+        if kind == "items":
+            columns = {"item_id": ids, "vector": list(vectors)}
+            polars.DataFrame(columns).write_parquet(base / "vectors.parquet")
 
 
 def plan() -> str:
