@@ -10,6 +10,8 @@ Kinds of faults (`--signal`):
                          on, one line on stderr that names what is kept and a command that goes on; that very command is run
     full                 a full disk: the opening of file number k fails, and no file grows beyond a random size. Promised: exit code 2, one line
     readonly             the working folder cannot be written to. Promised: exit code 2, one line
+A signal that finds Python importing, or done with the command and on its way out, ends it without a word: nothing is begun then, or all is done.
+
 When (`--when`, of signals): at `random` moments, spread over the running time of the command, and before each of the `renames` and removals that it makes.
 
 After every fault: no output under its final name is anything but whole and right, what was there before is unchanged, inputs are unchanged. After going on (the same
@@ -157,6 +159,7 @@ def table(trials: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "trials": len(of),
             "struck": sum(one["struck"] for one in of),
             "same bits": sum(one["resumed"] for one in of),
+            "outside the command": sum(one["phase"] != "command" for one in of),
             "one line": sum(one["in_one_line"] for one in of),
             "slowest end, s": max(one["seconds_after"] for one in of),
             "failed": sum(bool(one["failures"]) for one in of),

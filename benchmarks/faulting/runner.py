@@ -8,6 +8,7 @@ Notable choices
 
 import atexit
 import importlib
+import inspect
 import json
 import os
 import shlex
@@ -19,6 +20,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.faulting.faults import Fault, Watch
 
@@ -27,6 +29,7 @@ SECONDS_TO_END = 10.0
 """A signalled command must have ended by then, with all its children."""
 LONGEST = 300.0
 LOOK = 0.002
+PHASES = ("imports", "command", "after")
 Setup = Callable[[], None]
 
 
@@ -41,6 +44,7 @@ class Outcome:
         orphans: processes of its that lived on.
         num_moves, num_openings: as `Watch` counts; -1 of a run that was killed.
         out, err: what it said.
+        phase: where its end found it: in `imports` before the command began, `command`, or `after` it.
     """
 
     code: int
@@ -51,6 +55,7 @@ class Outcome:
     num_openings: int
     out: str
     err: str
+    phase: str
 
     @property
     def last_line(self) -> str:
@@ -81,14 +86,14 @@ class Runner:
         fault = fault or Fault()
         file = self._logs / "about"
         file.unlink(missing_ok=True)
-        said = (_Said(), _Said())
+        said = (_Said(), _Said(), _Said())
         sys.stdout.flush()
         start = time.monotonic()
         pid = os.fork()
         if pid == 0:
-            for number, each in enumerate(said, 1):
+            for number, each in enumerate(said[:2], 1):
                 os.dup2(each.writer, number)
-            _child(words, folder, fault, setup, file)
+            _child(words, folder, fault, setup, file, said[2].writer)
         for each in said:
             os.close(each.writer)
         status, struck = self._wait(pid, start, fault, said)
@@ -105,6 +110,7 @@ class Runner:
             num_openings=about.get("openings", -1),
             out=said[0].close(),
             err=said[1].close(),
+            phase=PHASES[len(said[2].close())],
         )
 
     @staticmethod
@@ -164,16 +170,16 @@ class _Said:
 
 
 def _child(
-    words: Sequence[str], folder: Path, fault: Fault, setup: Setup | None, file: Path
+    words: Sequence[str], folder: Path, fault: Fault, setup: Setup | None, file: Path, marks: int
 ) -> None:
-    """Never returns; `file` takes what a run that is not struck counted."""
+    """Never returns; `file` takes what a run that is not struck counted, `marks` a byte as the command begins and ends."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(folder)
     watch, code = Watch(str(folder), fault), 1
     try:
         watch.begin()
-        code = _call(words, watch, setup)
+        code = _call(words, watch, setup, marks)
     except SystemExit as stopped:
         code = stopped.code if isinstance(stopped.code, int) else 1
     except BaseException:
@@ -191,23 +197,31 @@ def _child(
         os._exit(code)
 
 
-def _call(words: Sequence[str], watch: Watch, setup: Setup | None) -> int:
+def _call(words: Sequence[str], watch: Watch, setup: Setup | None, marks: int) -> int:
+    """The command, as `python -m` calls it: `moon_rec.command.run` around its module's `main`."""
     module, *argv = words
     sys.argv = [module, *argv]
+    command: Any = importlib.import_module("moon_rec.command")
     if module == "moon_rec":
-        door = importlib.import_module("moon_rec.__main__")
-        watch.wrap_exchange()
-        if setup is not None:
-            setup()
-        return door.main(list(argv))
-    run = importlib.import_module("moon_rec.command").run
-    main = importlib.import_module(module).main
+        door: Any = importlib.import_module("moon_rec.__main__")
+        main = importlib.import_module(door.COMMANDS[argv[0]][0]).main
+        argv = argv[1:]
+    else:
+        try:
+            main = importlib.import_module(f"{module}.__main__").main
+        except ModuleNotFoundError:
+            main = importlib.import_module(module).main
     watch.wrap_exchange()
     if setup is not None:
         setup()
-    if "words" in run.__code__.co_varnames:
-        return run(main, argv, words=["python", "-m", *words], is_process=True)
-    return run(main, argv)
+    further: dict[str, Any] = {}
+    if "words" in inspect.signature(command.run).parameters:
+        further = {"words": ["python", "-m", *words], "is_process": True}
+    os.write(marks, b"b")
+    try:
+        return command.run(main, argv, **further)
+    finally:
+        os.write(marks, b"e")
 
 
 def words_of(command: str) -> list[str] | None:

@@ -39,6 +39,7 @@ class Trial:
         struck: the fault came before the run's end.
         resumed: to the same bits.
         in_one_line: ended with exit code and line as promised.
+        phase: where the fault found it, see `Outcome`.
         failures: in words, each with its place.
     """
 
@@ -50,6 +51,7 @@ class Trial:
     code: int = 0
     seconds_after: float = 0.0
     line: str = ""
+    phase: str = "command"
     failures: list[str] = field(default_factory=list)
 
 
@@ -190,6 +192,11 @@ class Bench:
             trial.failures.append(f"{outcome.orphans} processes lived on")
         if fault.kind == "kill" or outcome.code == 0:
             return
+        if fault.kind in CODES and outcome.phase != "command":
+            trial.phase = (
+                outcome.phase
+            )  # nothing was begun, or all was done: there is nothing to tell
+            return
         wanted = CODES.get(fault.kind, 2)
         start = "stopped" if fault.kind in CODES else "error: "
         problems = []
@@ -210,7 +217,7 @@ class Bench:
     ) -> None:
         """By the command that its last line names, or as documented."""
         words = [*command.words, *command.resume]
-        if trial.fault["kind"] in CODES:
+        if trial.fault["kind"] in CODES and trial.phase == "command":
             told = next(
                 (
                     outcome.last_line.partition(mark)[2]
