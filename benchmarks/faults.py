@@ -9,6 +9,8 @@ Kinds of faults (`--signal`):
     term, int, hup       SIGTERM to the command; Ctrl-C and hanging up to all its processes. Promised: ended within 10 seconds, exit code 143, 130, 129, no child lives
                          on, one line on stderr that names what is kept and a command that goes on; that very command is run
     full                 a full disk: the opening of file number k fails, and no file grows beyond a random size. Promised: exit code 2, one line
+    server               the tracking server is not there, goes away midway, or at its last answer. Promised: the command ends as without tracking, at most half a minute
+                         later, and `python -m moon_rec track send` delivers to the server that comes back; here "one line" counts what was delivered
     readonly             the working folder cannot be written to. Promised: exit code 2, one line
 A signal that finds Python importing, or done with the command and on its way out, ends it without a word: nothing is begun then, or all is done.
 
@@ -42,22 +44,26 @@ from benchmarks.faulting.faults import Fault
 from benchmarks.faulting.runner import Runner
 from benchmarks.faulting.trials import Bench, Clean, Trial
 
-SIGNALS = ("kill", "term", "int", "hup", "full", "readonly")
+SIGNALS = ("kill", "term", "int", "hup", "full", "readonly", "server")
 
 
 def faults_of(
-    kind: str, when: str, rounds: int, most: int, seed: int, command: str, clean: Clean
+    kind: str, when: str, given: argparse.Namespace, bench: Bench, command: Command, clean: Clean
 ) -> list[Fault]:
     """What to do to a command; the same seed gives the same."""
-    draw = random.Random(f"{seed} {command} {kind} {when}")
+    rounds = given.rounds
+    draw = random.Random(f"{given.seed} {command.name} {kind} {when}")
     if kind == "readonly":
         return [Fault(kind)]
+    if kind == "server":
+        count = bench.num_answers(command)
+        return [Fault(kind, answers=answers) for answers in (0, 1, count // 2, count - 1)]
     if kind == "full":
         openings = _spread(clean.num_openings, rounds)
         sizes = [int(clean.largest ** draw.random()) for _ in range(rounds)]
         return [Fault(kind, opening=k) for k in openings] + [Fault(kind, size=s) for s in sizes]
     if when == "renames":
-        return [Fault(kind, move=number) for number in _spread(clean.num_moves, most)]
+        return [Fault(kind, move=number) for number in _spread(clean.num_moves, given.most_renames)]
     return [Fault(kind, seconds=draw.random() * clean.seconds) for _ in range(rounds)]
 
 
@@ -120,15 +126,16 @@ def _trials(
         flush=True,
     )
     for kind in given.signal:
+        if kind == "server" and not command.tracks:
+            continue
         whens = given.when if kind in ("kill", "term", "int", "hup") else ["there"]
         for when in whens:
-            faults = faults_of(
-                kind, when, given.rounds, given.most_renames, given.seed, command.name, clean
-            )
+            faults = faults_of(kind, when, given, bench, command, clean)
             done = sum(_is(one, command.name, kind, when) for one in known)
             start, failed = time.monotonic(), 0
             for number, fault in enumerate(faults[done:], done + 1):
-                trial: Trial = bench.try_fault(command, fault, clean)
+                attempt = bench.try_server if kind == "server" else bench.try_fault
+                trial: Trial = attempt(command, fault, clean)
                 trial.fault["when"] = when
                 failed += bool(trial.failures)
                 yield asdict(trial)

@@ -170,7 +170,7 @@ COMMANDS = (
         ),
         reads=("shop", "vectors"),
     ),
-    Command("study", _STUDY, reads=("shop", "plan.toml"), grows=("study/mlflow.db",), tracks="--tracking"),
+    Command("study", _STUDY, reads=("shop", "plan.toml"), grows=("study/mlflow.db",)),
     Command("report", _REPORT, reads=("study",), cheap=True),
     Command("demo", ("moon_rec", "demo", "--out", "demo"), reads=(), resume=("--resume",), grows=("demo/mlflow.db",)),
 )  # fmt: skip

@@ -23,11 +23,12 @@ class Fault:
     """One fault of one run; the default is none.
 
     Attributes:
-        kind: `none`, `kill`, `term`, `int`, `hup`, `full` (a full disk) or `readonly`.
+        kind: `none`, `kill`, `term`, `int`, `hup`, `full` (a full disk), `readonly` or `server`.
         seconds: the signal comes then.
         move: or before the rename or removal of that number, from 0.
         opening: the disk is full at the opening of that number.
         size: no file grows beyond so many bytes.
+        answers: the tracking server goes away after so many; 0: it is not there.
     """
 
     kind: str = "none"
@@ -35,6 +36,7 @@ class Fault:
     move: int | None = None
     opening: int | None = None
     size: int | None = None
+    answers: int | None = None
 
     @property
     def signal(self) -> signal.Signals | None:
@@ -47,7 +49,7 @@ class Fault:
         """For the table: when it happens."""
         if self.seconds is not None:
             return f"after {self.seconds:.3f} s"
-        for name in ("move", "opening", "size"):
+        for name in ("move", "opening", "size", "answers"):
             if getattr(self, name) is not None:
                 return f"{name} {getattr(self, name)}"
         return self.kind

@@ -7,6 +7,7 @@ Notable choices
 """
 
 import atexit
+import contextlib
 import importlib
 import inspect
 import json
@@ -125,11 +126,12 @@ class Runner:
                 return status, struck
             passed = time.monotonic() - start
             if fault.seconds is not None and not struck and passed >= fault.seconds:
-                struck = time.monotonic()
                 assert fault.signal is not None
                 # as a terminal does for Ctrl-C and hanging up; the rest as `kill PID` does
                 send = os.killpg if fault.kind in ("kill", "int", "hup") else os.kill
-                send(pid, fault.signal)
+                with contextlib.suppress(ProcessLookupError):  # a child without its own group yet
+                    send(pid, fault.signal)
+                    struck = time.monotonic()
             is_late = struck and time.monotonic() - struck > 4 * SECONDS_TO_END
             if passed > LONGEST or is_late:
                 os.killpg(pid, signal.SIGKILL)

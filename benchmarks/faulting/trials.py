@@ -13,7 +13,10 @@ from benchmarks.faulting.commands import BASE, Command, make_further
 from benchmarks.faulting.contents import contents, differences
 from benchmarks.faulting.faults import Fault
 from benchmarks.faulting.runner import SECONDS_TO_END, Outcome, Runner, words_of
+from benchmarks.faulting.server import Server
 
+SECONDS_LOST = 30.0
+"""A dead tracking server may cost a command as much."""
 BYSTANDER = "a file of somebody else.txt"
 CODES = {"term": 143, "int": 130, "hup": 129}
 GOES_ON = ("go on with: ", "begin again with: ")
@@ -61,6 +64,7 @@ class Bench:
     def __init__(self, work: Path, runner: Runner) -> None:
         self.work, self.runner = work, runner
         self.base, self.place = work / "base", work / "run"
+        os.environ["MOON_REC_JOURNAL"] = str(work / "journal")
 
     def make_base(self, needed: set[str]) -> None:
         """Make what is needed and not there; all that comes before it, too."""
@@ -129,6 +133,43 @@ class Bench:
             self._judge_inputs(trial, command, inputs, "after going on")
         elif told := differences(contents(self.place), dict(clean.contents)):
             trial.failures += [f"ended with 0, but {line}" for line in told]
+        return trial
+
+    def num_answers(self, command: Command) -> int:
+        """How often a tracked run asks a server that lives."""
+        self._lay(command)
+        with Server() as server:
+            words = [*command.words, command.tracks, server.uri]
+            outcome = self.runner.run(words, self.place, setup=command.setup)
+        if outcome.code:
+            raise SystemExit(f"{command.name} with a tracking server: {outcome.err}")
+        return sum(server.counts.values())
+
+    def try_server(self, command: Command, fault: Fault, clean: Clean) -> Trial:
+        """The tracking server goes away; the command ends as it would without one, and what it has to tell is sent to the one that comes back."""
+        trial = Trial(command.name, {"kind": fault.kind, "where": fault.where}, struck=True)
+        shutil.rmtree(self.work / "journal", ignore_errors=True)
+        self._lay(command)
+        with Server(fault.answers) as server:
+            words = [*command.words, command.tracks, server.uri]
+            outcome = self.runner.run(words, self.place, fault, command.setup)
+        trial.code, trial.seconds_after = outcome.code, round(outcome.seconds - clean.seconds, 2)
+        trial.line = outcome.last_line[:400]
+        told = differences(contents(self.place), dict(clean.contents))
+        trial.resumed = outcome.code == 0 and not told
+        if outcome.code:
+            trial.failures.append(f"ended with {outcome.code}: {trial.line}")
+        if "Traceback" in outcome.err:
+            trial.failures.append("a traceback")
+        if trial.seconds_after > SECONDS_LOST:
+            trial.failures.append(f"took {trial.seconds_after} s more than without tracking")
+        trial.failures += [f"with a dead server: {line}" for line in told[:8]]
+        with Server(port=server.port) as again:
+            send = ("moon_rec", "track", "send", "--track", again.uri)
+            sent = self.runner.run(send, self.place)
+        trial.in_one_line = sent.code == 0 and again.counts.get("runs/create", 0) > 0
+        if not trial.in_one_line:
+            trial.failures.append(f"not sent later: {sent.last_line[:300]}; {again.counts}")
         return trial
 
     def _lay(self, command: Command) -> dict[str, str]:
