@@ -4,7 +4,7 @@
 
 A cycle simulates a shop, pre-trains and post-trains an encoder, embeds the shop, trains, evaluates and scores with a ranker, runs a study with tracking and writes its report, all at
 the sizes of `benchmarks.faulting.commands`, and removes what it made, but for the tracking store, which every cycle uses and which therefore grows. After each cycle are counted, after a
-garbage collection: resident memory and its highest so far, open handles, threads, child processes, objects that Python's collector knows, files left in the working folder and in the
+garbage collection: resident memory and its highest so far, what of it C's `malloc` has given out, open handles, threads, child processes, objects that Python's collector knows, files left in the working folder and in the
 folder of temporary files. The outputs of every cycle are compared with the first one's, bit for bit but for what `faulting.contents.VARIES` names.
 
 Flat: after the warm-up (the first fifth of the cycles, at least three) a line through a count over the cycles has a slope whose 95 % interval holds 0 or lies below the count's limit: .1
@@ -13,6 +13,7 @@ r) / (1 + r)). Fewer than ten cycles after the warm-up decide nothing. The highe
 """
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import io
@@ -24,7 +25,7 @@ import tempfile
 import time
 import tracemalloc
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 os.environ |= {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
@@ -41,6 +42,7 @@ from moon_rec.progress import progress, silence
 LIMITS = {
     "resident_mib": 0.1,
     "highest_mib": 0.1,
+    "allocated_mib": 0.1,
     "handles": 0.02,
     "threads": 0.02,
     "children": 0.02,
@@ -108,13 +110,35 @@ def sample(work: Path) -> dict[str, float]:
     return {
         "resident_mib": int(status["VmRSS"].split()[0]) / 1024,
         "highest_mib": int(status["VmHWM"].split()[0]) / 1024,
+        "allocated_mib": _allocated() / 2**20,
         "handles": len(os.listdir("/proc/self/fd")),
         "threads": int(status["Threads"]),
         "children": len(children.read_text().split()),
         "objects": len(gc.get_objects()),
         "files_left": sum(1 for path in work.iterdir()),
-        "temporary_files": sum(1 for _ in Path(tempfile.gettempdir()).rglob("*")),
+        "temporary_files": sum(len(files) for _, _, files in os.walk(tempfile.gettempdir())),
     }
+
+
+def _allocated() -> int:
+    """Bytes that C's `malloc` has given and not got back: what grows there is lost, where resident memory may only be scattered. 0 without glibc."""
+    call = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if call is None:
+        return 0
+    call.restype = _MallInfo
+    found = call()
+    return found.uordblks + found.hblkhd
+
+
+class _MallInfo(ctypes.Structure):
+    """glibc's `struct mallinfo2`."""
+
+    _fields_: ClassVar = [
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
+        )
+    ]  # fmt: skip
 
 
 def judge(values: list[float], limit: float) -> dict[str, Any]:
@@ -151,7 +175,7 @@ def draw(samples: list[dict[str, float]], verdicts: dict[str, Any], path: Path) 
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, 4, figsize=(15, 6), constrained_layout=True)
+    figure, axes = pyplot.subplots(3, 3, figsize=(12, 8), constrained_layout=True)
     for axis, name in zip(axes.flat, LIMITS, strict=True):
         axis.plot([one[name] for one in samples], color=BLUE, linewidth=1)
         axis.set_title(f"{name}: {verdicts[name]['verdict'].split(':')[0]}", fontsize=9)
