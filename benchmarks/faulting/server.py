@@ -17,7 +17,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 API = "/api/2.0/mlflow/"
 Asked = dict[str, Any]
-MISSING = (404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "there is no such thing"})
+MISSING: tuple[int, Any] = (
+    404,
+    {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "there is no such thing"},
+)
 
 
 class Server:
@@ -110,7 +113,8 @@ class _Store:
         asked: Asked = dict(parse_qsl(parts.query)) | (json.loads(body) if body else {})
         found: Callable[[Asked], tuple[int, Any]] | None
         found = getattr(self, "_" + re.sub(r"\W", "_", path), None)
-        return path, *(found(asked) if found is not None else MISSING)
+        code, answer = found(asked) if found is not None else MISSING
+        return path, code, answer
 
     def _experiments_get_by_name(self, asked: Asked) -> tuple[int, Any]:
         found = self.experiments.get(asked["experiment_name"])
