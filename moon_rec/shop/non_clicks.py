@@ -87,7 +87,8 @@ class NonClicks:
     """What was drawn.
 
     Attributes:
-        rows: request_id, user_id, item_id, time of each non-click, by time, user, positive and slot.
+        rows: request_id, user_id, item_id, time of each non-click and `positive`, the row of the positives given that it was drawn for; in
+            the order of time, user, positive and slot.
         num_wanted: slots that there were.
         num_listed: slots filled from the list of what is allowed, after `ROUNDS` draws in their own way.
         num_empty: slots for which nothing is allowed.
@@ -123,16 +124,17 @@ def sample_non_clicks(
         ShopError: an item of the log that is not among the items, or listed after it was engaged with.
     """
     config = config or NonClickConfig()
-    positives = positives.sort("time", "user_id", "request_id", "item_id")
+    positives = positives.with_row_index("positive").sort(
+        "time", "user_id", "request_id", "item_id"
+    )
     draw = _Draw(positives, items, config, positives if engaged is None else engaged)
     drawn, num_listed = draw.run()
     place, slot_code = np.flatnonzero(drawn >= 0), drawn[drawn >= 0]
     of_positive = place // config.num_negatives
-    rows = positives.select("request_id", "user_id", "time")[of_positive].with_columns(
-        item_id=pl.Series(draw.item_ids[slot_code], dtype=pl.Int64)
-    )
+    rows = positives.select("request_id", "user_id", "time", "positive")[of_positive]
+    rows = rows.with_columns(item_id=pl.Series(draw.item_ids[slot_code], dtype=pl.Int64))
     return NonClicks(
-        rows=rows.select("request_id", "user_id", "item_id", "time"),
+        rows=rows.select("request_id", "user_id", "item_id", "time", "positive"),
         num_wanted=drawn.size,
         num_listed=num_listed,
         num_empty=int((drawn < 0).sum()),
