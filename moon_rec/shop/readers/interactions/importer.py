@@ -109,12 +109,10 @@ def import_interactions(
     config = config or InteractionsConfig()
     check_shares(config.cut_share, config.test_share)
     sources = Sources.open(log, items, users, config)
-    return _Import(sources, config, Path(pictures) if pictures else None).write(
-        Path(out), overwrite
-    )
+    return Import(sources, config, Path(pictures) if pictures else None).write(Path(out), overwrite)
 
 
-class _Import:
+class Import:
     """The steps of an import, and what each found."""
 
     def __init__(self, sources: Sources, config: InteractionsConfig, pictures: Path | None):
@@ -193,6 +191,16 @@ class _Import:
             writer.keep_ids(self.ids.values())
         self._say_what_came_of_it()
         return Shop.open(out)
+
+    def first_rows(self, number: int) -> dict[str, pl.DataFrame]:
+        """The first rows of each table as they will be written."""
+        impressions, _ = self._impressions()
+        found = {"impressions": next(iter(impressions)), "items": next(iter(self._items()))}
+        if "users" in self.side:
+            found["users"] = next(iter(self._users()))
+        if self.searches is not None:
+            found["searches"] = self.searches
+        return {name: rows.head(number) for name, rows in found.items()}
 
     def _split(self, moments: pl.Series) -> tuple[datetime, datetime]:
         if self.config.cut_time is not None and self.config.test_time is not None:
