@@ -64,6 +64,11 @@ class OwnIds:
         """The shop's id of each code."""
         return self.ids[codes]
 
+    def of_texts(self, texts: pl.Series) -> np.ndarray:
+        """The shop's id of each of the user's, `(texts,)`; all must be known."""
+        codes = texts.to_frame().select(self.codes(pl.col(texts.name))).to_series()
+        return self.ids[codes.to_numpy()]
+
     def frame(self) -> pl.DataFrame:
         """The mapping as a table (id, own)."""
         return pl.DataFrame({"id": self.ids, "own": self.own})

@@ -53,10 +53,8 @@ def draft_import(
         if role not in guess.roles and not (role == "item" and "shown" in guess.roles)
     ]
     if missing:
-        console().print(
-            f"Not found, and needed: {', '.join(missing)}. Name each, such as --set {missing[0]}=COLUMN.",
-            markup=False,
-        )
+        names = ", ".join(missing)
+        print(f"Not found, and needed: {names}. Name each, such as --set {missing[0]}=COLUMN.")
     else:
         _print_rows(opened, guesses, config, pictures)
     return _toml(guesses, unit)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -31,7 +32,6 @@ from moon_rec.shop.readers.interactions.log import (
     LogArrays,
     LogColumnsRead,
     check_values,
-    distinct_ids,
     read_arrays,
     read_columns,
 )
@@ -123,17 +123,16 @@ class Import:
             self.read: LogColumnsRead = read_columns(sources.log, roles, config)
             used = check_values(self.read, config)
             bar.advance(note="values")
-            texts = distinct_ids(self.read, used)
-            bar.advance(note="ids")
+            self.rows: LogArrays = read_arrays(self.read, used)
+            bar.advance(note="rows")
             self.side = {
                 name: SideTable.open(name, source, sources.guesses[name].roles, unit)
                 for name, source in (("items", sources.items), ("users", sources.users))
                 if source is not None
             }
-            self.ids = self._numbered(texts)
             bar.advance(note="tables beside it")
-            self.rows: LogArrays = read_arrays(self.read, used, self.ids)
-            bar.advance(note="rows")
+            self._number_ids()
+            bar.advance(note="ids")
         self.pictures = Pictures(pictures)
         self.pages: Pages = pages_of(
             self.rows.user,
@@ -154,16 +153,16 @@ class Import:
             self.ids.pop("request", None)
         self._find_searches()
 
-    def _numbered(self, texts: dict[str, pl.Series]) -> dict[str, OwnIds]:
-        kinds: dict[str, Kind] = {"user": "user", "item": "item", "request": "request"}
-        found = {}
-        for role, kind in kinds.items():
-            if role not in texts:
-                continue
-            table = self.side.get({"item": "items", "user": "users"}.get(role, ""))
-            parts = [texts[role].rename("own")] + ([table.own.rename("own")] if table else [])
-            found[role] = OwnIds.of(kind, pl.concat(parts))
-        return found
+    def _number_ids(self) -> None:
+        """The shop's ids: `ids`, of all that are written anywhere, and `numbers`, kind -> those of the log's texts."""
+        beside = {"item": "items", "user": "users"}
+        self.ids: dict[str, OwnIds] = {}
+        self.numbers: dict[str, np.ndarray] = {}
+        for kind, texts in self.rows.texts.items():
+            table = self.side.get(beside.get(kind, ""))
+            others = [table.own.rename("own")] if table else []
+            self.ids[kind] = OwnIds.of(cast(Kind, kind), pl.concat([texts, *others]))
+            self.numbers[kind] = self.ids[kind].of_texts(texts)
 
     def write(self, out: Path, overwrite: bool) -> Shop:
         """Write the shop."""
@@ -254,8 +253,8 @@ class Import:
         request = self._request_ids(places)
         columns = {
             "request_id": request,
-            "user_id": self.ids["user"].numbers(rows.user[places]),
-            "item_id": self.ids["item"].numbers(rows.item[places]),
+            "user_id": self.numbers["user"][rows.user[places]],
+            "item_id": self.numbers["item"][rows.item[places]],
             "time": pl.Series(pages.time[places], dtype=pl.Int64).cast(pl.Datetime("us")),
             "position": pl.Series(pages.position[places]).cast(pl.Int32),
         }
@@ -275,7 +274,7 @@ class Import:
     def _request_ids(self, places: np.ndarray) -> np.ndarray:
         """The log's own ids of pages, where each is one page; else the pages' numbers, from 1."""
         if self.uses_own_requests and self.rows.request is not None:
-            return self.ids["request"].numbers(self.rows.request[places])
+            return self.numbers["request"][self.rows.request[places]]
         return self.pages.number[places] + 1
 
     def _further(self) -> dict[str, pl.Expr]:
@@ -335,18 +334,22 @@ class Import:
         self.searches = pl.DataFrame(
             {
                 "search_id": self._request_ids(rows),
-                "user_id": self.ids["user"].numbers(self.rows.user[rows]),
+                "user_id": self.numbers["user"][self.rows.user[rows]],
                 "time": pl.Series(self.pages.time[rows], dtype=pl.Int64).cast(pl.Datetime("us")),
                 "query_text": first["query_text"],
             }
         )
 
-    def _first_seen(self) -> np.ndarray:
-        """By item code: when the log first has it, in microseconds; the log's begin for an item that it has not."""
-        first = np.full(self.ids["item"].ids.size, np.iinfo(np.int64).max)
+    def _first_seen(self) -> pl.DataFrame:
+        """item_id and `seen`: when the log first has it; the log's begin for an item that it has not."""
+        first = np.full(self.rows.texts["item"].len(), np.iinfo(np.int64).max)
         np.minimum.at(first, self.rows.item, self.pages.time)
-        first[first == np.iinfo(np.int64).max] = self.pages.time.min()
-        return first
+        known = pl.DataFrame({"item_id": self.numbers["item"], "seen": first})
+        known = known.group_by("item_id").agg(pl.col("seen").min())
+        everything = pl.DataFrame({"item_id": np.unique(self.ids["item"].ids)})
+        found = everything.join(known, on="item_id", how="left", maintain_order="left")
+        begin = int(self.pages.time.min())
+        return found.with_columns(pl.col("seen").fill_null(begin).cast(pl.Datetime("us")))
 
     def _listing(self) -> pl.DataFrame:
         """item_id, listed_at and category of all items, without pictures and texts."""
@@ -358,10 +361,7 @@ class Import:
 
     def _items(self, pictures: bool = True) -> Iterator[pl.DataFrame]:
         """The table of items: what its file says, then what the log alone knows."""
-        ids = self.ids["item"]
-        seen = pl.DataFrame(
-            {"item_id": ids.ids, "seen": pl.Series(self._first_seen()).cast(pl.Datetime("us"))}
-        ).unique("item_id", keep="first", maintain_order=True)
+        ids, seen = self.ids["item"], self._first_seen()
         there: list[pl.Series] = []
         empty: pl.DataFrame | None = None
         if "items" in self.side:

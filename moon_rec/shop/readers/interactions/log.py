@@ -1,6 +1,6 @@
 """A log as arrays of whole numbers, whatever its files looked like; bounded by some 60 bytes a row.
 
-Three streaming passes: faults of values, the ids that there are, and the rows as codes. Texts never stand in memory but once each.
+Two streaming passes: faults of values, and the rows with their ids as codes. A text stands in memory once.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,6 @@ import polars as pl
 
 from moon_rec.errors import ShopError
 from moon_rec.progress import say
-from moon_rec.shop.own_ids import OwnIds
 from moon_rec.shop.readers.interactions.config import InteractionsConfig
 from moon_rec.shop.readers.interactions.files import Source, unreadable
 from moon_rec.shop.readers.interactions.typed import id_text, value_reading
@@ -43,10 +42,11 @@ class LogArrays:
     """The rows that are used, in the order of the files.
 
     Attributes:
-        user, item: `(rows,)` codes into the `OwnIds` of their kind; request: the same, or None.
+        user, item: `(rows,)` places among the texts of their kind; request: the same, -1 where there is none, or None.
         time: microseconds since 1970.
         outcomes: name -> `(rows,)` bool; without "clicked" where the log has positives alone.
         position: `(rows,)` or None. used: which rows of the unfolded log these are.
+        texts: kind -> the ids as they are written, ascending, each once.
     """
 
     user: np.ndarray
@@ -56,6 +56,7 @@ class LogArrays:
     outcomes: dict[str, np.ndarray]
     position: np.ndarray | None
     used: np.ndarray
+    texts: dict[str, pl.Series]
 
 
 def read_columns(
@@ -186,25 +187,15 @@ def check_values(read: LogColumnsRead, config: InteractionsConfig) -> pl.Expr:
     return pl.all_horizontal(value.is_not_null() for value in needed if value is not None)
 
 
-def distinct_ids(read: LogColumnsRead, used: pl.Expr) -> dict[str, pl.Series]:
-    """The ids of users, items and requests as they are written, each once; one pass a kind."""
-    found = {}
-    for role in IDS:
-        if role in read.readings:
-            value = read.readings[role].value
-            assert value is not None
-            frame = read.frame.filter(used).select(value.alias("own")).unique()
-            found[role] = _collected(read, frame)["own"]
-    return found
-
-
-def read_arrays(read: LogColumnsRead, used: pl.Expr, ids: Mapping[str, OwnIds]) -> LogArrays:
-    """The rows as arrays, in one pass."""
+def read_arrays(read: LogColumnsRead, used: pl.Expr) -> LogArrays:
+    """The rows as arrays, in one pass; ids as codes into the texts that there are."""
     values = {role: how.value for role, how in read.readings.items() if how.value is not None}
     wanted = [used.alias("used")]
     for role, value in values.items():
-        if role in ids:
-            wanted.append(ids[role].codes(value).cast(pl.Int32, strict=False).alias(role))
+        if role in IDS:
+            wanted.append(
+                value.cast(pl.Categorical(pl.Categories(f"moon_rec log {role}"))).alias(role)
+            )
         elif role == "time":
             wanted.append(value.cast(pl.Int64).alias(role))
         elif role in OUTCOMES:
@@ -213,27 +204,45 @@ def read_arrays(read: LogColumnsRead, used: pl.Expr, ids: Mapping[str, OwnIds]) 
             wanted.append(value.alias(role))
     rows = _collected(read, read.frame.select(wanted))
     used_rows = rows["used"].to_numpy()
-    rows = rows.filter(pl.col("used"))
+    if not used_rows.all():
+        rows = rows.filter(pl.col("used"))
     position = None
     if "position" in rows.columns and not rows["position"].null_count():
         position = rows["position"].to_numpy().astype(np.int64)
     elif "position" in rows.columns:
+        missing = rows["position"].null_count()
         say(
-            f"{read.source.name}: positions are missing in {rows['position'].null_count():,} rows; the order of the rows stands for all"
+            f"{read.source.name}: {missing:,} rows have no position; the order of the rows stands for all"
         )
+    codes, texts = {}, {}
+    for role in IDS:
+        if role in rows.columns:
+            texts[role], codes[role] = _coded(rows[role])
     return LogArrays(
-        user=rows["user"].to_numpy().astype(np.int64),
-        item=rows["item"].to_numpy().astype(np.int64),
-        request=rows["request"].fill_null(-1).to_numpy().astype(np.int64)
-        if "request" in rows.columns
-        else None,
+        user=codes["user"],
+        item=codes["item"],
+        request=codes.get("request"),
         time=rows["time"].to_numpy(),
         outcomes={
             name: rows[name].to_numpy().astype(bool) for name in OUTCOMES if name in rows.columns
         },
         position=position,
         used=used_rows,
+        texts=texts,
     )
+
+
+def _coded(ids: pl.Series) -> tuple[pl.Series, np.ndarray]:
+    """The texts of a column, ascending, and each row's place among them; -1 where it is null."""
+    physical = ids.to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
+    there = ids.unique().drop_nulls()
+    texts = there.cast(pl.String)
+    order = texts.arg_sort().to_numpy()
+    place = np.full(int(physical.max(initial=-1)) + 2, -1, np.int64)
+    place[there.to_physical().cast(pl.Int64).to_numpy()[order]] = np.arange(order.size)
+    return texts[order].rename("own"), place[
+        physical
+    ]  # a code of -1 reads the last place, which is -1
 
 
 def _collected(read: LogColumnsRead, frame: pl.LazyFrame) -> pl.DataFrame:
