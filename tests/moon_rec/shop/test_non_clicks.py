@@ -136,18 +136,20 @@ def test_what_comes_later_changes_no_draw(excluded):
     config = NonClickConfig(excluded=excluded, category_share=0.3)
     middle = START + timedelta(days=30)
     early = positives.filter(pl.col("time") < middle)
-    alone = sample_non_clicks(early, items.filter(pl.col("listed_at") < middle), config).rows
-    both = sample_non_clicks(positives, items, config).rows.filter(pl.col("time") < middle)
+    there = items.filter(pl.col("listed_at") < middle)
+    alone = sample_non_clicks(early, there, config).rows.drop("positive")
+    both = sample_non_clicks(positives, items, config).rows.drop("positive")
+    both = both.filter(pl.col("time") < middle)
     assert alone.height and alone.sort(pl.all()).equals(both.sort(pl.all()))
 
 
 def test_the_order_of_the_file_and_the_seed():
     positives, items = random_log(7)
     one = sample_non_clicks(positives, items).rows
-    shuffled = sample_non_clicks(
-        positives.sample(fraction=1, shuffle=True, seed=1), items.reverse()
-    ).rows
-    assert one.equals(shuffled)
+    order = positives.sample(fraction=1, shuffle=True, seed=1)
+    shuffled = sample_non_clicks(order, items.reverse()).rows
+    assert one.drop("positive").equals(shuffled.drop("positive"))
+    assert order[shuffled["positive"]].equals(positives[one["positive"]])
     other = sample_non_clicks(positives, items, NonClickConfig(seed=1)).rows
     assert not one.equals(other)
 

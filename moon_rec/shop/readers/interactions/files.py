@@ -220,7 +220,7 @@ def _delimited(paths: tuple[Path, ...], names: tuple[str, ...]) -> Source:
         for line in lines
         for field in line.split("\t")
     )
-    found = len(next(csv.reader([lines[0]], delimiter=delimiter)))
+    found = len(_fields(lines[0], delimiter, quoted))
     if names and found != len(names):
         raise ShopError(
             f"{paths[0]} has {found} columns, {len(names)} names are given: give each a name"
@@ -324,10 +324,16 @@ def delimiter_of(lines: Sequence[str]) -> str:
     """The delimiter that parts the first line, and the others alike; a comma where there is but one column."""
     best, most = ",", 0
     for delimiter in DELIMITERS:
-        number = len(next(csv.reader([lines[0]], delimiter=delimiter), []))
+        number = len(_fields(lines[0], delimiter, quoted=delimiter != "\t"))
         if number > most and number > 1:
             best, most = delimiter, number
     return best
+
+
+def _fields(line: str, delimiter: str, quoted: bool) -> list[str]:
+    """The fields of a line."""
+    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    return next(csv.reader([line], delimiter=delimiter, quoting=quoting), [])
 
 
 def _check_header(source: Source) -> None:
