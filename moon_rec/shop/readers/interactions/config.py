@@ -1,8 +1,9 @@
 """What a user says of their tables: which column is what, and what values mean that do not say it themselves."""
 
 from typing import Annotated, ClassVar, Literal
+from zoneinfo import available_timezones
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from moon_rec.bounds import Name, Names
 from moon_rec.config import Config, CountsWhen, Rules
@@ -45,6 +46,13 @@ class LogColumns(Config):
     time_format: Name | None = None
     time_zone: Name = "UTC"
     keep: Names | None = None
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_zone(cls, zone: str) -> str:
+        if zone not in available_timezones():
+            raise ValueError(f"{zone!r} is no time zone; name one such as 'Europe/Berlin'")
+        return zone
 
 
 class ItemColumns(Config):

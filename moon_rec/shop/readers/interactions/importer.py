@@ -39,7 +39,7 @@ from moon_rec.shop.readers.interactions.pages import Pages, pages_of
 from moon_rec.shop.readers.interactions.pictures import Pictures
 from moon_rec.shop.readers.interactions.sidetables import SideTable
 from moon_rec.shop.readers.interactions.typed import further_types, further_value
-from moon_rec.shop.readers.split import check_shares, split_times
+from moon_rec.shop.readers.split import check_cuts, check_shares, split_times
 from moon_rec.shop.schema import columns_of
 from moon_rec.shop.shop import Shop
 from moon_rec.shop.writer import ROW_GROUP, ShopWriter
@@ -107,6 +107,7 @@ def import_interactions(
         ShopError: one line: file, row, column, value and how to mend it.
     """
     config = config or InteractionsConfig()
+    check_cuts(config.cut_time, config.test_time)
     check_shares(config.cut_share, config.test_share)
     sources = Sources.open(log, items, users, config)
     return Import(sources, config, Path(pictures) if pictures else None).write(Path(out), overwrite)
@@ -210,6 +211,12 @@ class Import:
         """The table of impressions, and the source that the manifest names."""
         source = self.config.source or self.sources.log.name
         if self.has_outcomes:
+            changed = self.config.non_clicks.changed()
+            if changed:
+                name, value = next(iter(changed.items()))
+                raise ShopError(
+                    f"non_clicks.{name} = {value!r} changes nothing: {self.sources.log.name} has outcomes ({self.read.raw['clicked']}); leave it out"
+                )
             return self._observed(), source
         rows = pl.concat(self._observed(), how="vertical")
         catalogue = self._listing()

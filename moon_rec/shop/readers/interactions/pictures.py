@@ -11,6 +11,7 @@ Notable choices
 import io
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -21,6 +22,7 @@ from moon_rec.errors import ShopError, first_line
 
 ENDINGS = (".jpg", ".jpeg", ".png")
 MOST_PIXELS = 100_000_000
+_DAMAGED = (OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 
 
 class Pictures:
@@ -107,7 +109,7 @@ def _listing(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
         return list(members), lambda name: _member(
             path, name, lambda: _bytes_of(tar, members[name])
         )
-    except (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+    except _DAMAGED as error:
         raise ShopError(
             f"--pictures {path} is no folder, zip or tar: {first_line(error)}; name the one with the pictures"
         ) from None
@@ -121,7 +123,7 @@ def _bytes_of(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 def _member(path: Path, name: str, read: Callable[[], bytes]) -> bytes:
     try:
         return read()
-    except (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError, RuntimeError) as error:
+    except _DAMAGED as error:
         raise ShopError(
             f"{path}: {name} is damaged: {first_line(error)}; fetch the archive again"
         ) from None
