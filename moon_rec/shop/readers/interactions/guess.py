@@ -36,7 +36,7 @@ USUAL: dict[str, dict[str, str]] = {
     "items": {
         "item": "item_id item iid parent_asin asin product_id product sku id article_id news_id movie_id video_id photo_id goods_id adgroup_id ad_id "
         "creative_id book_id recipe_id stock_code content_id",
-        "group": "spu_id group_id parent_id style_id product_code model_id",
+        "group": "spu_id group group_id parent_id style_id product_code model_id",
         "title": "title name product_title item_title product_name prod_name item_name headline caption product_display_name",
         "category": "category category_str category_path categories category_name main_category i_category product_type_name genres category_id cate_id class",
         "brand": "brand brand_name store manufacturer brand_id",

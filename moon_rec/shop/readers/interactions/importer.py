@@ -120,6 +120,11 @@ class Import:
         self.sources, self.config = sources, config
         unit = Meanings(time_unit=config.time_unit)
         roles = sources.guesses["log"].roles
+        pages = roles.get("request") or roles.get("shown")
+        if config.page_gap is not None and pages:
+            raise ShopError(
+                f"page_gap = {config.page_gap} changes nothing: {sources.log.name} says with {pages!r} what a page is; leave it out"
+            )
         with progress("reading the log", 4) as bar:
             self.read: LogColumnsRead = read_columns(sources.log, roles, config)
             used = check_values(self.read, config)
