@@ -124,3 +124,37 @@ def test_a_draft_that_is_given_back_makes_the_same_shop(name, tmp_path, monkeypa
             kept += ["--set", setting]
     main(["import", "interactions", *kept, "--map", "map.toml", "--out", "two"])
     assert Shop.open("one").digest == Shop.open("two").digest
+
+
+def test_a_log_as_csv_is_the_log_as_tables(shop, tmp_path, monkeypatch):
+    """Whole-number ids, written as texts of a CSV, stay what they are: every table that a ranker reads is the same."""
+    names = [
+        "request_id",
+        "user_id",
+        "item_id",
+        "time",
+        "position",
+        "clicked",
+        "carted",
+        "purchased",
+    ]
+    tables = tmp_path / "tables"
+    tables.mkdir()
+    rows = shop.impressions.select(*names, search_id=pl.lit(None, pl.Int64)).collect()
+    items = shop.items.drop("image").collect()
+    rows.write_parquet(tables / "impressions.parquet")
+    items.write_parquet(tables / "items.parquet")
+    rows.drop("search_id").write_csv(tmp_path / "log.csv", datetime_format="%Y-%m-%dT%H:%M:%S%.6f")
+    items.drop("attributes").write_csv(
+        tmp_path / "items.csv", datetime_format="%Y-%m-%d %H:%M:%S%.6fZ", float_precision=17
+    )
+    monkeypatch.chdir(tmp_path)
+    main(["import", "tables", "--data", "tables", "--out", "one"])
+    main(["import", "interactions", "log.csv", "--items", "items.csv", "--out", "two"])
+    one, two = Shop.open("one"), Shop.open("two")
+    assert (one.cut_time, one.test_time) == (two.cut_time, two.test_time)
+    assert one.impressions.collect().equals(
+        two.impressions.select(one.impressions.collect_schema().names()).collect()
+    )
+    kept = ["item_id", "spu_id", "title", "category", "brand", "description", "price", "listed_at"]
+    assert one.items.select(kept).collect().equals(two.items.select(kept).collect())
