@@ -9,8 +9,10 @@ from moon_rec.command import add_config_options
 from moon_rec.config import load_config
 from moon_rec.errors import ShopError
 from moon_rec.files import atomic_file
+from moon_rec.outputs import add_overwrite_option, check_output
 from moon_rec.progress import say
 from moon_rec.shop.readers.interactions import InteractionsConfig, import_interactions
+from moon_rec.shop.schema import SHOP
 
 PROGRAM = "python -m moon_rec shop import interactions"
 
@@ -40,7 +42,7 @@ def add_interactions(sources: Any, report: Callable[[Any], None]) -> None:
         help="a folder, zip or tar of the pictures that a column names",
     )
     parser.add_argument("--out", type=Path, help="the new shop's folder")
-    parser.add_argument("--overwrite", action="store_true", help="replace the shop if it exists")
+    add_overwrite_option(parser, "the shop")
     parser.add_argument(
         "--guess",
         nargs="?",
@@ -61,6 +63,8 @@ def _import(options: argparse.Namespace, report: Callable[[Any], None]) -> None:
         return
     if options.out is None:
         raise ShopError("--out is absent: name the new shop's folder, or look first with --guess")
+    reads = [*options.log, *options.items, *options.users, options.pictures, options.map]
+    check_output(options.out, SHOP, options.overwrite, inputs=reads)
     report(
         import_interactions(
             options.log,

@@ -16,11 +16,11 @@ import numpy as np
 import polars as pl
 
 from moon_rec.errors import ShopError, first_line
+from moon_rec.shop.schema import IDS
 from moon_rec.values import shown
 
 Kind = Literal["item", "user", "request", "search"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-FOLDER = "ids"
 _WHOLE = r"^-?(0|[1-9][0-9]*)$"
 _WHOLE_FLOAT = r"^-?(0|[1-9][0-9]*)(\.0+)?$"
 
@@ -76,8 +76,8 @@ class OwnIds:
     def write(self, folder: Path) -> None:
         """Write `ids/<kind>.parquet` into a shop's folder, where a mapping is kept."""
         if self.is_kept:
-            (folder / FOLDER).mkdir(exist_ok=True)
-            self.frame().write_parquet(folder / FOLDER / f"{self.kind}.parquet")
+            (folder / IDS).mkdir(exist_ok=True)
+            self.frame().write_parquet(folder / IDS / f"{self.kind}.parquet")
 
 
 def read_own_ids(shop_folder: Path, kind: Kind) -> pl.DataFrame | None:
@@ -86,7 +86,7 @@ def read_own_ids(shop_folder: Path, kind: Kind) -> pl.DataFrame | None:
     Raises:
         ShopError: it cannot be read, or names an id twice.
     """
-    path = shop_folder / FOLDER / f"{kind}.parquet"
+    path = shop_folder / IDS / f"{kind}.parquet"
     if not path.is_file():
         return None
     try:

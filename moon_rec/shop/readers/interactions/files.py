@@ -20,6 +20,7 @@ import polars as pl
 import pyarrow as pa
 
 from moon_rec.errors import ShopError, first_line
+from moon_rec.parquet_bounds import refuse_bombs
 from moon_rec.values import shown
 
 DELIMITED = (".csv", ".tsv", ".tab", ".txt", ".inter", ".item", ".user", "")
@@ -178,6 +179,8 @@ def _open(files: Sequence[str | Path], names: tuple[str, ...]) -> Source:
     elif kind == "Arrow":
         frame = pl.concat([pl.scan_ipc(path) for path in paths])
     elif kind == "Parquet":
+        for path in paths:
+            refuse_bombs(path, ShopError)
         frame = pl.scan_parquet(list(paths))
     elif kind == "Lance":
         frame = _lance(paths[0])

@@ -23,7 +23,7 @@ from moon_rec.errors import ShopError
 from moon_rec.progress import progress, say
 from moon_rec.shop.non_click_probe import probe_non_clicks
 from moon_rec.shop.non_clicks import sample_non_clicks
-from moon_rec.shop.own_ids import FOLDER, Kind, OwnIds
+from moon_rec.shop.own_ids import Kind, OwnIds
 from moon_rec.shop.readers.interactions.config import InteractionsConfig
 from moon_rec.shop.readers.interactions.files import Source, open_source
 from moon_rec.shop.readers.interactions.guess import COSTS, Guess, guess_roles
@@ -40,7 +40,7 @@ from moon_rec.shop.readers.interactions.pictures import Pictures
 from moon_rec.shop.readers.interactions.sidetables import SideTable
 from moon_rec.shop.readers.interactions.typed import further_types, further_value
 from moon_rec.shop.readers.split import check_cuts, check_shares, split_times
-from moon_rec.shop.schema import columns_of
+from moon_rec.shop.schema import IDS, columns_of
 from moon_rec.shop.shop import Shop
 from moon_rec.shop.writer import ROW_GROUP, ShopWriter
 from moon_rec.values import Meanings
@@ -453,7 +453,7 @@ class Import:
         kept = [each.kind for each in self.ids.values() if each.is_kept]
         if kept:
             say(
-                f"ids of {', '.join(kept)} are texts or too large: they are numbered, and kept in {FOLDER}/ beside the tables"
+                f"ids of {', '.join(kept)} are texts or too large: they are numbered, and kept in {IDS}/ beside the tables"
             )
 
 
