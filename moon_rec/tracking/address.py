@@ -120,4 +120,5 @@ def _other_schemes() -> set[str]:
 
 
 def _refused(uri: str, why: str) -> StudyError:
-    return StudyError(f"tracking store {shown_uri(uri)!r}: {why}")
+    joint = " " if why.startswith(("names ", "is ")) else ": "
+    return StudyError(f"tracking store {shown_uri(uri)!r}{joint}{why}")

@@ -213,8 +213,8 @@ class Sender:
             self._wanted += 1
             self._change.notify_all()
 
-    def settle(self, seconds: float) -> None:
-        """Wait until all is sent or an attempt has failed, and at most `seconds` in which nothing is sent."""
+    def settle(self, seconds: float) -> bool:
+        """Wait until all is sent or an attempt has failed, and at most `seconds` in which nothing is sent; whether it came to that end."""
         with self._change:
             self._wanted += 1
             wanted, self._is_urgent = self._wanted, True
@@ -223,11 +223,12 @@ class Sender:
             while self._thread is not None and self._done < wanted:
                 left = seconds - (time.monotonic() - since)
                 if left <= 0:
-                    self.fault = f"no answer within {seconds:g} seconds"
-                    return
+                    self.fault = "no answer"
+                    return False
                 self._change.wait(left)
                 if self._steps != steps:
                     steps, since = self._steps, time.monotonic()
+        return True
 
     def stop(self) -> None:
         """Send no more; journals of what was sent are removed. A call that hangs is left to itself, its runs locked until it ends."""

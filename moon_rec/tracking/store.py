@@ -4,6 +4,7 @@ MLflow's own retries, which back off for minutes, are turned off, and a request 
 otherwise by MLflow's environment variables. Whoever must not wait even that long asks through `within`.
 """
 
+import contextlib
 import logging
 import os
 import re
@@ -186,13 +187,30 @@ class Store:
 
     def why(self, error: BaseException) -> str:
         """What went wrong, in a few words and without secrets."""
-        text = first_line(error)
-        for pattern in _HEART_OF_IT:
-            if not isinstance(error, TimeoutError) and (found := re.search(pattern, text)):
-                text = found.group(1).strip()
-                break
-        text = without_secrets(" ".join(text.split()), self._uri)
-        return text if len(text) <= 300 else f"{text[:300]} ..."
+        return why_of(error, self._uri)
+
+
+def why_of(error: BaseException, uri: str) -> str:
+    """What went wrong at an address, in a few words and without its secrets."""
+    text = first_line(error)
+    for pattern in _HEART_OF_IT:
+        if not isinstance(error, TimeoutError) and (found := re.search(pattern, text)):
+            text = found.group(1).strip()
+            break
+    text = without_secrets(" ".join(text.split()), uri)
+    return text if len(text) <= 300 else f"{text[:300]} ..."
+
+
+def ask_server(uri: str, seconds: float) -> None:
+    """Nothing where a server answers, whatever it answers.
+
+    Raises:
+        OSError: it does not; of the kinds that `requests` knows.
+    """
+    import requests
+
+    with contextlib.suppress(requests.exceptions.SSLError):  # an answer, too
+        requests.get(f"{uri.rstrip('/')}/health", timeout=seconds, stream=True).close()
 
 
 def code_of(error: BaseException) -> str:

@@ -44,7 +44,7 @@ from moon_rec.tracking.names import (
 )
 from moon_rec.tracking.run import TrackedRun
 from moon_rec.tracking.sending import Sender
-from moon_rec.tracking.store import PARENT, RUN, TAG, Store, within
+from moon_rec.tracking.store import PARENT, RUN, TAG, Store, ask_server, why_of, within
 
 SECONDS_TO_REACH = 6.0
 """A store that has not answered by then is away: little enough to be told within ten seconds of a command's start."""
@@ -53,6 +53,8 @@ SECONDS_OF_PATIENCE = 10.0
 """How long a command waits at its end for a server that takes nothing; a store on this machine is waited for longer."""
 SECONDS_FOR_SQLITE = 120.0
 SECONDS_WHEN_STOPPED = 2.0
+SECONDS_UNSAID = 5.0
+"""A longer wait is said."""
 Found = TypeVar("Found")
 
 
@@ -86,14 +88,17 @@ class Tracker:
         self._reach_within = SECONDS_FOR_SQLITE if is_here else SECONDS_TO_REACH
         self._patience = SECONDS_FOR_SQLITE if is_here else SECONDS_OF_PATIENCE
         self._check_file(uri)
+        self._away_until = -math.inf
+        if uri.lower().startswith(("http://", "https://")):
+            self._ask()  # before MLflow is imported, which takes seconds
         self._store = Store(uri, experiment)
         self._sender: Sender | None = None
         self._num_open = 0
         self._is_held = False
-        self._away_until = -math.inf
         self._seen: dict[str, dict[str, Any]] = {}
         self._damaged: set[Path] = set()
-        self._reach()
+        if self._away_until < 0:
+            self._reach()
 
     def __enter__(self) -> "Tracker":
         self._is_held = True
@@ -196,6 +201,23 @@ class Tracker:
                 f"tracking store {self.uri!r}: {path} {fault}; name the database of a study, such as {DEFAULT_URI}"
             )
 
+    def _ask(self) -> None:
+        """Does the server answer at all?"""
+        try:
+            within(self._reach_within, lambda: ask_server(self._address, self._reach_within))
+        except Exception as error:  # the network's
+            self._note_away(why_of(error, self._address))
+
+    def _note_away(self, why: str) -> None:
+        if self._must_exist:
+            raise StudyError(
+                f"cannot open the tracking store {self.uri!r}: {why}; name one that answers, such as {DEFAULT_URI}"
+            ) from None
+        self._away_until = time.monotonic() + SECONDS_AWAY
+        say(
+            f"warning: tracking store {self.uri} does not answer ({why}); the work goes on, figures are kept in {places(self._address)[0]} until it does"
+        )
+
     def _reach(self) -> None:
         """Try the store once, for those who have to know at once whether it is there."""
         try:
@@ -203,15 +225,7 @@ class Tracker:
         except MoonRecError:
             raise
         except Exception as error:  # a driver's, a server's, the network's
-            why = self._store.why(error)
-            if self._must_exist:
-                raise StudyError(
-                    f"cannot open the tracking store {self.uri!r}: {why}; name one that answers, such as {DEFAULT_URI}"
-                ) from None
-            self._away_until = time.monotonic() + SECONDS_AWAY
-            say(
-                f"warning: tracking store {self.uri} does not answer ({why}); the work goes on, figures are kept in {places(self._address)[0]} until it does"
-            )
+            self._note_away(self._store.why(error))
             return
         if self._must_exist and not has_experiment:
             known = ", ".join(self._store.experiments())
@@ -243,7 +257,10 @@ class Tracker:
         if self._sender is None:
             return
         sender, self._sender = self._sender, None
-        sender.settle(self._patience if is_patient else SECONDS_WHEN_STOPPED)
+        patience = self._patience if is_patient else SECONDS_WHEN_STOPPED
+        if not sender.settle(min(SECONDS_UNSAID, patience)) and patience > SECONDS_UNSAID:
+            say(f"tracking: sending the rest to {self.uri} ...")
+            sender.settle(patience - SECONDS_UNSAID)
         left = [one for one in sender.deliveries if not one.is_complete]
         for one in sender.deliveries:
             for why in one.refused:

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -109,6 +111,34 @@ def test_faulty_answers_cost_nothing_and_nothing_arrives_twice(fault, server, st
     track(["send"])
     check_whole(server, run_id)
     assert not state.exists()
+
+
+def test_a_server_silent_from_the_start_is_told_at_once(server, state, capsys):
+    server.fault = "hang"
+    begun = time.monotonic()
+    tracker = Tracker(server.uri)
+    assert time.monotonic() - begun < 3
+    assert (
+        "does not answer (no answer within 0.5 seconds); the work goes on"
+        in capsys.readouterr().err
+    )
+    with tracker.run("work", "training", {}, {}):
+        pass
+    assert time.monotonic() - begun < 6 and len(list(state.iterdir())) == 1
+
+
+def test_many_trackers_leave_no_threads_and_no_handles(server):
+    def all_open():
+        return threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+
+    uris = (server.uri, "http://127.0.0.1:9")
+    for number in range(12):
+        for uri in uris:
+            with Tracker(uri).run(f"{number}", "training", {}, {}):
+                pass
+        if number == 1:
+            before = all_open()
+    assert all_open() <= before
 
 
 def test_a_server_that_makes_a_run_without_answering_has_one_run_in_the_end(server, state):
