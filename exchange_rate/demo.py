@@ -80,8 +80,9 @@ def main(argv: list[str] | None = None) -> None:
     shop = _make_shop(out / "shop", arguments.seed)
     uri = f"sqlite:///{out / 'mlflow.db'}"
     tracker = Tracker(uri, experiment="demo")
-    study = run_study(shop, demo_plan(arguments.seed), out / "study", tracker)
-    report = write_report(tracker, out / "report", study=study.id, overwrite=True)
+    with tracker:
+        study = run_study(shop, demo_plan(arguments.seed), out / "study", tracker)
+        report = write_report(tracker, out / "report", study=study.id, overwrite=True)
     console = table_console()
     console.print(summary_table(report))
     console.print(f"report: {out / 'report' / 'report.html'}", soft_wrap=True)

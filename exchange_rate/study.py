@@ -236,15 +236,16 @@ def main(argv: list[str] | None = None) -> None:
         if arguments.plan is not None
         else demo_plan(arguments.seed or 0)
     )
+    uri = arguments.tracking or f"sqlite:///{out / 'mlflow.db'}"
+    tracker = Tracker(uri)  # an address that can never work is refused before anything is read
     shop = Shop.open(arguments.shop)
     say(f"studying {shop!r}")  # its digest reads the files: nothing is written for a damaged shop
-    uri = arguments.tracking or f"sqlite:///{out / 'mlflow.db'}"
-    tracker = Tracker(uri)
     out.mkdir(parents=True, exist_ok=True)
-    result = run_study(shop, config, out, tracker, arguments.period, arguments.workers)
-    print(f"study {result.id}: {len(result.table)} ranker runs tracked in {uri}")
+    with tracker:
+        result = run_study(shop, config, out, tracker, arguments.period, arguments.workers)
+    print(f"study {result.id}: {len(result.table)} ranker runs tracked in {tracker.uri}")
     print(
-        f"report: python -m exchange_rate.report --tracking {uri} --study {result.id} --out {out / 'report'}"
+        f"report: python -m exchange_rate.report --tracking {tracker.uri} --study {result.id} --out {out / 'report'}"
     )
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from moon_rec.addresses import shown_words
+
 MOST_NAMED = 3
 """Files of one folder that are named one by one."""
 
@@ -83,10 +85,10 @@ def what_is_kept() -> str:
 
 
 def _with(added: Iterable[str]) -> str:
-    """The command's own words and some more, each once, for a shell."""
+    """The command's own words and some more, each once, for a shell; `***` stands for a tracking store's password."""
     words = [*(_command.words or words_of_process())]
     words += [word for word in added if word not in words]
-    return " ".join(map(_quoted, words))
+    return " ".join(map(_quoted, shown_words(words)))
 
 
 def words_of_process() -> list[str]:

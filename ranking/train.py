@@ -8,7 +8,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,9 @@ def main(argv: list[str] | None = None) -> None:
     if given.resume and given.checkpoint_every is None and given.seeds == 1:
         raise RankingError("--resume needs --checkpoint-every N, as the training to go on from had")
     runs = _runs(given, config)
+    # an address that can never work is refused before anything is read
+    is_first = os.environ.get("RANK", "0") == "0"
+    tracker = Tracker(given.track) if given.track and is_first else None
     shop = Shop.open(given.shop)
     items, queries, coverage = open_pair(shop, given.items, given.queries, given.accept)
     tables = RankingTables.build(shop, features)
@@ -55,24 +58,8 @@ def main(argv: list[str] | None = None) -> None:
     left = [one for one in runs if given.overwrite or not _is_finished(one, tables, vectors)]
     if given.seeds > 1 or given.checkpoint_every is not None:
         note_to_go_on("--resume")
-    for number, one in enumerate(left, len(runs) - len(left)):
-        if number:
-            note_kept(given.out, f"{number:,} of {len(runs):,} seeds")
-        try:
-            _train(given, one, tables, vectors)
-        except DivergedError as error:
-            if len(runs) == 1:
-                raise
-            raise RankingError(
-                f"{one.out}: {error}; seeds are compared with one another, so train all of them with those rates, "
-                "in another folder"
-            ) from None
-        except MoonRecError as error:
-            if len(runs) == 1 or not given.out.exists():
-                raise
-            raise RankingError(
-                f"{one.out}: {error}; finished seeds are kept, go on with the same command and --resume"
-            ) from None
+    with tracker or nullcontext():
+        _train_all(given, runs, left, tables, vectors, tracker)
     if items is not None and os.environ.get("RANK", "0") == "0":
         say(str(coverage))
 
@@ -125,6 +112,35 @@ def _runs(given: Namespace, config: RankerConfig) -> list[_Run]:
     ]
 
 
+def _train_all(
+    given: Namespace,
+    runs: list[_Run],
+    left: list[_Run],
+    tables: RankingTables,
+    vectors: Mapping[str, EmbeddingTable | None],
+    tracker: Tracker | None,
+) -> None:
+    """Train those of the runs that are left."""
+    for number, one in enumerate(left, len(runs) - len(left)):
+        if number:
+            note_kept(given.out, f"{number:,} of {len(runs):,} seeds")
+        try:
+            _train(given, one, tables, vectors, tracker)
+        except DivergedError as error:
+            if len(runs) == 1:
+                raise
+            raise RankingError(
+                f"{one.out}: {error}; seeds are compared with one another, so train all of them with those rates, "
+                "in another folder"
+            ) from None
+        except MoonRecError as error:
+            if len(runs) == 1 or not given.out.exists():
+                raise
+            raise RankingError(
+                f"{one.out}: {error}; finished seeds are kept, go on with the same command and --resume"
+            ) from None
+
+
 def _is_finished(
     run: _Run, tables: RankingTables, vectors: Mapping[str, EmbeddingTable | None]
 ) -> bool:
@@ -146,6 +162,7 @@ def _train(
     run: _Run,
     tables: RankingTables,
     vectors: Mapping[str, EmbeddingTable | None],
+    tracker: Tracker | None,
 ) -> None:
     """Train one ranker and save it."""
     checkpoints = None
@@ -153,8 +170,8 @@ def _train(
         checkpoints = Checkpoints(run.checkpoints, given.checkpoint_every, given.resume)
     with ExitStack() as stack:
         log = None
-        if given.track:
-            log = stack.enter_context(_tracked(given, run, tables, vectors))
+        if tracker is not None:
+            log = stack.enter_context(_tracked(tracker, given, run, tables, vectors))
         ranker = train_on_rank(
             tables,
             run.config,
@@ -163,11 +180,12 @@ def _train(
             log=log,
             description="train" if given.seeds == 1 else f"train {run.out.name}",
         )
+        if ranker is not None:
+            if run.is_first and given.overwrite:
+                remove_folder(given.out, SEEDS)  # all of an earlier run: they may be more than now
+            ranker.save(run.out, given.overwrite)  # kept before a store is waited for
     if ranker is None:
         return
-    if run.is_first and given.overwrite:
-        remove_folder(given.out, SEEDS)  # all seeds of an earlier run: they may be more than now
-    ranker.save(run.out, given.overwrite)
     if checkpoints is not None:
         checkpoints.remove()
         if given.seeds > 1 and not any(run.checkpoints.parent.iterdir()):
@@ -179,19 +197,17 @@ def _train(
 
 @contextmanager
 def _tracked(
+    tracker: Tracker,
     given: Namespace,
     run: _Run,
     tables: RankingTables,
     vectors: Mapping[str, EmbeddingTable | None],
-) -> Iterator[Log | None]:
-    """A run of the tracking store for the block; the first rank's alone."""
-    if os.environ.get("RANK", "0") != "0":
-        yield None
-        return
+) -> Iterator[Log]:
+    """A run of the tracking store for the block."""
     found = {name: table.digest for name, table in vectors.items() if table is not None}
     params = run.config.model_dump(mode="json")
     name = given.out.name if given.seeds == 1 else f"{given.out.name}, {run.out.name}"
-    run_of = Tracker(given.track).run(name, "training", params, {"tables": tables.digest} | found)
+    run_of = tracker.run(name, "training", params, {"tables": tables.digest} | found)
     with run_of as tracked:
         yield tracked.log
 

@@ -6,6 +6,7 @@ python -m representation.benchmark SHOP --encoder A --encoder B --out DIR
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -76,18 +77,19 @@ def main(argv: list[str] | None = None) -> None:
         raise ConfigError(
             f"two contestants are called {twice[0]!r}; give each a name, such as --encoder first=DIR"
         )
+    tracker = Tracker(options.track) if options.track else None
     shop, whole = _open_set(options)
     bench = sample(whole, config.num_queries, config.num_labelled, config.num_products, config.seed)
     say(
         f"benchmark on {bench.name}: {bench.gallery.height:,} products, {sum(frame.height for frame in bench.queries.values()):,} queries"
     )
-    tracker = Tracker(options.track) if options.track else None
     results = []
-    for contestant in _contestants(encoders, tables, shop, bench, options, config):
-        results.append(measure(contestant, bench, config))
-        if tracker is not None:
-            track(tracker, results[-1], bench, config)
-    _write(options.out, results, bench, config)
+    with tracker or nullcontext():
+        for contestant in _contestants(encoders, tables, shop, bench, options, config):
+            results.append(measure(contestant, bench, config))
+            if tracker is not None:
+                track(tracker, results[-1], bench, config)
+        _write(options.out, results, bench, config)
 
 
 def _parser() -> Parser:

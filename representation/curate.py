@@ -33,8 +33,8 @@ def main(argv: list[str] | None = None) -> None:
     check_output(options.out, PAIRS, options.overwrite, inputs=reads)
     if options.picture:
         check_picture(options.picture, options.overwrite)
-    items, queries = _vectors(shop, options)
     tracker = Tracker(options.track) if options.track else None
+    items, queries = _vectors(shop, options)
     from representation.posttraining.pairs import logged_pairs
 
     start = time.perf_counter()

@@ -5,6 +5,7 @@ python -m representation.posttrain SHOP --start ENCODER --out REFINED --preset r
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,6 +20,7 @@ from moon_rec.outputs import add_overwrite_option, check_output
 from moon_rec.shop import Shop
 
 if TYPE_CHECKING:
+    from moon_rec.tracking import Tracker
     from representation.posttraining import PosttrainConfig
     from representation.training.optimisation import Log
 
@@ -38,12 +40,14 @@ def main(argv: list[str] | None = None) -> None:
     from representation.encoders.checkpoint import ENCODER
 
     check_output(chosen.out, ENCODER, chosen.overwrite, inputs=(chosen.shop, chosen.start))
+    # an address that can never work is refused before anything is read
+    tracker = _tracker(chosen)
     shop = Shop.open(chosen.shop)
     with ExitStack() as stack:
         stack.enter_context(processes())
         on_log = None
-        if chosen.track and is_main():
-            on_log = stack.enter_context(_tracked(chosen, config, shop))
+        if tracker is not None:
+            on_log = stack.enter_context(_tracked(tracker, chosen, config, shop))
         checkpoints = posttrain(
             shop, chosen.out, config, chosen.start, on_log, chosen.vectors, chosen.overwrite
         )
@@ -54,10 +58,20 @@ def main(argv: list[str] | None = None) -> None:
                 )
 
 
-@contextmanager
-def _tracked(chosen: argparse.Namespace, config: "PosttrainConfig", shop: Shop) -> Iterator["Log"]:
-    """A run of the tracking store for the block; the log file becomes its artifact."""
+def _tracker(chosen: argparse.Namespace) -> "Tracker | None":
+    """The tracking store, the first process's alone."""
+    if not chosen.track or os.environ.get("RANK", "0") != "0":
+        return None
     from moon_rec.tracking import Tracker
+
+    return Tracker(chosen.track)
+
+
+@contextmanager
+def _tracked(
+    tracker: "Tracker", chosen: argparse.Namespace, config: "PosttrainConfig", shop: Shop
+) -> Iterator["Log"]:
+    """A run of the tracking store for the block; the log file becomes its artifact."""
     from representation.encoder import ABOUT_FILE
     from representation.posttraining.train import LOG_FILE
     from representation.training.optimisation import from_start
@@ -67,7 +81,7 @@ def _tracked(chosen: argparse.Namespace, config: "PosttrainConfig", shop: Shop) 
         about = chosen.start / ABOUT_FILE
         reads["start"] = read_json(about).get("digest", "") if about.exists() else ""
     settings = from_start(config, chosen.start)
-    run_of = Tracker(chosen.track).run(chosen.out.name, "posttraining", settings, reads)
+    run_of = tracker.run(chosen.out.name, "posttraining", settings, reads)
     with run_of as tracked:
         yield lambda step, numbers: tracked.log(numbers, step)
         tracked.artifact(chosen.out / LOG_FILE)

@@ -188,6 +188,7 @@ def refuse_other_settings(
             raise EncoderError(
                 f"{path} was saved with {name} = {saved.get(name)!r}, now it is {wanted.get(name)!r}; go on with the former, or remove {path.parent} to start anew"
             )
+    return lowered_from
 
 
 def _lowered_from(

@@ -17,6 +17,7 @@ from exchange_rate.report import write_report
 from exchange_rate.study import run_study
 from moon_rec.estimate import Estimate
 from moon_rec.tracking import Tracker
+from moon_rec.tracking.store import Store
 from representation.posttraining import PosttrainConfig
 from representation.pretraining import PretrainConfig
 
@@ -105,7 +106,7 @@ def planted(monkeypatch):
 def empty_store(tmp_path_factory):
     """An MLflow store without runs: copying it is quicker than making one."""
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    Tracker(f"sqlite:///{path}")
+    Store(f"sqlite:///{path}", "moon_rec").open(create=True)
     return path
 
 
