@@ -10,6 +10,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from moon_rec.allocator import keep_freed_memory
@@ -17,7 +18,7 @@ from moon_rec.command import Parser, add_config_options, count, run
 from moon_rec.config import load_config
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import MoonRecError, RankingError
-from moon_rec.kept import note_kept, note_to_go_on
+from moon_rec.kept import note_done, note_kept, note_to_go_on
 from moon_rec.outputs import add_overwrite_option, check_output, check_room, remove_folder
 from moon_rec.progress import say
 from moon_rec.shop import Shop
@@ -53,13 +54,18 @@ def main(argv: list[str] | None = None) -> None:
     check_room(given.out, size * (len(runs) + 2 * (given.checkpoint_every is not None)))
     # all are looked at before any is trained: several processes then agree on what is left
     left = [one for one in runs if given.overwrite or not _is_finished(one, tables, vectors)]
-    if given.seeds > 1 or given.checkpoint_every is not None:
-        note_to_go_on("--resume")
+    counted = [] if given.overwrite else list(runs)  # what is yet to be replaced is none of ours
     if given.seeds > 1:
-        note_kept(given.out, lambda: _finished_seeds(runs))
+        finished = partial(_finished_seeds, runs, counted)
+        can_go_on = (lambda: bool(finished())) if given.overwrite else (lambda: True)
+        note_to_go_on("--resume", without="--overwrite", when=can_go_on)
+        note_kept(given.out, finished)
+    elif given.checkpoint_every is not None:
+        note_to_go_on("--resume")
     for one in left:
         try:
             _train(given, one, tables, vectors)
+            counted[:] = runs
         except DivergedError as error:
             if len(runs) == 1:
                 raise
@@ -125,9 +131,9 @@ def _runs(given: Namespace, config: RankerConfig) -> list[_Run]:
     ]
 
 
-def _finished_seeds(runs: Sequence[_Run]) -> str:
-    """How many are trained, in words; "" for none."""
-    done = sum((run.out / RANKER_FILE).exists() for run in runs)
+def _finished_seeds(runs: Sequence[_Run], counted: Sequence[_Run]) -> str:
+    """How many of `counted` are trained, in words; "" for none."""
+    done = sum((run.out / RANKER_FILE).exists() for run in counted)
     return f"{done:,} of {len(runs):,} seeds" if done else ""
 
 
@@ -156,7 +162,9 @@ def _train(
     """Train one ranker and save it."""
     checkpoints = None
     if given.checkpoint_every is not None:
-        checkpoints = Checkpoints(run.checkpoints, given.checkpoint_every, given.resume)
+        checkpoints = Checkpoints(
+            run.checkpoints, given.checkpoint_every, given.resume, given.overwrite
+        )
     with ExitStack() as stack:
         log = None
         if given.track:
@@ -174,6 +182,8 @@ def _train(
     if run.is_first and given.overwrite:
         remove_folder(given.out, SEEDS)  # all seeds of an earlier run: they may be more than now
     ranker.save(run.out, given.overwrite)
+    if given.seeds == 1:
+        note_done()
     if checkpoints is not None:
         checkpoints.remove()
         if given.seeds > 1 and not any(run.checkpoints.parent.iterdir()):
