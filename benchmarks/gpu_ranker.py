@@ -7,11 +7,14 @@ random products: what is measured is the machinery, not quality. A check that fa
 Notable choices
 - Losses of float32 steps must be the CPU's within 1e-3, those of bfloat16 within 5e-2 (a step's loss is
   about 0.6); all ranks' losses are averaged, which is the loss of the global batch.
-- Rows a second are of steps after the first ten, with the loader's work; `base` is the pipeline without
-  overlap, so its share of `sparse` is what the overlap gains.
+- Rows a second are of steps after the first ten: with the loader's thread beside them, as in a training, and on
+  batches made beforehand, which is what the device alone does. `base` is the pipeline without overlap, so its
+  share of `sparse` is what the overlap gains.
+- Half of the processors' threads go to torch, the rest to the loader.
 """
 
 import itertools
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -33,6 +36,8 @@ from ranking.batch import Batch
 from ranking.config import RankerConfig
 from ranking.features import RankingTables
 from ranking.loader import Loader
+from ranking.prefetch import prefetched
+from ranking.trained import threads
 from ranking.training import prepare
 from ranking.training.devices import process_group, rank, training_device, world_size
 from ranking.training.distributed import ShardedTrainer
@@ -40,6 +45,8 @@ from ranking.training.trainer import LocalTrainer, Trainer
 
 NUM_CHECKED = 30
 NUM_WARM = 10
+NUM_READY = 16
+"""Batches made beforehand."""
 TOLERANCES = {"float32": 1e-3, "bfloat16": 5e-2}
 
 
@@ -79,8 +86,8 @@ def main(argv: list[str] | None = None) -> None:
     )
     items = random_vectors(tables.items.ids.size, given.dim)
     setting = Setting(tables, items, config, given.steps)
-    wanted = _losses(LocalTrainer(prepare(tables, config, items)[0], config), setting, 1)
-    with process_group(device):
+    with threads(max(1, (os.cpu_count() or 1) // 2)), process_group(device):
+        wanted = _losses(LocalTrainer(prepare(tables, config, items)[0], config), setting, 1)
         found = {
             f"{kind}, {precision}": _measure(setting, device, kind == "sparse", precision, wanted)
             for precision in TOLERANCES
@@ -103,7 +110,7 @@ def _measure(
     Raises:
         RankingError: a check that fails.
     """
-    model = prepare(setting.tables, setting.config, setting.items)[0]
+    model = prepare(setting.tables, setting.config, setting.items, is_to_be_sharded=True)[0]
     slots = sum(2 * weight.numel() + 1 for weight in model.dense_parameters())
     slots += sum(setting.tables.num_embeddings.values())
     is_half = precision == "bfloat16"
@@ -123,9 +130,15 @@ def _measure(
         )
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    speed = _rows_per_second(trainer, setting, device)
+    speed = _rows_per_second(trainer, setting, device, is_ready=False)
+    alone = _rows_per_second(trainer, setting, device, is_ready=True)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
-    return {"largest_loss_gap": gap, "rows_per_second": speed, "peak_gpu_bytes": peak}
+    return {
+        "largest_loss_gap": gap,
+        "rows_per_second": speed,
+        "rows_per_second_of_ready_batches": alone,
+        "peak_gpu_bytes": peak,
+    }
 
 
 def _losses(trainer: Trainer, setting: Setting, num_ranks: int) -> Tensor:
@@ -133,9 +146,15 @@ def _losses(trainer: Trainer, setting: Setting, num_ranks: int) -> Tensor:
     return torch.stack(list(steps)).cpu()
 
 
-def _rows_per_second(trainer: Trainer, setting: Setting, device: torch.device) -> float:
+def _rows_per_second(
+    trainer: Trainer, setting: Setting, device: torch.device, is_ready: bool
+) -> float:
     total = NUM_WARM + setting.num_steps
-    steps = trainer.steps(setting.batches(world_size(), total))
+    batches = prefetched(setting.batches(world_size(), total))
+    if is_ready:
+        ready = list(setting.batches(world_size(), NUM_READY))
+        batches = itertools.islice(itertools.cycle(ready), total)
+    steps = trainer.steps(batches)
     for _ in itertools.islice(steps, NUM_WARM):
         pass
     _wait(device)
@@ -155,7 +174,8 @@ def _tell(found: dict[str, dict[str, float]]) -> None:
     for name, figures in found.items():
         memory = figures["peak_gpu_bytes"] / 2**20
         say(
-            f"{name}: {figures['rows_per_second']:,.0f} rows/s, peak {memory:,.0f} MiB on the GPU, "
+            f"{name}: {figures['rows_per_second']:,.0f} rows/s ({figures['rows_per_second_of_ready_batches']:,.0f} of "
+            f"batches made beforehand), peak {memory:,.0f} MiB on the GPU, "
             f"losses within {figures['largest_loss_gap']:.1e} of the CPU's"
         )
 

@@ -36,7 +36,8 @@ from ranking.features import FeatureConfig, Period, RankingTables
 from ranking.handover import write_fuxictr
 from ranking.loader import Loader
 from ranking.metrics import auc
-from ranking.model import EMBEDDING_STD, Ranker
+from ranking.model import Ranker
+from ranking.start_weights import EMBEDDING_STD
 from ranking.trained import predict, threads
 from ranking.training.course import input_sizes, new_ranker, train_ranker
 from ranking.training.trainer import mean_loss

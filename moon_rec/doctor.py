@@ -6,26 +6,17 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
 
 from moon_rec.command import Parser
 from moon_rec.errors import MoonRecError
+from moon_rec.gpu_findings import Finding, findings, look
 
 # torch's minor version and the torchrec and fbgemm that pair with it.
 PAIRS = {"2.11": "1.6", "2.12": "1.7", "2.13": "1.8", "2.14": "1.9"}
 PACKAGES = ("torch", "torchrec", "fbgemm_gpu", "transformers", "polars", "faiss", "mlflow")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at; `mend` is empty where all is well."""
-
-    subject: str
-    found: str
-    mend: str = ""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -37,19 +28,19 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--quiet", action="store_true", help="print only what is wrong")
     arguments = parser.parse_args(argv)
-    findings = list(examine())
+    found = list(examine())
     if not arguments.quiet:
         table = Table("looked at", "found", "to mend it")
-        for finding in findings:
+        for finding in found:
             table.add_row(finding.subject, finding.found, finding.mend or "fine")
         Console().print(table)
-    for finding in findings:
-        if finding.mend:
+    for finding in found:
+        if finding.mend and finding.is_wrong:
             raise MoonRecError(f"{finding.subject}: {finding.found}; {finding.mend}")
 
 
 def examine() -> Iterator[Finding]:
-    """Look at the machine, each package and the pairing of torch with torchrec and fbgemm."""
+    """Look at the machine, each package, the pairing of torch with torchrec and fbgemm, and the GPU."""
     yield Finding("Python", platform.python_version())
     yield Finding("machine", f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores")
     yield Finding("free disk", f"{shutil.disk_usage('.').free / 2**30:.0f} GiB")
@@ -58,7 +49,8 @@ def examine() -> Iterator[Finding]:
     yield _pairing("torchrec", _version("torchrec"))
     yield _pairing("fbgemm", _version("fbgemm-gpu-cpu") or _version("fbgemm-gpu"))
     yield _torchvision()
-    yield _accelerator()
+    yield _threads()
+    yield from findings(look())
 
 
 def _version(distribution: str) -> str | None:
@@ -100,11 +92,9 @@ def _torchvision() -> Finding:
     return Finding("torchvision", version)
 
 
-def _accelerator() -> Finding:
+def _threads() -> Finding:
     try:
         import torch
     except (ImportError, OSError):
-        return Finding("accelerator", "unknown: torch does not load")
-    if torch.cuda.is_available():
-        return Finding("accelerator", torch.cuda.get_device_name())
-    return Finding("accelerator", f"none: CPU with {torch.get_num_threads()} threads")
+        return Finding("threads", "unknown: torch does not load")
+    return Finding("threads", f"{torch.get_num_threads()} of torch's")

@@ -25,10 +25,9 @@ from ranking.behaviour import BehaviourModule, Behaviours, Interest, Query, Targ
 from ranking.behaviour.slices import in_slices
 from ranking.config import RankerConfig
 from ranking.features import HISTORY_FEATURES, read_features
+from ranking.start_weights import StartWeights
 from ranking.tower import Tower
 from ranking.unit_vectors import unit_vectors
-
-EMBEDDING_STD = 0.02
 
 
 @dataclass(frozen=True)
@@ -79,12 +78,23 @@ class Ranker(nn.Module):
         sizes: of the inputs.
         config: of the model; see `RankerConfig`.
         click_rate: of the train rows, where the output's bias starts.
+        is_to_be_sharded: the tables are left on the meta device: who shards them fills the shards by `start_weights`.
     """
 
-    def __init__(self, sizes: InputSizes, config: RankerConfig, click_rate: float = 0.5):
+    def __init__(
+        self,
+        sizes: InputSizes,
+        config: RankerConfig,
+        click_rate: float = 0.5,
+        is_to_be_sharded: bool = False,
+    ):
         super().__init__()
         self.sizes, self.config, dim = sizes, config, config.embedding_dim
-        self.tables = EmbeddingCollection(tables=_table_configs(sizes, config))
+        self.start_weights: dict[str, StartWeights] = {}
+        self.tables = EmbeddingCollection(
+            tables=_table_configs(sizes, config, self.start_weights),
+            device=torch.device("meta") if is_to_be_sharded else None,
+        )
         item_dim = dim * (len(sizes.item_features) + (sizes.num_code_levels > 0))
         shared, searched = _read_sizes(sizes, config, item_dim)
         self.behaviour = assemble(shared, config)
@@ -212,7 +222,10 @@ def _read_sizes(
     return shared, searched
 
 
-def _table_configs(sizes: InputSizes, config: RankerConfig) -> list[EmbeddingConfig]:
+def _table_configs(
+    sizes: InputSizes, config: RankerConfig, starts: dict[str, StartWeights]
+) -> list[EmbeddingConfig]:
+    """The tables; what fills each goes into `starts`."""
     prefixes = ["", "history_"]
     if config.search != "none":
         prefixes.append("searched_")
@@ -224,20 +237,17 @@ def _table_configs(sizes: InputSizes, config: RankerConfig) -> list[EmbeddingCon
         **{name: [prefix + name for prefix in prefixes] for name in sizes.code_names},
     }
     rows = {**sizes.num_embeddings, **dict.fromkeys(sizes.code_names, sizes.num_codes)}
+    starts.update((name, StartWeights()) for name in features)
     return [
         EmbeddingConfig(
             name=name,
             embedding_dim=config.embedding_dim,
             num_embeddings=rows[name],
             feature_names=names,
-            init_fn=_initialise,
+            init_fn=starts[name],
         )
         for name, names in features.items()
     ]
-
-
-def _initialise(weight: Tensor) -> Tensor:
-    return nn.init.normal_(weight, std=EMBEDDING_STD)
 
 
 def _padded(values: Tensor, mask: Tensor, places: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ from ranking.search_unit import search_options
 from ranking.trained import SCORING_ROWS, TrainedRanker, content_stores, threads
 from ranking.training.checkpoint import Checkpoints, Position, load_state, read_position
 from ranking.training.devices import is_launched, process_group, rank, training_device, world_size
-from ranking.training.make_pretraining import pretrain_content_model
+from ranking.training.make_pretraining import pretrain_content_model, refuse_other_content_model
 from ranking.training.optimiser import rate_factor
 from ranking.training.trainer import DivergedError, LocalTrainer, Trainer
 from ranking.version import made_by
@@ -109,11 +109,12 @@ def train_on_rank(
         if device.type != "cpu" or is_launched():
             stack.enter_context(process_group(device))
         found = _to_resume(checkpoints, position)
-        model, content, semantic_ids = prepare(tables, config, items, queries)
+        is_sharded = dist.is_initialized()
+        model, content, semantic_ids = prepare(tables, config, items, queries, is_sharded)
         started = time.perf_counter()
         if found is None and "make" in config.ways:
             assert content is not None
-            pretrain_content_model(model, tables, config, content)
+            pretrain_content_model(model, tables, config, content, device, checkpoints, position)
         trainer = _trainer(model, config, device)
         if found is not None:
             position = _resume(found, trainer, rates)
@@ -144,8 +145,12 @@ def prepare(
     config: RankerConfig,
     items: EmbeddingTable | None = None,
     queries: EmbeddingTable | None = None,
+    is_to_be_sharded: bool = False,
 ) -> tuple[Ranker, ContentStores | None, SemanticIds | None]:
     """An untrained ranker, and what it reads of the frozen vectors.
+
+    Args:
+        is_to_be_sharded: its tables are not made: `ShardedTrainer` makes the rows that a rank holds.
 
     Raises:
         RankingError: vectors that are missing, not wanted, or do not fit.
@@ -158,7 +163,8 @@ def prepare(
     if "semantic_ids" in config.ways and items is not None:
         semantic_ids = fit_semantic_ids(tables, items, config)
     content = content_stores(tables, config, items, queries, semantic_ids)
-    model = new_ranker(tables, input_sizes(tables, content, semantic_ids), config)
+    sizes = input_sizes(tables, content, semantic_ids)
+    model = new_ranker(tables, sizes, config, is_to_be_sharded)
     return model, content, semantic_ids
 
 
@@ -180,11 +186,14 @@ def input_sizes(
     )
 
 
-def new_ranker(tables: RankingTables, sizes: InputSizes, config: RankerConfig) -> Ranker:
+def new_ranker(
+    tables: RankingTables, sizes: InputSizes, config: RankerConfig, is_to_be_sharded: bool = False
+) -> Ranker:
     """An untrained ranker whose weights depend on the seed alone; torch's global stream is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(config.seed, "ranker weights"))
-        return Ranker(sizes, config, click_rate=float(tables.periods["train"].labels.mean()))
+        click_rate = float(tables.periods["train"].labels.mean())
+        return Ranker(sizes, config, click_rate, is_to_be_sharded)
 
 
 def _trainer(model: Ranker, config: RankerConfig, device: torch.device) -> Trainer:
@@ -359,6 +368,8 @@ def _to_resume(checkpoints: Checkpoints | None, wanted: Position) -> Path | None
             checkpoints.remove()  # the others do not look
         return None
     found = checkpoints.latest() if checkpoints is not None else None
+    if checkpoints is not None and found is None:
+        refuse_other_content_model(checkpoints, wanted)
     if checkpoints is None or found is None:
         return None
     if not checkpoints.resume:

@@ -30,20 +30,24 @@ class DenseOptimiser:
     Args:
         weights: by name; those without gradient (frozen) are left out and get no state.
         config: `learning_rate`, `weight_decay`, `clip_norm`.
+        is_fused: one kernel for all weights, which wants `step` beside them; else torch's lists of tensors.
     """
 
-    def __init__(self, weights: Mapping[str, nn.Parameter], config: RankerConfig):
+    def __init__(
+        self, weights: Mapping[str, nn.Parameter], config: RankerConfig, is_fused: bool = True
+    ):
         self._weights = {name: value for name, value in weights.items() if value.requires_grad}
         self._learning_rate, self._clip_norm = config.learning_rate, config.clip_norm
         self._adam = torch.optim.AdamW(
             self._weights.values(),
             config.learning_rate,
             weight_decay=config.weight_decay,
-            fused=True,
+            fused=is_fused,
+            foreach=not is_fused,
         )
         for weight in self._weights.values():
             self._adam.state[weight] = {
-                "step": torch.tensor(0.0),
+                "step": torch.zeros((), device=weight.device),
                 "exp_avg": torch.zeros_like(weight),
                 "exp_avg_sq": torch.zeros_like(weight),
             }

@@ -6,7 +6,7 @@ For galleries so large, or searches so many, that even a fast exact search is to
 - faiss builds an HNSW graph in another order on every run when several threads build it; one thread is the default, so the same command gives the same bits.
 - IVF (Jegou et al. 2011, the coarse quantiser alone, vectors kept whole): about 4 sqrt(items) lists, of which a 32nd is searched. HNSW: Malkov and Yashunin
   2018. The defaults are faiss's own advice, not a paper's.
-- IVF moves to a GPU where faiss sees one (not run yet: no GPU was at hand); faiss has no HNSW for GPUs.
+- IVF moves to a GPU where faiss sees one; faiss has no HNSW for GPUs.
 """
 
 import math
@@ -25,6 +25,7 @@ from moon_rec.seeds import generator
 from moon_rec.shares import mean_share
 from representation.evaluation.block_scores import exact_scores
 from representation.evaluation.exact_ranking import top_rows
+from representation.evaluation.gpu_contenders import gpu_resources
 
 Index = Literal["exact", "ivf", "hnsw"]
 SAMPLE = 500
@@ -169,7 +170,7 @@ class ApproximateIndex:
         index.cp.seed = self.config.seed + 1
         index.nprobe = self.num_probes  # goes along to a GPU
         if faiss.get_num_gpus():
-            index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+            index = faiss.index_cpu_to_gpu(gpu_resources(), 0, index)
         index.train(self.gallery)  # pyright: ignore[reportCallIssue]
         index.add(self.gallery)  # pyright: ignore[reportCallIssue]
         return index

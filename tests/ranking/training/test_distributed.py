@@ -25,7 +25,8 @@ TOLERANCE = 1e-4
 EVERY, KILLED_AT = 23, 150  # as in the worker
 FEATURES = FeatureConfig(history_length=10, query_history_length=5)
 CONFIG = RankerConfig(
-    content="cube",
+    content="make+cube",  # MAKE's content model is pretrained by all ranks together
+    make_epochs=1,
     epochs=2,
     batch_size=36,  # six requests; the last batch has but one, less than there are ranks
     tower=(16,),

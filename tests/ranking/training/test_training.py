@@ -20,10 +20,11 @@ from ranking.train import main as train_main
 from ranking.train import train_ranker
 from ranking.trained import TrainedRanker, content_stores, threads
 from ranking.training import course
-from ranking.training.checkpoint import Checkpoints, load_state, read_position
-from ranking.training.course import input_sizes, new_ranker
+from ranking.training.checkpoint import Checkpoints, Position, load_state, read_position
+from ranking.training.course import input_sizes, new_ranker, prepare
+from ranking.training.make_pretraining import CONTENT_MODEL, pretrain_content_model
 from ranking.training.optimiser import DenseOptimiser, RowWiseAdagrad
-from ranking.training.trainer import LocalTrainer, mean_loss
+from ranking.training.trainer import DivergedError, LocalTrainer, mean_loss
 
 CONFIG = RankerConfig(
     content="cube", epochs=3, batch_size=64, tower=(16,), attention_dim=8, embedding_dim=8
@@ -138,6 +139,64 @@ def test_a_pretrained_content_model_is_not_pretrained_again(planted, tables, kil
     whole = train_ranker(tables, config, *vectors)
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(("every", "killed_at"), [(10, [37, 95]), (1000, [160])])
+def test_a_content_model_killed_on_its_way_has_the_bits_of_an_unbroken_one(
+    planted, tables, tmp_path, every, killed_at
+):
+    """Within its second epoch, then in the third's; then after its end, before the ranker's first checkpoint."""
+    config = CONFIG.model_copy(update={"content": "make", "epochs": 1, "make_epochs": 2})
+    vectors, taken = (planted.items, planted.queries), []
+    step = DenseOptimiser.step
+
+    def mortal(self):
+        taken.append(1)
+        if len(taken) in killed_at:
+            raise Killed
+        step(self)
+
+    whole = train_ranker(tables, config, *vectors)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DenseOptimiser, "step", mortal)
+        for number in range(len(killed_at)):
+            with pytest.raises(Killed):
+                kept = Checkpoints(tmp_path, every, number > 0)
+                train_ranker(tables, config, *vectors, checkpoints=kept)
+            assert [path.name for path in tmp_path.iterdir()] == [CONTENT_MODEL]
+        before = len(taken)
+        found = train_ranker(
+            tables, config, *vectors, checkpoints=Checkpoints(tmp_path, every, True)
+        )
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, found.model.state_dict()[name]), name
+    steps = len(Loader(tables, "train", config.batch_size))
+    assert before > 0 and len(taken) - before < 3 * steps  # not all of it again
+
+
+@pytest.mark.parametrize("every", [None, 10])
+def test_a_content_model_that_diverges_ends_the_training(planted, tables, tmp_path, every):
+    config = CONFIG.model_copy(update={"content": "make", "epochs": 1, "learning_rate": 1e20})
+    kept = None if every is None else Checkpoints(tmp_path, every)
+    with pytest.raises(DivergedError, match=r"content model diverged at step \d+, .* now 1e\+20"):
+        train_ranker(tables, config, planted.items, planted.queries, checkpoints=kept)
+    assert not list(tmp_path.iterdir())  # nothing that is no number is written down
+
+
+def test_the_content_model_of_another_training_is_refused(planted, tables, tmp_path):
+    config = CONFIG.model_copy(update={"content": "make", "epochs": 1, "make_epochs": 1})
+    vectors = planted.items, planted.queries
+    kept = Checkpoints(tmp_path, 10)
+    model, content, _ = prepare(tables, config, *vectors)
+    pretrain_content_model(model, tables, config, content, "cpu", kept, Position("of another"))
+    with pytest.raises(RankingError, match="go on from it with --resume, or remove the folder"):
+        train_ranker(tables, config, *vectors, checkpoints=kept)
+    resumed = Checkpoints(tmp_path, 10, True)
+    with pytest.raises(RankingError, match="of a training with other settings, tables or vectors"):
+        train_ranker(tables, config, *vectors, checkpoints=resumed)
+    (tmp_path / CONTENT_MODEL).write_bytes(b"cut short")
+    with pytest.raises(RankingError, match=r"is no content model of a training: .*; remove it"):
+        train_ranker(tables, config, *vectors, checkpoints=resumed)
 
 
 def test_writing_checkpoints_changes_no_bit(tables, tmp_path):

@@ -58,6 +58,8 @@ ROUGH = ["none", "literal"] + ["by the processor"] * block_scores.multiplies_bfl
 def patch_rough(patch, rough: str) -> None:
     """Have every gallery searched by bfloat16 first, whatever its size and however little that helps, or never."""
     patch.setattr(exact_ranking, "multiplies_bfloat16", lambda: rough != "none")
+    if rough != "none":  # a GPU would be asked first
+        patch.setattr(exact_ranking, "gpu_index", lambda vectors: None)
     patch.setattr(bfloat16_contenders, "FEWEST_GROUPS", 0)
     patch.setattr(bfloat16_contenders, "FLOATS_AT_ONCE", 2000)
     patch.setattr(exact_ranking, "GIVE_UP", 1)
