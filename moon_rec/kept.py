@@ -21,6 +21,7 @@ MOST_NAMED = 3
 class _Command:
     words: list[str] = field(default_factory=list)
     written: dict[Path, None] = field(default_factory=dict)
+    begun: list[Path] = field(default_factory=list)
     kept: dict[Path, tuple[What, bool]] = field(default_factory=dict)
     added: dict[str, None] = field(default_factory=dict)
     dropped: frozenset[str] = frozenset()
@@ -42,6 +43,16 @@ def begin_command(words: list[str]) -> None:
 def note_written(path: Path | str) -> None:
     """A file or folder stands whole at `path`, or will at once: said before it is put there, so that the line is not behind."""
     _command.written[Path(path)] = None
+
+
+def note_begun(path: Path | str) -> None:
+    """A file or folder is being written that will be at `path`."""
+    _command.begun.append(Path(path))
+
+
+def last_begun() -> Path | None:
+    """What was being written of late: where a disk was full, if whoever complains of it does not say."""
+    return _command.begun[-1] if _command.begun else None
 
 
 def note_kept(path: Path | str, what: What, goes_on: bool = True) -> None:
