@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from moon_rec.bounds import MOST_COUNTED
 from moon_rec.children import end_with_launcher
 from moon_rec.errors import MoonRecError
-from moon_rec.kept import begin_command, note_options, what_is_kept, words_of_process
+from moon_rec.kept import begin_command, last_begun, note_options, what_is_kept, words_of_process
 from moon_rec.signals import Stopped, asked, last_words, listening
 from moon_rec.surroundings import line_of_surroundings
 
@@ -152,7 +152,7 @@ def _run(main: Main, argv: list[str] | None) -> int:
         if isinstance(error, MoonRecError):
             _tell(f"error: {' '.join(str(error).split())}")
             return 2
-        line = line_of_surroundings(error)
+        line = line_of_surroundings(error, last_begun())
         if line is None:
             raise
         _tell(f"error: {line}; {what_is_kept()}")

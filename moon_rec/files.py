@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from moon_rec.errors import MoonRecError
-from moon_rec.kept import note_written
+from moon_rec.kept import note_begun, note_written
 from moon_rec.progress import progress
 from moon_rec.strict_json import load_json
 from moon_rec.temporaries import remove_leftovers, settle, sync_folder, temporary_of
@@ -35,6 +35,7 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
     temporary = temporary_of(path)
+    note_begun(path)
     try:
         temporary.touch(exist_ok=False)
         yield temporary

@@ -23,9 +23,13 @@ MOST_NAMED = 3
 class _Command:
     words: list[str] = field(default_factory=list)
     written: dict[Path, None] = field(default_factory=dict)
+    begun: list[Path] = field(default_factory=list)
     kept: dict[Path, tuple[What, bool]] = field(default_factory=dict)
     added: dict[str, None] = field(default_factory=dict)
+    dropped: frozenset[str] = frozenset()
+    can_go_on: Callable[[], bool] = lambda: True
     why_again: str = ""
+    is_done: bool = False
     options: frozenset[str] = frozenset()
 
 
@@ -43,6 +47,16 @@ def note_written(path: Path | str) -> None:
     _command.written[Path(path)] = None
 
 
+def note_begun(path: Path | str) -> None:
+    """A file or folder is being written that will be at `path`."""
+    _command.begun.append(Path(path))
+
+
+def last_begun() -> Path | None:
+    """What was being written of late: where a disk was full, if whoever complains of it does not say."""
+    return _command.begun[-1] if _command.begun else None
+
+
 def note_kept(path: Path | str, what: What, goes_on: bool = True) -> None:
     """The command, given again, goes on from what lies at `path` (or with `goes_on=False`: it is of use in itself). The last word on a path counts.
 
@@ -52,9 +66,15 @@ def note_kept(path: Path | str, what: What, goes_on: bool = True) -> None:
     _command.kept[Path(path)] = (what, goes_on)
 
 
-def note_to_go_on(*words: str) -> None:
-    """The command needs these words besides its own to be given again, such as `--resume`."""
+def note_to_go_on(*words: str, without: str = "", when: Callable[[], bool] = lambda: True) -> None:
+    """The command needs these words besides its own to go on, such as `--resume`, and must leave out the word `without`; it can only `when` that says so."""
     _command.added |= dict.fromkeys(words)
+    _command.dropped, _command.can_go_on = frozenset([without]), when
+
+
+def note_done() -> None:
+    """What the command was asked for stands whole: what remains, such as tidying up, is no reason to give it again."""
+    _command.is_done = True
 
 
 def note_options(names: Iterable[str]) -> None:
@@ -82,16 +102,18 @@ def what_is_kept() -> str:
     parts = [f"{path} ({said})" for path, (said, _) in standing.items()]
     parts += _named(others)
     kept = f"kept: {', '.join(parts)}" if parts else "nothing is kept"
-    if any(goes_on for _, goes_on in standing.values()):
-        return f"{kept}; go on with: {_with(_command.added)}"
+    if _command.is_done:
+        return f"{kept}; nothing is left to do"
+    if any(goes_on for _, goes_on in standing.values()) and _command.can_go_on():
+        return f"{kept}; go on with: {_with(_command.added, _command.dropped)}"
     why = f" ({_command.why_again})" if _command.why_again else ""
     replaces = ["--overwrite"] if parts and "overwrite" in _command.options else []
     return f"{kept}{why}; begin again with: {_with(replaces)}"
 
 
-def _with(added: Iterable[str]) -> str:
+def _with(added: Iterable[str], dropped: frozenset[str] = frozenset()) -> str:
     """The command's own words and some more, each once, for a shell; `***` stands for a tracking store's password."""
-    words = [*(_command.words or words_of_process())]
+    words = [word for word in _command.words or words_of_process() if word not in dropped]
     words += [word for word in added if word not in words]
     return " ".join(map(_quoted, shown_words(words)))
 

@@ -28,7 +28,7 @@ from typing import Any
 import polars as pl
 
 from moon_rec.errors import MoonRecError, os_error_line
-from moon_rec.kept import note_written
+from moon_rec.kept import note_begun, note_written
 from moon_rec.temporaries import (
     put_in_place,
     remove,
@@ -271,6 +271,7 @@ def atomic_folder(path: Path | str, kind: OutputKind, overwrite: bool = False) -
     refuse_taken(path, kind, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_of(path)
+    note_begun(path)
     try:
         temporary.mkdir()
         yield temporary

@@ -188,7 +188,7 @@ def _watch(reader: int, state: _State) -> None:
         if finishing is not None and not finishing.is_saving and now - first > STEP_SECONDS:
             state.finishing = None
             state.own += 1  # it is heard here as well
-            _thread.interrupt_main(signum)
+            _thread.interrupt_main(signal.Signals(signum))
 
 
 def _seconds_left(state: _State) -> float:

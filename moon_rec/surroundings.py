@@ -7,6 +7,7 @@ words; whatever is not known is a fault of ours and shows its traceback.
 import errno
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from moon_rec.errors import first_line, os_error_line
 
@@ -37,10 +38,14 @@ _OF_WRITING = ("file write failed", "enforce fail at inline_container", "failed 
 """torch and others say that a write failed, not why."""
 
 
-def line_of_surroundings(error: BaseException) -> str | None:
-    """One line that says what the machine could not do, where, and how to mend it; None where the error is of another sort."""
+def line_of_surroundings(error: BaseException, writing: Path | None = None) -> str | None:
+    """One line that says what the machine could not do, where, and how to mend it; None where the error is of another sort.
+
+    Args:
+        writing: the output that was being written, named where the error names no place.
+    """
     for one in _chain(error):
-        line = _line(one)
+        line = _line(one, writing)
         if line is not None:
             return line
     return None
@@ -59,9 +64,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     yield from reversed(found)
 
 
-def _line(error: BaseException) -> str | None:
+def _line(error: BaseException, writing: Path | None) -> str | None:
     if isinstance(error, OSError) and error.errno:
-        return os_error_line(error)
+        return os_error_line(error, writing if error.errno in _OF_DISKS else None)
     said = str(error)
     words = said.lower()
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
@@ -69,11 +74,11 @@ def _line(error: BaseException) -> str | None:
     if isinstance(error, Exception):
         for phrase, number in _WORDS.items():
             if phrase in words:
-                return os_error_line(OSError(number, os.strerror(number)), _where(said))
+                return os_error_line(OSError(number, os.strerror(number)), _where(said) or writing)
         if any(phrase in words for phrase in _OF_MEMORY):
             return _memory(error)
         if any(phrase in words for phrase in _OF_WRITING):
-            return f"a file could not be written ({first_line(error)}); is the disk full?"
+            return f"{writing or 'a file'} could not be written ({first_line(error)}); is the disk full?"
     if isinstance(error, OSError):  # a library's own, without a number
         return f"{first_line(error)} ({type(error).__name__})"
     return None

@@ -10,6 +10,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from moon_rec.allocator import keep_freed_memory
@@ -17,7 +18,7 @@ from moon_rec.command import Parser, add_config_options, count, run
 from moon_rec.config import load_config
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import MoonRecError, RankingError
-from moon_rec.kept import note_kept, note_to_go_on
+from moon_rec.kept import note_done, note_kept, note_to_go_on
 from moon_rec.outputs import add_overwrite_option, check_output, check_room, remove_folder
 from moon_rec.progress import say
 from moon_rec.shop import Shop
@@ -56,12 +57,18 @@ def main(argv: list[str] | None = None) -> None:
     check_room(given.out, size * (len(runs) + 2 * (given.checkpoint_every is not None)))
     # all are looked at before any is trained: several processes then agree on what is left
     left = [one for one in runs if given.overwrite or not _is_finished(one, tables, vectors)]
-    if given.seeds > 1 or given.checkpoint_every is not None:
-        note_to_go_on("--resume")
+    counted = [] if given.overwrite else list(runs)  # what is yet to be replaced is none of ours
     if given.seeds > 1:
-        note_kept(given.out, lambda: _finished_seeds(runs))
+        finished = partial(_finished_seeds, runs, counted)
+        can_go_on = (lambda: bool(finished())) if given.overwrite else (lambda: True)
+        note_to_go_on("--resume", without="--overwrite", when=can_go_on)
+        note_kept(given.out, finished)
+    elif given.checkpoint_every is not None:
+        note_to_go_on("--resume")
     with tracker or nullcontext():
-        _train_all(given, runs, left, tables, vectors, tracker)
+        for one in left:
+            _train_one_of(runs, one, given, tables, vectors, tracker)
+            counted[:] = runs
     if items is not None and os.environ.get("RANK", "0") == "0":
         say(str(coverage))
 
@@ -114,37 +121,36 @@ def _runs(given: Namespace, config: RankerConfig) -> list[_Run]:
     ]
 
 
-def _finished_seeds(runs: Sequence[_Run]) -> str:
-    """How many are trained, in words; "" for none."""
-    done = sum((run.out / RANKER_FILE).exists() for run in runs)
+def _finished_seeds(runs: Sequence[_Run], counted: Sequence[_Run]) -> str:
+    """How many of `counted` are trained, in words; "" for none."""
+    done = sum((run.out / RANKER_FILE).exists() for run in counted)
     return f"{done:,} of {len(runs):,} seeds" if done else ""
 
 
-def _train_all(
+def _train_one_of(
+    runs: Sequence[_Run],
+    one: _Run,
     given: Namespace,
-    runs: list[_Run],
-    left: list[_Run],
     tables: RankingTables,
     vectors: Mapping[str, EmbeddingTable | None],
     tracker: Tracker | None,
 ) -> None:
-    """Train those of the runs that are left."""
-    for one in left:
-        try:
-            _train(given, one, tables, vectors, tracker)
-        except DivergedError as error:
-            if len(runs) == 1:
-                raise
-            raise RankingError(
-                f"{one.out}: {error}; seeds are compared with one another, so train all of them with those rates, "
-                "in another folder"
-            ) from None
-        except MoonRecError as error:
-            if len(runs) == 1 or not given.out.exists():
-                raise
-            raise RankingError(
-                f"{one.out}: {error}; finished seeds are kept, go on with the same command and --resume"
-            ) from None
+    """Train one of the runs; an error of one among several seeds says which, and how to go on."""
+    try:
+        _train(given, one, tables, vectors, tracker)
+    except DivergedError as error:
+        if len(runs) == 1:
+            raise
+        raise RankingError(
+            f"{one.out}: {error}; seeds are compared with one another, so train all of them with those rates, "
+            "in another folder"
+        ) from None
+    except MoonRecError as error:
+        if len(runs) == 1 or not given.out.exists():
+            raise
+        raise RankingError(
+            f"{one.out}: {error}; finished seeds are kept, go on with the same command and --resume"
+        ) from None
 
 
 def _is_finished(
@@ -173,7 +179,9 @@ def _train(
     """Train one ranker and save it."""
     checkpoints = None
     if given.checkpoint_every is not None:
-        checkpoints = Checkpoints(run.checkpoints, given.checkpoint_every, given.resume)
+        checkpoints = Checkpoints(
+            run.checkpoints, given.checkpoint_every, given.resume, given.overwrite
+        )
     with ExitStack() as stack:
         log = None
         if tracker is not None:
@@ -190,6 +198,8 @@ def _train(
             if run.is_first and given.overwrite:
                 remove_folder(given.out, SEEDS)  # of an earlier run: they may be more than now
             ranker.save(run.out, given.overwrite)
+            if given.seeds == 1:
+                note_done()
     if ranker is None:
         return
     if checkpoints is not None:

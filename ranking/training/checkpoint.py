@@ -85,11 +85,13 @@ class Checkpoints:
         folder: is made where it does not exist.
         every: steps between two checkpoints.
         resume: go on from the newest checkpoint of `folder`, where there is one.
+        anew: those of an earlier training go, where `resume` is not set.
     """
 
     folder: Path
     every: int = 1000
     resume: bool = False
+    anew: bool = False
 
     def latest_step(self) -> str:
         """In words, "" where there is none."""

@@ -363,6 +363,10 @@ def _to_resume(checkpoints: Checkpoints | None, wanted: Position) -> Path | None
     Raises:
         RankingError: the newest one is of another training, or there is one and none is wanted.
     """
+    if checkpoints is not None and checkpoints.anew and not checkpoints.resume:
+        if rank() == 0:
+            checkpoints.remove()  # the others do not look
+        return None
     found = checkpoints.latest() if checkpoints is not None else None
     if checkpoints is not None and found is None:
         refuse_other_content_model(checkpoints, wanted)

@@ -184,12 +184,20 @@ class _Pretraining:
                 found[moved.table_rows] = self.model.content_logits(moved).double()
         if world_size() > 1:
             dist.all_reduce(found)  # each row was scored by one rank and is zero elsewhere
-        if not bool(torch.isfinite(found).all()):
-            raise DivergedError(
-                f"MAKE's content model diverged in epoch {self.position.epoch + 1}: its scores are not finite; "
-                f"lower learning_rate, now {self.config.learning_rate:g}"
-            )
+        self._look(found)
         return auc(requests.labels, found.cpu().numpy())
+
+    def _look(self, *values: Tensor) -> None:
+        """End where something is no number; ranks have the same, so all end.
+
+        Raises:
+            DivergedError: so it is.
+        """
+        if not all(bool(torch.isfinite(value).all()) for value in values):
+            raise DivergedError(
+                f"MAKE's content model diverged at step {self.position.step:,}, before the ranker's training; lower "
+                f"learning_rate, now {self.config.learning_rate:g}"
+            )
 
     def _keep(self) -> None:
         self.best = {name: weight.detach().clone() for name, weight in self.weights.items()}
@@ -201,7 +209,10 @@ class _Pretraining:
 
     def _save(self) -> None:
         """Write all of it down, where the training is written down; ranks have the same, so the first does."""
-        if self.checkpoints is None or rank() != 0:
+        if self.checkpoints is None:
+            return
+        self._look(*self.weights.values())
+        if rank() != 0:
             return
         path = self.checkpoints.folder / CONTENT_MODEL
         tensors = {name: value.cpu().contiguous() for name, value in self._state().items()}

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 
 from moon_rec.errors import EncoderError
-from moon_rec.kept import note_begins_again, note_kept
+from moon_rec.kept import note_begins_again, note_done, note_kept
 from moon_rec.outputs import check_output
 from moon_rec.progress import progress, say
 from moon_rec.seeds import seed_of
@@ -187,6 +187,7 @@ class _Run:
                     self._keep(step + 1, ending)
         self._warn()
         self._save(config.steps)
+        note_done()
         drop_state(resume_folder(self.out))
         return self.checkpoints
 

@@ -48,7 +48,7 @@ def test_one_line(error, says, capsys):
 
     assert run(main, []) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: ") and says in line
+    assert line.startswith("error: ") and says in line, line
     assert "; nothing is kept; begin again with: python -m " in line
 
 

@@ -3,10 +3,13 @@
 import shlex
 import signal
 
+import pytest
 from safetensors.torch import load_file
 
 from moon_rec.command import run
-from ranking.train import main
+from ranking.features import RankingTables
+from ranking.train import RankerConfig, main, train_ranker
+from ranking.training.checkpoint import Checkpoints
 from tests.stopping import stop_when
 
 SETTINGS = ["batch_size=16", "tower=[4]", "embedding_dim=2", "attention_dim=2", "epochs=3", "num_threads=1"]  # fmt: skip
@@ -54,3 +57,22 @@ def test_without_checkpoints_it_says_that_it_begins_again(planted, tmp_path):
     assert ended.code == 143
     assert "nothing is kept (no --checkpoint-every is set); begin again with: " in ended.last
     assert [path.name for path in tmp_path.iterdir()] == ["errors"]
+
+
+def test_overwrite_begins_anew_beside_checkpoints(planted, tmp_path, capsys):
+    """Those of an earlier training go; without it they are named."""
+    folder = tmp_path / "ranker.checkpoints"
+    words = [*words_of(planted, tmp_path / "ranker")[1:], "--checkpoint-every", "500"]
+    stopped = RankerConfig(content="none", epochs=3, batch_size=16, tower=(4,), embedding_dim=2, attention_dim=2)  # fmt: skip
+    tables = RankingTables.build(planted.shop)
+    with pytest.raises(ZeroDivisionError):
+        train_ranker(
+            tables,
+            stopped,
+            checkpoints=Checkpoints(folder, 40),
+            log=lambda numbers, step: 1 / 0,
+        )
+    assert any(folder.glob("step-*"))
+    assert run(main, words) == 2 and "--overwrite" in capsys.readouterr().err
+    assert run(main, [*words, "--overwrite"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["ranker"]

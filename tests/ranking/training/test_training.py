@@ -24,7 +24,7 @@ from ranking.training.checkpoint import Checkpoints, Position, load_state, read_
 from ranking.training.course import input_sizes, new_ranker, prepare
 from ranking.training.make_pretraining import CONTENT_MODEL, pretrain_content_model
 from ranking.training.optimiser import DenseOptimiser, RowWiseAdagrad
-from ranking.training.trainer import LocalTrainer, mean_loss
+from ranking.training.trainer import DivergedError, LocalTrainer, mean_loss
 
 CONFIG = RankerConfig(
     content="cube", epochs=3, batch_size=64, tower=(16,), attention_dim=8, embedding_dim=8
@@ -172,6 +172,15 @@ def test_a_content_model_killed_on_its_way_has_the_bits_of_an_unbroken_one(
         assert torch.equal(value, found.model.state_dict()[name]), name
     steps = len(Loader(tables, "train", config.batch_size))
     assert before > 0 and len(taken) - before < 3 * steps  # not all of it again
+
+
+@pytest.mark.parametrize("every", [None, 10])
+def test_a_content_model_that_diverges_ends_the_training(planted, tables, tmp_path, every):
+    config = CONFIG.model_copy(update={"content": "make", "epochs": 1, "learning_rate": 1e20})
+    kept = None if every is None else Checkpoints(tmp_path, every)
+    with pytest.raises(DivergedError, match=r"content model diverged at step \d+, .* now 1e\+20"):
+        train_ranker(tables, config, planted.items, planted.queries, checkpoints=kept)
+    assert not list(tmp_path.iterdir())  # nothing that is no number is written down
 
 
 def test_the_content_model_of_another_training_is_refused(planted, tables, tmp_path):
