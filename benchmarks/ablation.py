@@ -9,7 +9,6 @@ Intervals (`moon_rec.shares`) are of the variance in a bootstrap that draws sear
 rough, so each seed's own figure stands beside.
 """
 
-import shutil
 import sys
 import textwrap
 from pathlib import Path
@@ -21,6 +20,7 @@ import torch
 from rich.table import Table
 
 from benchmarks.chain import describe_machine
+from benchmarks.figures_file import FIGURES
 from moon_rec.command import Parser, count, run
 from moon_rec.console import table_console
 from moon_rec.embedding_table import EmbeddingTable
@@ -28,7 +28,7 @@ from moon_rec.errors import ConfigError
 from moon_rec.estimate import Estimate
 from moon_rec.figure_files import save_figure
 from moon_rec.files import atomic_file, digest_of, write_json
-from moon_rec.outputs import OutputKind, atomic_folder
+from moon_rec.outputs import PICTURE, OutputKind, atomic_folder, check_output, remove_folder
 from moon_rec.palette import BY_MODALITY, GREY
 from moon_rec.progress import say
 from moon_rec.seeds import generator
@@ -274,6 +274,7 @@ def curation_vectors(shop: Shop, stage1: Path) -> Path:
 
 def train_cells(shop: Shop, options: Any) -> Cells:
     """Train and measure what is not there yet; each measured cell is a Parquet file under `--out`."""
+    from representation.encoders.checkpoint import ENCODER
     from representation.model.backbone import BackboneConfig
     from representation.posttraining import PosttrainConfig, posttrain
 
@@ -314,7 +315,7 @@ def train_cells(shop: Shop, options: Any) -> Cells:
                     posttrain(shop, encoder, taken, start=stage1, vectors=vectors)
                 _write(file, measure(shop, encoder, options.period))
                 if not options.keep:
-                    shutil.rmtree(encoder)
+                    remove_folder(encoder, ENCODER)
             frames.append(pl.read_parquet(file).with_columns(arm=pl.lit(name), seed=pl.lit(seed)))
     if not frames:
         raise ConfigError(
@@ -388,6 +389,8 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--keep", action="store_true", help="keep the encoders of the arms")
     options = parser.parse_args(argv)
+    for name, kind in (("ablation.json", FIGURES), ("ablation.png", PICTURE)):
+        check_output(options.out / name, kind, overwrite=True)  # what is there is gone on with
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     shop = Shop.open(options.shop)

@@ -19,6 +19,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLModel
 
 from benchmarks.chain import describe_machine
+from benchmarks.figures_file import parsed
 from moon_rec.command import Parser, run
 from moon_rec.files import write_json
 from moon_rec.progress import progress
@@ -155,7 +156,7 @@ def main(argv: list[str] | None = None) -> None:
         example="python -m benchmarks.backbones --out benchmarks/results/backbones.json",
     )
     parser.add_argument("--out", type=Path, required=True, help="JSON to write")
-    chosen = parser.parse_args(argv)
+    chosen = parsed(parser, argv)
     torch.set_num_threads(1)
     torch.manual_seed(0)
     with quiet():

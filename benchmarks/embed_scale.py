@@ -27,6 +27,7 @@ import psutil
 from PIL import Image
 
 from benchmarks.chain import describe_machine
+from benchmarks.figures_file import parsed
 from moon_rec.command import Parser, run
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import MoonRecError
@@ -79,7 +80,7 @@ class StandIn:
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
-    given = _parser().parse_args(argv)
+    given = parsed(_parser(), argv)
     if given.child is not None:
         embed_shop(
             StandIn(),

@@ -21,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 from benchmarks.chain import describe_device, describe_machine
+from benchmarks.figures_file import parsed
 from benchmarks.negatives import Trainer
 from moon_rec.command import Parser, run
 from moon_rec.errors import MoonRecError
@@ -250,7 +251,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--steps", type=int, default=5, help="timed, of each way")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
-    given = parser.parse_args(argv)
+    given = parsed(parser, argv)
     machine = describe_machine() | describe_device(given.device)
     shop, card = Shop.open(given.shop), Card(given.device)
     about: dict[str, Any] = {

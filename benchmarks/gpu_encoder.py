@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.chain import describe_device, describe_machine
+from benchmarks.figures_file import parsed
 from moon_rec.command import Parser, run
 from moon_rec.errors import MoonRecError
 from moon_rec.files import read_json, write_json
@@ -64,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
-    options = parser.parse_args(argv)
+    options = parsed(parser, argv)
     about = describe_machine() | describe_device(options.device)
     base = trained(options.shop, options.work / "cpu", "cpu", "float32", options)
     found: dict[str, Any] = {"cpu, float32": base}

@@ -26,6 +26,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from benchmarks.chain import describe_machine
+from benchmarks.figures_file import parsed
 from benchmarks.synthetic_tables import ALL_FEATURES, random_vectors, synthetic_tables
 from moon_rec.command import Parser, run
 from moon_rec.embedding_table import EmbeddingTable
@@ -77,7 +78,7 @@ class Setting:
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
-    given = _parser().parse_args(argv)
+    given = parsed(_parser(), argv)
     config = RankerConfig(content="cube", batch_size=given.batch_size, device=given.device)
     device = training_device(config)
     num_requests = (NUM_CHECKED + NUM_WARM + given.steps) * given.batch_size // given.candidates

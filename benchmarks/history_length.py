@@ -23,6 +23,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.chain import describe_machine
+from benchmarks.figures_file import parsed
 from benchmarks.synthetic_tables import ALL_FEATURES, random_vectors, synthetic_tables
 from moon_rec.allocator import keep_freed_memory
 from moon_rec.command import Parser, run
@@ -179,7 +180,7 @@ def draw(found: dict[str, Growth], path: Path) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
-    given = _parser().parse_args(argv)
+    given = parsed(_parser(), argv)
     keep_freed_memory()  # as `python -m ranking.train` does
     chosen = given.ranker or list(RANKERS)
     configs = {name: RankerConfig(batch_size=BATCH_SIZE, **RANKERS[name]) for name in chosen}

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.chain import describe_machine
+from benchmarks.figures_file import parsed
 from moon_rec.command import Parser, run
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.files import write_json
@@ -30,7 +31,7 @@ ROWS, COLUMNS, HARD = 128, 25_600, 8
 
 def main(argv: list[str] | None = None) -> None:
     """Measure, print and write."""
-    options = _parser().parse_args(argv)
+    options = parsed(_parser(), argv)
     shop = Shop.open(options.shop)
     pairs = logged_pairs(shop, options.engagement)
     items = known_items(shop).collect()

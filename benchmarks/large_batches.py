@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.chain import describe_machine
+from benchmarks.figures_file import parsed
 from benchmarks.negatives import Trainer
 from moon_rec.command import Parser, run
 from moon_rec.errors import MoonRecError
@@ -67,7 +68,7 @@ def _resident(name: str) -> int:
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
-    given = _parser().parse_args(argv)
+    given = parsed(_parser(), argv)
     if given.cell:
         chunk = given.cell[1] or None
         print(json.dumps(measure(Shop.open(given.shop), given.cell[0], chunk)))

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from benchmarks.chain import describe_machine
+from benchmarks.figures_file import parsed
 from benchmarks.negatives import Trainer
 from moon_rec.allocator import keep_freed_memory
 from moon_rec.bootstrap import bootstrap_mean
@@ -127,7 +128,7 @@ def _geometric(shares: np.ndarray) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
-    given = _parser().parse_args(argv)
+    given = parsed(_parser(), argv)
     keep_freed_memory()  # as `python -m representation.posttrain` does
     found = measure(given)
     share, by_cpu = found["share"], found["share_by_cpu_time"]

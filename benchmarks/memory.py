@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.chain import describe_machine
+from benchmarks.figures_file import parsed
 from benchmarks.synthetic_tables import synthetic_tables
 from moon_rec.command import Parser, run
 from moon_rec.embedding_table import EmbeddingTable
@@ -44,7 +45,7 @@ CHUNK = 1 << 17
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
-    given = _parser().parse_args(argv)
+    given = parsed(_parser(), argv)
     given.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=given.folder, prefix="memory-") as folder:
         path = Path(folder) / "items"

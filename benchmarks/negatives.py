@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.chain import describe_machine
+from benchmarks.figures_file import parsed
 from moon_rec.allocator import keep_freed_memory
 from moon_rec.command import Parser, count, run
 from moon_rec.errors import MoonRecError
@@ -167,7 +168,7 @@ def _about(seconds: np.ndarray) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
-    given = _parser().parse_args(argv)
+    given = parsed(_parser(), argv)
     keep_freed_memory()  # as `python -m representation.posttrain` does
     shop = Shop.open(given.shop)
     clock = time.process_time if given.cpu_time else time.perf_counter

@@ -16,6 +16,7 @@ import polars as pl
 from rich.table import Table
 
 from benchmarks.chain import describe_machine
+from benchmarks.figures_file import parsed
 from benchmarks.hog_colour import BASELINES, features_of, item_features
 from moon_rec.command import Parser, run
 from moon_rec.console import table_console
@@ -123,7 +124,7 @@ def embed(
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
-    options = _parser().parse_args(argv)
+    options = parsed(_parser(), argv)
     started = time.monotonic()
     if options.items is not None and options.encoder is None:
         raise EncoderError("--items goes with --encoder, which embeds the photos; give both")

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from benchmarks.chain import describe_machine
+from benchmarks.figures_file import parsed
 from benchmarks.peers import PEERS
 from moon_rec.command import Parser, count, run
 from moon_rec.errors import MoonRecError
@@ -75,7 +76,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--history-length", type=int, default=50)
     parser.add_argument("--out", type=Path, help="JSON to write")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES)
-    given = parser.parse_args(argv)
+    given = parsed(parser, argv)
     if not PEERS.exists():
         raise MoonRecError("FuxiCTR is not installed: make peers")
     features = FeatureConfig(history_length=given.history_length, max_candidates=1)
@@ -167,7 +168,7 @@ def _fuxictr(
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise MoonRecError(f"FuxiCTR ended with exit code {done.returncode}: {done.stderr[-500:]}")
-    found = np.load(scores)
+    found = np.load(scores, allow_pickle=False)
     labels = {period: tables.periods[period].labels for period in ("validation", "test")}
     validation = [auc(labels["validation"], found[f"valid_{n}"]) for n in range(given.epochs)]
     epoch = int(np.argmax(validation))

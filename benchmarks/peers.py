@@ -21,6 +21,7 @@ from typing import Any
 
 from benchmarks.chain import describe_machine
 from benchmarks.din_steps import Bench
+from benchmarks.figures_file import parsed
 from benchmarks.synthetic_tables import (
     ALL_FEATURES,
     ITEM_ALONE,
@@ -42,7 +43,7 @@ FEATURES = {"item": ITEM_ALONE, "all": ALL_FEATURES}
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
-    given = _parser().parse_args(argv)
+    given = parsed(_parser(), argv)
     keep_freed_memory()  # as `python -m ranking.train` does
     found = training(given) if given.task == "training" else requests(given)
     settings = {name: value for name, value in vars(given).items() if name not in ("out", "task")}

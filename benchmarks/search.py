@@ -26,6 +26,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from benchmarks.chain import describe_machine
+from benchmarks.figures_file import parsed
 from moon_rec.command import Parser, count, run
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.files import write_json
@@ -50,7 +51,7 @@ INDEXES = (
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
-    given = _parser().parse_args(argv)
+    given = parsed(_parser(), argv)
     torch.set_num_threads(given.threads)
     faiss.omp_set_num_threads(given.threads)
     gallery, queries = _vectors(given)

@@ -13,6 +13,7 @@ import polars as pl
 from rich.table import Table
 
 from benchmarks.chain import describe_machine
+from benchmarks.figures_file import parsed
 from benchmarks.hog_colour import BASELINES, features_of, item_features
 from moon_rec.command import Parser, run
 from moon_rec.console import table_console
@@ -110,7 +111,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--cache", type=Path, help="folder that keeps the HOG features of items")
     parser.add_argument("--workers", type=int, default=2, help="processes for HOG features")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
-    options = parser.parse_args(argv)
+    options = parsed(parser, argv)
     shop = Shop.open(options.shop)
     items, queries = EmbeddingTable.open(options.items), EmbeddingTable.open(options.queries)
     text_encoder = options.text_encoder or minilm()

@@ -21,6 +21,7 @@ from scipy import stats
 from scipy.special import ndtri
 
 from benchmarks.chain import describe_machine
+from benchmarks.figures_file import parsed
 from moon_rec.command import Parser, run
 from moon_rec.console import table_console
 from moon_rec.files import write_json
@@ -37,7 +38,7 @@ Ends = tuple[np.ndarray, np.ndarray]
 
 def main(argv: list[str] | None = None) -> None:
     """Simulate, print and write."""
-    options = _parser().parse_args(argv)
+    options = parsed(_parser(), argv)
     kinds = ["hits", "expected", f"users {options.likeness:g}", "users 0"]
     rows = []
     with progress("simulate", len(kinds) * len(COUNTS) * len(SHARES)) as bar:

@@ -15,6 +15,7 @@ import numpy as np
 from rich.table import Table
 
 from benchmarks.chain import describe_machine
+from benchmarks.figures_file import parsed
 from moon_rec.command import Parser, run
 from moon_rec.console import table_console
 from moon_rec.files import write_json
@@ -31,7 +32,7 @@ KS = (1, 10)
 
 def main(argv: list[str] | None = None) -> None:
     """Simulate, print and write."""
-    options = _parser().parse_args(argv)
+    options = parsed(_parser(), argv)
     rows = [
         row
         for num in track(VECTORS, "encoders", len(VECTORS))

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.chain import describe_machine
+from benchmarks.figures_file import parsed
 from moon_rec.command import Parser, count, run
 from moon_rec.files import write_json
 from moon_rec.progress import track
@@ -332,7 +333,7 @@ PARTS: dict[str, tuple[Callable[[int, int, int], Iterator[Row]], str]] = {
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
-    given = _parser().parse_args(argv)
+    given = parsed(_parser(), argv)
     found = {}
     for name in dict.fromkeys(given.parts):
         simulate, title = PARTS[name]

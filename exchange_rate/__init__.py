@@ -1,5 +1,8 @@
 """What upstream gains buy downstream: studies, exchange rates, scaling laws, the report. See docs/design.md."""
 
+import moon_rec.signals  # noqa: F401 - first: a signal is heard while the rest loads
+
+# isort: split
 from exchange_rate.candidates import rank_metrics
 from exchange_rate.rate import ExchangeRate, fit_by_segment, fit_exchange_rate, pairwise_ratios
 from exchange_rate.scaling import ScalingLaw, compare_forms, fit_scaling_law

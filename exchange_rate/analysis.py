@@ -4,6 +4,7 @@ A printed number is a dictionary of `value`, `low`, `high`, `definition` and `so
 identify one, `value` is None and `verdict` and `reason` stand in its place.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy import stats
 from exchange_rate.candidates import DEFINITIONS, metric_errors, rank_metrics
 from exchange_rate.coverage import study_coverage
 from exchange_rate.definitions import definitions
+from exchange_rate.missing import missing, nothing_left, without_unusable
 from exchange_rate.names import CONTENT, IDS
 from exchange_rate.points import gather_points
 from exchange_rate.rate import NAN, ExchangeRate, fit_exchange_rate, pairwise_ratios
@@ -28,18 +30,17 @@ def analyse(study: Study) -> dict[str, Any]:
     """Everything the report prints.
 
     Raises:
-        StudyError: the study has no ranker on vectors.
+        StudyError: no ranker on vectors counts.
     """
     table = table_of(study)
-    if CONTENT not in table["ranker"].to_list():
-        raise StudyError(f"study {study.id} has no ranker on vectors: there is nothing to report")
-    content = table.filter(pl.col("ranker") == "content")
-    if "auc" not in content.columns or content["auc"].null_count():
-        raise StudyError(
-            f"study {study.id}: a tracked ranker run has no metric 'auc'; remove that run and run the study again"
-        )
+    content = table.filter(pl.col("ranker") == CONTENT)
+    if content.is_empty():
+        raise StudyError(nothing_left(study))
     steering, level = study.about["steering_metric"], study.about["level"]
-    chosen = study.about["control_encoder"] or study.about["encoders"][-1]
+    content, unusable = without_unusable(content, encoder_metrics(study, content))
+    study = replace(study, left_out=(*study.left_out, *unusable))
+    last = [labels["encoder"] for labels, _ in study.cells("encoder")][-1]
+    chosen = study.about["control_encoder"] or last
     return {
         "study": {key: study.about[key] for key in _STUDY} | {"id": study.id},
         "rankers": study.about["rankers"],
@@ -59,7 +60,20 @@ def analyse(study: Study) -> dict[str, Any]:
         "scaling": _scaling(study, steering, level),
         "definitions": definitions(study, steering),
         "coverage": study_coverage(study),
+        "missing": missing(study, content),
     }
+
+
+def encoder_metrics(study: Study, content: pl.DataFrame) -> list[str]:
+    """Names of the metrics that encoders of the study were measured by, but for those of the validation period."""
+    labels = {name for labels, _ in study.cells("encoder") for name in labels}
+    return [
+        name
+        for name in encoder_table(study).columns
+        if f"{name}.low" in content.columns
+        and name not in labels
+        and not name.startswith("validation.")
+    ]
 
 
 _STUDY = (
@@ -162,10 +176,11 @@ def _encoders(
     entries = []
     for labels, metrics in study.cells("encoder"):
         name = labels["encoder"]
-        row = points.names.index(name)
-        half = quantile * points.seed_noise / np.sqrt(points.num_runs[row])
-        auc = float(points.auc[row])
-        runs = points.num_runs[row]
+        auc, half, runs = NAN, NAN, 0
+        if name in points.names:
+            row = points.names.index(name)
+            auc, runs = float(points.auc[row]), points.num_runs[row]
+            half = quantile * points.seed_noise / np.sqrt(runs)
         words = (
             f"AUC, mean over {runs} seeds; interval from the spread between seeds, pooled over encoders"
             if freedom > 0
@@ -197,11 +212,7 @@ def _candidates(
     study: Study, content: pl.DataFrame, steering: str, level: float
 ) -> list[dict[str, Any]]:
     """All measured metrics, ranked; `is_shown` marks those that figure and short table hold: those at the steering metric's cut, and the best whatever its cut."""
-    metrics = [
-        name
-        for name in encoder_table(study).columns
-        if f"{name}.low" in content.columns and not name.startswith("validation.")
-    ]
+    metrics = encoder_metrics(study, content)
     cut = f"@{steering.rpartition('@')[2]}" if "@" in steering else ""
     entries = []
     for place, row in enumerate(rank_metrics(content, "auc", metrics, level).iter_rows(named=True)):
@@ -322,7 +333,17 @@ def _scaling(study: Study, steering: str, level: float) -> dict[str, Any]:
 
 
 def _law(x: np.ndarray, y: np.ndarray, level: float) -> dict[str, Any]:
-    law: ScalingLaw = fit_scaling_law(x, y, "power", level)
+    try:
+        law: ScalingLaw = fit_scaling_law(x, y, "power", level)
+    except StudyError as error:  # no checkpoint has the figure
+        return {
+            "form": "none",
+            "num_points": len(x),
+            "verdict": "not identified",
+            "reason": str(error),
+            "parameters": None,
+            "held_out": None,
+        }
     stands = law.verdict in ("identified", "saturating")
     held_out = None
     if len(x) >= 4:

@@ -7,28 +7,30 @@ result depends on; the folder is named for it, and `result.json` is written last
 import contextlib
 import functools
 import json
+import math
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from exchange_rate.cell_files import RESULT, CellResult, CellSpec, digest_of_output, remove_cell
 from exchange_rate.coverage import coverage_metrics
+from exchange_rate.failures import ERROR, CellError, failed
 from moon_rec.code_version import code_version
 from moon_rec.config import make_config
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import MoonRecError, StudyError
-from moon_rec.estimate import Estimate
-from moon_rec.files import atomic_file, digest_of, read_json, write_json
+from moon_rec.files import atomic_file, digest_of, read_json
 from moon_rec.shop import Shop
+from moon_rec.shown import path_inside
+from moon_rec.signals import asked
 from moon_rec.vector_pairs import check_pair
 
-RESULT = "result.json"
 LOG = "log.txt"
 CODE = {
     "start": ("representation",),
@@ -44,120 +46,88 @@ LIBRARIES = ("numpy", "polars", "torch", "torchrec", "transformers")
 _RESUMABLE = ("encoder",)
 
 
-@dataclass(frozen=True)
-class CellSpec:
-    """What a cell needs to know; JSON can hold all of it.
-
-    Attributes:
-        kind: names the function in `KINDS`.
-        name: for people.
-        settings: part of the key.
-        inputs: name -> (key of the cell it comes from, its kind and the path inside its folder, such as `encoder/vectors/items`).
-        shop: folder and digest of the shop.
-        labels: what the result is called in tables; no part of the key, for a result does not depend on it.
-        code: digest of the code that makes it (`code_of`); part of the key.
-    """
-
-    kind: str
-    name: str
-    settings: dict[str, Any]
-    inputs: dict[str, tuple[str, str]] = field(default_factory=dict)
-    shop: tuple[str, str] = ("", "")
-    labels: dict[str, Any] = field(default_factory=dict)
-    code: str = ""
-
-    @property
-    def key(self) -> str:
-        """16 hex digits of all that the result depends on."""
-        about = [self.code, self.kind, self.settings, self.inputs, self.shop[1]]
-        return digest_of(about)
-
-    def folder(self, cells: Path) -> Path:
-        """Where its result is."""
-        return cells / f"{self.kind}-{self.key}"
-
-    def input(self, name: str, cells: Path) -> Path:
-        """The path of an input."""
-        key, inside = self.inputs[name]
-        kind = inside.split("/", 1)[0]
-        return cells / f"{kind}-{key}" / inside.split("/", 1)[1]
-
-
-@dataclass(frozen=True)
-class CellResult:
-    """What a cell found.
-
-    Attributes:
-        estimates: name -> number with interval and definition.
-        numbers: plain figures, such as tokens seen.
-        reads: name -> digest of every artifact read.
-        outputs: name -> path inside the cell's folder.
-        seconds: it took.
-    """
-
-    estimates: dict[str, Estimate]
-    numbers: dict[str, float]
-    reads: dict[str, str]
-    outputs: dict[str, str]
-    seconds: float = 0.0
-
-    @classmethod
-    def load(cls, folder: Path) -> "CellResult":
-        """Read a finished cell."""
-        about = read_json(folder / RESULT)
-        nan = float("nan")
-        estimates = {}
-        try:
-            for name, values in about["estimates"].items():
-                known: dict[str, Any] = {
-                    key: nan if value is None else value for key, value in values.items()
-                }
-                estimates[name] = Estimate(**known)
-            rest = [about[name] for name in ("numbers", "reads", "outputs", "seconds")]
-        except (AttributeError, KeyError, TypeError) as error:
-            raise StudyError(
-                f"{folder / RESULT} is no cell's result ({error}); remove {folder} and the cell runs again"
-            ) from None
-        return cls(estimates, *rest)
-
-    def save(self, folder: Path, code: str = "") -> None:
-        """Write `result.json`; `code` says what code found it."""
-        about = {
-            "code": code,
-            "estimates": {name: one.as_dict() for name, one in self.estimates.items()},
-            "numbers": self.numbers,
-            "reads": self.reads,
-            "outputs": self.outputs,
-            "seconds": self.seconds,
-        }
-        write_json(folder / RESULT, about)
-
-
-def run_cell(spec: CellSpec, cells: str, num_threads: int, log_to_file: bool = True) -> CellResult:
-    """Run one cell to the end; what it says goes to `log.txt` in its folder.
-
-    Raises:
-        StudyError: the cell failed because of something the user can mend; names the cell.
-    """
+def run_cell(
+    spec: CellSpec, cells: str, num_threads: int, log_to_file: bool = True
+) -> CellResult | CellError:
+    """Run one cell to the end, or to its failure, which is kept in its folder; what it says goes to `log.txt` there."""
     import torch
 
-    folder = spec.folder(Path(cells))
-    if spec.kind not in _RESUMABLE:
-        shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    start, threads = time.monotonic(), torch.get_num_threads()
+    folder, threads = spec.folder(Path(cells)), torch.get_num_threads()
     torch.set_num_threads(num_threads)
     try:
+        _clear(folder, spec.kind in _RESUMABLE)
         with _output_to(folder / LOG) if log_to_file else contextlib.nullcontext():
-            found = KINDS[spec.kind](spec, Path(cells), folder)
-    except MoonRecError as error:
-        raise StudyError(f"cell {spec.name!r} ({folder}): {error}") from None
+            result = _run(spec, Path(cells), folder)
+        result.save(folder, spec.code)
+    except Exception as error:
+        if asked() is not None:  # a library has made an error of its own of the signal
+            raise KeyboardInterrupt from error
+        return failed(error, folder)
     finally:
         torch.set_num_threads(threads)
-    seconds = time.monotonic() - start
-    result = CellResult(found.estimates, found.numbers, found.reads, found.outputs, seconds)
-    result.save(folder, spec.code)
     return result
+
+
+def _run(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
+    """Run a cell on inputs that are what their cells left.
+
+    Raises:
+        StudyError: an input was changed, or a figure that the study needs is no number.
+    """
+    start = time.monotonic()
+    for name in spec.inputs:
+        _check_input(spec, name, cells)
+    found = KINDS[spec.kind](spec, cells, folder)
+    _check_figures(spec.kind, found)
+    digests = {
+        name: digest_of_output(path_inside(folder, inside, f"outputs of {spec.name!r}"))
+        for name, inside in found.outputs.items()
+    }
+    return replace(found, seconds=time.monotonic() - start, digests=digests)
+
+
+def _clear(folder: Path, is_resumable: bool) -> None:
+    """An empty folder, or what an earlier run of a cell left that can go on from it."""
+    if folder.is_symlink() or not is_resumable:
+        remove_cell(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (ERROR, RESULT):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _check_input(spec: CellSpec, name: str, cells: Path) -> None:
+    """Compare an input with its cell's result.
+
+    Raises:
+        StudyError: it was changed since.
+    """
+    path = spec.input(name, cells)
+    folder = cells / path.relative_to(cells).parts[0]
+    inside = path.relative_to(folder).as_posix()
+    result = CellResult.load(folder)
+    named = next((key for key, value in result.outputs.items() if value == inside), None)
+    path_inside(folder, inside, f"input {name!r} of {spec.name!r}")
+    if named is None or digest_of_output(path) != result.digests.get(named):
+        raise StudyError(
+            f"{path} was changed since its cell was finished; run the study again: that cell is then made anew"
+        )
+
+
+def _check_figures(kind: str, found: CellResult) -> None:
+    """Refuse a result that says that its training diverged.
+
+    Raises:
+        StudyError: a figure that is not finite, or no AUC of a ranker.
+    """
+    figures = dict(found.numbers)
+    if kind == "ranker":
+        one = found.estimates.get("auc")
+        figures["auc"] = float("nan") if one is None else one.value
+    for name, value in figures.items():
+        if not math.isfinite(value):
+            raise StudyError(
+                f"{name} = {value}: the training diverged, or the period has nothing to measure it on; look at log.txt and at the settings"
+            )
 
 
 def _start(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
@@ -306,14 +276,26 @@ def _open(path: str, digest: str) -> Shop:
 
 def code_of(kind: str) -> str:
     """Digest of the code that a kind of cell runs, and of the libraries under it."""
-    return digest_of(code_version(("moon_rec", "exchange_rate.cells", *CODE[kind]), LIBRARIES))
+    return digest_of(
+        code_version(
+            ("moon_rec", "exchange_rate.cells", "exchange_rate.cell_files", *CODE[kind]), LIBRARIES
+        )
+    )
 
 
 def num_of_other_code(cells: Path) -> int:
-    """Finished cells that other code than today's left in the folder `cells`: none of them is taken up."""
+    """Finished cells that other code than today's left in the folder `cells`, or that nobody can read: none of them is taken up."""
     today = {code_of(kind) for kind in KINDS}
-    results = [read_json(file) for file in cells.glob(f"*/{RESULT}")]
-    return sum(not isinstance(one, dict) or one.get("code") not in today for one in results)
+    return sum(_code_in(file) not in today for file in cells.glob(f"*/{RESULT}"))
+
+
+def _code_in(file: Path) -> object:
+    try:
+        about = read_json(file)
+    except (MoonRecError, OSError):
+        return None
+    code = about.get("code") if isinstance(about, dict) else None
+    return code if isinstance(code, str) else None
 
 
 def _truth(spec: CellSpec) -> pl.LazyFrame | None:

@@ -42,6 +42,6 @@ def _of_metrics(metrics: Mapping[str, float]) -> Coverage | None:
     found = {
         name: Covered(int(metrics[count]), int(metrics[total]))
         for name, (count, total) in _NAMES.items()
-        if count in metrics
+        if 0 <= metrics.get(count, -1.0) <= metrics.get(total, -1.0)
     }
     return Coverage(found["items"], found.get("searches")) if "items" in found else None

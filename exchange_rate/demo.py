@@ -6,19 +6,22 @@ starts afresh in place of an earlier one with `--overwrite`; `--resume` keeps th
 and code that makes the shop.
 """
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
 
+from exchange_rate.lock import LOCK, locked
 from exchange_rate.plan import demo_plan
 from exchange_rate.report import REPORT, write_report
-from exchange_rate.study import run_study
+from exchange_rate.study import refuse_failures, run_study
 from exchange_rate.summary import summary_table
 from moon_rec.code_version import code_version
 from moon_rec.command import Parser, seed_number
 from moon_rec.console import table_console
 from moon_rec.errors import StudyError
 from moon_rec.files import read_json, write_json
+from moon_rec.kept import note_kept, note_to_go_on
 from moon_rec.outputs import (
     OutputKind,
     add_overwrite_option,
@@ -30,6 +33,7 @@ from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.schema import SHOP
 from moon_rec.shop.simulate import SimulationConfig, simulate_shop
+from moon_rec.shown import as_console_text
 from moon_rec.tracking import Tracker
 
 MARKER = "demo.json"
@@ -40,10 +44,13 @@ DEMO = OutputKind(
     (
         *SHOP.below("shop"),
         *REPORT.below("report"),
+        LOCK,
+        f"study/{LOCK}",
         "study/cells/**",
         "study/sheets/**",
         "mlflow.db*",
         "artifacts/**",
+        ".moon_rec-journal/**",
     ),
 )
 SHOP_CODE = ("moon_rec.shop", "moon_rec.seeds")
@@ -72,19 +79,29 @@ def main(argv: list[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
     out: Path = arguments.out
     start = time.monotonic()
-    _prepare(out, arguments.seed, arguments.resume, arguments.overwrite)
-    shop = _make_shop(out / "shop", arguments.seed)
+    with contextlib.ExitStack() as held:
+        _prepare(held, out, arguments.seed, arguments.resume, arguments.overwrite)
+        _run(out, arguments.seed, start)
+
+
+def _run(out: Path, seed: int, start: float) -> None:
+    note_to_go_on("--resume")
+    note_kept(out, "a demo that has begun")
+    shop = _make_shop(out / "shop", seed)
     uri = f"sqlite:///{out / 'mlflow.db'}"
     tracker = Tracker(uri, experiment="demo")
-    study = run_study(shop, demo_plan(arguments.seed), out / "study", tracker)
-    report = write_report(tracker, out / "report", study=study.id, overwrite=True)
+    with tracker:
+        study = run_study(shop, demo_plan(seed), out / "study", tracker)
+        report = write_report(tracker, out / "report", study=study.id, overwrite=True)
     console = table_console()
     console.print(summary_table(report))
-    console.print(f"report: {out / 'report' / 'report.html'}", soft_wrap=True)
-    console.print(
-        f"every run: .venv/bin/mlflow ui --backend-store-uri {uri}", soft_wrap=True, highlight=False
-    )
+    for line in (
+        f"report: {out / 'report' / 'report.html'}",
+        f"every run: .venv/bin/mlflow ui --backend-store-uri {uri}",
+    ):
+        console.print(as_console_text(line), soft_wrap=True)
     console.print(f"took {(time.monotonic() - start) / 60:.1f} minutes", highlight=False)
+    refuse_failures(study)
 
 
 def _parser() -> Parser:
@@ -102,20 +119,25 @@ def _parser() -> Parser:
     return parser
 
 
-def _prepare(out: Path, seed: int, resume: bool, overwrite: bool = False) -> None:
-    """Make the folder of a demo; an earlier demo in it goes with `overwrite`, and stays where it is to be resumed.
+def _prepare(
+    held: contextlib.ExitStack, out: Path, seed: int, resume: bool, overwrite: bool = False
+) -> None:
+    """Make the folder of a demo and hold its lock; an earlier demo in it goes with `overwrite`, and stays where it is to be resumed.
 
     Raises:
         MoonRecError: the folder holds something else, or a demo that is not to be replaced.
-        StudyError: a demo that this one cannot resume.
+        StudyError: a demo that this one cannot resume, or one that is at work there.
     """
     about = _about(seed)
     if resume and (out / MARKER).is_file():
         _check_same(out, about)
     else:
         check_output(out, DEMO, overwrite)
-        remove_folder(out, DEMO)
+        # whoever removes a demo holds its lock; the folder made anew has a lock of its own, and whoever has that goes on
+        with locked(out) if (out / MARKER).is_file() else contextlib.nullcontext():
+            remove_folder(out, DEMO)
     out.mkdir(parents=True, exist_ok=True)
+    held.enter_context(locked(out))
     write_json(out / MARKER, about)
 
 

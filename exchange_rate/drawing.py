@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from moon_rec.palette import BLUE, GREEN, GREY, INK, MUTED, ORANGE
+from moon_rec.shown import as_figure_text
 
 VERDICT_COLOURS = {
     "identified": BLUE,
@@ -33,9 +34,19 @@ STYLE: dict[Any, Any] = {
     "ytick.color": MUTED,
     "text.color": INK,
     "legend.frameon": False,
+    "text.usetex": False,
     "svg.hashsalt": "moon_rec",
     "figure.dpi": 100,
 }
+
+
+def as_figure_texts(data: Any) -> Any:
+    """The same values with every text as matplotlib shows it: no TeX in names, no label that goes missing. Names of fields stay."""
+    if isinstance(data, dict):
+        return {name: as_figure_texts(one) for name, one in data.items()}
+    if isinstance(data, list | tuple):
+        return [as_figure_texts(one) for one in data]
+    return as_figure_text(data) if isinstance(data, str) else data
 
 
 def save_png(figure: Figure, path: Path) -> None:

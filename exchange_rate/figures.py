@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from exchange_rate.drawing import (
     STYLE,
     VERDICT_COLOURS,
+    as_figure_texts,
     error_bars,
     offsets,
     short,
@@ -24,11 +25,14 @@ from exchange_rate.drawing import (
 from moon_rec.palette import BLUE, FAINT, GREEN, GREY, INK, MUTED, ORANGE, PURPLE, SKY, VERMILION
 
 Data = dict[str, Any]
+MOST_ROWS = 100
+"""Of encoders in a figure that grows with them; the table has all."""
 
 
 def draw_all(data: Data) -> dict[str, Figure]:
     """Every figure that the study has the data for, by name."""
     drawn: dict[str, Figure] = {}
+    data = as_figure_texts(data)
     with matplotlib.rc_context(STYLE):
         for name, draw in FIGURES.items():
             figure = draw(data)
@@ -40,7 +44,9 @@ def draw_all(data: Data) -> dict[str, Figure]:
 
 def exchange_rate(data: Data) -> Figure | None:
     """AUC against the steering metric: encoders with intervals on both axes, the line with its band."""
-    encoders = [one for one in data["encoders"] if one["metric"]["value"] is not None]
+    encoders = [
+        one for one in data["encoders"] if None not in (one["metric"]["value"], one["auc"]["value"])
+    ]
     if not encoders:
         return None
     figure = Figure(figsize=(8.6, 4.6), layout="constrained")
@@ -145,7 +151,7 @@ def rankers(data: Data) -> Figure | None:
         _dots(levels, segments, numbers, name, offset, colour, label)
     for place, segment in enumerate(segments):
         best = content.get(f"auc_best{segment}")
-        if best:
+        if best and best["value"] is not None:
             label = "best possible (simulated truth)" if not place else None
             levels.hlines(best["value"], place - 0.36, place + 0.36, colors=GREEN, label=label)
     for offset, (label, colour, numbers, _) in zip(
@@ -223,7 +229,7 @@ def tokens(data: Data) -> Figure | None:
 
 def share_of_the_way(data: Data) -> Figure | None:
     """How far each encoder takes the ranker from ids only to the best possible AUC; simulated shops only."""
-    rows = [one for one in data["encoders"] if one["shares"][""]["value"] is not None]
+    rows = [one for one in data["encoders"] if one["shares"][""]["value"] is not None][:MOST_ROWS]
     if not rows or not data["is_simulated"]:
         return None
     figure = Figure(figsize=(8.6, 1.6 + 0.5 * len(rows)), layout="constrained")
@@ -306,7 +312,7 @@ def _references(axes: Axes, key: Axes, data: Data, place: float) -> None:
         (permuted, "auc_b", "permuted vectors", ORANGE, ":"),
     ]
     for numbers, name, label, colour, style in lines:
-        if numbers and name in numbers:
+        if numbers and numbers.get(name, {}).get("value") is not None:
             axes.axhline(numbers[name]["value"], color=colour, linewidth=1.4, linestyle=style)
             key.plot([0, 0.1], [place, place], color=colour, linewidth=1.6, linestyle=style)
             key.annotate(wrapped(label), (0.16, place), va="center", fontsize=9)
@@ -319,8 +325,8 @@ def _keep_to_points(axes: Axes, encoders: list[Data], data: Data) -> None:
     content, permuted = (
         data["comparison"].get(pair) for pair in ("content against ids", "permuted against ids")
     )
-    values += [content["auc_a"]["value"]] if content else []
-    values += [permuted["auc_b"]["value"]] if permuted else []
+    values += [content["auc_a"]["value"]] if content and "auc_a" in content else []
+    values += [permuted["auc_b"]["value"]] if permuted and "auc_b" in permuted else []
     known = [value for value in values if value is not None]
     margin = 0.12 * (max(known) - min(known)) + 1e-6
     axes.set_ylim(min(known) - margin, max(known) + margin)

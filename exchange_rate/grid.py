@@ -1,11 +1,12 @@
 """A plan -> the cells of its study, and what each one needs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import polars as pl
 
-from exchange_rate.cells import CellSpec, code_of
+from exchange_rate.cell_files import CellSpec
+from exchange_rate.cells import code_of
 from exchange_rate.names import RankerNames
 from exchange_rate.plan import EncoderRun, StudyConfig
 from exchange_rate.schedule import Cell, Finished
@@ -35,6 +36,7 @@ class _Grid:
         self._seeds = [config.seed + number for number in range(config.num_seeds)]
         self._names = RankerNames.of(config.ids_ranker, config.ranker)
         self.cells: list[Cell] = []
+        self._names_of_cells: set[str] = set()
         for run in config.encoders:
             self._add_path(run)
         ids = [self._add_ranker("ids", None, seed) for seed in self._seeds]
@@ -53,9 +55,11 @@ class _Grid:
         needs: tuple[str, ...],
         cost: float,
         make: Callable[[Finished], CellSpec],
+        takes: Callable[[Finished], Sequence[str]] | None = None,
     ) -> str:
-        if all(cell.name != name for cell in self.cells):
-            self.cells.append(Cell(name, kind, needs, make, SECONDS_TO_BEGIN + cost))
+        if name not in self._names_of_cells:
+            self._names_of_cells.add(name)
+            self.cells.append(Cell(name, kind, needs, make, SECONDS_TO_BEGIN + cost, takes))
         return name
 
     def _spec(
@@ -162,11 +166,19 @@ class _Grid:
             label = f"{self._names.of_role(ranker)} against {self._names.of_role(other)}, {name}"
             return self._spec("comparison", label, settings, inputs, labels)
 
+        def takes(done: Finished) -> list[str]:
+            if not all(name in done for name in a):
+                return a
+            return [
+                *a,
+                *(_ranker_cell("content", self._chosen(done), seed) for seed in self._seeds),
+            ]
+
         needs = (*a, *(b or self._all_rankers()))
         rows = self._num_impressions * self._config.num_resamples * self._config.num_seeds
         cost = SECONDS_PER_RESAMPLED_IMPRESSION * rows
         name = f"comparison {ranker} against {other} {encoder or 'chosen'}"
-        self._add(name, "comparison", needs, cost, make)
+        self._add(name, "comparison", needs, cost, make, None if b else takes)
 
     def _encoder_cells(self, encoder: str | None) -> tuple[str, ...]:
         """The cell of one encoder, or of all, from which validation chooses."""

@@ -10,9 +10,11 @@ NUM_RIVALS_NAMED = 3
 
 
 def headline(data: Data) -> list[dict[str, str]]:
-    """Sentences, the answer first; each with its `kind` (rate, gain, control or metric) and a `tone` (good, plain or caution)."""
+    """Sentences, the answer first; each with its `kind` (rate, missing, gain, control or metric) and a `tone` (good, plain or caution)."""
     decided = decide(data)
     sentences = [_rate(data)]
+    if text := data["missing"]["text"]:
+        sentences.append({"kind": "missing", "tone": "caution", "text": text})
     for build in (_gain, _control, _metric):
         sentence = build(data, decided)
         if sentence is not None:

@@ -1,21 +1,28 @@
 """The words of the report's page: what its templates print of each number, and what stands under each table."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from exchange_rate.decision import PAIRS
 from exchange_rate.drawing import words
+from moon_rec.shown import as_markdown, visible
 
 Data = dict[str, Any]
+_ESCAPES: dict[str, Callable[[Any], str]] = {
+    "report.html.j2": visible,  # jinja escapes the rest
+    "report.md.j2": lambda value: Markup(as_markdown(value)),
+}
 Columns = list[tuple[str, list[Data | None]]]
 NUM_NEAREST = 6
 """Rows of the short table of candidate metrics; the steering metric stands in it whatever its place."""
 
 
 def render(template: str, data: Data, figures: dict[str, str], sheets: list[Any]) -> str:
-    """A template of the report, filled.
+    """A template of the report, filled; whatever stands in `data` is shown as text.
 
     Args:
         data: as in `report.json`.
@@ -23,7 +30,7 @@ def render(template: str, data: Data, figures: dict[str, str], sheets: list[Any]
         sheets: name, caption and base64 of each.
     """
     context = {"data": data, "figures": figures, "sheets": sheets}
-    return _environment().get_template(template).render(context | _columns(data))
+    return _environment(_ESCAPES[template]).get_template(template).render(context | _columns(data))
 
 
 def interval(number: Data | None, digits: int = 4, scale: float = 1, sign: bool = False) -> str:
@@ -124,14 +131,21 @@ def _columns(data: Data) -> dict[str, Any]:
     }
 
 
-def _environment() -> jinja2.Environment:
+def _environment(escape: Callable[[Any], str]) -> jinja2.Environment:
+    """Templates whose every value is shown as text: `escape` makes it so, but for markup that is ours (figures, numbers, what a macro wrote)."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("exchange_rate"),
-        autoescape=lambda name: bool(name) and name.endswith(".html.j2"),
+        autoescape=True,  # what `escape` returns is Markup or escaped for HTML; a macro's text is Markup, and not escaped twice
+        finalize=lambda value: value if isinstance(value, Markup) else escape(value),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (words, interval, short, told, beside_the_best)
-    environment.filters |= {one.__name__: one for one in filters}
+    environment.filters |= {one.__name__: one for one in (words, told, beside_the_best)}
+    environment.filters |= {"interval": _own(interval), "short": _own(short)}
     return environment
+
+
+def _own(filter_of_numbers: Callable[..., str]) -> Callable[..., Markup]:
+    """A filter whose text is made of digits and our words alone."""
+    return lambda *values, **options: Markup(filter_of_numbers(*values, **options))

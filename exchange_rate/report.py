@@ -16,9 +16,10 @@ from exchange_rate.drawing import as_svg, save_png
 from exchange_rate.figures import draw_all
 from exchange_rate.headline import headline, scope
 from exchange_rate.page import render
-from exchange_rate.records import read_study
-from exchange_rate.sheets import CAPTIONS
+from exchange_rate.records import Study, read_study
+from exchange_rate.study_file import CAPTIONS, read_sheet
 from moon_rec.command import Parser, run
+from moon_rec.errors import MoonRecError
 from moon_rec.files import write_json
 from moon_rec.outputs import (
     OutputKind,
@@ -29,6 +30,7 @@ from moon_rec.outputs import (
     refuse_taken,
 )
 from moon_rec.progress import say
+from moon_rec.shown import visible
 from moon_rec.tracking import DEFAULT_URI, Tracker
 
 DATA = "report.json"
@@ -74,10 +76,7 @@ def write_report(
     data = analyse(tracked)
     data |= {"scope": scope(data), "decided": decide(data).as_dict(), "headline": headline(data)}
     figures = draw_all(data)
-    sheets = {
-        name: tracker.fetch(tracked.id, f"{name}.png").read_bytes()
-        for name in tracked.about.get("sheets", [])
-    }
+    sheets = _sheets(tracker, tracked)
     with atomic_folder(out, REPORT, overwrite) as folder:
         (folder / "figures").mkdir()
         for name, figure in figures.items():
@@ -100,6 +99,18 @@ def write_report(
     return Report(Path(out), data)
 
 
+def _sheets(tracker: Tracker, study: Study) -> dict[str, bytes]:
+    """The study's sheets by name; one that is gone or is no picture is left out, and said."""
+    found = {}
+    for name in study.about["sheets"]:
+        try:
+            what = f"sheet {name!r} of study {study.id}"
+            found[name] = read_sheet(tracker.fetch(study.id, f"{name}.png"), what)
+        except (MoonRecError, OSError) as error:
+            say(f"left out: sheet {name!r}: {error}")
+    return found
+
+
 def main(argv: list[str] | None = None) -> None:
     """Write a report; see `--help`."""
     parser = Parser(
@@ -117,7 +128,7 @@ def main(argv: list[str] | None = None) -> None:
     tracker = Tracker(arguments.tracking, arguments.experiment, must_exist=True)
     report = write_report(tracker, arguments.out, arguments.study, arguments.overwrite)
     for text in (report.data["scope"], *(one["text"] for one in report.data["headline"])):
-        print(text)
+        print(visible(text))
     print(f"written: {report.page}")
 
 

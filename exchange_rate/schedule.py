@@ -1,29 +1,27 @@
 """Runs the cells of a study in order of what they need, some at a time, with the time left over all of them.
 
-Every cell has an expected cost in seconds on a machine like the one it was measured on. As cells finish, what they really took corrects the others of their
-kind, and of all kinds; the time left is the longer of the remaining work shared among the workers and the longest chain of cells that need one another.
+A cell that fails is told at once and stops no other (`exchange_rate.failures`); cells that need it are not run, and say so. All cells are tried, even where the first ones fail
+alike: whoever watches sees the first failure at once and may stop the study, and who comes back in the morning finds all that could be done.
+
+A worker process that dies takes those beside it along. The cells that ran then are run again, one at a time: the one whose process dies while it is alone has failed.
 """
 
-import contextlib
-import multiprocessing
-import os
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
-from exchange_rate.cells import CellResult, CellSpec, run_cell
+from exchange_rate.cell_files import CellResult, CellSpec
+from exchange_rate.cells import run_cell
+from exchange_rate.clock import PERCENT, Clock
+from exchange_rate.failures import CellError, Failure, not_run, one_line
+from exchange_rate.workers import SECONDS_BETWEEN_LOOKS, Workers
 from moon_rec.errors import StudyError
-from moon_rec.progress import Bar, progress
-
-SECONDS_BETWEEN_LOOKS = 0.5
-PERCENT = 100
-SECONDS_OF_FAITH = 20.0
-"""What the expected costs count for against what cells of other kinds really took: the first ones also import their libraries."""
+from moon_rec.progress import Bar, progress, say
 
 Finished = Mapping[str, tuple[CellSpec, CellResult]]
+Known = Callable[[CellSpec], CellResult | None]
+Keep = Callable[[CellSpec, CellResult], None]
 
 
 @dataclass(frozen=True)
@@ -33,9 +31,10 @@ class Cell:
     Attributes:
         name: unique in the study.
         kind: as in `exchange_rate.cells.KINDS`.
-        needs: names of the cells that must be finished before.
+        needs: names of the cells that come before.
         make: the specification, from the finished cells it needs.
         cost: expected seconds.
+        takes: those of `needs` that it reads, where that is known only once they are finished; None: all. It is run without the others.
     """
 
     name: str
@@ -43,6 +42,7 @@ class Cell:
     needs: tuple[str, ...]
     make: Callable[[Finished], CellSpec]
     cost: float
+    takes: Callable[[Finished], Sequence[str]] | None = None
 
 
 def run_cells(
@@ -50,10 +50,10 @@ def run_cells(
     folder: str,
     workers: int,
     num_threads: int,
-    known: Callable[[CellSpec], CellResult | None],
-    keep: Callable[[CellSpec, CellResult], None],
-) -> dict[str, tuple[CellSpec, CellResult]]:
-    """Run all cells and give them back by name, in the order given.
+    known: Known,
+    keep: Keep,
+) -> tuple[dict[str, tuple[CellSpec, CellResult]], list[Failure]]:
+    """Run all cells and give back those that finished, by name, and the failures, both in the order given.
 
     Args:
         folder: where the cells' folders are.
@@ -62,19 +62,27 @@ def run_cells(
         keep: told of every result, known or new, in this process.
 
     Raises:
-        StudyError: a cell failed; those that run beside it are let finish, none is begun.
+        StudyError: the disk is full; nothing else is begun.
     """
     cells = list(cells)
-    with progress("study, % of its time", PERCENT) as bar, _pool(workers) as pool:
-        run = _Run(cells, folder, num_threads, workers, pool, bar)
-        while run.waiting or run.running:
-            if not run.begin_one(known, keep):
-                run.wait(keep)
-    return {cell.name: run.finished[cell.name] for cell in cells}
+    pool = Workers(workers, run_cell) if workers > 1 else None
+    is_done = False
+    try:
+        with progress("study, % of its time", PERCENT) as bar:
+            run = _Run(cells, folder, num_threads, workers, pool, bar)
+            while run.waiting or run.running:
+                if not run.begin_one(known, keep):
+                    run.wait(keep)
+        is_done = True
+    finally:
+        if pool is not None:
+            pool.close(at_once=not is_done)
+    finished = {cell.name: run.finished[cell.name] for cell in cells if cell.name in run.finished}
+    return finished, run.failures(cells)
 
 
 class _Run:
-    """What waits, what runs, what is finished."""
+    """What waits, what runs, what is finished, what failed."""
 
     def __init__(
         self,
@@ -82,177 +90,155 @@ class _Run:
         folder: str,
         num_threads: int,
         workers: int,
-        pool: ProcessPoolExecutor | None,
+        pool: Workers | None,
         bar: Bar,
     ):
         self.waiting = {cell.name: cell for cell in cells}
-        self.running: dict[Future[CellResult], tuple[Cell, CellSpec]] = {}
+        self.running: dict[Future[CellResult | CellError], tuple[Cell, CellSpec]] = {}
         self.finished: dict[str, tuple[CellSpec, CellResult]] = {}
+        self.failed: dict[str, Failure] = {}
+        self._alone: set[str] = set()
         self._folder, self._num_threads, self._workers = folder, num_threads, workers
         self._pool, self._bar, self._num_cells = pool, bar, len(cells)
         self._clock = Clock(cells, workers)
 
-    def begin_one(
-        self,
-        known: Callable[[CellSpec], CellResult | None],
-        keep: Callable[[CellSpec, CellResult], None],
-    ) -> bool:
+    def begin_one(self, known: Known, keep: Keep) -> bool:
         """Take up the ready cell with the longest chain behind it; False where none is ready or all workers are busy."""
         if len(self.running) >= self._workers or (cell := self._next()) is None:
             return False
         del self.waiting[cell.name]
-        spec = cell.make(self.finished)
-        result = known(spec)
+        try:
+            spec = cell.make(self.finished)
+            result = known(spec)
+        except Exception as error:
+            self._fail(cell, CellError(one_line(error)))
+            return True
         if result is not None:
             self._take(cell, spec, result, keep, is_new=False)
             return True
         self._clock.begin(cell.name)
         self._show()
         if self._pool is None:
-            result = run_cell(spec, self._folder, self._num_threads, log_to_file=False)
-            self._take(cell, spec, result, keep, is_new=True)
+            found = run_cell(spec, self._folder, self._num_threads, log_to_file=False)
+            self._settle(cell, spec, found, keep)
         else:
-            future = self._pool.submit(run_cell, spec, self._folder, self._num_threads)
-            self.running[future] = (cell, spec)
+            self.running[self._pool.submit(spec, self._folder, self._num_threads)] = (cell, spec)
         return True
 
-    def wait(self, keep: Callable[[CellSpec, CellResult], None]) -> None:
+    def wait(self, keep: Keep) -> None:
         """Wait a little for a running cell, and take what is done."""
         done, _ = wait(self.running, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
+        if any(isinstance(one.exception(), BrokenProcessPool) for one in done):
+            done, _ = wait(self.running)  # all that ran beside it end now, too
+        died = []
         for future in done:
             cell, spec = self.running.pop(future)
-            try:
-                result = future.result()
-            except BrokenProcessPool:
-                raise StudyError(
-                    f"a worker process died while it ran {cell.name!r}, perhaps for want of memory; run again with --workers 1 "
-                    "(finished cells are kept)"
-                ) from None
-            self._take(cell, spec, result, keep, is_new=True)
+            if isinstance(future.exception(), BrokenProcessPool):
+                died.append((cell, spec))
+            else:
+                self._settle(cell, spec, _outcome(future), keep)
+        if died:
+            self._part(died)
         self._show()
 
+    def failures(self, cells: Sequence[Cell]) -> list[Failure]:
+        """All failures at the end, in the order of the cells, each after those it needs: only now is it known how many of these failed."""
+        for cell in cells:
+            if cell.name in self.failed and not self.failed[cell.name].is_own:
+                self.failed[cell.name] = not_run(cell.name, cell.kind, self._lost(cell))
+        return [self.failed[cell.name] for cell in cells if cell.name in self.failed]
+
     def _next(self) -> Cell | None:
+        """The ready cell with the longest chain behind it; of cells that may have killed their process the first, once nothing else runs."""
+        suspects = self._alone & self.waiting.keys()
+        runs_alone = any(cell.name in self._alone for cell, _ in self.running.values())
+        if runs_alone or (suspects and self.running):
+            return None
         chains = self._clock.chains()
         ready = [
             cell
             for cell in self.waiting.values()
-            if all(need in self.finished for need in cell.needs)
+            if all(need in self.finished or need in self.failed for need in cell.needs)
+            and (not suspects or cell.name in suspects)
         ]
         return max(ready, key=lambda cell: chains[cell.name], default=None)
 
+    def _part(self, died: list[tuple[Cell, CellSpec]]) -> None:
+        """Of cells whose processes died: the one that was alone has failed, several are run again one by one."""
+        assert self._pool is not None
+        self._pool.renew()
+        if len(died) == 1:
+            cell, spec = died[0]
+            line = "its process died, killed perhaps for want of memory; try --workers 1, or a smaller batch"
+            self._fail(cell, CellError(line), spec)
+            return
+        say(
+            f"study: a process died beside {len(died) - 1} others; their cells run again, one at a time"
+        )
+        for cell, _ in died:
+            self.waiting[cell.name] = cell
+            self._alone.add(cell.name)
+
+    def _settle(
+        self, cell: Cell, spec: CellSpec, found: CellResult | CellError, keep: Keep
+    ) -> None:
+        if isinstance(found, CellResult):
+            self._take(cell, spec, found, keep, is_new=True)
+        else:
+            self._fail(cell, found, spec)
+
     def _take(
-        self,
-        cell: Cell,
-        spec: CellSpec,
-        result: CellResult,
-        keep: Callable[[CellSpec, CellResult], None],
-        is_new: bool,
+        self, cell: Cell, spec: CellSpec, result: CellResult, keep: Keep, is_new: bool
     ) -> None:
         keep(spec, result)
         self.finished[cell.name] = (spec, result)
+        self._alone.discard(cell.name)
         self._clock.finish(cell.name, result.seconds if is_new else None)
+        self._drop()
         self._show()
+
+    def _fail(self, cell: Cell, error: CellError, spec: CellSpec | None = None) -> None:
+        """Keep and tell a failure.
+
+        Raises:
+            StudyError: it is the disk's, which is full for all.
+        """
+        folder = "" if spec is None else f"{self._folder}/{spec.kind}-{spec.key}"
+        if error.stops:
+            raise StudyError(
+                f"the disk is full: cell {cell.name!r} ({folder}) stopped with {error.line}; {len(self.finished)} finished cells are kept: make room, then "
+                "run the same command again"
+            )
+        self.failed[cell.name] = Failure(cell.name, cell.kind, error.line, folder=folder)
+        self._alone.discard(cell.name)
+        where = f" ({folder})" if folder else ""
+        say(f"study: cell {cell.name!r}{where} failed: {error.line}; the others go on")
+        self._clock.finish(cell.name, None)
+        self._drop()
+        self._show()
+
+    def _drop(self) -> None:
+        """Give up the cells that need one without a result, and those that need these."""
+        while lost := [
+            (cell, without) for cell in self.waiting.values() if (without := self._lost(cell))
+        ]:
+            for cell, without in lost:
+                del self.waiting[cell.name]
+                self.failed[cell.name] = not_run(cell.name, cell.kind, without)
+                self._clock.finish(cell.name, None)
+
+    def _lost(self, cell: Cell) -> list[Failure]:
+        """Failures among what a cell reads; none as long as that is not known."""
+        wanted: Sequence[str] = cell.needs
+        if cell.takes is not None:
+            is_settled = all(need in self.finished or need in self.failed for need in cell.needs)
+            wanted = cell.takes(self.finished) if is_settled else ()
+        return [self.failed[name] for name in wanted if name in self.failed]
 
     def _show(self) -> None:
         self._clock.show(self._bar, len(self.finished), self._num_cells)
 
 
-class Clock:
-    """How long the rest of a study will take."""
-
-    def __init__(self, cells: Iterable[Cell], workers: int):
-        self._cells = {cell.name: cell for cell in cells}
-        self._workers = workers
-        self._begun: dict[str, float] = {}
-        self._left = set(self._cells)
-        self._took: dict[str, list[tuple[float, float]]] = {}
-        self._start = time.monotonic()
-        self._after: dict[str, list[str]] = {name: [] for name in self._cells}
-        for cell in self._cells.values():
-            for need in cell.needs:
-                self._after[need].append(cell.name)
-        self._shown = 0
-
-    def begin(self, name: str) -> None:
-        """A cell starts now."""
-        self._begun[name] = time.monotonic()
-
-    def finish(self, name: str, seconds: float | None) -> None:
-        """A cell is finished; `seconds` is None for one that did not have to run."""
-        self._left.discard(name)
-        self._begun.pop(name, None)
-        if seconds is not None:
-            cell = self._cells[name]
-            self._took.setdefault(cell.kind, []).append((cell.cost, seconds))
-
-    def expected(self, name: str) -> float:
-        """Seconds a cell will take in all, corrected by those that have finished."""
-        cell = self._cells[name]
-        own = self._took.get(cell.kind)
-        if own:
-            return cell.cost * sum(took for _, took in own) / sum(cost for cost, _ in own)
-        others = [pair for pairs in self._took.values() for pair in pairs]
-        cost, took = (sum(pair[place] for pair in others) for place in (0, 1))
-        return cell.cost * (took + SECONDS_OF_FAITH) / (cost + SECONDS_OF_FAITH)
-
-    def remaining(self, name: str) -> float:
-        """Seconds a cell still needs; a late one is always about to end."""
-        if name not in self._left:
-            return 0.0
-        seconds = self.expected(name)
-        if name in self._begun:
-            return max(seconds - (time.monotonic() - self._begun[name]), 0.05 * seconds)
-        return seconds
-
-    def chains(self) -> dict[str, float]:
-        """For each unfinished cell the seconds of the longest chain that starts with it."""
-        lengths: dict[str, float] = {}
-
-        def length(name: str) -> float:
-            if name not in lengths:
-                after = max((length(other) for other in self._after[name]), default=0.0)
-                lengths[name] = self.remaining(name) + after
-            return lengths[name]
-
-        return {name: length(name) for name in self._cells if name in self._left}
-
-    def left(self) -> float:
-        """Seconds until all is done."""
-        work = sum(self.remaining(name) for name in self._left) / self._workers
-        return max(work, max(self.chains().values(), default=0.0))
-
-    def show(self, bar: Bar, num_finished: int, num_cells: int) -> None:
-        """Move the bar, back too, to the share of the time that has passed: what it says is left is then what is expected."""
-        passed, left = time.monotonic() - self._start, self.left()
-        share = passed / max(passed + left, 1e-9)
-        percent = min(int(PERCENT * share), PERCENT - 1) if self._left else PERCENT
-        note = f"{num_finished} of {num_cells} cells"
-        if self._begun:
-            note += f"; now {', '.join(self._begun)}"
-        bar.advance(percent - self._shown, note=note)
-        self._shown = percent
-
-
-@contextlib.contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor | None]:
-    """A pool of fresh processes, or None for one worker; when the block fails, cells not begun are dropped."""
-    if workers == 1:
-        yield None
-        return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _leave_with, (os.getpid(),))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _leave_with(parent: int) -> None:
-    """In a worker: end when the parent has gone, however it went; else a killed study would leave its workers behind."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def _outcome(future: Future[CellResult | CellError]) -> CellResult | CellError:
+    error = future.exception()
+    return future.result() if error is None else CellError(one_line(error))

@@ -7,19 +7,16 @@ is chosen by them, and `report.json` does not hold them.
 from collections.abc import Callable
 from pathlib import Path
 
-from exchange_rate.cells import CellResult, CellSpec, narrow
+from exchange_rate.cell_files import CellResult, CellSpec
+from exchange_rate.cells import narrow
+from exchange_rate.failures import one_line
 from moon_rec.embedding_table import EmbeddingTable
-from moon_rec.errors import MoonRecError
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement
 from moon_rec.shop.shop import Period
+from moon_rec.shown import path_inside
 
-CAPTIONS = {
-    "neighbours": "Searches drawn at random, the products nearest to them, and what was {engagement} after them, framed, with its rank.",
-    "attention": "Where the encoder looks for words that shoppers searched with, in products that were then {engagement}: three readings of it.",
-}
-"""By the sheet's name, to be filled with the study's engagement; its file is `<name>.png`."""
 SEARCHES = 2
 """Searches of each modality on a sheet of neighbours; words, and products, on one of attention. The page holds both sheets whole: three megabytes."""
 
@@ -39,17 +36,16 @@ def draw_sheets(
     spec, result = cell
     if "items" not in result.outputs:
         return []
-    folder = cells.parent / "sheets" / spec.key
     found = []
     for name, draw in _DRAW.items():
-        path = folder / f"{name}.png"
         try:
+            path = path_inside(cells.parent, f"sheets/{spec.key}/{name}.png", "sheets")
             if not path.exists():
                 say(f"study: draw the sheet {name!r}")
                 draw(path, shop, cell, cells, period, engagement, seed)
             found.append(path)
-        except MoonRecError as error:
-            say(f"study: no sheet {name!r}: {error}")
+        except Exception as error:  # a picture beside the numbers: it is no reason to lose these
+            say(f"study: no sheet {name!r}: {one_line(error)}")
     return found
 
 

@@ -10,12 +10,16 @@ Notable choices
 - Intermediate metrics and AUC are measured on the same period (`test`), so that a slope compares like with like. Nothing is chosen on it: the permuted control
   takes the encoder that is best by the steering metric on the *validation* period, where the metrics are measured too.
 - Cells run in `workers` fresh processes with one torch thread each; only this process speaks to MLflow. The number of workers changes no figure.
-- A cell is finished when its folder holds a result and MLflow a finished run of its key. A study that was interrupted goes on where it stopped, but what
-  other code has made since is made anew: the key holds a digest of the sources.
+- A cell is finished when its folder holds a result, with the outputs that it left, and MLflow a finished run of its key with the same figures. A study that was
+  interrupted goes on where it stopped, but what other code has made since is made anew: the key holds a digest of the sources.
+- A cell that fails stops no other (`exchange_rate.failures`); the study's results are written all the same and name it. The command then ends with exit code 2, and the same
+  command again runs what is missing.
+- One study at a time works in a folder (`exchange_rate.lock`); a second one is refused, or waits with `--wait`.
 - A script that calls `run_study` with more than one worker needs the usual `if __name__ == "__main__":`.
 """
 
 import argparse
+import math
 import os
 import sys
 from dataclasses import dataclass
@@ -24,22 +28,28 @@ from typing import Any
 
 import polars as pl
 
-from exchange_rate.cells import RESULT, CellResult, CellSpec, num_of_other_code
+from exchange_rate.cell_files import RESULT, CellResult, CellSpec, remove_cell
+from exchange_rate.cells import num_of_other_code
+from exchange_rate.failures import Failure, one_line, told
 from exchange_rate.grid import study_cells
+from exchange_rate.lock import locked
 from exchange_rate.names import PERMUTED, RankerNames
 from exchange_rate.plan import StudyConfig, demo_plan
-from exchange_rate.records import ABOUT, FORMAT, records_table
+from exchange_rate.records import READS, records_table
 from exchange_rate.schedule import run_cells
 from exchange_rate.sheets import draw_sheets
+from exchange_rate.study_file import ABOUT, FORMAT
 from moon_rec.command import Parser, add_config_options, count, run, seed_number
 from moon_rec.config import load_config
-from moon_rec.errors import StudyError
+from moon_rec.errors import MoonRecError, StudyError
 from moon_rec.files import digest_of
+from moon_rec.kept import note_begins_again, note_kept
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.shop import Period
-from moon_rec.tracking import Tracker
+from moon_rec.tracking import Tracker, plain_metric_name
 
+OF_THE_CLOCK = ("seconds", "rows_per_second")
 LEVEL = 0.95
 """Coverage of every interval: of the cells' estimates, and of what the report fits."""
 
@@ -53,6 +63,7 @@ class StudyResult:
         table: one row a ranker run, as the report reads it (`exchange_rate.records`).
         num_run, num_known: cells that ran now, and cells that had been finished before.
         folder: of the cells.
+        failed: cells without a result, and why.
     """
 
     id: str
@@ -60,6 +71,7 @@ class StudyResult:
     num_run: int
     num_known: int
     folder: Path
+    failed: tuple[Failure, ...] = ()
 
 
 def run_study(
@@ -69,21 +81,31 @@ def run_study(
     tracker: Tracker,
     period: Period = "test",
     workers: int | None = None,
+    wait: bool = False,
 ) -> StudyResult:
-    """Run every cell of a study that is not finished yet; the module's docstring says what they are.
+    """Run every cell of a study that is not finished yet; the module's docstring says what they are. Cells that fail are in the result's `failed`.
 
     Args:
         workdir: cells are kept in `workdir/cells`, shared by all studies that name it.
         period: what rankers are scored and encoders measured on.
         workers: processes; None takes two, or one on a machine with one core.
+        wait: for another study that works in `workdir`, instead of being refused.
 
     Raises:
-        StudyError: a cell failed; the message names it.
+        StudyError: another study works there, or the disk is full.
     """
     folder = Path(workdir) / "cells"
-    folder.mkdir(parents=True, exist_ok=True)
-    key = digest_of(["study", config.digest(), shop.digest, period])
     workers = workers or min(2, os.cpu_count() or 1)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder.parent, wait):
+        folder.mkdir(exist_ok=True)
+        return _run_study(shop, config, folder, tracker, period, workers)
+
+
+def _run_study(
+    shop: Shop, config: StudyConfig, folder: Path, tracker: Tracker, period: Period, workers: int
+) -> StudyResult:
+    key = digest_of(["study", config.digest(), shop.digest, period])
     cells = study_cells(shop, config, period)
     say(
         f"study {config.name!r}: {len(config.encoder_names())} encoders, {len(cells)} cells, {workers} at a time"
@@ -93,12 +115,14 @@ def run_study(
         if others := num_of_other_code(folder):
             say(f"study: {others} finished cells in {folder} are left aside: other code made them")
         book = _Book(tracker, folder, parent.id)
-        done = run_cells(cells, str(folder), workers, config.num_threads, book.known, book.keep)
-        about = _about(shop, config, period, key) | _cells(done, book.runs)
-        chosen = about["control_encoder"] or about["encoders"][-1]
-        sheets = draw_sheets(
-            shop, _encoder_cell(done, chosen), folder, period, config.engagement, config.seed
+        note_begins_again("no cell is finished yet")
+        done, failed = run_cells(
+            cells, str(folder), workers, config.num_threads, book.known, book.keep
         )
+        about = _about(shop, config, period, key) | _cells(done, book.runs)
+        about["planned"] = {"encoders": config.encoder_names(), "cells": len(cells)}
+        about["failed"] = [one.as_dict() for one in failed]
+        sheets = _sheets(shop, config, period, about, done, folder)
         for sheet in sheets:
             parent.artifact(sheet)
         parent.json(about | {"sheets": [sheet.stem for sheet in sheets]}, ABOUT)
@@ -106,7 +130,24 @@ def run_study(
         f"study {config.name!r}: {len(done) - book.num_known} cells run, {book.num_known} finished before"
     )
     table = records_table(tracker, parent.id)
-    return StudyResult(parent.id, table, len(done) - book.num_known, book.num_known, folder)
+    num_run = len(done) - book.num_known
+    return StudyResult(parent.id, table, num_run, book.num_known, folder, tuple(failed))
+
+
+def _sheets(
+    shop: Shop,
+    config: StudyConfig,
+    period: Period,
+    about: dict[str, Any],
+    done: dict[str, tuple[CellSpec, CellResult]],
+    folder: Path,
+) -> list[Path]:
+    """The sheets of the encoder that the control uses, or of the last one; none where no encoder was finished."""
+    chosen = about["control_encoder"] or next(reversed(about["encoders"]), None)
+    if chosen is None:
+        return []
+    cell = _encoder_cell(done, chosen)
+    return draw_sheets(shop, cell, folder, period, config.engagement, config.seed)
 
 
 class _Book:
@@ -116,32 +157,58 @@ class _Book:
         self._tracker, self._folder, self._parent = tracker, folder, parent
         self.runs: dict[str, str] = {}
         self.num_known = 0
+        self._tracked: dict[str, list[dict[str, Any]]] = {}
+        for tracked in tracker.runs():
+            self._tracked.setdefault(tracked["key"], []).append(tracked)
 
     def known(self, spec: CellSpec) -> CellResult | None:
-        """The result of a finished cell."""
+        """The result of a finished cell; what was changed since it finished is removed, and said."""
         folder = spec.folder(self._folder)
         if not (folder / RESULT).is_file():
             return None
+        try:
+            result = CellResult.load(folder)
+            changed = result.changed(folder)
+            reason = "" if changed is None else f"its output {changed!r} was changed since"
+        except MoonRecError as error:
+            result, reason = None, one_line(error)
+        if result is None or reason:
+            say(f"study: cell {spec.name!r} runs again: {reason}")
+            remove_cell(folder)
+            return None
         self.num_known += 1
-        return CellResult.load(folder)
+        return result
 
     def keep(self, spec: CellSpec, result: CellResult) -> None:
-        """Make sure that MLflow has the cell's run."""
-        run_id = self._tracker.finished(spec.key)
-        if run_id is None:
-            reads = {name: key for name, (key, _) in spec.inputs.items()} | result.reads
-            reads["shop"] = spec.shop[1]
-            with self._tracker.run(
-                spec.name,
-                spec.kind,
-                {**spec.labels, **spec.settings},
-                reads,
-                spec.key,
-                self._parent,
-            ) as run:
-                run.log(_flat(result))
-                run_id = run.id
-        self.runs[spec.key] = run_id
+        """Make sure that MLflow has the cell's run, with these figures."""
+        reads = {name: key for name, (key, _) in spec.inputs.items()} | result.reads
+        reads["shop"] = spec.shop[1]
+        found = self._tracked.get(spec.key, [])
+        same = [run["id"] for run in found if _is_run_of(run, spec.kind, result, reads)]
+        if found and not same:
+            say(
+                f"study: cell {spec.name!r}: run {found[-1]['id']} has its key but other figures; a run of its own is tracked"
+            )
+        self.runs[spec.key] = same[-1] if same else self._track(spec, result, reads)
+        note_kept(self._folder, f"{len(self.runs):,} finished cells")
+
+    def _track(self, spec: CellSpec, result: CellResult, reads: dict[str, str]) -> str:
+        params = {**spec.labels, **spec.settings}
+        with self._tracker.run(spec.name, spec.kind, params, reads, spec.key, self._parent) as run:
+            run.log(_flat(result))
+            return run.id
+
+
+def _is_run_of(run: dict[str, Any], kind: str, result: CellResult, reads: dict[str, str]) -> bool:
+    """Whether a tracked run is this result's: the same kind, inputs and figures, but for what a machine's clock gave."""
+    read = {name.removeprefix(READS): value for name, value in run["tags"].items() if name.startswith(READS)}  # fmt: skip
+    figures = {
+        plain_metric_name(name): value
+        for name, value in _flat(result).items()
+        if math.isfinite(value) and name not in OF_THE_CLOCK
+    }
+    tracked = {name: value for name, value in run["metrics"].items() if name not in OF_THE_CLOCK}
+    return run["kind"] == kind and read == reads and tracked == figures
 
 
 def _flat(result: CellResult) -> dict[str, float]:
@@ -191,7 +258,13 @@ def _cells(done: dict[str, tuple[CellSpec, CellResult]], runs: dict[str, str]) -
                 places[one.definition] = len(texts)
                 texts.append(one.definition)
             definitions[name] = places[one.definition]
-        about = {"name": spec.name, "kind": spec.kind, "run": runs[spec.key], "labels": spec.labels}
+        about: dict[str, Any] = {
+            "name": spec.name,
+            "kind": spec.kind,
+            "key": spec.key,
+            "run": runs[spec.key],
+        }
+        about["labels"] = spec.labels
         cells.append({**about, "definitions": definitions})
     labels = [cell["labels"] for cell in cells]
     control = [one["encoder"] for one in labels if one.get("ranker") == PERMUTED]
@@ -233,16 +306,32 @@ def main(argv: list[str] | None = None) -> None:
         if arguments.plan is not None
         else demo_plan(arguments.seed or 0)
     )
+    uri = arguments.tracking or f"sqlite:///{out / 'mlflow.db'}"
+    tracker = Tracker(uri)  # an address that can never work is refused before anything is read
     shop = Shop.open(arguments.shop)
     say(f"studying {shop!r}")  # its digest reads the files: nothing is written for a damaged shop
-    uri = arguments.tracking or f"sqlite:///{out / 'mlflow.db'}"
-    tracker = Tracker(uri)
     out.mkdir(parents=True, exist_ok=True)
-    result = run_study(shop, config, out, tracker, arguments.period, arguments.workers)
-    print(f"study {result.id}: {len(result.table)} ranker runs tracked in {uri}")
+    with tracker:
+        result = run_study(
+            shop, config, out, tracker, arguments.period, arguments.workers, arguments.wait
+        )
+    print(f"study {result.id}: {len(result.table)} ranker runs tracked in {tracker.uri}")
     print(
-        f"report: python -m exchange_rate.report --tracking {uri} --study {result.id} --out {out / 'report'}"
+        f"report: python -m exchange_rate.report --tracking {tracker.uri} --study {result.id} --out {out / 'report'}"
     )
+    refuse_failures(result)
+
+
+def refuse_failures(result: StudyResult) -> None:
+    """The end of a command whose study is not whole.
+
+    Raises:
+        StudyError: cells failed; what the others found is tracked.
+    """
+    if result.failed:
+        raise StudyError(
+            f"study {result.id}: {told(result.failed)}; what the others found is tracked, and the same command again runs only what is missing"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -258,6 +347,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tracking", help="MLflow tracking URI; default OUT/mlflow.db")
     parser.add_argument("--period", choices=("validation", "test"), default="test")
     parser.add_argument("--workers", type=count, help="processes; default 2, or 1 on one core")
+    parser.add_argument(
+        "--wait", action="store_true", help="wait for another study that works in OUT"
+    )
     return parser
 
 

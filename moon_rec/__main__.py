@@ -1,4 +1,4 @@
-"""The front door: `python -m moon_rec {demo,shop,doctor}` and `moon-rec`. The one module that may import upwards."""
+"""The front door: `python -m moon_rec {demo,shop,track,verify,doctor}` and `moon-rec`. The one module that may import upwards."""
 
 import importlib
 import sys
@@ -9,6 +9,8 @@ from moon_rec.command import run
 COMMANDS = {
     "demo": ("exchange_rate.demo", "the whole chain on a simulated shop, with a report"),
     "shop": ("moon_rec.shop.commands", "simulate, import, check or describe a shop"),
+    "track": ("moon_rec.tracking.commands", "send MLflow what it could not take, or list it"),
+    "verify": ("exchange_rate.verify", "is a folder from elsewhere what it says, and whole"),
     "doctor": ("moon_rec.doctor", "check that the installed packages work together"),
 }
 STAGES = """\

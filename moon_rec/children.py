@@ -1,9 +1,13 @@
 """Processes that a command starts end with it, however it ends."""
 
+import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+
+_PR_SET_PDEATHSIG = 1
 
 
 def end_with_parent() -> None:
@@ -17,6 +21,12 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def end_with_launcher() -> None:
+    """In a process that torchrun started: be sent SIGTERM when it has gone, where the system can (Linux); it sends one itself unless it is killed."""
+    if "TORCHELASTIC_RUN_ID" in os.environ and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def end_children() -> None:

@@ -10,11 +10,12 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from moon_rec.bounds import MOST_COUNTED
+from moon_rec.children import end_with_launcher
 from moon_rec.errors import MoonRecError
-from moon_rec.kept import begin_command, what_is_kept, words_of_process
+from moon_rec.kept import begin_command, note_options, what_is_kept, words_of_process
 from moon_rec.signals import Stopped, asked, last_words, listening
 from moon_rec.surroundings import line_of_surroundings
 
@@ -38,6 +39,12 @@ class Parser(argparse.ArgumentParser):
             formatter_class=_HelpFormatter,
             **options,  # type: ignore[arg-type]
         )
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse; the names of the options are remembered for the line of a command that is stopped."""
+        found = super().parse_args(args, namespace)
+        note_options(vars(found))
+        return found
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message} (see: {self.prog} --help)\n")
@@ -119,6 +126,8 @@ def run(
         own = ["python", "-m", main.__module__, *(argv or [])]
         words = words_of_process() if is_process else own
     begin_command(list(words))
+    if is_process:
+        end_with_launcher()
     try:
         with listening(is_process):
             return _run(main, None if argv is None else list(argv))

@@ -21,11 +21,13 @@ import pydantic
 
 from moon_rec.errors import ConfigError
 from moon_rec.files import digest_of
+from moon_rec.strict_json import read_bounded
 
 _HINTS = {"string_type": "; put it in quotes", "bool_type": ": true or false"}
 """How to mend what a type of pydantic's errors does not say."""
 _SHORT = re.compile(r"[+-]?(\d+\.|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 """Numbers such as .5, which a shell's user writes and TOML has not."""
+MOST_TOML_BYTES = 4 << 20
 LENIENT = "lenient"
 """Context of a validation that lets settings pass which change nothing."""
 
@@ -224,7 +226,7 @@ def read_toml(file: Path) -> dict[str, Any]:
         ConfigError: no such file, or no TOML in it.
     """
     try:
-        return tomllib.loads(Path(file).read_text(encoding="utf-8"))
+        return tomllib.loads(read_bounded(Path(file), MOST_TOML_BYTES).decode("utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"no settings file at {file}") from None
     except OSError as error:

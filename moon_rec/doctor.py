@@ -13,6 +13,7 @@ from rich.table import Table
 from moon_rec.command import Parser
 from moon_rec.errors import MoonRecError
 from moon_rec.gpu_findings import Finding, findings, look
+from moon_rec.shown import as_console_text
 
 # torch's minor version and the torchrec and fbgemm that pair with it.
 PAIRS = {"2.11": "1.6", "2.12": "1.7", "2.13": "1.8", "2.14": "1.9"}
@@ -32,7 +33,9 @@ def main(argv: list[str] | None = None) -> None:
     if not arguments.quiet:
         table = Table("looked at", "found", "to mend it")
         for finding in found:
-            table.add_row(finding.subject, finding.found, finding.mend or "fine")
+            table.add_row(
+                *map(as_console_text, (finding.subject, finding.found, finding.mend or "fine"))
+            )
         Console().print(table)
     for finding in found:
         if finding.mend and finding.is_wrong:

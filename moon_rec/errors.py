@@ -7,9 +7,28 @@ A message says what was wrong, where, the value received, and how to mend it. Co
 import errno
 import os
 
+MOST_LINE = 6_000
+MOST_WORD = 500
+
 
 class MoonRecError(ValueError):
-    """Anything that the caller's input is at fault for."""
+    """Anything that the caller's input is at fault for.
+
+    Its text is one line in which everything can be seen, whatever the values in it are (`moon_rec.shown.visible`): a title with an escape sequence clears no screen, and one
+    with a line break forges no second line. A word over `MOST_WORD` characters, and a line over `MOST_LINE`, is cut, and says by how much.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        from moon_rec.shown import visible  # which raises these errors itself
+
+        line = visible(str(message).strip())
+        if len(line) > MOST_WORD:
+            line = " ".join(_cut(word, MOST_WORD) for word in line.split(" "))
+        super().__init__(_cut(line, MOST_LINE))
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}... ({len(text) - most:,} more)"
 
 
 class ConfigError(MoonRecError):
@@ -66,9 +85,9 @@ def os_error_line(error: OSError, path: object = None) -> str:
     """An operating system's complaint as one line: where, what, how to mend it.
 
     Args:
-        path: what was being read or written, where `error` does not say so itself.
+        path: what was being read or written, said instead of the name in `error`, which may be that of a temporary.
     """
-    named = error.filename2 or error.filename or path
+    named = path or error.filename2 or error.filename
     where = f"{os.fsdecode(named) if isinstance(named, bytes) else named}: " if named else ""
     number = error.errno or 0
     what, mend = _OF_SYSTEM.get(number, (error.strerror or first_line(error), ""))

@@ -12,6 +12,7 @@ from typing import Any
 from moon_rec.errors import MoonRecError
 from moon_rec.kept import note_written
 from moon_rec.progress import progress
+from moon_rec.strict_json import load_json
 from moon_rec.temporaries import remove_leftovers, settle, sync_folder, temporary_of
 
 DIGEST_DIGITS = 16
@@ -38,9 +39,9 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
         temporary.touch(exist_ok=False)
         yield temporary
         settle(temporary)
+        note_written(path)
         os.replace(temporary, path)
         sync_folder(path.parent)
-        note_written(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -53,16 +54,16 @@ def write_json(path: Path | str, value: Any) -> None:
 
 
 def read_json(path: Path | str) -> Any:
-    """Read JSON.
+    """Read JSON, as `strict_json` does.
 
     Raises:
-        MoonRecError: no such file, or no JSON in it.
+        MoonRecError: no such file, or no JSON with one meaning in it.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return load_json(Path(path))
     except FileNotFoundError:
         raise MoonRecError(f"no file at {path}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise MoonRecError(f"{path} is not valid JSON: {error}") from None
 
 

@@ -8,9 +8,13 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from moon_rec.addresses import shown_words
+
+What = str | Callable[[], str]
 MOST_NAMED = 3
 """Files of one folder that are named one by one."""
 
@@ -19,9 +23,10 @@ MOST_NAMED = 3
 class _Command:
     words: list[str] = field(default_factory=list)
     written: dict[Path, None] = field(default_factory=dict)
-    kept: dict[Path, tuple[str, bool]] = field(default_factory=dict)
+    kept: dict[Path, tuple[What, bool]] = field(default_factory=dict)
     added: dict[str, None] = field(default_factory=dict)
     why_again: str = ""
+    options: frozenset[str] = frozenset()
 
 
 _command = _Command()
@@ -34,15 +39,15 @@ def begin_command(words: list[str]) -> None:
 
 
 def note_written(path: Path | str) -> None:
-    """A file or folder stands whole at `path`."""
+    """A file or folder stands whole at `path`, or will at once: said before it is put there, so that the line is not behind."""
     _command.written[Path(path)] = None
 
 
-def note_kept(path: Path | str, what: str, goes_on: bool = True) -> None:
+def note_kept(path: Path | str, what: What, goes_on: bool = True) -> None:
     """The command, given again, goes on from what lies at `path` (or with `goes_on=False`: it is of use in itself). The last word on a path counts.
 
     Args:
-        what: how far it is, such as `step 40 of 60`.
+        what: how far it is, such as `step 40 of 60`; or what finds that out when it is asked, "" for nothing.
     """
     _command.kept[Path(path)] = (what, goes_on)
 
@@ -52,6 +57,11 @@ def note_to_go_on(*words: str) -> None:
     _command.added |= dict.fromkeys(words)
 
 
+def note_options(names: Iterable[str]) -> None:
+    """The command has these options: where it begins again over what it wrote, and `overwrite` is one, it needs that."""
+    _command.options = frozenset(names)
+
+
 def note_begins_again(why: str) -> None:
     """Nothing is kept on the way, and why: told where the command has to begin again."""
     _command.why_again = why
@@ -59,26 +69,31 @@ def note_begins_again(why: str) -> None:
 
 def what_is_kept() -> str:
     """One line: what lies on the disk, and the command that goes on from it or begins again."""
-    standing = {path: about for path, about in _command.kept.items() if path.exists()}
+    standing = {
+        path: (said, goes_on)
+        for path, (what, goes_on) in _command.kept.items()
+        if path.exists() and (said := what if isinstance(what, str) else what())
+    }
     others = [
         path
         for path in _command.written
         if path.exists() and not any(_is_part(path, other) for other in standing)
     ]
-    parts = [f"{path} ({what})" if what else str(path) for path, (what, _) in standing.items()]
+    parts = [f"{path} ({said})" for path, (said, _) in standing.items()]
     parts += _named(others)
     kept = f"kept: {', '.join(parts)}" if parts else "nothing is kept"
     if any(goes_on for _, goes_on in standing.values()):
-        return f"{kept}; go on with: {command()}"
+        return f"{kept}; go on with: {_with(_command.added)}"
     why = f" ({_command.why_again})" if _command.why_again else ""
-    return f"{kept}{why}; begin again with: {command()}"
+    replaces = ["--overwrite"] if parts and "overwrite" in _command.options else []
+    return f"{kept}{why}; begin again with: {_with(replaces)}"
 
 
-def command() -> str:
-    """The command's own words, with those that it needs to go on, for a shell."""
+def _with(added: Iterable[str]) -> str:
+    """The command's own words and some more, each once, for a shell; `***` stands for a tracking store's password."""
     words = [*(_command.words or words_of_process())]
-    words += [word for word in _command.added if word not in words]
-    return " ".join(map(_quoted, words))
+    words += [word for word in added if word not in words]
+    return " ".join(map(_quoted, shown_words(words)))
 
 
 def words_of_process() -> list[str]:

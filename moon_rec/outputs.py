@@ -49,7 +49,7 @@ class OutputKind:
 
     Attributes:
         noun: with its article, such as "a shop", as errors call it.
-        mark: the file in the folder by which the kind is known; "" of a kind that is a single file.
+        mark: the file in the folder by which the kind is known, a pattern where there may be several; "" of a kind that is a single file.
         says: whether the mark (or the single file) is that of this kind; never raises.
         holds: patterns of the files in such a folder, relative, such as `adapter/*.json`; `*` stays within a name, `**` at the end is all below.
     """
@@ -67,10 +67,12 @@ class OutputKind:
             return "it is a folder"
         if not path.is_dir():
             return "it is a file"
-        if not (path / self.mark).is_file():
+        marks = sorted(path.glob(self.mark))
+        if not marks:
             return f"it has no {self.mark}"
-        if not self.says(path / self.mark):
-            return f"its {self.mark} is not that of {self.noun}"
+        for mark in marks:
+            if not self.says(mark):
+                return f"its {mark.relative_to(path)} is not that of {self.noun}"
         stranger = self._stranger(path)
         return f"it holds {stranger}, which is no file of {self.noun}" if stranger else ""
 
@@ -105,14 +107,14 @@ def json_with(*names: str) -> Says:
 
 
 def json_that(holds: Callable[[Any], bool]) -> Says:
-    """A mark that is JSON of which this holds."""
+    """A mark that is JSON of which this holds; what it stumbles over does not."""
 
     def says(path: Path) -> bool:
         try:
             if path.stat().st_size > MARK_BYTES:
                 return False
             return holds(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, RecursionError):
+        except (OSError, ValueError, RecursionError, AttributeError, TypeError):
             return False
 
     return says
@@ -279,8 +281,8 @@ def atomic_folder(path: Path | str, kind: OutputKind, overwrite: bool = False) -
             kept = path.with_name(f"{path.name}.kept-{os.getpid()}")
             os.rename(temporary, kept)
             raise MoonRecError(f"{error}; what was made is kept in {kept}") from None
-        put_in_place(temporary, path)
         note_written(path)
+        put_in_place(temporary, path)
     finally:
         remove(temporary)
 
@@ -297,7 +299,10 @@ def remove_folder(path: Path | str, kind: OutputKind) -> None:
     objection = "it is a link" if path.is_symlink() else kind.objection(path)
     if objection:
         raise MoonRecError(f"{path} is not removed: {objection}; move it yourself")
-    shutil.rmtree(path)  # of our kind, and nothing else in it
+    # first under a name of which the next run knows that it may go: what is half removed is never taken for an output
+    leaving = temporary_of(path)
+    os.rename(path, leaving)
+    remove(leaving)
 
 
 def _fits(parts: tuple[str, ...], pattern: tuple[str, ...], is_folder: bool) -> bool:

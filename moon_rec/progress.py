@@ -16,6 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from moon_rec.shown import as_console_text
+
 Item = TypeVar("Item")
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -25,7 +27,7 @@ _console = Console(stderr=True)
 def say(text: str) -> None:
     """Say in a line what is being done."""
     if not _SILENT:
-        _console.print(text, markup=False, highlight=False, soft_wrap=True)
+        _console.print(as_console_text(text), soft_wrap=True)
 
 
 class Bar:
@@ -74,13 +76,13 @@ def progress(description: str, total: int | None = None) -> Iterator[Bar]:
         yield Bar(description, total)
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=_console) as live:
         _LIVE.append(live)

@@ -163,6 +163,7 @@ def listening(ends_process: bool) -> Iterator[None]:
             watcher.join()
             os.close(reader)
             os.close(writer)
+            _state = _State()
 
 
 def _watch(reader: int, state: _State) -> None:

@@ -38,24 +38,18 @@ def temporary_of(path: Path) -> Path:
 
 def remove_leftovers(path: Path) -> None:
     """Remove the temporaries of dead processes of this host for `path`; put back an old one that a process retired just before it died."""
-    try:
-        entries = sorted(os.listdir(path.parent))
-    except OSError:
-        return  # whoever makes the output finds what is wrong with its place
-    prefix = _prefix(path)
-    for entry in entries:
-        if not entry.startswith(prefix):
-            continue
-        found = _OWNED.fullmatch(entry[len(prefix) :])
-        if found is None or found["host"] != _host():
-            continue
-        if _is_living(int(found["pid"]), found["start"]):
-            continue
-        leftover = path.with_name(entry)
-        if found["end"] == "old" and not os.path.lexists(path):
+    for leftover, is_old in _leftovers(path.parent, _prefix(path)):
+        if is_old and not os.path.lexists(path):
             with contextlib.suppress(OSError):
                 os.rename(leftover, path)
         else:
+            remove(leftover)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporaries of dead processes of this host for whatever is in a folder that holds only our own."""
+    for leftover, is_old in _leftovers(folder, "."):
+        if not is_old:
             remove(leftover)
 
 
@@ -113,8 +107,26 @@ def remove(path: Path) -> None:
 
 
 _OWNED = re.compile(
-    r"(?P<host>[^.]+)\.(?P<pid>\d+)-(?P<start>\d*)\.\d+\.(?P<end>tmp|old)(\..*)?", re.DOTALL
+    r"\.(?P<host>[^.]+)\.(?P<pid>\d+)-(?P<start>\d*)\.\d+\.(?P<end>tmp|old)(\.[^.]*)?$", re.DOTALL
 )
+
+
+def _leftovers(folder: Path, prefix: str) -> list[tuple[Path, bool]]:
+    """What dead processes of this host left in a folder under names that begin so, and whether it is an old one that was retired."""
+    try:
+        entries = sorted(os.listdir(folder))
+    except OSError:
+        return []  # whoever makes the output finds what is wrong with its place
+    found = []
+    for entry in entries:
+        owned = _OWNED.search(entry) if entry.startswith(prefix) else None
+        if owned is None or owned["host"] != _host():
+            continue
+        if prefix in (".", entry[: owned.start()] + ".") and not _is_living(
+            int(owned["pid"]), owned["start"]
+        ):
+            found.append((folder / entry, owned["end"] == "old"))
+    return found
 
 
 def _prefix(path: Path) -> str:

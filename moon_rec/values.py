@@ -250,9 +250,9 @@ def _time(column: pl.Expr, found: pl.DataType, unit: Unit | None) -> Reading:
     if isinstance(found, pl.Datetime):
         if found.time_zone is not None:
             column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-        return _of_count(column.cast(pl.Int64), found.time_unit, (1, 9999))
+        return time_of_count(column.cast(pl.Int64), found.time_unit, (1, 9999))
     if found == pl.Date:
-        return _of_count(column.cast(pl.Int64), "d", (1, 9999))
+        return time_of_count(column.cast(pl.Int64), "d", (1, 9999))
     if not found.is_numeric():
         mend = "write timestamps (polars: str.to_datetime, pandas: to_datetime), in UTC or with their zone"
         return _refused(column, found, "a time", mend)
@@ -260,11 +260,14 @@ def _time(column: pl.Expr, found: pl.DataType, unit: Unit | None) -> Reading:
         rule = Rule(column, column.is_not_null(), "is a number without a unit", _unit_named)
         return Reading(None, (rule,))
     years = (FIRST_YEAR, LAST_YEAR)
-    return _of_count(column, unit, years, _inexact(column, found))
+    return time_of_count(column, unit, years, _inexact(column, found))
 
 
-def _of_count(
-    column: pl.Expr, unit: Unit, years: tuple[int, int], rules: list[Rule] | None = None
+def time_of_count(
+    column: pl.Expr,
+    unit: Unit,
+    years: tuple[int, int] = (FIRST_YEAR, LAST_YEAR),
+    rules: list[Rule] | None = None,
 ) -> Reading:
     """Numbers of a unit since 1970 as a time: from the first of the years to the end of the last."""
     low = (datetime(years[0], 1, 1) - _EPOCH) // _MICROSECOND

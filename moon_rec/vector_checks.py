@@ -101,7 +101,7 @@ def _about(path: Path) -> About:
     try:
         values = read_json(path)
     except (MoonRecError, ValueError, RecursionError) as error:
-        if not path.exists():
+        if not path.is_file():
             raise TableError(f"no embedding table at {path.parent}: {error}") from None
         raise TableError(f"{path} cannot be read: {error}; {MEND}") from None
     if not isinstance(values, dict):

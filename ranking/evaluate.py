@@ -19,6 +19,13 @@ from moon_rec.command import Parser, count, run
 from moon_rec.errors import RankingError
 from moon_rec.estimate import Estimate
 from moon_rec.files import atomic_file, write_json
+from moon_rec.outputs import (
+    PICTURE,
+    OutputKind,
+    add_overwrite_option,
+    check_output,
+    json_with,
+)
 from moon_rec.shop import Shop
 from moon_rec.vector_pairs import Coverage, add_accept_option, open_pair
 from ranking.features import Period, RankingTables
@@ -26,7 +33,7 @@ from ranking.judging.figures import draw_evaluation
 from ranking.judging.judgement import NUM_RESAMPLES, evaluate, share_of_the_way
 from ranking.judging.reliability import curve_of
 from ranking.judging.segments import MIN_USERS, Segments, segments_of
-from ranking.seed_folders import SCORES_FILE, files_by_seed, ranker_folders
+from ranking.seed_folders import SCORES, SCORES_FILE, files_by_seed, ranker_folders
 from ranking.trained import TrainedRanker
 
 __all__ = ["evaluate", "score", "share_of_the_way"]
@@ -126,6 +133,7 @@ def main(argv: list[str] | None = None) -> None:
         required=True,
         help="folder for scores and metrics; with several seeds one below it a seed",
     )
+    add_overwrite_option(parser, "scores, metrics and picture")
     parser.add_argument("--resamples", type=count, default=NUM_RESAMPLES, help="of users")
     parser.add_argument(
         "--by", action="append", default=[], metavar="COLUMN", help="segments; may be given again"
@@ -139,11 +147,13 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(
             f"--min-users {given.min_users}, --resamples {given.resamples}: wanted at least 1"
         )
+    folders = ranker_folders(given.ranker)
+    for name in folders:
+        check_scores_folder(given.out / name, given.overwrite)
+    _refuse_other_layout(given.out, list(folders))
     shop = Shop.open(given.shop)
     items, queries, coverage = open_pair(shop, given.items, given.queries, given.accept)
-    folders = ranker_folders(given.ranker)
     rankers = {name: TrainedRanker.load(folder, items, queries) for name, folder in folders.items()}
-    _refuse_other_layout(given.out, list(rankers))
     found = []
     tables: dict[str, RankingTables] = {}
     for name, ranker in rankers.items():
@@ -234,6 +244,21 @@ def metrics_text(metrics: dict[str, Estimate], segments: Segments) -> str:
             f"{len(segments.judged)} segments were looked at: the best and the worst of so many differ by chance too"
         )
     return "\n".join(lines)
+
+
+WRITTEN = {
+    SCORES_FILE: SCORES,
+    "metrics.json": OutputKind(
+        "a ranker's metrics", "", json_with("shop_digest", "period", "metrics")
+    ),
+    "evaluation.png": PICTURE,
+}
+
+
+def check_scores_folder(folder: Path, overwrite: bool) -> None:
+    """Raise MoonRecError where what the command writes into `folder` has no place there."""
+    for name, kind in WRITTEN.items():
+        check_output(folder / name, kind, overwrite)
 
 
 def save_scores(

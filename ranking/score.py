@@ -27,12 +27,14 @@ import torch
 from moon_rec.command import Parser, count, run
 from moon_rec.errors import RankingError
 from moon_rec.files import atomic_file
+from moon_rec.outputs import add_overwrite_option, check_output
 from moon_rec.progress import progress, say
 from moon_rec.shop import Shop
 from moon_rec.vector_pairs import add_accept_option, open_pair
 from ranking.features import PERIODS, Period, RankingTables
 from ranking.features.impressions import in_requests
 from ranking.features.requests import RequestReader
+from ranking.seed_folders import SCORES
 from ranking.stream import ImpressionStream
 from ranking.trained import TrainedRanker, predict, threads
 
@@ -153,14 +155,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--queries", type=Path, help="embedding table of the searches")
     add_accept_option(parser)
     parser.add_argument("--out", type=Path, required=True, help="Parquet file to write")
+    add_overwrite_option(parser, "the scores")
     parser.add_argument("--chunk-rows", type=count, default=CHUNK_ROWS, help="rows held at a time")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument(
         "--batch-size", type=count, help="rows a batch (default: 4,096, fewer with long histories)"
     )
     given = parser.parse_args(argv)
-    if given.out.exists():
-        raise RankingError(f"{given.out} exists already; remove it or name another file")
+    reads = (given.ranker, given.shop, given.items, given.queries, *given.impressions)
+    check_output(given.out, SCORES, given.overwrite, inputs=reads)
     period = given.period or ("all" if given.impressions else "test")
     shop = Shop.open(given.shop)
     items, queries, coverage = open_pair(shop, given.items, given.queries, given.accept)

@@ -6,8 +6,14 @@
 from pathlib import Path
 
 from moon_rec.errors import RankingError
+from moon_rec.outputs import OutputKind, parquet_with
 
 RANKER_FILE, SCORES_FILE = "ranker.json", "scores.parquet"
+SCORES = OutputKind(
+    "a table of scores",
+    "",
+    parquet_with("request_id", "item_id", "user_id", "score", "is_cold"),
+)
 
 
 def seed_name(seed: int) -> str:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from moon_rec.errors import RankingError, first_line
+from moon_rec.parquet_bounds import refuse_bombs
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.integrity import UNREADABLE
@@ -141,6 +142,7 @@ def _refuse_broken_rows(file: Path, names: Sequence[str]) -> None:
 
 
 def _checked_schema(file: Path, config: FeatureConfig) -> pl.Schema:
+    refuse_bombs(file, RankingError)
     try:
         pq.read_schema(file)  # reads less than polars does, such as no integers of 128 bits
         schema = pl.Schema(pl.read_parquet_schema(file))

@@ -7,17 +7,18 @@ in `training.py`.
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import rmtree
 
 from moon_rec.allocator import keep_freed_memory
 from moon_rec.command import Parser, add_config_options, count, run
 from moon_rec.config import load_config
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import MoonRecError, RankingError
+from moon_rec.kept import note_kept, note_to_go_on
+from moon_rec.outputs import add_overwrite_option, check_output, check_room, remove_folder
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.tracking import Tracker
@@ -25,8 +26,8 @@ from moon_rec.vector_pairs import add_accept_option, open_pair
 from ranking.config import WAYS, RankerConfig, refuse_whole_history
 from ranking.features import FeatureConfig, RankingTables, add_feature_options
 from ranking.seed_folders import RANKER_FILE, seed_name
-from ranking.trained import TrainedRanker, refuse_other_training
-from ranking.training.checkpoint import Checkpoints
+from ranking.trained import RANKER, SEEDS, TrainedRanker, refuse_other_training
+from ranking.training.checkpoint import POSITION, Checkpoints
 from ranking.training.course import Log, train_on_rank, train_ranker
 from ranking.training.trainer import DivergedError
 
@@ -44,15 +45,93 @@ def main(argv: list[str] | None = None) -> None:
     if given.resume and given.checkpoint_every is None and given.seeds == 1:
         raise RankingError("--resume needs --checkpoint-every N, as the training to go on from had")
     runs = _runs(given, config)
+    # an address that can never work is refused before anything is read
+    is_first = os.environ.get("RANK", "0") == "0"
+    tracker = Tracker(given.track) if given.track and is_first else None
     shop = Shop.open(given.shop)
     items, queries, coverage = open_pair(shop, given.items, given.queries, given.accept)
     tables = RankingTables.build(shop, features)
     vectors = {"items": items, "queries": queries}
+    size = 4 * config.embedding_dim * sum(tables.num_embeddings.values())  # nearly all of a ranker
+    check_room(given.out, size * (len(runs) + 2 * (given.checkpoint_every is not None)))
     # all are looked at before any is trained: several processes then agree on what is left
-    left = [one for one in runs if not _is_finished(one, tables, vectors)]
+    left = [one for one in runs if given.overwrite or not _is_finished(one, tables, vectors)]
+    if given.seeds > 1 or given.checkpoint_every is not None:
+        note_to_go_on("--resume")
+    if given.seeds > 1:
+        note_kept(given.out, lambda: _finished_seeds(runs))
+    with tracker or nullcontext():
+        _train_all(given, runs, left, tables, vectors, tracker)
+    if items is not None and os.environ.get("RANK", "0") == "0":
+        say(str(coverage))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One training: where it goes, where it is written down on the way, and its settings."""
+
+    out: Path
+    checkpoints: Path
+    config: RankerConfig
+    is_first: bool = False
+    """Of several seeds."""
+
+
+def _runs(given: Namespace, config: RankerConfig) -> list[_Run]:
+    """The trainings of the command, one a seed.
+
+    Raises:
+        RankingError: the folder is there already and is not to be gone on with.
+    """
+    goes_on = given.seeds > 1 and given.resume and not (given.out / RANKER_FILE).exists()
+    if given.seeds > 1 and given.resume and given.overwrite:
+        raise RankingError("--resume keeps finished seeds, --overwrite replaces them: give one")
+    if not (given.out.is_dir() and goes_on):
+        reads = (given.shop, given.items, given.queries, given.config)
+        kind = RANKER if given.seeds == 1 else SEEDS
+        try:
+            check_output(given.out, kind, given.overwrite, inputs=reads)
+        except MoonRecError as error:
+            hint = "; or go on with --resume" * (given.seeds > 1 and given.out.is_dir())
+            raise RankingError(f"{error}{hint}") from None
+    folder = given.out.with_name(f"{given.out.name}.checkpoints")
+    if any(folder.glob(f"**/{POSITION}")) and not (given.resume or given.overwrite):
+        raise RankingError(
+            f"{folder} keeps a training that was stopped: go on with --checkpoint-every N and --resume, begin anew "
+            "with --overwrite, or name another folder"
+        )
+    if given.seeds == 1:
+        return [_Run(given.out, folder, config)]
+    seeds = range(config.seed, config.seed + given.seeds)
+    return [
+        _Run(
+            given.out / seed_name(seed),
+            folder / seed_name(seed),
+            config.model_copy(update={"seed": seed}),
+            is_first=seed == config.seed,
+        )
+        for seed in seeds
+    ]
+
+
+def _finished_seeds(runs: Sequence[_Run]) -> str:
+    """How many are trained, in words; "" for none."""
+    done = sum((run.out / RANKER_FILE).exists() for run in runs)
+    return f"{done:,} of {len(runs):,} seeds" if done else ""
+
+
+def _train_all(
+    given: Namespace,
+    runs: list[_Run],
+    left: list[_Run],
+    tables: RankingTables,
+    vectors: Mapping[str, EmbeddingTable | None],
+    tracker: Tracker | None,
+) -> None:
+    """Train those of the runs that are left."""
     for one in left:
         try:
-            _train(given, one, tables, vectors)
+            _train(given, one, tables, vectors, tracker)
         except DivergedError as error:
             if len(runs) == 1:
                 raise
@@ -66,41 +145,6 @@ def main(argv: list[str] | None = None) -> None:
             raise RankingError(
                 f"{one.out}: {error}; finished seeds are kept, go on with the same command and --resume"
             ) from None
-    if items is not None and os.environ.get("RANK", "0") == "0":
-        say(str(coverage))
-
-
-@dataclass(frozen=True)
-class _Run:
-    """One training: where it goes, where it is written down on the way, and its settings."""
-
-    out: Path
-    checkpoints: Path
-    config: RankerConfig
-
-
-def _runs(given: Namespace, config: RankerConfig) -> list[_Run]:
-    """The trainings of the command, one a seed.
-
-    Raises:
-        RankingError: the folder is there already and is not to be gone on with.
-    """
-    folder = given.out.with_name(f"{given.out.name}.checkpoints")
-    goes_on = given.seeds > 1 and given.resume and not (given.out / RANKER_FILE).exists()
-    if given.out.exists() and not goes_on:
-        hint = " or go on with --resume" if given.seeds > 1 and not given.resume else ""
-        raise RankingError(f"{given.out} exists already; remove it or name another folder{hint}")
-    if given.seeds == 1:
-        return [_Run(given.out, folder, config)]
-    seeds = range(config.seed, config.seed + given.seeds)
-    return [
-        _Run(
-            given.out / seed_name(seed),
-            folder / seed_name(seed),
-            config.model_copy(update={"seed": seed}),
-        )
-        for seed in seeds
-    ]
 
 
 def _is_finished(
@@ -124,6 +168,7 @@ def _train(
     run: _Run,
     tables: RankingTables,
     vectors: Mapping[str, EmbeddingTable | None],
+    tracker: Tracker | None,
 ) -> None:
     """Train one ranker and save it."""
     checkpoints = None
@@ -131,8 +176,8 @@ def _train(
         checkpoints = Checkpoints(run.checkpoints, given.checkpoint_every, given.resume)
     with ExitStack() as stack:
         log = None
-        if given.track:
-            log = stack.enter_context(_tracked(given, run, tables, vectors))
+        if tracker is not None:
+            log = stack.enter_context(_tracked(tracker, given, run, tables, vectors))
         ranker = train_on_rank(
             tables,
             run.config,
@@ -141,11 +186,14 @@ def _train(
             log=log,
             description="train" if given.seeds == 1 else f"train {run.out.name}",
         )
+        if ranker is not None:  # kept before a store is waited for
+            if run.is_first and given.overwrite:
+                remove_folder(given.out, SEEDS)  # of an earlier run: they may be more than now
+            ranker.save(run.out, given.overwrite)
     if ranker is None:
         return
-    ranker.save(run.out)
     if checkpoints is not None:
-        rmtree(run.checkpoints, ignore_errors=True)
+        checkpoints.remove()
         if given.seeds > 1 and not any(run.checkpoints.parent.iterdir()):
             run.checkpoints.parent.rmdir()
     say(
@@ -155,19 +203,17 @@ def _train(
 
 @contextmanager
 def _tracked(
+    tracker: Tracker,
     given: Namespace,
     run: _Run,
     tables: RankingTables,
     vectors: Mapping[str, EmbeddingTable | None],
-) -> Iterator[Log | None]:
-    """A run of the tracking store for the block; the first rank's alone."""
-    if os.environ.get("RANK", "0") != "0":
-        yield None
-        return
+) -> Iterator[Log]:
+    """A run of the tracking store for the block."""
     found = {name: table.digest for name, table in vectors.items() if table is not None}
     params = run.config.model_dump(mode="json")
     name = given.out.name if given.seeds == 1 else f"{given.out.name}, {run.out.name}"
-    run_of = Tracker(given.track).run(name, "training", params, {"tables": tables.digest} | found)
+    run_of = tracker.run(name, "training", params, {"tables": tables.digest} | found)
     with run_of as tracked:
         yield tracked.log
 
@@ -182,6 +228,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("shop", type=Path, help="folder of the shop")
     parser.add_argument("--out", type=Path, required=True, help="folder to write the ranker to")
+    add_overwrite_option(parser, "the ranker")
     parser.add_argument(
         "--content",
         metavar="WAYS",

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from moon_rec.config import make_config
 from moon_rec.embedding_table import EmbeddingTable
@@ -24,6 +24,8 @@ from moon_rec.errors import MoonRecError, RankingError
 from moon_rec.files import read_json, write_json
 from moon_rec.outputs import OutputKind, atomic_folder, json_with
 from moon_rec.progress import progress
+from moon_rec.recorded import record
+from moon_rec.shown import visible
 from ranking.config import RankerConfig
 from ranking.content import ContentStores
 from ranking.content.item_codes import item_codes
@@ -33,6 +35,7 @@ from ranking.features import FeatureConfig, Period, RankingTables, Requests
 from ranking.features.preparation import FILES, Preparation
 from ranking.loader import Loader
 from ranking.model import InputSizes, Ranker
+from ranking.saved import load_model, parse_about, refuse_changed
 from ranking.search_unit import search_options
 from ranking.seed_folders import RANKER_FILE, files_by_seed
 
@@ -49,6 +52,12 @@ RANKER = OutputKind(
         "preparation/preparation.json",
         *(f"preparation/{file}" for file in FILES.values()),
     ),
+)
+SEEDS = OutputKind(
+    "a folder of one ranker a seed",
+    f"seed-*/{RANKER_FILE}",
+    RANKER.says,
+    RANKER.below("seed-*"),
 )
 SCORING_ROWS = 4096
 SCORING_BEHAVIOURS = 2**19
@@ -188,7 +197,7 @@ class TrainedRanker:
             for name, origin in origins.items():
                 origin.save(folder / f"{name}_sample.safetensors")
             self.preparation.save(folder / "preparation")
-            write_json(folder / "ranker.json", about)
+            write_json(folder / RANKER_FILE, about | {"files": record(folder, RANKER_FILE)})
 
     @classmethod
     def load(
@@ -207,29 +216,33 @@ class TrainedRanker:
             RankingError: no ranker at `path`, one of another version, or vectors of another encoder.
         """
         path = Path(path)
-        about = _read_about(path)
+        about = read_about(path)
+        refuse_changed(path, about)
+        said = parse_about(about, path / RANKER_FILE)
         for name, given in (("items", items), ("queries", queries)):
-            known = about["vectors"].get(name)
+            known = said.vectors.get(name)
             file = path / f"{name}_sample.safetensors"
             _refuse_other_vectors(
                 VectorOrigin.load(file, **known) if known else None, given, name, str(path)
             )
-        config, sizes = make_config(RankerConfig, about["config"]), InputSizes(**about["sizes"])
-        model = Ranker(sizes, config)
-        model.load_state_dict(load_file(path / "weights.safetensors"))
+        preparation = Preparation.load(path / "preparation")
+        if preparation.digest != said.preparation:
+            raise RankingError(
+                f"{path / RANKER_FILE} was trained with preparation {visible(said.preparation)[:40]}, the one beside it is {preparation.digest}; put the ranker's own back"
+            )
         return cls(
-            model=model.eval(),
-            config=config,
-            preparation=Preparation.load(path / "preparation"),
-            sizes=sizes,
-            tables_digest=about["tables"],
+            model=load_model(path, said).eval(),
+            config=said.config,
+            preparation=preparation,
+            sizes=said.sizes,
+            tables_digest=said.tables,
             items=items,
             queries=queries,
-            validation_auc=tuple(about["validation_auc"]),
-            rows_per_second=about["rows_per_second"],
+            validation_auc=said.validation_auc,
+            rows_per_second=said.rows_per_second,
             semantic_ids=(
                 SemanticIds.load(path / "semantic_ids.safetensors")
-                if "semantic_ids" in config.ways
+                if "semantic_ids" in said.config.ways
                 else None
             ),
             rates_lowered=tuple(about.get("rates_lowered", ())),
@@ -243,7 +256,8 @@ def refuse_other_training(
     vectors: Mapping[str, EmbeddingTable | None],
 ) -> None:
     """Raise RankingError where the ranker at `path` was not trained with these settings, tables and vectors."""
-    about = _read_about(path)
+    about = read_about(path)
+    parse_about(about, path / RANKER_FILE)
     found = {
         "settings": make_config(RankerConfig, about["config"]).digest() == config.digest(),
         "tables": about["tables"] == tables.digest,
@@ -260,13 +274,22 @@ def refuse_other_training(
         )
 
 
-def _read_about(path: Path) -> dict[str, Any]:
+def read_about(path: Path) -> dict[str, Any]:
+    """`ranker.json`, its version checked.
+
+    Raises:
+        RankingError: no ranker there, or one of another version.
+    """
     try:
         about = read_json(path / "ranker.json")
     except (MoonRecError, OSError) as error:
         seeds = files_by_seed(path, RANKER_FILE)
         hint = f"; it holds those of {', '.join(seeds)}: name one" if seeds else ""
         raise RankingError(f"no ranker at {path}: {error}{hint}") from None
+    if not isinstance(about, dict):
+        raise RankingError(
+            f"{path}/ranker.json is a {type(about).__name__}, wanted names and values; train the ranker again"
+        )
     version = about.get("format_version")
     if version == 1:
         raise RankingError(

@@ -6,6 +6,7 @@ python -m representation.benchmark SHOP --encoder A --encoder B --out DIR
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -17,6 +18,14 @@ from moon_rec.console import table_console
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import ConfigError
 from moon_rec.files import atomic_file, write_json
+from moon_rec.outputs import (
+    PICTURE,
+    OutputKind,
+    add_overwrite_option,
+    begins_with,
+    check_output,
+    json_with,
+)
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement
@@ -37,10 +46,19 @@ if TYPE_CHECKING:
     from representation.benchmarking.contestant import Contestant
     from representation.benchmarking.run import Result
 
+WRITTEN = {
+    "benchmark.json": OutputKind("a benchmark's record", "", json_with("set", "config", "results")),
+    "benchmark.md": OutputKind("a benchmark's page", "", begins_with(b"# Benchmark on ")),
+    "benchmark.png": PICTURE,
+}
+"""What stands in the folder beside the vectors, which are kept from run to run."""
+
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     options = _parser().parse_args(argv)
+    for name, kind in WRITTEN.items():
+        check_output(options.out / name, kind, options.overwrite)
     from representation.benchmarking.config import BenchmarkConfig
     from representation.benchmarking.record import track
     from representation.benchmarking.run import measure
@@ -59,18 +77,19 @@ def main(argv: list[str] | None = None) -> None:
         raise ConfigError(
             f"two contestants are called {twice[0]!r}; give each a name, such as --encoder first=DIR"
         )
+    tracker = Tracker(options.track) if options.track else None
     shop, whole = _open_set(options)
     bench = sample(whole, config.num_queries, config.num_labelled, config.num_products, config.seed)
     say(
         f"benchmark on {bench.name}: {bench.gallery.height:,} products, {sum(frame.height for frame in bench.queries.values()):,} queries"
     )
-    tracker = Tracker(options.track) if options.track else None
     results = []
-    for contestant in _contestants(encoders, tables, shop, bench, options, config):
-        results.append(measure(contestant, bench, config))
-        if tracker is not None:
-            track(tracker, results[-1], bench, config)
-    _write(options.out, results, bench, config)
+    with tracker or nullcontext():
+        for contestant in _contestants(encoders, tables, shop, bench, options, config):
+            results.append(measure(contestant, bench, config))
+            if tracker is not None:
+                track(tracker, results[-1], bench, config)
+        _write(options.out, results, bench, config)
 
 
 def _parser() -> Parser:
@@ -139,6 +158,7 @@ def _parser() -> Parser:
         default="new",
         help="products to classify: listed since the cut, or all",
     )
+    add_overwrite_option(parser, "benchmark.json, .md and .png")
     parser.add_argument("--device", help="cpu, cuda ...; default: a GPU where there is one")
     parser.add_argument(
         "--track", metavar="URI", help="MLflow tracking store, such as sqlite:///mlflow.db"

@@ -18,6 +18,7 @@ from moon_rec.outputs import add_overwrite_option, check_output, check_picture
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement
+from moon_rec.shown import as_console_text
 from moon_rec.tracking import Tracker
 from moon_rec.vector_pairs import add_accept_option, open_pair
 from representation.curation import Curated, CurationConfig, curate
@@ -33,8 +34,8 @@ def main(argv: list[str] | None = None) -> None:
     check_output(options.out, PAIRS, options.overwrite, inputs=reads)
     if options.picture:
         check_picture(options.picture, options.overwrite)
-    items, queries = _vectors(shop, options)
     tracker = Tracker(options.track) if options.track else None
+    items, queries = _vectors(shop, options)
     from representation.posttraining.pairs import logged_pairs
 
     start = time.perf_counter()
@@ -160,16 +161,15 @@ def _print(shop: Shop, options: Any, curated: Curated, about: dict[str, Any]) ->
         curated.table(f"pairs of {kind} {shop.name} before its cut, {options.engagement}")
     )
     for line in curated.reasons():
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(as_console_text(line), soft_wrap=True)
     console.print(
         "distance: total variation between the pairs' mix of categories and that of impressions before the cut",
         highlight=False,
         soft_wrap=True,
     )
     if shop.is_simulated:
-        console.print(
-            f"all of it is simulated: {shop.source}", markup=False, highlight=False, soft_wrap=True
-        )
+        line = f"all of it is simulated: {shop.source}"
+        console.print(as_console_text(line), soft_wrap=True)
     print(f"{about['seconds']:.1f} s, {about['peak_memory_mib']:,} MiB at most")
     for path in filter(None, (options.out, options.picture)):
         print(f"written to {path}")

@@ -19,10 +19,14 @@ from moon_rec.command import Parser, count, run
 from moon_rec.embedding_table import EmbeddingTable, Kind, Precision
 from moon_rec.errors import EncoderError, TableError
 from moon_rec.files import digest_of
+from moon_rec.kept import note_kept
+from moon_rec.outputs import check_output, check_room
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.schema import FILES, columns_of
+from moon_rec.table_writer import table_bytes
 from moon_rec.texts import has_text
+from moon_rec.vector_checks import TABLE
 from representation.encoders.rows import all_it_reads
 from representation.interface import Encoder, Modality
 from representation.storage.shards import Encode, Shards
@@ -60,8 +64,9 @@ def embed_shop(
         raise EncoderError(
             f"shard_size {shard_size} and batch_size {batch_size} must be at least 1"
         )
-    seen = modality or all_it_reads(encoder)
     job = _Job(encoder, shop, Path(out), precision, shard_size, leave_out)
+    job.check()
+    seen = modality or all_it_reads(encoder)
     why = ["without a picture"] * (seen == "image") + ["with a broken picture"] * leave_out
     left_out = "products " + " or ".join(why)
     items = job.table(
@@ -122,13 +127,31 @@ class _Job:
         self._precision: Precision = precision
         self._shard_size, self._leave_out = shard_size, leave_out
 
+    def check(self) -> None:
+        """Both places, before the first vector is computed; raises what `table` would, hours later."""
+        size = 0
+        for kind, file in (("items", "items"), ("queries", "searches")):
+            path = self._out / kind
+            if path.exists():
+                self._kept(path)
+                continue
+            check_output(path, TABLE)
+            rows, dim = (
+                pq.read_metadata(self._shop.path / FILES[file]).num_rows,
+                self._encoder.dim,
+            )
+            size += rows * (8 + 4 * dim) + table_bytes(rows, dim, self._precision)  # shards first
+        check_room(self._out / "items", size)
+
     def table(
         self, kind: Kind, name: str, kept: pl.Expr, encode: Encode, part: _Part
     ) -> EmbeddingTable:
         """The table `out/kind`: kept, finished from shards, or computed."""
         path = self._out / kind
         if path.exists():
-            return self._kept(path)
+            table = self._kept(path)
+            say(f"{path} stands already: kept")
+            return table
         source = {"items": "items", "queries": "searches"}[kind]
         file = self._shop.path / FILES[source]
         made_of = digest_of(
@@ -150,6 +173,7 @@ class _Job:
         picture = part.picture if self._leave_out and part.picture in columns else None
         shards.write(name, kept, encode, self._encoder.dim, picture)
         table = shards.join(path, self._encoder, self._shop.digest, self._precision, kind)
+        note_kept(path, "whole")
         num_left_out = pq.read_metadata(file).num_rows - len(table)
         if num_left_out:
             say(f"{name}: {num_left_out:,} left out ({part.left_out})")
@@ -162,7 +186,6 @@ class _Job:
             raise TableError(
                 f"{path} holds a table of encoder {table.encoder}, shop {table.shop}, {table.vectors.dtype}; name another folder"
             )
-        say(f"{path} stands already: kept")
         return table
 
 
@@ -205,6 +228,11 @@ def main(argv: list[str] | None = None) -> None:
         help="name and leave out rows whose picture cannot be decoded, instead of stopping",
     )
     chosen = parser.parse_args(argv)
+    for kind in ("items", "queries"):
+        if (chosen.out / kind).exists():
+            EmbeddingTable.open(chosen.out / kind)  # kept where it is of this encoder and shop
+        else:
+            check_output(chosen.out / kind, TABLE)
     from representation.encoder import open_encoder  # torch and transformers, after the arguments
 
     shop = Shop.open(chosen.shop)

@@ -96,6 +96,10 @@ class ProductEncoder:
         self.composer = Composer(tokenizer, self.layout)
         self.dim = width_of(backbone)
         self.widths = config.widths
+        if self.widths[-1] != self.dim:
+            raise EncoderError(
+                f"widths {self.widths} end at {self.widths[-1]}, and the backbone's states are {self.dim} wide; the two do not belong together"
+            )
 
     @classmethod
     def from_pretrained(
@@ -116,7 +120,7 @@ class ProductEncoder:
             raise EncoderError(
                 f"no encoder at {folder} (no {ABOUT_FILE} in it); make one with python -m representation.pretrain, or name it as backbone.checkpoint"
             )
-        if about.get("family", "qwen") != "qwen":
+        if about["family"] != "qwen":
             raise EncoderError(
                 f"{folder} holds an encoder of family {about['family']}, which is not trained here; a Qwen-VL is"
             )
@@ -124,7 +128,7 @@ class ProductEncoder:
         place = where_to(device)
         backbone = load_backbone(folder, dtype or (None if place.type == "cuda" else "float32"))
         torch.nn.Module.to(backbone, place)
-        return cls(backbone, load_tokenizer(folder), config)
+        return cls(backbone, load_tokenizer(folder, backbone), config)
 
     @classmethod
     def from_checkpoint(cls, config: BackboneConfig, device: str | None = None) -> "ProductEncoder":
@@ -132,10 +136,8 @@ class ProductEncoder:
         assert config.checkpoint is not None
         place = where_to(device)
         dtype = config.dtype or ("bfloat16" if place.type == "cuda" else "float32")
-        backbone, tokenizer = (
-            load_backbone(config.checkpoint, dtype),
-            load_tokenizer(config.checkpoint),
-        )
+        backbone = load_backbone(config.checkpoint, dtype)
+        tokenizer = load_tokenizer(config.checkpoint, backbone)
         torch.nn.Module.to(backbone, place)
         return cls(backbone, tokenizer, settings_of(config.checkpoint, config, backbone, tokenizer))
 

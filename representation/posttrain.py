@@ -5,6 +5,7 @@ python -m representation.posttrain SHOP --start ENCODER --out REFINED --preset r
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,9 +16,11 @@ from moon_rec.command import Parser, add_config_options, run
 from moon_rec.config import load_config
 from moon_rec.errors import ConfigError
 from moon_rec.files import read_json
+from moon_rec.outputs import add_overwrite_option, check_output
 from moon_rec.shop import Shop
 
 if TYPE_CHECKING:
+    from moon_rec.tracking import Tracker
     from representation.posttraining import PosttrainConfig
     from representation.training.optimisation import Log
 
@@ -34,13 +37,20 @@ def main(argv: list[str] | None = None) -> None:
         raise ConfigError(
             f"--vectors {chosen.vectors} changes nothing: only curation.hardest_query reads them; set curation, or leave them out"
         )
+    from representation.encoders.checkpoint import ENCODER
+
+    check_output(chosen.out, ENCODER, chosen.overwrite, inputs=(chosen.shop, chosen.start))
+    # an address that can never work is refused before anything is read
+    tracker = _tracker(chosen)
     shop = Shop.open(chosen.shop)
     with ExitStack() as stack:
         stack.enter_context(processes())
         on_log = None
-        if chosen.track and is_main():
-            on_log = stack.enter_context(_tracked(chosen, config, shop))
-        checkpoints = posttrain(shop, chosen.out, config, chosen.start, on_log, chosen.vectors)
+        if tracker is not None:
+            on_log = stack.enter_context(_tracked(tracker, chosen, config, shop))
+        checkpoints = posttrain(
+            shop, chosen.out, config, chosen.start, on_log, chosen.vectors, chosen.overwrite
+        )
         if is_main():
             for checkpoint in checkpoints:
                 print(
@@ -48,10 +58,20 @@ def main(argv: list[str] | None = None) -> None:
                 )
 
 
-@contextmanager
-def _tracked(chosen: argparse.Namespace, config: "PosttrainConfig", shop: Shop) -> Iterator["Log"]:
-    """A run of the tracking store for the block; the log file becomes its artifact."""
+def _tracker(chosen: argparse.Namespace) -> "Tracker | None":
+    """The tracking store, the first process's alone."""
+    if not chosen.track or os.environ.get("RANK", "0") != "0":
+        return None
     from moon_rec.tracking import Tracker
+
+    return Tracker(chosen.track)
+
+
+@contextmanager
+def _tracked(
+    tracker: "Tracker", chosen: argparse.Namespace, config: "PosttrainConfig", shop: Shop
+) -> Iterator["Log"]:
+    """A run of the tracking store for the block; the log file becomes its artifact."""
     from representation.encoder import ABOUT_FILE
     from representation.posttraining.train import LOG_FILE
     from representation.training.optimisation import from_start
@@ -61,7 +81,7 @@ def _tracked(chosen: argparse.Namespace, config: "PosttrainConfig", shop: Shop) 
         about = chosen.start / ABOUT_FILE
         reads["start"] = read_json(about).get("digest", "") if about.exists() else ""
     settings = from_start(config, chosen.start)
-    run_of = Tracker(chosen.track).run(chosen.out.name, "posttraining", settings, reads)
+    run_of = tracker.run(chosen.out.name, "posttraining", settings, reads)
     with run_of as tracked:
         yield lambda step, numbers: tracked.log(numbers, step)
         tracked.artifact(chosen.out / LOG_FILE)
@@ -80,9 +100,8 @@ def _parser() -> Parser:
         type=Path,
         help="an encoder's folder, as a rule the pretrained one; default: random weights",
     )
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder for the encoder; must not exist"
-    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the encoder")
+    add_overwrite_option(parser, "the encoder and its checkpoints")
     parser.add_argument(
         "--preset",
         choices=("broad", "refinement"),

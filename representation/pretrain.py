@@ -8,6 +8,7 @@ from pathlib import Path
 
 from moon_rec.command import Parser, add_config_options, run
 from moon_rec.config import load_config
+from moon_rec.outputs import add_overwrite_option, check_output
 from moon_rec.shop import Shop
 
 
@@ -19,18 +20,20 @@ def main(argv: list[str] | None = None) -> None:
         example="python -m representation.pretrain demo/shop --out demo/pretrained --set steps=60 --set backbone.text_dim=64",
     )
     parser.add_argument("shop", type=Path, help="the shop's folder")
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder for the encoder; must not exist"
-    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the encoder")
+    add_overwrite_option(parser, "the encoder")
     parser.add_argument(
         "--start", type=Path, help="an encoder to go on from instead of random weights"
     )
     add_config_options(parser)
     chosen = parser.parse_args(argv)
+    from representation.encoders.checkpoint import ENCODER
     from representation.pretraining import PretrainConfig, pretrain
 
     config = load_config(PretrainConfig, chosen.config, chosen.settings)
-    print(pretrain(Shop.open(chosen.shop), chosen.out, config, chosen.start))
+    check_output(chosen.out, ENCODER, chosen.overwrite, inputs=(chosen.shop, chosen.start))
+    shop = Shop.open(chosen.shop)
+    print(pretrain(shop, chosen.out, config, chosen.start, overwrite=chosen.overwrite))
 
 
 if __name__ == "__main__":

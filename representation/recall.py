@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from moon_rec.command import Parser, count, run, seed_number
@@ -24,6 +23,7 @@ from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement
 from moon_rec.shop.shop import Period
+from moon_rec.shown import as_console_text
 from moon_rec.vector_pairs import Coverage, add_accept_option, open_pair
 from representation.evaluation.approximate import Index, IndexConfig
 from representation.evaluation.shop_metrics import measure_segments, measure_shop
@@ -160,7 +160,9 @@ def _print(
 ) -> None:
     """A row a metric, so that it fits 80 columns; then each family's definition, at its largest k."""
     kind = "SIMULATED shop" if shop.is_simulated else "shop"
-    table = Table(title=f"{kind} {shop.name}, {options.period} period, {options.engagement}")
+    table = Table(
+        title=as_console_text(f"{kind} {shop.name}, {options.period} period, {options.engagement}")
+    )
     table.add_column("metric", no_wrap=True)
     table.add_column("value [95 %]", justify="right", no_wrap=True)
     table.add_column("count", justify="right", no_wrap=True)
@@ -174,15 +176,15 @@ def _print(
         table.add_row(name, str(each), f"{each.count:,}")
     table.add_section()
     for name, each in segments.items():
-        table.add_row(f"{SEGMENTS} in {escape(name)}", str(each), f"{each.count:,}")
+        table.add_row(as_console_text(f"{SEGMENTS} in {name}"), str(each), f"{each.count:,}")
     console = Console()
     console.print(table)
     for line in definitions.values():
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(as_console_text(line), soft_wrap=True)
     for line in _ties(
         {**measured, **{f"{SEGMENTS} in {name}": one for name, one in segments.items()}}
     ):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(as_console_text(line), soft_wrap=True)
     console.print(
         "intervals: Wilson's, at the count that the units are worth (one user's searches are alike)",
         highlight=False,
@@ -190,7 +192,7 @@ def _print(
     )
     if shop.is_simulated:
         line = f"all of it is simulated: {shop.source}"
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(as_console_text(line), soft_wrap=True)
 
 
 def _ties(measured: dict[str, Estimate]) -> list[str]:

@@ -14,6 +14,7 @@ from moon_rec.outputs import add_overwrite_option, check_output, check_picture
 from moon_rec.progress import say
 from moon_rec.shop.description import describe
 from moon_rec.shop.faults import check_faults_file, write_faults
+from moon_rec.shop.import_commands import add_interactions
 from moon_rec.shop.leaks import leak_warnings
 from moon_rec.shop.manifest import Manifest
 from moon_rec.shop.printing import print_description, summary
@@ -35,6 +36,18 @@ SOURCES: dict[str, tuple[type, Callable[..., Shop]]] = {
     "movielens": (MovieLensConfig, import_movielens),
     "online-retail": (OnlineRetailConfig, import_online_retail),
     "tables": (TablesConfig, import_tables),
+}
+ABOUT = {
+    "movielens": "MovieLens with posters (2018, 2016 or both)",
+    "online-retail": "UCI Online Retail; non-clicks are sampled",
+    "tables": "your own Parquet files, with the columns of docs/design.md",
+    "myntra": "Myntra's catalogue under simulated shoppers",
+}
+EXAMPLES = {
+    "movielens": f"{PROGRAM} import movielens --data ml-latest-small --out runs/movielens --set edition=2018",
+    "online-retail": f"{PROGRAM} import online-retail --data online_retail --out runs/retail",
+    "tables": f"{PROGRAM} import tables --data MINE --out runs/shop --set time_unit=s --set clicked_at_least=4",
+    "myntra": f"{PROGRAM} import myntra --data DATA/myntra --out runs/myntra",
 }
 
 
@@ -81,20 +94,34 @@ def _add_simulate(commands: Any) -> None:
 def _add_import(commands: Any) -> None:
     parser = commands.add_parser(
         "import",
-        help="make a shop of a public data set or of your own tables",
+        help="make a shop of your own log or tables, or of a public data set",
         description=(
-            "Make a shop of MovieLens (2018, 2016 or both), UCI Online Retail (non-clicks are sampled), Myntra's catalogue "
-            "(under simulated shoppers), or your own tables: Parquet files with the columns of docs/design.md."
+            "Make a shop of your own log in any form (interactions), of your own Parquet files with the columns of docs/design.md (tables), of "
+            "MovieLens (2018, 2016 or both), UCI Online Retail (non-clicks are sampled), or Myntra's catalogue (under simulated shoppers)."
         ),
-        example=f"{PROGRAM} import movielens --data ml-latest-small --out runs/movielens --set edition=2018",
+        example=f"{PROGRAM} import interactions clicks.csv --items products.csv --guess",
     )
-    parser.add_argument("source", choices=["myntra", *SOURCES], help="what the files are")
+    sources: Any = parser.add_subparsers(
+        dest="source", required=True, metavar=f"{{interactions,{','.join(SOURCES)},myntra}}"
+    )
+    add_interactions(sources, _report)
+    for source in (*SOURCES, "myntra"):
+        _add_source(sources, source)
+
+
+def _add_source(sources: Any, source: str) -> None:
+    parser = sources.add_parser(
+        source,
+        help=ABOUT[source],
+        description=f"Make a shop of {ABOUT[source]}.",
+        example=EXAMPLES[source],
+    )
     parser.add_argument("--data", type=Path, help="folder of the raw files")
     parser.add_argument("--out", type=Path, required=True, help="the new shop's folder")
     add_overwrite_option(parser, "the shop, and the file of --faults,")
     _add_faults(parser)
     add_config_options(parser)
-    parser.set_defaults(run=_import)
+    parser.set_defaults(run=_import, source=source)
 
 
 def _add_faults(parser: Any) -> None:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from moon_rec.errors import first_line
 from moon_rec.files import digest_file
+from moon_rec.parquet_bounds import bomb
 from moon_rec.shop.manifest import Manifest
 from moon_rec.shop.problem import Problem
 from moon_rec.shop.schema import FILES, MANIFEST
@@ -99,6 +100,9 @@ def _num_rows(file: Path) -> int | None:
 def unreadable(path: Path, has_times: bool = True) -> str | None:
     """Why a Parquet file cannot be decoded to its end, in one line; None where it can."""
     try:
+        reason = bomb(path)
+        if reason:
+            return reason
         with pq.ParquetFile(path, buffer_size=1 << 20) as file:
             for batch in file.iter_batches(BATCH_ROWS):
                 batch.validate(full=True)

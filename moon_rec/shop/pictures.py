@@ -71,10 +71,28 @@ def decode(data: bytes, where: str = "picture") -> Image.Image:
     except (
         Exception
     ) as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more
-        reason = _reason(error)
-        fault = f"{len(data):,} bytes do not decode as a picture ({reason})"
-        mend = "replace them, or give null where there is no picture"
-        raise PictureError(where, fault, mend, type(error).__name__) from None
+        raise _broken(data, where, error) from None
+
+
+def picture_size(data: bytes, where: str = "picture") -> tuple[int, int]:
+    """Width and height as the head says; nothing is decoded.
+
+    Raises:
+        PictureError: the bytes are no picture.
+    """
+    try:
+        with _open(data, where) as picture:
+            return picture.size
+    except ShopError:
+        raise
+    except Exception as error:
+        raise _broken(data, where, error) from None
+
+
+def _broken(data: bytes, where: str, error: Exception) -> PictureError:
+    fault = f"{len(data):,} bytes do not decode as a picture ({_reason(error)})"
+    mend = "replace them, or give null where there is no picture"
+    return PictureError(where, fault, mend, type(error).__name__)
 
 
 def _open(data: bytes, where: str) -> ImageFile.ImageFile:

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from moon_rec.shop.description import Description, PeriodNumbers
 from moon_rec.shop.shop import Shop
+from moon_rec.shown import as_console_text
 
 WIDTH = 100
 
@@ -52,7 +53,7 @@ def _whole(shop: Shop, found: Description) -> Table:
         "impressions": f"{found.impressions:,}, from {found.first} to {found.last}",
     }
     for name, value in rows.items():
-        table.add_row(Text(name), Text(value))
+        table.add_row(as_console_text(name), as_console_text(value))
     return table
 
 

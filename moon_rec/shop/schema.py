@@ -114,8 +114,14 @@ FILES: dict[str, str] = {
 MANIFEST = "manifest.json"
 """The manifest's name in the shop's folder."""
 
+IDS = "ids"
+"""Where the user's own ids lie, a file a kind; they are derived, and no part of the digest."""
+
 SHOP = OutputKind(
-    "a shop", MANIFEST, json_with("schema_version", "cut_time", "test_time"), tuple(FILES.values())
+    "a shop",
+    MANIFEST,
+    json_with("schema_version", "cut_time", "test_time"),
+    (*FILES.values(), f"{IDS}/*.parquet"),
 )
 
 

@@ -16,6 +16,7 @@ from moon_rec.seeds import generator
 from moon_rec.shop.engagement import engagements
 from moon_rec.shop.pictures import decode
 from moon_rec.shop.shop import Shop
+from moon_rec.shown import as_figure_text, visible
 
 NUM_ITEMS = 16
 NUM_QUERIES = 8
@@ -37,7 +38,8 @@ def draw_sheet(shop: Shop, path: str | Path, seed: int = 0) -> None:
     heights = [1.5 * -(-len(items) // COLUMNS), 3.0 * bool(pairs), 2.4]
     figure = Figure(figsize=(13, sum(heights) + 1), layout="constrained")
     simulated = " (SIMULATED)" if shop.is_simulated else ""
-    figure.suptitle(f"{shop.name}{simulated}: {shop.source}", fontsize=11, wrap=True)
+    title = as_figure_text(f"{shop.name}{simulated}: {shop.source}")
+    figure.suptitle(title, fontsize=11, wrap=True)
     panels: Any = figure.subfigures(3, 1, height_ratios=[max(height, 0.01) for height in heights])
     if items:
         _draw_items(panels[0], items)
@@ -132,5 +134,5 @@ def _draw_days(panel: SubFigure, shop: Shop) -> None:
 def _show(axes: Axes, image: bytes | None, text: str) -> None:
     if image is not None:
         axes.imshow(np.asarray(decode(image, f"picture of {text!r}")))
-    lines = textwrap.wrap(text, TITLE_WIDTH)[:2]
-    axes.set_title("\n".join(lines).replace("$", r"\$"), fontsize=6.5)
+    lines = textwrap.wrap(visible(text), TITLE_WIDTH)[:2]
+    axes.set_title("\n".join(as_figure_text(line) for line in lines), fontsize=6.5)

@@ -17,6 +17,7 @@ from typing import Literal, get_args
 import polars as pl
 
 from moon_rec.errors import ShopError
+from moon_rec.parquet_bounds import refuse_bombs
 from moon_rec.shop.integrity import promise_problems, unread_problems
 from moon_rec.shop.manifest import Manifest
 from moon_rec.shop.problem import raise_all
@@ -24,6 +25,7 @@ from moon_rec.shop.readings import texts_read
 from moon_rec.shop.schema import FILES
 from moon_rec.shop.structure import structure_problems
 from moon_rec.shop.validation import validate_folder
+from moon_rec.shown import visible
 
 Period = Literal["train", "validation", "test"]
 """train < cut_time <= validation < test_time <= test."""
@@ -58,13 +60,13 @@ class Shop:
 
     @property
     def name(self) -> str:
-        """The shop's name, from its manifest."""
-        return self.manifest.name
+        """The shop's name, from its manifest, in one line in which everything can be seen."""
+        return visible(self.manifest.name)
 
     @property
     def source(self) -> str:
-        """Where its tables come from, in words; printed with every number."""
-        return self.manifest.source
+        """Where its tables come from, in words, as `name`; printed with every number."""
+        return visible(self.manifest.source)
 
     @property
     def is_simulated(self) -> bool:
@@ -133,8 +135,10 @@ class Shop:
         """
         if name not in self._held:
             raise_all(self.path, promise_problems(self.path, self.manifest, (name,)))
-            if self.has(name) and name not in self.manifest.fingerprints:
-                raise_all(self.path, unread_problems(self.path, name))
+            if self.has(name):
+                refuse_bombs(self.path / FILES[name], ShopError)
+                if name not in self.manifest.fingerprints:
+                    raise_all(self.path, unread_problems(self.path, name))
             self._held.add(name)
         return self.path / FILES[name]
 

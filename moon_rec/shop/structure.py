@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from moon_rec.errors import first_line
+from moon_rec.parquet_bounds import bomb
 from moon_rec.shop.integrity import UNREADABLE
 from moon_rec.shop.problem import Problem
 from moon_rec.shop.schema import FILES, REQUIRED_TABLES, TABLES, Column
@@ -43,10 +44,14 @@ def structure_problems(folder: Path, is_shop: bool = True) -> list[Problem]:
 
 def _table_problems(table: str, path: Path, is_shop: bool) -> Iterator[Problem]:
     try:
+        reason = bomb(path, deep=False)
         num_rows = pq.read_metadata(path).num_rows
         found = pl.read_parquet_schema(path)
     except UNREADABLE as error:
         yield Problem(table, f"cannot be read as Parquet: {first_line(error)}", "write it again")
+        return
+    if reason:
+        yield Problem(table, f"is not read: {reason}", "take the shop from whoever made it")
         return
     the_others = f": the table has {', '.join(found)}"
     for column in TABLES[table]:

@@ -22,6 +22,7 @@ from moon_rec.files import digest_file
 from moon_rec.outputs import atomic_folder
 from moon_rec.progress import say
 from moon_rec.shop.manifest import Manifest, parse_time
+from moon_rec.shop.own_ids import OwnIds
 from moon_rec.shop.problem import Problem, in_one_line
 from moon_rec.shop.readings import readings_of
 from moon_rec.shop.schema import (
@@ -109,6 +110,12 @@ class ShopWriter:
             self._tables[table] = _TableWriter(table, self._folder / FILES[table])
         for frame in [frames] if isinstance(frames, pl.DataFrame | pl.LazyFrame) else frames:
             self._tables[table].append(frame)
+
+    def keep_ids(self, ids: Iterable[OwnIds]) -> None:
+        """Keep the user's own ids beside the tables, where they differ from the shop's; may be called once."""
+        assert self._folder is not None, "ids are kept while the shop is being written"
+        for each in ids:
+            each.write(self._folder)
 
     def __exit__(
         self,

@@ -22,13 +22,14 @@ import json
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from moon_rec.errors import RankingError
+from moon_rec.errors import RankingError, first_line
 from moon_rec.files import atomic_file
 from moon_rec.progress import progress
 from moon_rec.seeds import generator
+from moon_rec.strict_json import parse_json
 
 FORMAT_VERSION = 1
 MOST_PER_CODE = 256
@@ -151,17 +152,33 @@ class SemanticIds:
         """
         try:
             with safe_open(path, framework="numpy") as file:
-                about = json.loads((file.metadata() or {}).get("semantic_ids", "{}"))
+                about = parse_json((file.metadata() or {}).get("semantic_ids", "{}"))
+                if not isinstance(about, dict):
+                    about = {}
                 if about.get("format_version") != FORMAT_VERSION:
                     raise RankingError(
                         f"{path}: semantic ids of format {about.get('format_version')!r}, wanted "
                         f"{FORMAT_VERSION}; fit and save them again"
                     )
-                return cls(file.get_tensor("centroids"), file.get_tensor("num_used"))
-        except (OSError, SafetensorError) as error:
+                found = cls(file.get_tensor("centroids"), file.get_tensor("num_used"))
+        except RankingError:
+            raise
+        except Exception as error:  # safetensors has an error of its own, and numpy has others
             raise RankingError(
-                f"no semantic ids at {path}: {error}; save them there first"
+                f"no semantic ids at {path}: {first_line(error)}; save them there first"
             ) from None
+        centroids, used = found.centroids, found.num_used
+        is_sound = centroids.ndim == 3 and centroids.dtype == np.float32
+        is_sound &= used.shape == centroids.shape[:1] and used.dtype == np.int64
+        if is_sound:
+            is_sound = ((used >= 0) & (used <= found.num_codes)).all() and np.isfinite(
+                centroids
+            ).all()
+        if not is_sound:
+            raise RankingError(
+                f"{path}: centroids {centroids.dtype} {centroids.shape} and counts {used.shape}, wanted finite float32 (levels, codes, dim) and a count of those used a level; fit and save them again"
+            )
+        return found
 
 
 def _checked(vectors: np.ndarray, dim: int | None = None) -> np.ndarray:

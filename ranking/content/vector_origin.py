@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from moon_rec.embedding_table import EmbeddingTable
-from moon_rec.errors import RankingError
+from moon_rec.errors import MoonRecError, RankingError, first_line
+from moon_rec.mapped_tensors import map_one, stored_tensors
 
 SAMPLE = 256
 
@@ -71,6 +72,23 @@ class VectorOrigin:
 
     @classmethod
     def load(cls, file: Path, digest: str, encoder: str) -> "VectorOrigin":
-        """Read a file that `save` wrote, beside the digests that `ranker.json` names."""
-        tensors = load_file(file)
-        return cls(digest, encoder, tensors["ids"], tensors["vectors"])
+        """Read a file that `save` wrote, beside the digests that `ranker.json` names.
+
+        Raises:
+            RankingError: another file than that.
+        """
+        try:
+            found = stored_tensors(file)
+            shapes = {name: one.shape for name, one in found.items()}
+            kinds = {name: one.kind for name, one in found.items()}
+        except (MoonRecError, OSError) as error:
+            raise RankingError(first_line(error)) from None
+        rows = shapes.get("ids", (-1,))[0]
+        is_sample = kinds == {"ids": "I64", "vectors": "F32"} and len(shapes["vectors"]) == 2
+        if not is_sample or shapes["vectors"][0] != rows or rows > SAMPLE:
+            raise RankingError(
+                f"{file} holds {shapes}, wanted up to {SAMPLE} ids and a vector of each; train the ranker again"
+            )
+        return cls(
+            digest, encoder, *(np.array(map_one(file, found[name])) for name in ("ids", "vectors"))
+        )

@@ -18,9 +18,11 @@ import numpy as np
 import polars as pl
 
 from moon_rec.config import make_config
-from moon_rec.errors import MoonRecError, RankingError
+from moon_rec.errors import MoonRecError, RankingError, first_line
 from moon_rec.files import digest_of, read_json, write_json
+from moon_rec.parquet_bounds import refuse_bombs
 from moon_rec.shop import Shop
+from moon_rec.shop.integrity import UNREADABLE
 from ranking.features.context import ContextColumn, context_names, refuse_answers
 from ranking.features.feature_config import FeatureConfig
 from ranking.features.impressions import cheapest_cut, read_period, request_bounds
@@ -161,25 +163,39 @@ class Preparation:
         folder = Path(folder)
         try:
             about = read_json(folder / "preparation.json")
+            for file in FILES.values():
+                refuse_bombs(folder / file)
             frames = {name: pl.read_parquet(folder / file) for name, file in FILES.items()}
-        except (MoonRecError, OSError, pl.exceptions.PolarsError) as error:
-            raise RankingError(f"no preparation at {folder}: {error}") from None
+        except UNREADABLE as error:  # a MoonRecError is a ValueError
+            raise RankingError(f"no preparation at {folder}: {first_line(error)}") from None
+        if not isinstance(about, dict):
+            raise RankingError(
+                f"{folder}/preparation.json is a {type(about).__name__}, wanted names and values; save the ranker again"
+            )
         if about.get("format_version") != FORMAT_VERSION:
             raise RankingError(
                 f"{folder}/preparation.json: format_version {about.get('format_version')!r}, "
                 f"wanted {FORMAT_VERSION}; train the ranker again"
             )
-        found = cls(
-            config=make_config(FeatureConfig, about["config"]),
-            vocabularies={name: Vocabulary(frame["value"]) for name, frame in frames.items()},
-            item_counts=_counts(frames["item"]["train_impressions"]),
-            user_counts=_counts(frames["user"]["train_impressions"]),
-            price_edges=np.array(about["price_edges"], dtype=np.float64),
-            context=tuple(ContextColumn(**column) for column in about["context"]),
-            max_candidates=about["max_candidates"],
-            has_searches=about["has_searches"],
-        )
-        if found.digest != about["digest"]:
+        try:
+            found = cls(
+                config=make_config(FeatureConfig, about["config"]),
+                vocabularies={name: Vocabulary(frame["value"]) for name, frame in frames.items()},
+                item_counts=_counts(frames["item"]["train_impressions"]),
+                user_counts=_counts(frames["user"]["train_impressions"]),
+                price_edges=np.array(about["price_edges"], dtype=np.float64),
+                context=tuple(ContextColumn(**column) for column in about["context"]),
+                max_candidates=about["max_candidates"],
+                has_searches=about["has_searches"],
+            )
+            is_same = found.digest == about["digest"]
+        except MoonRecError:
+            raise
+        except Exception as error:  # values of any type stand where ours should
+            raise RankingError(
+                f"{folder} is no preparation: {type(error).__name__}: {first_line(error)[:160]}; save the ranker again"
+            ) from None
+        if not is_same:
             raise RankingError(
                 f"{folder} was changed after it was written (digest {found.digest}, recorded "
                 f"{about['digest']}); save the ranker again"

@@ -6,11 +6,13 @@ from pathlib import Path
 from moon_rec.command import Parser, run
 from moon_rec.config import load_config
 from moon_rec.errors import RankingError
+from moon_rec.outputs import add_overwrite_option, check_output
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.vector_pairs import add_accept_option, open_pair
 from ranking.features import FeatureConfig, RankingTables, add_feature_options
-from ranking.handover import write_fuxictr, write_torcheasyrec
+from ranking.handover.fuxictr import FUXICTR, write_fuxictr
+from ranking.handover.torcheasyrec import TORCHEASYREC, write_torcheasyrec
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -32,19 +34,20 @@ def main(argv: list[str] | None = None) -> None:
         action="store_true",
         help="torcheasyrec: write the vectors of every history too (large)",
     )
+    add_overwrite_option(parser, "the hand-over")
     add_feature_options(parser)
     given = parser.parse_args(argv)
-    if given.out.exists():
-        raise RankingError(f"{given.out} exists already; remove it or name another folder")
+    kind = {"fuxictr": FUXICTR, "torcheasyrec": TORCHEASYREC}[given.to]
+    check_output(given.out, kind, given.overwrite, inputs=(given.shop, given.items))
     if given.history_vectors and (given.to != "torcheasyrec" or not given.items):
         raise RankingError("--history-vectors goes with --to torcheasyrec and --items VECTORS")
     shop = Shop.open(given.shop)
     items, _, coverage = open_pair(shop, given.items, accept=given.accept)
     tables = RankingTables.build(shop, load_config(FeatureConfig, None, given.features))
     if given.to == "fuxictr":
-        write_fuxictr(tables, given.out, items)
+        write_fuxictr(tables, given.out, items, given.overwrite)
     else:
-        write_torcheasyrec(tables, given.out, items, given.history_vectors)
+        write_torcheasyrec(tables, given.out, items, given.history_vectors, given.overwrite)
     rows = ", ".join(f"{name} {period.num_rows:,}" for name, period in tables.periods.items())
     say(f"{given.out}: {rows} rows for {given.to}" + (f"; {coverage}" if items is not None else ""))
 

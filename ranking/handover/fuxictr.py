@@ -47,16 +47,21 @@ FUXICTR = OutputKind(
 Column = tuple[tuple[int, ...], np.dtype, Callable[[Block], np.ndarray]]
 
 
-def write_fuxictr(tables: RankingTables, out: Path, items: EmbeddingTable | None = None) -> None:
+def write_fuxictr(
+    tables: RankingTables,
+    out: Path,
+    items: EmbeddingTable | None = None,
+    overwrite: bool = False,
+) -> None:
     """Write the folder `out`, atomically.
 
     Args:
         items: frozen vectors by item_id, to go along.
 
     Raises:
-        MoonRecError: `out` exists.
+        MoonRecError: `out` exists, and is no such hand-over or `overwrite` is false.
     """
-    with atomic_folder(out, FUXICTR) as folder:
+    with atomic_folder(out, FUXICTR, overwrite) as folder:
         data = folder / DATASET
         data.mkdir()
         (folder / "config").mkdir()

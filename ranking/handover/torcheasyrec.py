@@ -43,6 +43,7 @@ def write_torcheasyrec(
     out: Path,
     items: EmbeddingTable | None = None,
     history_vectors: bool = False,
+    overwrite: bool = False,
 ) -> None:
     """Write the folder `out`, atomically.
 
@@ -51,9 +52,9 @@ def write_torcheasyrec(
         history_vectors: whether those of the history go along too.
 
     Raises:
-        MoonRecError: `out` exists.
+        MoonRecError: `out` exists, and is no such hand-over or `overwrite` is false.
     """
-    with atomic_folder(out, TORCHEASYREC) as folder:
+    with atomic_folder(out, TORCHEASYREC, overwrite) as folder:
         for period in PERIODS:
             _write_period(tables, period, folder / f"{period}.parquet", items, history_vectors)
         text = _configuration(tables, out, items, history_vectors)

@@ -28,6 +28,7 @@ from ranking.significance import LOWER_IS_BETTER
 
 SHADES = ("#9ecae1", "#6baed6", "#3d8dc4", "#1f66a8", "#08306b")
 STYLE: dict[Any, Any] = {
+    "text.parse_math": False,  # names of segments and folders are no TeX
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from moon_rec.errors import RankingError
+from moon_rec.shown import visible
 from ranking.groups import group_codes
 from ranking.judging.resampling import MIN_USERS
 
@@ -182,6 +183,7 @@ def groups_of(
         groups = {}
         for value in values.drop_nulls().unique().sort():
             name = f"{value:g}" if isinstance(value, float) else str(value)
+            name = name if name.isprintable() else visible(name)
             groups[name] = groups.get(name, False) | (values == value).fill_null(False).to_numpy()
     if not known.all():
         groups[UNKNOWN] = groups.get(UNKNOWN, False) | ~known

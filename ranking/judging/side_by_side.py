@@ -11,7 +11,6 @@ With one folder of several seeds the ranker is held against itself, which tells 
 on this shop varies by luck.
 """
 
-import json
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,17 @@ import polars as pl
 
 from moon_rec.command import Parser, count, positive
 from moon_rec.errors import RankingError, first_line
-from moon_rec.files import write_json
+from moon_rec.files import read_json, write_json
+from moon_rec.outputs import (
+    PICTURE,
+    OutputKind,
+    add_overwrite_option,
+    check_output,
+    json_that,
+    json_with,
+)
+from moon_rec.parquet_bounds import refuse_bombs
+from moon_rec.shown import visible
 from ranking.comparison import ONE_SEED, TWO_SEEDS, Comparison
 from ranking.groups import group_codes
 from ranking.judging import figures
@@ -56,6 +65,22 @@ MEASURES: dict[str, tuple[Metric, Weight | None]] = {
 GROUP_MEASURES = ("auc", "gauc", "log_loss")
 """What is compared in the groups of a column; fewer, for every further interval may err."""
 POWER_MEASURES = ("auc", "gauc")
+WRITTEN_OF_ONE = {
+    "power.json": OutputKind("a power table", "", json_with("users", "seeds")),
+    "power.png": PICTURE,
+}
+WRITTEN = WRITTEN_OF_ONE | {
+    "comparison.json": OutputKind(
+        "a comparison",
+        "",
+        json_that(lambda found: all("verdict" in one for one in found.values())),
+    ),
+    "segments.json": OutputKind("segments", "", json_with("judged", "left_out")),
+    "comparison.png": PICTURE,
+    "segments.png": PICTURE,
+    "calibration.png": PICTURE,
+}
+"""What the command writes into its folder."""
 
 
 def read_scores(folder: Path) -> dict[str, pl.DataFrame]:
@@ -95,9 +120,9 @@ def about_scores(folder: Path) -> str:
     """Shop and period of a folder of scores as `ranking.evaluate` noted them; empty where it did not."""
     beside = next(iter(_files(folder).values())).parent / "metrics.json"
     try:
-        about = json.loads(beside.read_text())
+        about = read_json(beside)
         simulated = " (simulated)" if about["is_simulated"] else ""
-        return f"{about['shop']}{simulated}, {about['period']} period"
+        return visible(f"{about['shop']}{simulated}, {about['period']} period")[:200]
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 
@@ -112,6 +137,7 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _read(file: Path) -> pl.DataFrame:
+    refuse_bombs(file, RankingError)
     try:
         table = pl.read_parquet(file)
     except (OSError, pl.exceptions.PolarsError) as error:
@@ -281,6 +307,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("a", type=Path, help="folder of scores, or of one folder of scores a seed")
     parser.add_argument("b", type=Path, nargs="?", help="the same, of the other ranker")
     parser.add_argument("--out", type=Path, help="folder for comparison.json and the pictures")
+    add_overwrite_option(parser, "the comparison")
     parser.add_argument("--resamples", type=count, default=1000, help="of users")
     parser.add_argument(
         "--by", action="append", default=[], metavar="COLUMN", help="segments; may be given again"
@@ -292,6 +319,9 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(f"--resamples {given.resamples}: wanted at least 2")
     if given.b is None and given.by:
         parser.error("--by groups the difference of two folders; name the second one")
+    if given.out is not None:
+        for name, kind in (WRITTEN if given.b is not None else WRITTEN_OF_ONE).items():
+            check_output(given.out / name, kind, given.overwrite)
     if given.b is None:
         _report_noise(given)
     else:

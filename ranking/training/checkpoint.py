@@ -8,12 +8,11 @@ Notable choices
 - Several ranks need a folder they all see.
 """
 
-import os
-import shutil
+import contextlib
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,22 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
-from moon_rec.errors import MoonRecError, RankingError
+from moon_rec.errors import MoonRecError, RankingError, first_line
 from moon_rec.files import read_json, write_json
-from moon_rec.kept import note_kept
+from moon_rec.mapped_tensors import WEIGHTS, stored_tensors
+from moon_rec.outputs import OutputKind, json_with, refuse_taken, remove_folder
+from moon_rec.temporaries import put_in_place, remove, settle, sweep
 from ranking.training.devices import rank
 
 FORMAT_VERSION = 1
 POSITION, DIVERGED = "position.json", "diverged.json"
+_ANEW = "remove it to start anew"
+CHECKPOINT = OutputKind(
+    "a training's checkpoint",
+    POSITION,
+    json_with("format_version", "digest", "step"),
+    ("*.safetensors", "model.safetensors.index.json", ".metadata"),
+)
 
 
 @dataclass
@@ -83,6 +91,11 @@ class Checkpoints:
     every: int = 1000
     resume: bool = False
 
+    def latest_step(self) -> str:
+        """In words, "" where there is none."""
+        latest = self.latest()
+        return f"step {int(latest.name.removeprefix('step-')):,}" if latest else ""
+
     def latest(self) -> Path | None:
         """The newest checkpoint."""
         found = sorted(self.folder.glob("step-*/" + POSITION))
@@ -107,7 +120,7 @@ class Checkpoints:
         path = self.folder / f"step-{position.step:09d}"
         partial = self.folder / f".step-{position.step:09d}.partial"
         if rank() == 0:
-            shutil.rmtree(partial, ignore_errors=True)
+            remove(partial)  # of a training that was killed: nobody else writes there
             partial.mkdir(parents=True)
         _barrier()
         writer = HuggingFaceStorageWriter(path=str(partial), save_distributed=True)
@@ -115,15 +128,31 @@ class Checkpoints:
             save(dict(state), storage_writer=writer, no_dist=not dist.is_initialized())
         if rank() == 0:
             write_json(partial / POSITION, {"format_version": FORMAT_VERSION} | asdict(position))
-            shutil.rmtree(path, ignore_errors=True)
-            os.replace(partial, path)
+            settle(partial)
+            refuse_taken(path, CHECKPOINT, overwrite=True)
+            put_in_place(partial, path)
+            remove(partial)
             (self.folder / DIVERGED).unlink(missing_ok=True)
-            note_kept(self.folder, f"step {position.step:,}, {position.rows:,} rows")
-            for older in self.folder.glob("step-*"):
+            for older in self._own():
                 if older != path:
-                    shutil.rmtree(older, ignore_errors=True)
+                    remove_folder(older, CHECKPOINT)
         _barrier()
         return path
+
+    def remove(self) -> None:
+        """Remove all checkpoints, once the training is done, and the folder, unless others put something there."""
+        for path in self._own():
+            remove_folder(path, CHECKPOINT)
+        for partial in self.folder.glob(".step-*.partial"):
+            remove(partial)
+        sweep(self.folder)
+        (self.folder / DIVERGED).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+
+    def _own(self) -> list[Path]:
+        found = sorted(self.folder.glob("step-*"))
+        return [path for path in found if not CHECKPOINT.objection(path)]
 
 
 def read_position(path: Path) -> Position:
@@ -136,11 +165,24 @@ def read_position(path: Path) -> Position:
         about = read_json(path / POSITION)
     except MoonRecError as error:
         raise RankingError(f"no checkpoint at {path}: {error}") from None
+    if not isinstance(about, dict):
+        raise RankingError(f"{path / POSITION} is a {type(about).__name__}, no position; {_ANEW}")
     version = about.pop("format_version", None)
     if version != FORMAT_VERSION:
         raise RankingError(
             f"{path / POSITION}: format_version {version!r}, wanted {FORMAT_VERSION}"
         )
+    counts = ("epoch", "batch", "step", "rows")
+    is_sound = about.keys() <= {one.name for one in fields(Position)} and all(
+        type(about.get(name, 0)) is int and about.get(name, 0) >= 0 for name in counts
+    )
+    validation, made_by = about.get("validation", []), about.get("made_by", {})
+    is_sound &= isinstance(about.get("digest"), str) and isinstance(made_by, dict)
+    is_sound &= isinstance(validation, list) and all(
+        isinstance(one, int | float) for one in validation
+    )
+    if not is_sound:
+        raise RankingError(f"{path / POSITION} says no position of a training; {_ANEW}")
     return Position(**about)
 
 
@@ -150,12 +192,20 @@ def load_state(path: Path, state: Mapping[str, Tensor]) -> None:
     Raises:
         RankingError: a tensor that the checkpoint has not, or of another shape.
     """
+    for file in sorted(path.glob("*.safetensors")):
+        try:
+            stored_tensors(file, WEIGHTS)  # damaged headers, before torch reads them
+        except (MoonRecError, OSError) as error:
+            raise RankingError(f"{first_line(error)}; {_ANEW}") from None
     reader = HuggingFaceStorageReader(path=str(path))
-    sizes = {
-        name: tuple(found.size)
-        for name, found in reader.read_metadata().state_dict_metadata.items()
-        if isinstance(found, TensorStorageMetadata)
-    }
+    try:
+        sizes = {
+            name: tuple(found.size)
+            for name, found in reader.read_metadata().state_dict_metadata.items()
+            if isinstance(found, TensorStorageMetadata)
+        }
+    except Exception as error:  # torch reads metadata of a stranger's file with any error
+        raise RankingError(f"{path} is no checkpoint: {first_line(error)[:160]}; {_ANEW}") from None
     for name, tensor in state.items():
         if sizes.get(name) != tuple(tensor.size()):
             raise RankingError(

@@ -239,6 +239,8 @@ class _Course:
         note_begins_again(
             "no checkpoint is written yet" if self.checkpoints else "no --checkpoint-every is set"
         )
+        if self.checkpoints is not None:
+            note_kept(self.checkpoints.folder, self.checkpoints.latest_step)
         total = self.train.requests.num_rows * self.config.epochs
         with (
             progress(description, total) if description else nullcontext() as bar,
@@ -397,7 +399,6 @@ def _resume(path: Path, trainer: Trainer, rates: dict[str, float]) -> Position:
     if position.best_epoch is not None:
         trainer.keep()
     load_state(path, trainer.state())
-    note_kept(path.parent, f"step {position.step:,}, {position.rows:,} rows")
     if position.rates != rates:
         position.lowered.append({"step": position.step, "before": position.rates})
         position.rates = rates

@@ -15,6 +15,7 @@ from moon_rec.command import Parser, add_config_options, count
 from moon_rec.config import load_config, read_toml
 from moon_rec.errors import RankingError
 from moon_rec.files import write_json
+from moon_rec.outputs import PICTURE, OutputKind, check_output, json_with
 from moon_rec.progress import track
 from moon_rec.shop import Shop
 from moon_rec.vector_pairs import add_accept_option, open_pair
@@ -30,11 +31,16 @@ from ranking.ways.variations import (
     STANDARD,
     Inputs,
     Variation,
+    check_runs,
     refuse_unread,
     run_all,
 )
 
 NUM_RESAMPLES = 500
+WRITTEN = {
+    "ways.json": OutputKind("a comparison of ways", "", json_with("ids_only", "ways")),
+    "ways.png": PICTURE,
+}
 
 
 def compare_ways(
@@ -100,6 +106,8 @@ def main(argv: list[str] | None = None) -> None:
     """The command."""
     parser = _parser()
     given = parser.parse_args(argv)
+    for name, kind in WRITTEN.items():
+        check_output(given.out / name, kind, overwrite=True)  # what is there is gone on with
     features = load_config(FeatureConfig, None, given.features)
     settings = [*_words_of(given.config), *given.settings]
     shop = Shop.open(given.shop)
@@ -115,6 +123,7 @@ def main(argv: list[str] | None = None) -> None:
         refuse_whole_history(config, features.history_length)
     controls = [one.permuted() for one in chosen if configs[one].reads_vectors]
     everything = [*chosen, *(controls if given.permuted else [])]
+    check_runs(everything, given.out, seeds)
     scores = run_all(inputs, everything, settings, seeds, given.out, given.processes)
     costs = _costs(inputs, chosen, settings) if given.cost else {}
     results = compare_ways(scores, chosen, costs, given.resamples)

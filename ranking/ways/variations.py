@@ -26,7 +26,7 @@ from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import ConfigError, MoonRecError, RankingError
 from moon_rec.files import read_json, write_json
 from moon_rec.kept import note_begins_again, note_kept
-from moon_rec.outputs import OutputKind, atomic_folder, json_with
+from moon_rec.outputs import OutputKind, atomic_folder, json_with, refuse_taken
 from moon_rec.progress import progress, say, silence
 from moon_rec.shop import Shop
 from moon_rec.vector_pairs import Accepted, open_pair
@@ -37,7 +37,9 @@ from ranking.version import made_by
 if TYPE_CHECKING:
     from ranking.features import RankingTables
 
-RUN = OutputKind("a scored run of ranking.ways", "run.json", json_with(), ("scores.parquet",))
+RUN = OutputKind(
+    "a scored run of ranking.ways", "run.json", json_with("made_of", "config"), ("scores.parquet",)
+)
 IDS_ONLY = "none"
 STANDARD = (
     IDS_ONLY,
@@ -131,6 +133,13 @@ class Run:
     variation: Variation
     config: RankerConfig
     folder: Path
+
+
+def check_runs(variations: Sequence[Variation], out: Path, seeds: Sequence[int]) -> None:
+    """Raise MoonRecError where what is at a run's place is not of a run."""
+    for one in variations:
+        for seed in seeds:
+            refuse_taken(one.folder(out) / f"seed-{seed}", RUN, overwrite=True)
 
 
 def run_all(

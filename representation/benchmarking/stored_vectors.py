@@ -14,6 +14,7 @@ import polars as pl
 from safetensors.numpy import load_file, save_file
 
 from moon_rec.files import DIGEST_DIGITS, atomic_file
+from moon_rec.kept import note_kept
 from moon_rec.progress import progress
 
 PIECE = 1024
@@ -58,6 +59,7 @@ def encoded(
                 computed = np.ascontiguousarray(encode(frame[part]), dtype=np.float32)
                 with atomic_file(file) as temporary:
                     save_file({"vectors": computed}, temporary)
+            note_kept(place, f"vectors of {part.stop:,} of {frame.height:,} rows")
             vectors[part] = load_file(file)["vectors"]
             bar.advance(part.stop - part.start)
     return vectors

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from moon_rec.estimate import Estimate
+from moon_rec.shown import as_console_text, as_markdown
 from representation.benchmarking.benchmark_set import BenchmarkSet
 from representation.benchmarking.classification import FIGURES, WORDS, Classified
 from representation.benchmarking.config import BenchmarkConfig
@@ -56,43 +57,45 @@ def print_tables(
 ) -> None:
     """Short tables on a console."""
     for line in about(bench):
-        console.print(line, markup=False, highlight=False)
+        console.print(as_console_text(line))
     found = sheets(results, bench, config)
     if any(" tied)" in cell for sheet in found for row in sheet.rows for cell in row):
         console.print(TIED, markup=False, highlight=False)
     for sheet in found:
         if not sheet.rows:
             line = f"{sheet.title}: {sheet.note}"
-            console.print(line, markup=False, highlight=False)
+            console.print(as_console_text(line))
             continue
         table = Table(
-            title=sheet.title,
-            caption=sheet.note or None,
+            title=as_console_text(sheet.title),
+            caption=as_console_text(sheet.note) if sheet.note else None,
             title_justify="left",
             caption_justify="left",
         )
         for at, name in enumerate(sheet.head):
-            table.add_column(name, justify="left" if at == 0 else "right", overflow="fold")
+            table.add_column(
+                as_console_text(name), justify="left" if at == 0 else "right", overflow="fold"
+            )
         for row in sheet.rows:
-            table.add_row(*[_escaped(cell) for cell in row])
+            table.add_row(*[as_console_text(cell) for cell in row])
         console.print(table)
 
 
 def markdown(results: Sequence[Result], bench: BenchmarkSet, config: BenchmarkConfig) -> str:
     """Everything as one Markdown page."""
     lines = [
-        f"# Benchmark on {bench.name}{_simulated(bench)}",
+        f"# Benchmark on {as_markdown(bench.name)}{_simulated(bench)}",
         "",
-        *[f"{line}\n" for line in about(bench)],
+        *[f"{as_markdown(line)}\n" for line in about(bench)],
     ]
     lines += [
-        f"- **{one.name}**: {one.made_by}, {one.dim} wide, digest `{one.digest}`, {one.seconds:.0f} s"
+        f"- **{as_markdown(one.name)}**: {as_markdown(one.made_by)}, {one.dim} wide, digest {as_markdown(one.digest)}, {one.seconds:.0f} s"
         for one in results
     ]
     for sheet in sheets(results, bench, config, full=True):
-        lines += ["", f"## {sheet.title}", ""]
+        lines += ["", f"## {as_markdown(sheet.title)}", ""]
         if sheet.note:
-            lines += [sheet.note, ""]
+            lines += [as_markdown(sheet.note), ""]
         if not sheet.rows:
             continue
         lines += [_line(sheet.head), _line(["---", *["---:"] * (len(sheet.head) - 1)])]
@@ -242,9 +245,5 @@ def _simulated(bench: BenchmarkSet) -> str:
     return " (SIMULATED)" if bench.is_simulated else ""
 
 
-def _escaped(cell: str) -> str:
-    return cell.replace("[", "\\[")
-
-
 def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(as_markdown(cell) for cell in cells) + " |"

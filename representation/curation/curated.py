@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from rich.table import Table
 
+from moon_rec.shown import as_console_text
+
 if TYPE_CHECKING:
     from representation.posttraining.mixture import QueryKind
 
@@ -48,7 +50,9 @@ class Curated:
 
     def table(self, title: str = "curation of pairs") -> Table:
         """Pairs left after each step, by kind of query and in all; then how far each kind's mix of categories is from that of impressions."""
-        table = Table(title=title, padding=(0, 0, 0, 1))  # so that it fits 80 columns
+        table = Table(
+            title=as_console_text(title), padding=(0, 0, 0, 1)
+        )  # so that it fits 80 columns
         table.add_column("pairs left after", no_wrap=True)
         kinds = list(self.pairs)
         for kind in (*kinds, "all"):

@@ -4,19 +4,23 @@ Families are told apart by `model_type` in `config.json`, never by a name. A fol
 one folder a module beside it; a checkpoint of its that does more than transform, pool and normalise is refused, not half-run.
 """
 
-import json
 import re
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
-from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerFast
+from transformers import AutoModel, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerFast
 from transformers.utils.hub import cached_file
 
 from moon_rec.config import Config
 from moon_rec.errors import EncoderError, MoonRecError
 from moon_rec.files import read_json, write_json
 from moon_rec.outputs import OutputKind, json_with
+from moon_rec.recorded import difference, record, recorded_files
+from moon_rec.shown import plain_name, visible
+from moon_rec.strict_json import load_json
+from representation.encoders.strangers import refuse_unfit
+from representation.model.panics import refused_panics
 from representation.model.quiet import quiet
 
 Family = Literal["qwen", "dual", "text"]
@@ -39,6 +43,14 @@ TEXT_TYPES = (
 )  # fmt: skip
 MIXTURES = ("qwen3_vl_moe", "qwen3_omni_moe", "qwen3_5_moe")
 
+READ = (
+    "config.json", "generation_config.json", "model.safetensors.index.json", "adapter_config.json", "tokenizer.json", "tokenizer_config.json",
+    "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "chat_template.json", "preprocessor_config.json",
+    "processor_config.json", "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json", "1_Pooling/config.json",
+)  # fmt: skip
+_NO_CODE: dict[bool, dict[str, Any]] = {True: {"trust_remote_code": False}, False: {}}
+"""What tells an `Auto` class not to ask for leave to run code; the others have none to run."""
+_AGAIN = "save the encoder again"
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -62,10 +74,12 @@ def read_config(name: str | Path) -> dict[str, Any]:
     if not Path(where).is_dir() and parent.name and parent.is_dir():
         raise EncoderError(f"no encoder at {where!r}: {parent} is a folder here without it")
     try:
+        if (Path(where) / "config.json").exists():
+            load_json(Path(where) / "config.json")  # with bounds; transformers has none
         found, _ = PretrainedConfig.get_config_dict(where)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise EncoderError(f"no encoder at {where!r}: {one_line(error)}") from None
-    if not found.get("model_type"):
+    if not isinstance(found, dict) or not isinstance(found.get("model_type"), str):
         raise EncoderError(
             f"no encoder at {where!r}: it has no config.json that names a model_type"
         )
@@ -99,7 +113,7 @@ def read_about(folder: str | Path) -> dict[str, Any] | None:
     """Our own `moon_rec.json` of an encoder's folder; None for a plain one.
 
     Raises:
-        EncoderError: another version's.
+        EncoderError: another version's, or no such file but something else.
     """
     file = Path(folder) / ABOUT_FILE
     if not file.is_file():
@@ -108,20 +122,65 @@ def read_about(folder: str | Path) -> dict[str, Any] | None:
         about = read_json(file)
     except MoonRecError as error:
         raise EncoderError(str(error)) from None
+    if not isinstance(about, dict):
+        raise EncoderError(f"{file} is a {type(about).__name__}, wanted names and values; {_AGAIN}")
     if about.get("format_version") != FORMAT_VERSION:
         raise EncoderError(
             f"{file}: format_version {about.get('format_version')!r}, wanted {FORMAT_VERSION}"
+        )
+    kinds = {"digest": str, "config": dict, "family": str, "files": dict}
+    about = {"family": "qwen", "files": {}, **about}
+    for name, kind in kinds.items():
+        if not isinstance(about.get(name), kind):
+            raise EncoderError(
+                f"{file}: {name} is {about.get(name)!r:.80}, wanted {kind.__name__}; {_AGAIN}"
+            )
+    if about["family"] not in get_args(Family):
+        raise EncoderError(
+            f"{file}: family {about['family']!r:.80}, wanted {', '.join(get_args(Family))}; {_AGAIN}"
         )
     return about
 
 
 def write_about(folder: Path, family: Family, digest: str, config: Config) -> None:
-    """Write `moon_rec.json`."""
+    """Write `moon_rec.json`, the last file of an encoder's folder: it records the digest of every other."""
     about = {"format_version": FORMAT_VERSION, "digest": digest}
     family_named = {} if family == "qwen" else {"family": family}
     write_json(
-        folder / ABOUT_FILE, {**about, **family_named, "config": config.model_dump(mode="json")}
+        folder / ABOUT_FILE,
+        {
+            **about,
+            **family_named,
+            "files": record(folder, ABOUT_FILE),
+            "config": config.model_dump(mode="json"),
+        },
     )
+
+
+def refuse_changed(folder: str | Path) -> None:
+    """Hold an encoder's files against the digests that its `moon_rec.json` records: some second a GB, once a process.
+
+    An encoder saved before files were recorded promises nothing: `python -m moon_rec verify` says what is known of it. What is no file of an encoder, such as
+    a log of training or a page about it, may lie in the folder.
+
+    Raises:
+        EncoderError: a file that differs, is gone, or would be read and was not there when the encoder was saved.
+    """
+    about, where = read_about(folder), Path(folder)
+    if about is None:
+        return
+    try:
+        files = recorded_files(about, where / ABOUT_FILE)
+        why = difference(where, ABOUT_FILE, files, is_read)
+    except (MoonRecError, OSError) as error:
+        raise EncoderError(one_line(error)) from None
+    if why:
+        raise EncoderError(why)
+
+
+def is_read(name: str) -> bool:
+    """Whether transformers, or we, read a file of that name, so that it decides vectors."""
+    return name.endswith((".safetensors", ".bin", ".model", ".jinja")) or name in READ
 
 
 def read_json_of(name: str | Path, file: str) -> Any:
@@ -139,9 +198,23 @@ def read_json_of(name: str | Path, file: str) -> Any:
     if found is None:
         return None
     try:
-        return json.loads(Path(found).read_text(encoding="utf-8"))
-    except ValueError as error:
+        return load_json(Path(found))
+    except (ValueError, OSError) as error:
         raise EncoderError(f"{found} is not valid JSON: {one_line(error)}") from None
+
+
+def settings_in(name: str | Path, file: str) -> dict[str, Any]:
+    """A JSON file of names and values beside the weights; empty where there is none.
+
+    Raises:
+        EncoderError: it is no JSON, or something else than names and values.
+    """
+    found = read_json_of(name, file)
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise EncoderError(f"{name}/{file} is a {type(found).__name__}, wanted names and values")
+    return found
 
 
 def pooling_of(name: str | Path) -> Pooling | None:
@@ -153,28 +226,41 @@ def pooling_of(name: str | Path) -> Pooling | None:
     modules = read_json_of(name, "modules.json")
     if modules is None:
         return None
-    kinds = [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
+    if not isinstance(modules, list) or not all(
+        isinstance(one, dict) and isinstance(one.get("type"), str) for one in modules
+    ):
+        raise EncoderError(f"{name}: modules.json is no list of modules, each with its type")
+    kinds = [module["type"].rsplit(".", 1)[-1] for module in modules]
     strange = [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")]
     if strange:
         raise EncoderError(
-            f"{name}: modules.json asks for {', '.join(strange)}; only Transformer, Pooling and Normalize are read here"
+            f"{name}: modules.json asks for {visible(', '.join(strange))[:160]}; only Transformer, Pooling and Normalize are read here"
         )
     if "Pooling" not in kinds:
         raise EncoderError(f"{name}: modules.json has no Pooling module")
-    folder = modules[kinds.index("Pooling")]["path"]
-    about = read_json_of(name, f"{folder}/config.json") or {}
+    folder = _plain(modules[kinds.index("Pooling")].get("path"), f"{name}: modules.json, path")
+    about = settings_in(name, f"{folder}/config.json")
     modes = about.get("pooling_mode")
     if modes is None:  # sentence-transformers up to 5 wrote one truth value a mode
         prefix = "pooling_mode_"
         modes = [key.removeprefix(prefix) for key, value in about.items() if key.startswith(prefix) and value is True]  # fmt: skip
-    modes = [modes] if isinstance(modes, str) else list(modes)
+    modes = [modes] if isinstance(modes, str) else modes
+    if not isinstance(modes, list) or not all(isinstance(mode, str) for mode in modes):
+        raise EncoderError(f"{name}: pooling_mode is {modes!r:.80}, wanted mean, cls or lasttoken")
     short = {"mean_tokens": "mean", "cls_token": "cls", "max_tokens": "max"}
     modes = [short.get(mode, mode) for mode in modes]
     if len(modes) != 1 or modes[0] not in ("mean", "cls", "lasttoken"):
         raise EncoderError(
-            f"{name}: pooling {'+'.join(modes) or 'of no kind'}; wanted mean, cls or lasttoken"
+            f"{name}: pooling {visible('+'.join(modes))[:80] or 'of no kind'}; wanted mean, cls or lasttoken"
         )
     return Pooling(modes[0], "Normalize" in kinds)
+
+
+def _plain(value: Any, what: str) -> str:
+    try:
+        return plain_name(value, what)
+    except MoonRecError as error:
+        raise EncoderError(str(error)) from None
 
 
 def load_weights(
@@ -192,14 +278,21 @@ def load_weights(
             same model each time.
 
     Raises:
-        EncoderError: nothing there, no safetensors, or other weights lacking.
+        EncoderError: nothing there, no safetensors, files that do not fit each other or what was recorded of them, or other weights lacking.
     """
+    refuse_changed(name)
+    refuse_unfit(name, read_config(name), kind.from_config if kind is AutoModel else kind)
     try:
         with quiet():
             model, about = kind.from_pretrained(
-                str(name), dtype=dtype, use_safetensors=True, output_loading_info=True, **settings
+                str(name),
+                dtype=dtype,
+                use_safetensors=True,
+                output_loading_info=True,
+                **_NO_CODE[kind is AutoModel],
+                **settings,
             )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except Exception as error:  # of a stranger's files transformers raises errors of any type
         raise EncoderError(
             f"no weights of an encoder at {str(name)!r}: {one_line(error)}"
         ) from None
@@ -215,23 +308,41 @@ def load_weights(
     return model.eval()
 
 
-def load_tokenizer(name: str | Path) -> PreTrainedTokenizerFast:
+def load_tokenizer(name: str | Path, model: Any) -> PreTrainedTokenizerFast:
     """The tokenizer beside the weights.
 
+    Args:
+        model: that its tokens are for.
+
     Raises:
-        EncoderError: none there, or only a slow one.
+        EncoderError: none there, only a slow one, or one with tokens that the model has no embedding for.
     """
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        settings_in(name, file)  # with bounds; the readers below have none
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(str(name))
-    except (OSError, ValueError, KeyError, ImportError) as error:
+        with refused_panics():
+            tokenizer: Any = AutoTokenizer.from_pretrained(str(name), trust_remote_code=False)
+            last = max(tokenizer.get_vocab().values(), default=-1)
+    except Exception as error:  # as of weights
         raise EncoderError(f"no tokenizer at {str(name)!r}: {one_line(error)}") from None
     if not tokenizer.is_fast:
         raise EncoderError(
             f"{name}: its tokenizer has no tokenizer.json; save it as a fast one first"
         )
+    rows = _embedded(model)
+    if last >= rows:
+        raise EncoderError(
+            f"{name}: its tokenizer has a token {last:,}, the model has embeddings of {rows:,}; the two do not belong together"
+        )
     return tokenizer
+
+
+def _embedded(model: Any) -> int:
+    """How many tokens a model has an embedding for."""
+    found = getattr(model, "text_model", model).get_input_embeddings()
+    return found.weight.shape[0]
 
 
 def one_line(error: Exception) -> str:
     """An error's text as one line."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return visible(" ".join(str(error).split())[:200]) or type(error).__name__

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 import polars as pl
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 from transformers import (
@@ -33,6 +34,7 @@ from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2Imag
 
 from moon_rec.bounds import Share
 from moon_rec.config import Config, Rules, make_config
+from moon_rec.errors import EncoderError, first_line
 from moon_rec.outputs import atomic_folder
 from moon_rec.shop.pictures import decode
 from representation.encoders.checkpoint import (
@@ -41,7 +43,7 @@ from representation.encoders.checkpoint import (
     load_weights,
     read_about,
     read_config,
-    read_json_of,
+    settings_in,
     write_about,
 )
 from representation.encoders.rows import (
@@ -55,6 +57,7 @@ from representation.encoders.rows import (
     row_names,
     where_to,
 )
+from representation.encoders.strangers import refuse_large_pictures
 from representation.interface import Modality
 from representation.model.prompt import RICHER_ALONE, Richness, product_texts
 from representation.model.quiet import quiet
@@ -134,7 +137,9 @@ class DualEncoder:
         torch.nn.Module.to(model, where_to(device))
         said = (read_about(path) or {}).get("config", {})
         config = make_config(DualConfig, {**said, **settings})
-        return cls(model, load_tokenizer(path), _processor(processor_kind, path, model), config)
+        return cls(
+            model, load_tokenizer(path, model), _processor(processor_kind, path, model), config
+        )
 
     def save_pretrained(self, path: str | Path, overwrite: bool = False) -> Path:
         """Write a plain Hugging Face folder and our settings beside it, atomically."""
@@ -251,11 +256,32 @@ class DualEncoder:
         return [start + ids[:room] + end for ids in plain]
 
 
+def _processed(processor: Any) -> Any:
+    """A small picture as the processor gives it."""
+    white = Image.new("RGB", (8, 8), (255, 255, 255))
+    return processor(images=[white], return_tensors="pt")["pixel_values"]
+
+
 def _processor(kind: Any, path: str | Path, model: Any) -> Any:
     """The checkpoint's picture processor; its family's, at the tower's size, where the folder has none."""
     files = ("preprocessor_config.json", "processor_config.json")
-    if any(read_json_of(path, file) is not None for file in files):
-        return kind.from_pretrained(str(path))
+    said = {file: settings_in(path, file) for file in files}
+    if any(said.values()):
+        for file, settings in said.items():
+            refuse_large_pictures(f"{path}/{file}", settings)
+        try:
+            found = kind.from_pretrained(str(path))
+            shape = tuple(_processed(found)[0].shape)
+        except Exception as error:  # of a stranger's file, of any type
+            raise EncoderError(
+                f"{path}: its picture processor does not work: {type(error).__name__}: {first_line(error)[:160]}; take the published file"
+            ) from None
+        side = getattr(model.config.vision_config, "image_size", None)
+        if kind is not Siglip2ImageProcessorPil and shape != (3, side, side):
+            raise EncoderError(
+                f"{path}: its picture processor makes pictures {shape}, the model reads (3, {side}, {side}); the two do not belong together"
+            )
+        return found
     vision = model.config.vision_config
     if kind is Siglip2ImageProcessorPil:
         return kind(patch_size=vision.patch_size, max_num_patches=vision.num_patches)

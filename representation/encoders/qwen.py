@@ -21,9 +21,9 @@ from pydantic import Field
 from transformers import PreTrainedTokenizerBase
 
 from moon_rec.bounds import RisingWidths
-from moon_rec.config import Config
+from moon_rec.config import Config, make_config
 from moon_rec.files import digest_of
-from representation.encoders.checkpoint import pooling_of, read_json_of
+from representation.encoders.checkpoint import pooling_of, settings_in
 from representation.encoders.rows import framing_tokens
 from representation.model.backbone import Attention, Backbone, BackboneConfig, Pooling, width_of
 from representation.model.prompt import CONTENT, PromptConfig
@@ -97,15 +97,16 @@ def settings_of(
                 "item_prompt": chat_prompt(tokenizer, config.item_instruction),
             }
         )
-    return EncoderConfig(
-        image_size=config.image_size or _image_size(backbone),
-        image_mean=mean,
-        image_std=std,
-        widths=(*[width for width in sorted(set(config.widths)) if width < dim], dim),
-        prompt=prompt,
-        pooling=config.pooling or ("last" if is_embedder else "mean"),
-        attention=config.attention or ("causal" if is_embedder else "bidirectional"),
-    )
+    settings = {
+        "image_size": config.image_size or _image_size(backbone),
+        "image_mean": mean,
+        "image_std": std,
+        "widths": (*[width for width in sorted(set(config.widths)) if width < dim], dim),
+        "prompt": prompt,
+        "pooling": config.pooling or ("last" if is_embedder else "mean"),
+        "attention": config.attention or ("causal" if is_embedder else "bidirectional"),
+    }
+    return make_config(EncoderConfig, settings)
 
 
 def is_embedding_checkpoint(name: str | Path) -> bool:
@@ -146,8 +147,10 @@ def _image_size(backbone: Backbone) -> int:
 
 
 def _image_normalisation(name: str | Path, family: str) -> tuple[Channels, Channels]:
-    about = read_json_of(name, "preprocessor_config.json")
-    if about is None:
-        about = (read_json_of(name, "processor_config.json") or {}).get("image_processor") or {}
+    about = settings_in(name, "preprocessor_config.json")
+    if not about:
+        about = settings_in(name, "processor_config.json").get("image_processor")
+    if not isinstance(about, dict):
+        return FAMILY_IMAGES[family]
     mean, std = FAMILY_IMAGES[family]
     return about.get("image_mean") or mean, about.get("image_std") or std

@@ -21,6 +21,7 @@ from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from moon_rec.bounds import MOST_IN_MEMORY
 from moon_rec.config import Config, Rules, make_config
+from moon_rec.errors import EncoderError
 from moon_rec.files import write_json
 from moon_rec.masking import masked_mean
 from moon_rec.outputs import atomic_folder
@@ -30,7 +31,7 @@ from representation.encoders.checkpoint import (
     load_weights,
     pooling_of,
     read_about,
-    read_json_of,
+    settings_in,
     write_about,
 )
 from representation.encoders.rows import (
@@ -108,7 +109,7 @@ class TextEncoder:
             EncoderError: no such checkpoint, or one that does more than transform, pool and normalise.
         """
         model = load_weights(AutoModel, path, torch.float32, may_lack=("pooler.",))
-        tokenizer = load_tokenizer(path)
+        tokenizer = load_tokenizer(path, model)
         said = (read_about(path) or {}).get("config") or _said(path, tokenizer, model)
         config = make_config(TextConfig, {**said, **settings})
         torch.nn.Module.to(model, where_to(device))
@@ -234,13 +235,15 @@ def _said(path: str | Path, tokenizer: Any, model: Any) -> dict[str, Any]:
     pooling = pooling_of(path)
     if pooling is not None:
         said["pooling"] = {"lasttoken": "last"}.get(pooling.mode, pooling.mode)
-    about = read_json_of(path, "sentence_bert_config.json") or {}
+    about = settings_in(path, "sentence_bert_config.json")
     most = getattr(model.config, "max_position_embeddings", None) or LONGEST
     if model.config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet"):
         most -= 2  # their positions start behind the padding's
     said["length"] = about.get("max_seq_length") or min(tokenizer.model_max_length, most)
     said["lower"] = bool(about.get("do_lower_case"))
-    prompts = (read_json_of(path, "config_sentence_transformers.json") or {}).get("prompts") or {}
+    prompts = settings_in(path, "config_sentence_transformers.json").get("prompts") or {}
+    if not isinstance(prompts, dict):
+        raise EncoderError(f"{path}: prompts are {prompts!r:.80}, wanted names and texts")
     named = [prompts.get(name) for name in ("document", "passage", "corpus")]
     said["item_prompt"] = next((prompt for prompt in named if prompt), "")
     said["query_prompt"] = prompts.get("query") or ""

@@ -55,6 +55,8 @@ Size = Annotated[int, Field(ge=8, le=MOST_IN_MEMORY)]
 RisingPlaces = Annotated[tuple[Annotated[int, Field(ge=0, le=1_024)], ...], AfterValidator(rising)]
 
 RANDOM_IMAGE_SIZE = 64
+MOST_PICTURE_TOKENS = 4_096
+"""Each sees all others: a mask of 16 MB a picture."""
 
 
 class BackboneConfig(Config):
@@ -314,7 +316,7 @@ def layout_of(backbone: Backbone, image_size: int, **normalisation: Any) -> Pict
     """How pictures are cut for this backbone.
 
     Raises:
-        EncoderError: `image_size` does not divide into merged patches.
+        EncoderError: `image_size` does not divide into merged patches, or into too many.
     """
     vision: Any = backbone.config.vision_config
     step = vision.patch_size * vision.spatial_merge_size
@@ -322,13 +324,18 @@ def layout_of(backbone: Backbone, image_size: int, **normalisation: Any) -> Pict
         raise EncoderError(
             f"image_size {image_size} must be a multiple of {step} for this backbone"
         )
-    return PictureLayout(
+    layout = PictureLayout(
         image_size,
         vision.patch_size,
         vision.spatial_merge_size,
         vision.temporal_patch_size,
         **normalisation,
     )
+    if layout.num_tokens > MOST_PICTURE_TOKENS:
+        raise EncoderError(
+            f"image_size {image_size} makes {layout.num_tokens:,} tokens of a picture, at most {MOST_PICTURE_TOKENS:,}; take a smaller one"
+        )
+    return layout
 
 
 def rotary_positions(token_ids: Tensor, image_token_id: int, layout: PictureLayout) -> Tensor:

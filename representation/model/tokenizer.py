@@ -15,8 +15,10 @@ import polars as pl
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from moon_rec.errors import EncoderError
 from moon_rec.shop import Shop
 from moon_rec.texts import has_text, normal_texts
+from representation.model.panics import refused_panics
 from representation.model.prompt import searchable_texts
 
 PADDING = "<|endoftext|>"
@@ -96,6 +98,9 @@ def encode_plain(
     Args:
         prompt: stands before each, as it is.
         lower: letters are lowered, the prompt's too, for a tokenizer that does not do so itself.
+
+    Raises:
+        EncoderError: the tokenizer gives up on a text.
     """
     plain = [prompt + text for text in normal_texts(texts)]
     if lower:
@@ -106,6 +111,9 @@ def encode_plain(
     before = engine.encode_special_tokens
     engine.encode_special_tokens = True
     try:
-        return [found.ids for found in engine.encode_batch(plain, add_special_tokens=False)]
+        with refused_panics():
+            return [found.ids for found in engine.encode_batch(plain, add_special_tokens=False)]
+    except ValueError as error:
+        raise EncoderError(f"{error}; take the checkpoint as it was published") from None
     finally:
         engine.encode_special_tokens = before

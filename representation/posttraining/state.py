@@ -8,7 +8,7 @@ Notable choices:
 - Weights that are not trained (under LoRA) are those of the encoder that training started from, and are not saved.
 """
 
-import shutil
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,8 +21,9 @@ from torch import Tensor
 from moon_rec.code_version import differing
 from moon_rec.errors import EncoderError, MoonRecError
 from moon_rec.files import read_json, write_json
-from moon_rec.outputs import OutputKind, atomic_folder, json_with
+from moon_rec.outputs import OutputKind, atomic_folder, json_with, remove_folder
 from moon_rec.progress import say
+from moon_rec.temporaries import sweep
 from representation.training.distributed import is_main, own_part, wait, whole_tensors
 from representation.version import made_by
 
@@ -93,9 +94,9 @@ def save_state(
             }
             write_json(inside / "state.json", about | {"settings": _flat(settings)})
         (folder / DIVERGED).unlink(missing_ok=True)
-        for path in folder.iterdir():
+        for path in _own(folder):
             if path.name != f"step-{step:08d}":
-                shutil.rmtree(path)
+                remove_folder(path, SAVE)
     wait()
 
 
@@ -131,13 +132,28 @@ def load_state(
     return Resumed(about["step"], others, about["log"], lowered_from)
 
 
+def saved_step(folder: Path, steps: int) -> str:
+    """How far the last save in `folder` is, in words; "" where there is none."""
+    saves = sorted(folder.glob("step-*/state.json"))
+    if not saves:
+        return ""
+    return f"step {int(saves[-1].parent.name.removeprefix('step-')):,} of {steps:,}"
+
+
 def drop_state(folder: Path) -> None:
     """Remove what `save_state` saved, once the training is done. All processes may call."""
     wait()
     if is_main() and folder.is_dir():
-        for state in folder.glob("step-*/state.json"):
-            state.unlink()  # first: what is left of a removal that is cut off is no save
-        shutil.rmtree(folder)
+        for path in _own(folder):
+            remove_folder(path, SAVE)
+        sweep(folder)
+        (folder / DIVERGED).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what others put there stays, and so does the folder
+            folder.rmdir()
+
+
+def _own(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.glob("step-*")) if not SAVE.objection(path)]
 
 
 def mark_diverged(folder: Path, learning_rate: float) -> None:
@@ -167,6 +183,11 @@ def refuse_other_settings(
     Raises:
         EncoderError: `about`, a save's `state.json`, is of another version or of other settings; it names the first that differs. Or it diverged with this rate.
     """
+    is_save = isinstance(about, Mapping) and isinstance(about.get("settings"), Mapping)
+    if not is_save or not isinstance(about.get("step"), int) or "log" not in about:
+        raise EncoderError(
+            f"{path}: state.json is that of no save; remove {path.parent} to start anew"
+        )
     if about.get("format_version") != FORMAT_VERSION:
         found = about.get("format_version")
         raise EncoderError(
@@ -180,6 +201,7 @@ def refuse_other_settings(
             raise EncoderError(
                 f"{path} was saved with {name} = {saved.get(name)!r}, now it is {wanted.get(name)!r}; go on with the former, or remove {path.parent} to start anew"
             )
+    return lowered_from
 
 
 def _lowered_from(

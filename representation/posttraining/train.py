@@ -18,17 +18,20 @@ import torch
 
 from moon_rec.errors import EncoderError
 from moon_rec.kept import note_begins_again, note_kept
+from moon_rec.outputs import check_output
 from moon_rec.progress import progress, say
 from moon_rec.seeds import seed_of
 from moon_rec.shop import Shop
 from moon_rec.signals import Finishing, finishing_steps
 from representation.encoder import ProductEncoder, untrained_encoder
+from representation.encoders.checkpoint import ENCODER
 from representation.model.backbone import checkpoint_gradients
 from representation.model.lora import with_lora
 from representation.posttraining.config import PosttrainConfig, refuse_idle
 from representation.posttraining.loader import PrefetchingLoader
 from representation.posttraining.momentum import MomentumEncoder
 from representation.posttraining.pair_batch import PairBatch
+from representation.posttraining.places import check_size, check_steps, step_folder
 from representation.posttraining.preparation import Prepared, prepare
 from representation.posttraining.state import (
     check_state,
@@ -37,10 +40,10 @@ from representation.posttraining.state import (
     mark_diverged,
     resume_folder,
     save_state,
+    saved_step,
 )
 from representation.posttraining.step import ContrastiveStep, Outcome
 from representation.posttraining.training_log import LOG_FILE, TrainingLog
-from representation.pretraining.train import refuse_existing
 from representation.training.distributed import (
     SharedEncoder,
     average_gradients,
@@ -79,6 +82,7 @@ def posttrain(
     start: str | Path | None = None,
     on_log: Log | None = None,
     vectors: str | Path | None = None,
+    overwrite: bool = False,
 ) -> list[Checkpoint]:
     """Train on the pairs of the log before the cut, and save the encoder at `out`.
 
@@ -87,16 +91,22 @@ def posttrain(
         on_log: told loss, accuracy within the batch, temperature, negatives and their ages every `config.log_every` steps, and before the first, as step 0, what
             curation did; all of it is also in `out/posttraining_log.json`.
         vectors: folder of `representation.embed` with the vectors that curation measures likeness by; None: computed with the encoder that training starts from.
+        overwrite: replace encoders that stand at `out` and where checkpoints will be.
 
     Returns:
         The checkpoints in order of steps; the last is at `out`.
 
     Raises:
-        EncoderError: `out` exists, the log before the cut has no pairs, or `OUT.resume` is of a training with other settings.
+        MoonRecError: `out`, or a checkpoint's folder that another training wrote, exists, and is no encoder or `overwrite` is false.
+        EncoderError: the log before the cut has no pairs, or `OUT.resume` is of a training with other settings.
         ConfigError: settings that change nothing with this encoder: those of a backbone beside a `start`, of widths where it has one.
     """
-    about: dict[str, Any] = {"config": from_start(config, start), "start": None}
-    refuse_existing(out)
+    about: dict[str, Any] = {
+        "config": from_start(config, start),
+        "start": None,
+        "shop": shop.digest,
+    }
+    check_output(out, ENCODER, overwrite, inputs=(start, vectors, shop.path))
     encoder = (
         ProductEncoder.from_pretrained(start)
         if start is not None
@@ -107,10 +117,12 @@ def posttrain(
         about["start"] = encoder.digest
     settings = config.model_dump(mode="json") | {"shop": shop.digest, "start": encoder.digest}
     check_state(resume_folder(out), settings)
+    check_steps(Path(out), config, about, overwrite)
+    check_size(Path(out), config, encoder)
     prepared = prepare(shop, config, encoder, vectors, rank(), world_size())
     _refuse_few_pairs(config, prepared)
     log = TrainingLog(about, prepared.curated, on_log if is_main() else None)
-    return _Run(encoder, prepared, config, Path(out), log, settings).go()
+    return _Run(encoder, prepared, config, Path(out), log, settings, overwrite).go()
 
 
 def _refuse_few_pairs(config: PosttrainConfig, prepared: Prepared) -> None:
@@ -135,9 +147,10 @@ class _Run:
         out: Path,
         log: TrainingLog,
         settings: dict[str, Any],
+        overwrite: bool,
     ) -> None:
         self.encoder, self.batches, self.config, self.out = encoder, prepared.batches, config, out
-        self.settings, self.log = settings, log
+        self.settings, self.log, self.overwrite = settings, log, overwrite
         if config.lora is not None:
             with_lora(encoder.backbone, config.lora, config.seed)
         widen_trained(encoder.backbone)
@@ -189,9 +202,9 @@ class _Run:
         found = load_state(folder, self.parameters, self.optimizer, self.settings)
         every = self.config.resume_every
         note_begins_again("no step is saved yet" if every else "resume_every is not set")
+        note_kept(folder, lambda: saved_step(folder, self.config.steps))
         if found is None:
             return 0
-        note_kept(folder, f"step {found.step:,} of {self.config.steps:,}")
         if self.step.past is not None:
             self.step.past.load_state_dict(found.others)
         if self.slow is not None:
@@ -227,7 +240,6 @@ class _Run:
         others |= self.slow.state_dict() if self.slow is not None else {}
         folder = resume_folder(self.out)
         save_state(folder, step, self.parameters, self.optimizer, others, log, self.settings)
-        note_kept(folder, f"step {step:,} of {self.config.steps:,}")
 
     def _train(self, batch: PairBatch, step: int, dtype: torch.dtype) -> tuple[Outcome, float]:
         """One step; what it draws by chance (dropout) depends on the step alone."""
@@ -290,14 +302,14 @@ class _Run:
     def _save(self, step: int) -> None:
         self.divergence.check_weights(step - 1, self.parameters)
         is_last = step == self.config.steps
-        path = self.out if is_last else self.out.with_name(f"{self.out.name}-step-{step:06d}")
+        path = self.out if is_last else step_folder(self.out, step)
         checkpoint = Checkpoint(path, step, self._num_tokens(), self.log.num_pairs)
         encoder = self.shared.whole()
         if is_main():
             assert encoder is not None
             vars(encoder).pop("digest", None)  # of earlier weights
             log = partial(self.log.write, step=step, num_tokens=checkpoint.num_tokens)
-            encoder.save_pretrained(path, overwrite=not is_last, beside=log)
+            encoder.save_pretrained(path, overwrite=self.overwrite or not is_last, beside=log)
             note_kept(path, "whole" if is_last else "an encoder", goes_on=False)
         wait()
         self.checkpoints.append(checkpoint)

@@ -13,10 +13,12 @@ from moon_rec.config import nearest
 from moon_rec.errors import EncoderError
 from moon_rec.files import write_json
 from moon_rec.kept import note_begins_again
+from moon_rec.outputs import check_output, check_room
 from moon_rec.progress import progress, say
 from moon_rec.seeds import generator
 from moon_rec.shop import Shop
 from representation.encoder import ProductEncoder, untrained_encoder
+from representation.encoders.checkpoint import ENCODER
 from representation.model.compose import Composer
 from representation.pretraining.objective import Dialogue, answer_loss, pad_labels
 from representation.pretraining.questions import NAMES, Asked, ask
@@ -66,24 +68,28 @@ def pretrain(
     config: PretrainConfig,
     start: str | Path | None = None,
     on_log: Log | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Train on questions about the products listed before the cut, and save the encoder at `out`.
 
     Args:
         start: an encoder's folder to go on from; None starts from `config.backbone`.
         on_log: told the loss every `config.log_every` steps; all of it is also in `out/pretraining_log.json`.
+        overwrite: replace an encoder that stands at `out`.
 
     Raises:
-        EncoderError: `out` exists, or the shop has nothing to ask about before its cut.
+        MoonRecError: `out` exists, and is no encoder or `overwrite` is false; the disk has too little room.
+        EncoderError: the shop has nothing to ask about before its cut.
         ConfigError: settings of a backbone beside a `start`.
     """
     settings = from_start(config, start)
-    refuse_existing(out)
+    check_output(out, ENCODER, overwrite, inputs=(start, shop.path))
     encoder = (
         ProductEncoder.from_pretrained(start)
         if start is not None
         else untrained_encoder(shop, config.backbone, config.seed)
     )
+    check_room(out, sum(one.nbytes for one in encoder.backbone.parameters()))
     about = {"config": settings, "start": encoder.digest if start is not None else None}
     items = _train_items(shop)
     asked = ask(items, config.questions)
@@ -96,14 +102,8 @@ def pretrain(
     )
     log = _train(encoder, items, asked, config, on_log)
     return encoder.save_pretrained(
-        out, beside=lambda folder: write_json(folder / LOG_FILE, about | {"log": log})
+        out, overwrite, beside=lambda folder: write_json(folder / LOG_FILE, about | {"log": log})
     )
-
-
-def refuse_existing(out: str | Path) -> None:
-    """Say before hours of training, not after, that its place is taken."""
-    if Path(out).exists():
-        raise EncoderError(f"{out} exists already; remove it or name another folder")
 
 
 def _train_items(shop: Shop) -> pl.DataFrame:

@@ -6,7 +6,7 @@ Notable choices
 - A shard appears whole or not at all; one that cannot be read (a disk was full) is made again.
 """
 
-import shutil
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from safetensors.numpy import save_file
 from moon_rec.embedding_table import EmbeddingTable, Kind, Precision
 from moon_rec.errors import EncoderError, MoonRecError, ShopError
 from moon_rec.files import atomic_file
+from moon_rec.kept import note_kept
 from moon_rec.mapped_tensors import map_tensors
 from moon_rec.progress import progress, say
 from moon_rec.shop.pictures import decode
@@ -68,6 +69,8 @@ class Shards:
         num_standing = len(self.files) - len(missing)
         if num_standing:
             say(f"{name}: {num_standing:,} of {len(self.files):,} shards stand already")
+            note_kept(self.folder, f"{num_standing:,} of {len(self.files):,} shards")
+        num_done = num_standing
         spans = [self._span(number) for number in missing]
         with progress(f"embed {name}", sum(last - first for first, last in spans)) as bar:
             for number, (first, last) in zip(missing, spans, strict=True):
@@ -81,6 +84,8 @@ class Shards:
                 with atomic_file(self.files[number]) as temporary:
                     shard = {"ids": np.concatenate(ids), "vectors": np.concatenate(parts)}
                     save_file(shard, temporary)
+                num_done += 1
+                note_kept(self.folder, f"{num_done:,} of {len(self.files):,} shards")
         return num_standing
 
     def join(
@@ -112,7 +117,10 @@ class Shards:
             shop=shop,
             kind=kind,
         )
-        shutil.rmtree(self.folder)
+        for file in self.files:
+            file.unlink()
+        with contextlib.suppress(OSError):  # what others put there stays
+            self.folder.rmdir()
         return table
 
     def _encoded(

@@ -8,6 +8,8 @@ Notable choices
 - Ids follow the rule of every foreign id (`moon_rec.values`). No pickle is read, so no array of objects.
 """
 
+import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from moon_rec.errors import TableError, first_line
+from moon_rec.parquet_bounds import refuse_bombs
+from moon_rec.shop.integrity import UNREADABLE
 from moon_rec.values import whole_ids
 from representation.storage.vector_columns import (
     element,
@@ -158,7 +162,14 @@ class _Parquet:
     def _batches(self) -> Iterator[pa.RecordBatch]:
         """A reader for each row group: one for all keeps memory for every row until its end (pyarrow 25)."""
         for group in range(self._file.num_row_groups):
-            yield from self._file.iter_batches(CHUNK, [group], list(self._columns))
+            batches = self._file.iter_batches(CHUNK, [group], list(self._columns))
+            while True:
+                with _damage_named(self._path):
+                    batch = next(batches, None)
+                    if batch is None:
+                        break
+                    batch.validate(full=True)
+                yield batch
 
     def _of_lists(self, lists: pa.Array, row: int) -> np.ndarray:
         vectors = np.full((len(lists), self.dim), np.nan, dtype=np.float64)
@@ -259,7 +270,10 @@ def _read_ids(path: Path, column: str | None) -> _Ids:
 
 
 def _id_values(path: Path, column: str) -> np.ndarray:
-    values = pl.from_arrow(pq.read_table(path, columns=[column]).column(0))
+    with _damage_named(path):
+        table = pq.read_table(path, columns=[column])
+        table.validate(full=True)
+        values = pl.from_arrow(table.column(0))
     assert isinstance(values, pl.Series)
     return whole_ids(values.alias(column), str(path), error=TableError).to_numpy()
 
@@ -282,9 +296,10 @@ def _as_many(path: Path, ids: np.ndarray, rows: int) -> np.ndarray:
 
 
 def _parquet_file(path: Path) -> pq.ParquetFile:
+    refuse_bombs(path, TableError)
     try:
         return pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         reason = first_line(error)
         raise TableError(f"{path} cannot be read as Parquet: {reason}") from None
 
@@ -294,9 +309,13 @@ def _load_npy(path: Path) -> np.ndarray:
         try:
             found = np.load(path, mmap_mode="r", allow_pickle=False)
         except ValueError:
+            if _numbers_of(path):
+                raise
             # what has no bytes cannot be mapped
             found = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except (
+        Exception
+    ) as error:  # its header is read by Python's own parser, which has errors of many types
         reason = first_line(error)
         raise TableError(
             f"{path} cannot be read as an array of numbers: {reason}; write it with np.save, as float32"
@@ -304,6 +323,27 @@ def _load_npy(path: Path) -> np.ndarray:
     if not isinstance(found, np.ndarray):
         raise TableError(f"{path} is an archive of arrays (npz); write the one with np.save")
     return found
+
+
+def _numbers_of(path: Path) -> int:
+    """How many numbers an array has by its header; nothing else is read."""
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0  # fmt: skip
+        return math.prod(read(file)[0])
+
+
+@contextlib.contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """What pyarrow finds damaged only while it reads, as an error of ours."""
+    try:
+        yield
+    except UNREADABLE as error:
+        if isinstance(error, TableError):
+            raise
+        raise TableError(
+            f"{path} cannot be read as Parquet: {first_line(error)}; write it again"
+        ) from None
 
 
 def _lengths(lists: pa.Array) -> np.ndarray:

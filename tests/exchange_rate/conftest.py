@@ -1,5 +1,8 @@
 """A study whose cells cost nothing: every function of `exchange_rate.cells.KINDS` is replaced by one that plants its numbers."""
 
+import contextlib
+import itertools
+import json
 import shutil
 from collections import Counter
 from datetime import datetime
@@ -11,17 +14,21 @@ import polars as pl
 import pytest
 
 from exchange_rate import cells
-from exchange_rate.cells import CellResult
+from exchange_rate.cell_files import CellResult
 from exchange_rate.plan import EncoderRun, StudyConfig
 from exchange_rate.report import write_report
 from exchange_rate.study import run_study
+from moon_rec.errors import StudyError
 from moon_rec.estimate import Estimate
 from moon_rec.tracking import Tracker
+from moon_rec.tracking.store import Store
 from representation.posttraining import PosttrainConfig
 from representation.pretraining import PretrainConfig
 
 RECALL = "image_search_recall@10"
 SLOPE = 0.2
+TABLES = {"items": "aaaaaaaaaaaaaaaa", "queries": "bbbbbbbbbbbbbbbb"}
+"""Digests of the vectors that a planted encoder says it made, and rankers that they read."""
 
 
 def estimate(value, half=0.01, words="planted"):
@@ -101,11 +108,63 @@ def planted(monkeypatch):
     return plant(monkeypatch)
 
 
+class Memory:
+    """As much of a `Tracker` as studies and reports ask for, in memory: the runs that are there may be changed as a stranger would."""
+
+    uri, experiment = "memory", "planted"
+
+    def __init__(self, folder):
+        self.folder, self.all, self._ids = folder, [], itertools.count()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    @contextlib.contextmanager
+    def run(self, name, kind, params, reads, key=None, parent=None):
+        tags = {f"moon_rec.reads.{what}": digest for what, digest in reads.items()}
+        run = {"id": f"run{next(self._ids)}", "name": name, "kind": kind, "key": key, "tags": tags}
+        run |= {"params": {one: str(value) for one, value in params.items()}, "metrics": {}}
+        own = self.folder / run["id"]
+
+        def write(value, name):
+            own.mkdir(exist_ok=True)
+            (own / name).write_text(json.dumps(value))
+
+        yield SimpleNamespace(
+            id=run["id"], log=run["metrics"].update, json=write, artifact=lambda path: None
+        )
+        self.all.append(run)
+
+    def runs(self, kind=None):
+        return [run for run in self.all if kind in (None, run["kind"])]
+
+    def fetch(self, run_id, name):
+        if not (self.folder / run_id / name).exists():
+            raise StudyError(f"run {run_id}: its artifact {name} cannot be read")
+        return self.folder / run_id / name
+
+
+@pytest.fixture
+def memory(tmp_path):
+    folder = tmp_path / "memory"
+    folder.mkdir()
+    return Memory(folder)
+
+
+@pytest.fixture
+def small():
+    """Two encoders, two seeds and a control: 16 cells."""
+    return make_plan().model_copy(update={"num_seeds": 2, "encoders": make_plan().encoders[:2]})
+
+
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory):
     """An MLflow store without runs: copying it is quicker than making one."""
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    Tracker(f"sqlite:///{path}")
+    Store(f"sqlite:///{path}", "moon_rec").open(create=True)
     return path
 
 
@@ -152,7 +211,7 @@ def _encoder(spec, about):
     return CellResult(
         estimates,
         {"dim": 64.0},
-        {"items": "aa", "queries": "bb"},
+        TABLES,
         {"items": "items", "queries": "queries"},
     )
 
@@ -167,7 +226,8 @@ def _ranker(spec, about):
         "auc_cold": estimate(auc - 0.02),
         "gauc": estimate(auc - 0.05),
     }
-    return CellResult(estimates, {}, {}, {"scores": "scores.parquet"})
+    reads = TABLES if ranker == "content" else {}
+    return CellResult(estimates, {}, reads, {"scores": "scores.parquet"})
 
 
 def _comparison(spec, about):

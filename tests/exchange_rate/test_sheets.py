@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 from exchange_rate import study as study_module
-from exchange_rate.cells import CellResult, CellSpec
+from exchange_rate.cell_files import CellResult, CellSpec
 from exchange_rate.report import write_report
-from exchange_rate.sheets import CAPTIONS, draw_sheets
+from exchange_rate.sheets import draw_sheets
 from exchange_rate.study import run_study
+from exchange_rate.study_file import CAPTIONS
 from moon_rec.shop.simulate import SimulationConfig, simulate_shop
 from representation import ProductEncoder, build_encoder
 from representation.embed import embed_shop

@@ -66,7 +66,8 @@ def test_an_encoder_and_tables_side_by_side(little_shop, encoder_path, tables, t
     logged = next(one for one in runs if one["params"]["name"] == "tiny")
     assert logged["metrics"]["retrieval/image_to_image/recall@5"] == value
     before = {path: path.stat().st_mtime_ns for path in (out / "vectors").rglob("*.safetensors")}
-    assert run(main, arguments[: arguments.index("--track")] + SMALL) == 0
+    arguments = [*arguments[: arguments.index("--track")], *SMALL, "--overwrite"]
+    assert run(main, arguments) == 0
     assert before == {
         path: path.stat().st_mtime_ns for path in (out / "vectors").rglob("*.safetensors")
     }

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from PIL import Image
 
 from exchange_rate.grid import study_cells
 from exchange_rate.plan import EncoderRun, StudyConfig
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import MoonRecError
 from moon_rec.shop import Shop
+from moon_rec.shop.non_clicks import sample_non_clicks
 from moon_rec.shop.readers import import_movielens, import_online_retail, import_tables
+from moon_rec.shop.readers.interactions import InteractionsConfig, import_interactions
 from moon_rec.shop.simulate import simulate_shop
 from ranking.features import RankingTables
 from ranking.loader import Loader
@@ -40,6 +44,7 @@ from representation.posttraining import posttrain
 from representation.posttraining.augmentation import altered
 from representation.posttraining.pairs import logged_pairs
 from representation.pretraining import pretrain
+from tests.moon_rec.shop import test_non_clicks
 from tests.moon_rec.shop.readers import test_movielens, test_online_retail
 from tests.ranking import conftest as ranking_data
 from tests.representation import conftest as shop_data
@@ -178,6 +183,97 @@ def of_online_retail(config: Any) -> str:
     raw = fresh()
     test_online_retail.rows().write_parquet(raw / "online_retail.parquet")
     return of_tables(import_online_retail(raw, raw / "shop", config))
+
+
+def of_non_clicks(config: Any) -> str:
+    """The rows drawn for a log whose items have three categories."""
+    return digest(sample_non_clicks(*test_non_clicks.random_log(0), config).rows)
+
+
+def of_interactions(config: Any) -> str:
+    """A shop of a log that has each of its columns twice, another value in the second; the error's text where it is refused."""
+    folder = fresh()
+    interactions_files(folder)
+    log, items, users = (folder / f"{name}.csv" for name in ("log", "items", "users"))
+    if config.log.shown is not None or config.log.chosen is not None:
+        log = folder / "lists.parquet"
+    try:
+        shop = import_interactions([log], folder / "shop", [items], [users], folder, config)
+    except MoonRecError as error:
+        return digest(str(error).replace(str(folder), ""))
+    profiles = shop.users.collect() if shop.users is not None else None
+    return digest(
+        of_tables(shop),
+        profiles,
+        shop.name,
+        shop.source.replace(str(folder), ""),
+        shop.is_simulated,
+    )
+
+
+def of_part(part: str) -> Callable[[Any], str]:
+    """The same of one table's columns."""
+
+    def see(columns: Any) -> str:
+        config = InteractionsConfig(clicked_at_least=2, carted_at_least=2, purchased_at_least=2)
+        return of_interactions(config.model_copy(update={part: columns}))
+
+    return see
+
+
+def interactions_files(folder: Path) -> None:
+    """A log, items and users in which every column `x` has another, `x2`, of the same kind."""
+    number = pl.int_range(60)
+    rows = pl.DataFrame({"row": range(60)}).select(
+        user=pl.format("u{}", number % 5), user2=pl.format("u{}", number % 4),
+        user3=pl.when(number != 9).then(pl.format("u{}", number % 5)),
+        item=pl.format("i{}", number % 7), item2=pl.format("i{}", number % 6),
+        time=pl.lit(datetime(2024, 3, 30)) + pl.duration(minutes=number // 2 * 40),
+        time2=pl.lit(datetime(2024, 3, 29)) + pl.duration(minutes=number // 2 * 50),
+        clicked=3 - number % 2, clicked2=3 - number % 3, carted=3 - number % 4 % 3, carted2=number * 0 + 1,
+        purchased=3 - number % 4 % 3, purchased2=number * 0 + 1,
+        request=number // 2, request2=number, position=number % 2, position2=number % 2 + 3,
+        query=pl.format("mug {}", number // 2), query2=pl.format("cup {}", number // 2), device=number % 3,
+    )  # fmt: skip
+    clicked = rows.with_columns(clicked=pl.when(pl.col("carted") == 3).then(3).otherwise("clicked"))
+    clicked.with_columns(pl.col("time", "time2").dt.to_string("%Y-%m-%d %H:%M:%S")).write_csv(
+        folder / "log.csv"
+    )
+    shown = [[f"i{(row + step) % 7}" for step in range(3)] for row in range(60)]
+    lists = {
+        "shown": shown,
+        "shown2": [each[::-1] for each in shown],
+        "chosen": [each[:1] for each in shown],
+        "chosen2": [each[1:2] for each in shown],
+    }
+    pl.DataFrame({"user": rows["user"], "time": rows["time"], **lists}).write_parquet(
+        folder / "lists.parquet"
+    )
+    texts = ("title", "category", "brand", "description")
+    pl.DataFrame(
+        {"item": [f"i{n}" for n in range(8)], "item2": [f"i{(n + 1) % 8}" for n in range(8)]}
+        | {f"group{end}": [f"g{n // (2 + bool(end))}" for n in range(8)] for end in ("", "2")}
+        | {
+            f"{text}{end}": [f"{text} {n}{end}" for n in range(8)]
+            for text in texts
+            for end in ("", "2")
+        }
+        | {f"price{end}": [n + len(end) for n in range(8)] for end in ("", "2")}
+        | {f"image{end}": [f"{(n + len(end)) % 8}.png" for n in range(8)] for end in ("", "2")}
+        | {
+            f"listed_at{end}": [f"2024-01-0{n + 1 + len(end)}" for n in range(8)]
+            for end in ("", "2")
+        }
+    ).write_csv(folder / "items.csv")
+    for n in range(8):
+        Image.new("RGB", (8, 8), (n * 30, 9, 9)).save(folder / f"{n}.png")
+    pl.DataFrame(
+        {
+            "user": [f"u{n}" for n in range(5)],
+            "user2": [f"u{(n + 1) % 5}" for n in range(5)],
+            "age": range(5),
+        }
+    ).write_csv(folder / "users.csv")
 
 
 def of_import(config: Any) -> str:

@@ -1,7 +1,7 @@
 """Every setting of every class: described, bounded, and refused in one line with its name and value where it is out of bounds or of another type."""
 
 import types
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 import pytest
@@ -92,6 +92,8 @@ def _beyond(bounds: list[Any]) -> list[str]:
 
 
 def _container(annotation: Any) -> type | None:
+    if get_origin(annotation) is Annotated:
+        return _container(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
         return next((found for one in get_args(annotation) if (found := _container(one))), None)
     return get_origin(annotation) if get_origin(annotation) in (tuple, dict) else None

@@ -5,14 +5,21 @@ test red: whoever adds one says what it changes.
 """
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import pytest
 
 from exchange_rate.plan import EncoderRun, StudyConfig
 from moon_rec.config import LENIENT, Config
+from moon_rec.shop.non_clicks import NonClickConfig
 from moon_rec.shop.readers import MovieLensConfig, OnlineRetailConfig, TablesConfig
+from moon_rec.shop.readers.interactions import (
+    InteractionsConfig,
+    ItemColumns,
+    LogColumns,
+    UserColumns,
+)
 from moon_rec.shop.simulate.config import SimulationConfig
 from ranking.config import RankerConfig
 from ranking.features import FeatureConfig
@@ -123,6 +130,41 @@ EFFECTS: dict[type[Config], Effects] = {
             "name": "other", "source": "elsewhere", "is_simulated": True, "cut_time": CUT - DAY, "test_time": TEST + DAY, "cut_share": 0.5, "test_share": 0.95,
         },
         {name: {"cut_time": None, "test_time": None} for name in ("cut_share", "test_share")},
+    ),
+    NonClickConfig: Effects(
+        observed.of_non_clicks,
+        {},
+        {"num_negatives": 2, "popular_share": 1.0, "category_share": 0.5, "excluded": "request", "seed": 1},
+    ),
+    LogColumns: Effects(
+        observed.of_part("log"),
+        {},
+        {
+            **{name: f"{name}2" for name in ("user", "item", "time", "clicked", "carted", "purchased", "request", "position", "shown", "chosen", "query")},
+            "names": tuple(f"c{number}" for number in range(17)), "time_format": "%Y-%d-%m %H:%M:%S", "time_zone": "Asia/Tokyo", "keep": ("device",),
+        },
+        {"chosen": {"shown": "shown"}},
+    ),
+    ItemColumns: Effects(
+        observed.of_part("items"),
+        {},
+        {
+            **{name: f"{name}2" for name in ("item", "group", "title", "category", "brand", "description", "price", "image", "listed_at")},
+            "names": tuple(f"c{number}" for number in range(20)),
+        },
+    ),
+    UserColumns: Effects(observed.of_part("users"), {}, {"user": "user2", "names": ("user", "user2", "years")}),
+    InteractionsConfig: Effects(
+        observed.of_interactions,
+        {"clicked_at_least": 2.0, "carted_at_least": 2.0, "purchased_at_least": 2.0},
+        {
+            "time_unit": "ms", "clicked_at_least": 2.5, "carted_at_least": 2.5, "purchased_at_least": 2.5,
+            "name": "other", "source": "elsewhere", "is_simulated": True, "cut_time": datetime(2024, 3, 30, 6), "test_time": datetime(2024, 3, 30, 12),
+            "cut_share": 0.5, "test_share": 0.95, "log": LogColumns(user="user2"), "items": ItemColumns(title="title2"), "users": UserColumns(user="user2"),
+            "page_gap": 20_000.0, "incomplete": "dropped", "non_clicks": NonClickConfig(seed=1),
+        },
+        {"page_gap": {"log": LogColumns(position="request")}, "incomplete": {"log": LogColumns(user="user3")}},
+        {"cut_time": {"test_time": datetime(2024, 3, 30, 12)}, "test_time": {"cut_time": datetime(2024, 3, 30, 6)}},
     ),
     BackboneConfig: Effects(
         observed.of_backbone,
@@ -340,6 +382,9 @@ def test_what_changes_nothing_is_refused_unless_at_its_default(kind, name):
 CATALOGUE = {"pairs": "catalogue"}
 IDLE_BESIDE: dict[tuple[type[Config], str], Values] = {
     (FeatureConfig, "history_kind"): {"history_length": 0},
+    (InteractionsConfig, "page_gap"): {"log": LogColumns(request="page")},
+    (InteractionsConfig, "cut_share"): TIMES,
+    (InteractionsConfig, "test_share"): TIMES,
     (TablesConfig, "cut_share"): TIMES,
     (TablesConfig, "test_share"): TIMES,
     **{

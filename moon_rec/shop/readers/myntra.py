@@ -75,12 +75,19 @@ def _pictures(folder: str | Path) -> PictureSource:
 
 def _read_published(path: Path) -> pl.DataFrame:
     """`styles.csv`: further commas belong to the title, which is the last column."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.reader(file)
-        header = next(rows, [])
-        require_columns(header, PUBLISHED, path)
-        last = len(header) - 1
-        records = [[*row[:last], ",".join(row[last:])] for row in rows if len(row) > last]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = csv.reader(file)
+            header = next(rows, [])
+            require_columns(header, PUBLISHED, path)
+            if len(set(header)) < len(header):
+                raise ShopError(
+                    f"{path} names a column twice: {', '.join(header)[:160]}; name each once"
+                )
+            last = len(header) - 1
+            records = [[*row[:last], ",".join(row[last:])] for row in rows if len(row) > last]
+    except (csv.Error, UnicodeDecodeError, OSError) as error:
+        raise ShopError(f"{path} cannot be read as CSV: {first_line(error)}") from None
     frame = pl.DataFrame(records, schema=dict.fromkeys(header, pl.String), orient="row")
     texts = frame.select(
         pl.col(old).replace({"": None, "NA": None}).alias(new) for old, new in PUBLISHED.items()

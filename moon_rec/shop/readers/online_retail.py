@@ -21,6 +21,8 @@ import pydantic
 from moon_rec.bounds import MOST_COUNTED, InnerShare, Seed, Share
 from moon_rec.config import Config
 from moon_rec.errors import ShopError, first_line
+from moon_rec.packed import open_zip, refuse_packed_bomb
+from moon_rec.parquet_bounds import refuse_bombs
 from moon_rec.seeds import generator
 from moon_rec.shop.readers.sources import find_file, require_columns
 from moon_rec.shop.readers.split import check_shares, split_times
@@ -61,6 +63,7 @@ SERVICES = (
 )
 """Descriptions, upper-cased, that are no products."""
 
+MOST_WORKBOOK_BYTES = 4 << 30
 EXTRA_DRAWS = 2
 """Draws a wanted negative: some hit a product of the invoice or one drawn already, and fall away."""
 
@@ -125,8 +128,25 @@ def import_online_retail(
     return Shop.open(out)
 
 
+def _refuse_large_workbook(path: Path) -> None:
+    """A workbook is a zip archive, which its reader unpacks whole."""
+    try:
+        with open_zip(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+    except ValueError as error:
+        raise ShopError(f"{path} cannot be read: {error}; download it again") from None
+    if size > MOST_WORKBOOK_BYTES:
+        raise ShopError(f"{path} unpacks to {size:,} bytes; save it as CSV")
+
+
 def _read(path: Path) -> pl.DataFrame:
     """The columns used, of the right types, whichever form the file has."""
+    if path.suffix == ".parquet":
+        refuse_bombs(path, ShopError)
+    elif path.suffix == ".csv":
+        refuse_packed_bomb(path, ShopError)
+    else:
+        _refuse_large_workbook(path)
     try:
         if path.suffix == ".parquet":
             frame = pl.read_parquet(path)
@@ -138,7 +158,10 @@ def _read(path: Path) -> pl.DataFrame:
         raise ShopError(
             f"{path}: reading it needs `pip install fastexcel`; or save it as CSV"
         ) from None
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (
+        Exception,
+        pl.exceptions.PanicException,
+    ) as error:  # workbooks' readers have errors of their own
         raise ShopError(f"{path} cannot be read: {first_line(error)}") from None
     require_columns(frame.columns, COLUMNS, path)
     if frame.schema["InvoiceDate"] == pl.String:

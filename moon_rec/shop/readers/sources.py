@@ -7,6 +7,9 @@ from pathlib import Path
 import polars as pl
 
 from moon_rec.errors import ShopError, first_line
+from moon_rec.packed import MOST_MEMBER_BYTES, open_zip, read_member, refuse_packed_bomb
+from moon_rec.shop.integrity import UNREADABLE
+from moon_rec.strict_json import read_bounded
 
 
 def find_file(folder: str | Path, names: Iterable[str], what: str) -> Path:
@@ -30,14 +33,15 @@ def read_csv(path: Path, columns: Mapping[str, pl.DataType]) -> pl.DataFrame:
     Raises:
         ShopError: columns are missing, or a value does not fit its type or is no finite number.
     """
+    refuse_packed_bomb(path, ShopError)
     try:
         frame = pl.read_csv(path, infer_schema=False)
-    except (pl.exceptions.PolarsError, OSError, EOFError) as error:
+    except UNREADABLE as error:
         raise ShopError(f"{path} cannot be read as CSV: {first_line(error)}") from None
     require_columns(frame.columns, columns, path)
     try:
         read = frame.select(pl.col(name).cast(dtype) for name, dtype in columns.items())
-    except pl.exceptions.PolarsError as error:
+    except UNREADABLE as error:
         raise ShopError(f"{path}: {first_line(error)}; download the file again") from None
     for number in read.select(pl.selectors.float()):
         rows = (~number.is_finite()).fill_null(False).arg_true()
@@ -76,8 +80,8 @@ class PictureSource:
             self._names = {file.stem: str(file) for file in sorted(path.rglob("*.jpg"))}
             return
         try:
-            self._archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
+            self._archive = open_zip(path)
+        except ValueError as error:
             raise ShopError(f"{path} is not a zip archive: {first_line(error)}") from None
         files = sorted(name for name in self._archive.namelist() if name.endswith(".jpg"))
         self._names = {Path(name).stem: name for name in files}
@@ -95,8 +99,10 @@ class PictureSource:
         if name is None:
             raise ShopError(f"{self.path} has no picture {stem}.jpg: leave that product out")
         try:
-            return self._archive.read(name) if self._archive else Path(name).read_bytes()
-        except (zipfile.BadZipFile, OSError, EOFError) as error:
+            if self._archive:
+                return read_member(self._archive, name)
+            return read_bounded(Path(name), MOST_MEMBER_BYTES)
+        except (ValueError, OSError) as error:
             raise ShopError(f"{self.path}: {name} is damaged: {first_line(error)}") from None
 
     def read_all(self, stems: Iterable[object]) -> Iterator[bytes]:

@@ -19,6 +19,18 @@ def check_shares(cut_share: float, test_share: float) -> None:
         )
 
 
+def check_cuts(cut_time: datetime | None, test_time: datetime | None) -> None:
+    """Two times that are named cut a shop; one alone does not.
+
+    Raises:
+        ShopError: one is named without the other.
+    """
+    if (cut_time is None) != (test_time is None):
+        raise ShopError(
+            "give both cut_time and test_time, or neither to split by cut_share and test_share"
+        )
+
+
 def split_times(times: pl.Series, cut_share: float, test_share: float) -> tuple[datetime, datetime]:
     """The times before which a share of the events lies: (cut_time, test_time).
 

@@ -22,7 +22,7 @@ from moon_rec.progress import say
 from moon_rec.shop.faults import write_faults
 from moon_rec.shop.manifest import Manifest, parse_time
 from moon_rec.shop.problem import Problem, raise_all
-from moon_rec.shop.readers.split import check_shares, split_times
+from moon_rec.shop.readers.split import check_cuts, check_shares, split_times
 from moon_rec.shop.readings import TableReader
 from moon_rec.shop.schema import FILES, MANIFEST, PICTURES, SHOP
 from moon_rec.shop.shop import Shop
@@ -119,10 +119,7 @@ def import_tables(
 
 
 def _check_settings(folder: Path, config: TablesConfig) -> None:
-    if (config.cut_time is None) != (config.test_time is None):
-        raise ShopError(
-            "give both cut_time and test_time, or neither to split by cut_share and test_share"
-        )
+    check_cuts(config.cut_time, config.test_time)
     check_shares(config.cut_share, config.test_share)
     if not folder.is_dir():
         raise ShopError(

@@ -12,7 +12,6 @@ Notable choices
   colour and fill of the frame (among those of the same article type), each cut into equal parts. So what the text already says does not tell them.
 """
 
-import io
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from PIL import Image
 
 from moon_rec.progress import track
 from moon_rec.seeds import generator
+from moon_rec.shop.pictures import decode
 from moon_rec.shop.readers.myntra import read_pictures, read_products
 from moon_rec.shop.simulate.catalogue import Catalogue, Trait
 from moon_rec.shop.simulate.photos import cut_out
@@ -104,7 +104,7 @@ class MyntraCatalogue(Catalogue):
 
     def products(self, rows: np.ndarray) -> Iterator[Image.Image]:
         for data in self.pictures(rows):
-            yield cut_out(Image.open(io.BytesIO(data)).convert("RGB"))
+            yield cut_out(decode(data))
 
 
 def _brands(titles: list[str]) -> list[str | None]:
@@ -200,7 +200,7 @@ def _measure(folder: Path, ids: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _measures_of(data: bytes) -> tuple[float, ...]:
-    picture = Image.open(io.BytesIO(data)).convert("RGB")
+    picture = decode(data)
     pixels = np.asarray(picture.reduce(2), dtype=np.float32)
     ground = np.median(np.concatenate([pixels[:2, :2], pixels[:2, -2:]]).reshape(-1, 3), axis=0)
     product = np.abs(pixels - ground).max(axis=2) > 12

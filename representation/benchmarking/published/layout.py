@@ -1,5 +1,6 @@
 """What all layouts share: where the pictures are, and how much is read."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,11 +8,31 @@ from pydantic import Field
 
 from moon_rec.bounds import CountOrZero
 from moon_rec.config import Config
-from moon_rec.errors import ShopError
+from moon_rec.errors import ConfigError, ShopError
 from representation.benchmarking.published.picture_files import PictureFiles
 
 LAYOUT_FILE = "layout.toml"
 """Settings of a set's layout, beside its files: column and file names that differ from the defaults."""
+
+
+def refuse_paths(values: object, where: str) -> None:
+    """Refuse a name in a set's own layout that leads out of its folder: a set from elsewhere reads nothing but itself.
+
+    Raises:
+        ConfigError: a text that begins at the root, at a home, or goes up.
+    """
+    if isinstance(values, dict):
+        for name, value in values.items():
+            refuse_paths(value, f"{where}: {name}")
+    elif isinstance(values, list):
+        for value in values:
+            refuse_paths(value, where)
+    elif isinstance(values, str):
+        parts = re.split(r"[/\\]", values)
+        if ".." in parts or values.startswith(("/", "\\", "~")) or "\0" in values:
+            raise ConfigError(
+                f"{where} is {values!r:.80}, which leads out of the set's folder; put the files there, or name them with --set"
+            )
 
 
 class PictureLayout(Config):

@@ -8,16 +8,15 @@ import base64
 import binascii
 import io
 import math
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from PIL import Image
-
 from moon_rec.errors import ShopError
-from moon_rec.shop.pictures import FORMATS, decode
+from moon_rec.packed import MOST_MEMBER_BYTES, open_zip, read_member
+from moon_rec.shop.pictures import decode, picture_size
+from moon_rec.strict_json import read_bounded
 
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 QUALITY = 90
@@ -94,8 +93,10 @@ class PictureFiles:
         if found is None or self.path is None:
             return None
         try:
-            return self._archive.read(found) if self._archive else (self.path / found).read_bytes()
-        except (zipfile.BadZipFile, OSError, EOFError) as error:
+            if self._archive:
+                return read_member(self._archive, found)
+            return read_bounded(self.path / found, MOST_MEMBER_BYTES)
+        except (ValueError, OSError) as error:
             raise ShopError(f"{self.path}: {found} is damaged: {error}") from None
 
     def _names(self) -> Iterator[str]:
@@ -105,8 +106,8 @@ class PictureFiles:
                 yield file.relative_to(self.path).as_posix()
             return
         try:
-            self._archive = zipfile.ZipFile(self.path)
-        except (zipfile.BadZipFile, OSError) as error:
+            self._archive = open_zip(self.path)
+        except ValueError as error:
             raise ShopError(
                 f"{self.path} is neither a folder of pictures nor a zip archive: {error}; name it with pictures in layout.toml"
             ) from None
@@ -125,9 +126,8 @@ class PictureFiles:
 def _size(data: bytes) -> tuple[float, float]:
     """Width and height as the head says, without decoding; endless where it cannot be read, so that decoding names what is wrong."""
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            return picture.size
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning, OSError, ValueError):
+        return picture_size(data)
+    except ShopError:
         return math.inf, math.inf
 
 

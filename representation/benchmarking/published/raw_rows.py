@@ -5,20 +5,25 @@ Every row comes with the place where it stands, for an error that names it; a co
 
 import csv
 import gzip
-import json
 import sys
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from moon_rec.errors import ShopError, first_line
+from moon_rec.packed import refuse_packed_bomb
+from moon_rec.parquet_bounds import refuse_bombs
+from moon_rec.shop.integrity import UNREADABLE
+from moon_rec.strict_json import parse_json
 
 Row = Mapping[str, Any]
 PARQUET_ROWS = 1024
 """Parquet rows held at once: a row may hold a picture."""
+MOST_JSON_BYTES = 1 << 30
+UNREADABLE_ROWS = (csv.Error, zlib.error, EOFError, *UNREADABLE)
 LINE_FORMS = (".jsonl", ".ndjson")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
@@ -31,7 +36,12 @@ def find_files(folder: Path, pattern: str, option: str) -> list[Path]:
     """
     if not folder.is_dir():
         raise ShopError(f"{folder} is not a folder: name the one with the published set's files")
-    found = sorted(path for path in folder.glob(pattern) if path.is_file())
+    try:
+        found = sorted(path for path in folder.glob(pattern) if path.is_file())
+    except (NotImplementedError, ValueError, IndexError) as error:
+        raise ShopError(
+            f"{option} is {pattern!r:.80}, no name or pattern in the folder: {first_line(error)}"
+        ) from None
     if not found:
         there = sorted(path.name for path in folder.iterdir())[:8]
         raise ShopError(
@@ -63,7 +73,9 @@ def read_rows(
                             f"{where} has no column {name!r}: it has {', '.join(row)}; name the right one in layout.toml"
                         )
                 yield where, row
-        except (json.JSONDecodeError, csv.Error, pa.ArrowException, OSError, EOFError) as error:
+        except ShopError:
+            raise
+        except UNREADABLE_ROWS as error:
             line = first_line(error)
             raise ShopError(f"{path} cannot be read: {line}; download the file again") from None
 
@@ -75,10 +87,12 @@ def read_mapping(path: Path) -> dict[str, Any]:
         ShopError: it does not.
     """
     try:
-        with _open(path) as file:
-            value = json.load(file)
-    except (json.JSONDecodeError, UnicodeDecodeError, OSError, EOFError) as error:
-        raise ShopError(f"{path} cannot be read: {error}; download the file again") from None
+        value = _whole(path)
+    except ShopError:
+        raise
+    except UNREADABLE_ROWS as error:
+        line = first_line(error)
+        raise ShopError(f"{path} cannot be read: {line}; download the file again") from None
     if not isinstance(value, dict):
         raise ShopError(f"{path} holds a {type(value).__name__}; wanted one JSON object, by id")
     return value
@@ -99,10 +113,9 @@ def _rows(path: Path, columns: list[str]) -> Iterator[tuple[str, Row]]:
         with _open(path) as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
-                    yield f"{path} line {number}", _object(json.loads(line), path, number)
+                    yield f"{path} line {number}", _object(parse_json(line), path, number)
     elif ending == ".json":
-        with _open(path) as file:
-            value = json.load(file)
+        value = _whole(path)
         if not isinstance(value, list):
             raise ShopError(f"{path} holds a {type(value).__name__}; wanted a list of rows")
         for number, row in enumerate(value, 1):
@@ -123,6 +136,7 @@ def _rows(path: Path, columns: list[str]) -> Iterator[tuple[str, Row]]:
 
 
 def _parquet(path: Path, columns: list[str]) -> Iterator[tuple[str, Row]]:
+    refuse_bombs(path, ShopError, columns)
     with pq.ParquetFile(path) as file:
         there = [name for name in columns if name in file.schema_arrow.names]
         if not there:  # the caller names the first that is missing
@@ -142,7 +156,20 @@ def _object(value: Any, path: Path, number: int) -> Row:
     return value
 
 
+def _whole(path: Path) -> Any:
+    if path.stat().st_size > MOST_JSON_BYTES:
+        raise ShopError(
+            f"{path} is one JSON value of over {MOST_JSON_BYTES:,} bytes; write it as .jsonl"
+        )
+    with _open(path) as file:
+        text = file.read(MOST_JSON_BYTES + 1)
+    if len(text) > MOST_JSON_BYTES:
+        raise ShopError(f"{path} unpacks to over {MOST_JSON_BYTES:,} bytes; write it as .jsonl")
+    return parse_json(text)
+
+
 def _open(path: Path) -> IO[str]:
+    refuse_packed_bomb(path, ShopError)
     if path.name.endswith(".gz"):
         return gzip.open(path, "rt", encoding="utf-8", newline="")
     return path.open(encoding="utf-8", newline="")

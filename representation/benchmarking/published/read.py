@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from moon_rec.config import load_config
+from moon_rec.config import load_config, read_toml
 from moon_rec.errors import ConfigError
 from representation.benchmarking.benchmark_set import BenchmarkSet
 from representation.benchmarking.published.ground_truth import (
@@ -13,7 +13,7 @@ from representation.benchmarking.published.ground_truth import (
     read_kagl,
     read_qrels,
 )
-from representation.benchmarking.published.layout import LAYOUT_FILE, PictureLayout
+from representation.benchmarking.published.layout import LAYOUT_FILE, PictureLayout, refuse_paths
 from representation.benchmarking.published.m5product import M5ProductLayout, read_m5product
 from representation.benchmarking.published.mbe import MbeLayout, read_mbe
 
@@ -43,5 +43,7 @@ def read_set(kind: str, folder: str | Path, settings: Sequence[str] = ()) -> Ben
         raise ConfigError(f"published set {kind!r}: wanted one of {', '.join(KINDS)}")
     layout, reader = KINDS[kind]
     file = Path(folder) / LAYOUT_FILE
+    if file.is_file():
+        refuse_paths(read_toml(file), str(file))
     config = load_config(layout, file if file.is_file() else None, settings)
     return reader(Path(folder), config)

@@ -97,11 +97,11 @@ def check(found: dict[str, np.ndarray], tables: RankingTables, period: str) -> N
 
 @pytest.mark.parametrize(("period", "file"), [("train", "train"), ("validation", "valid")])
 def test_every_row_is_the_loaders(tables, written, period, file):
-    check(dict(np.load(written / "shop" / f"{file}.npz")), tables, period)
+    check(dict(np.load(written / "shop" / f"{file}.npz", allow_pickle=False)), tables, period)
 
 
 def test_the_vectors_are_by_item_id_in_its_vocabulary(tables, written, planted):
-    stored = np.load(written / "shop" / "item_vectors.npz")
+    stored = np.load(written / "shop" / "item_vectors.npz", allow_pickle=False)
     vocabulary = json.loads((written / "shop" / "feature_vocab.json").read_text())["item_vector"]
     vectors, _ = planted.items.permuted(3).lookup(stored["key"])
     assert np.array_equal(stored["value"], vectors)
@@ -119,7 +119,7 @@ def test_fuxictr_reads_it_back(tables, written, planted, tmp_path):
     words = [sys.executable, "-c", READ_BACK, str(written / "shop"), str(out)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    found = dict(np.load(out))
+    found = dict(np.load(out, allow_pickle=False))
     for period, file in (("train", "train"), ("validation", "valid"), ("test", "test")):
         start = f"{file}."
         own = {name.removeprefix(start): v for name, v in found.items() if name.startswith(start)}

@@ -160,7 +160,7 @@ def assert_scores_fit(folder: Path, name: str, tables, alone: TrainedRanker) -> 
     """The scores gathered from the ranks are those of the saved ranker in one process, and of one trained so."""
     test = tables.periods["test"]
     users = test.users[test.row_requests()]
-    gathered = np.load(folder / f"{name}.npy")
+    gathered = np.load(folder / f"{name}.npy", allow_pickle=False)
     whole = load(folder, name).predict(tables, "test")
     assert np.abs(gathered - whole).max() < 1e-6
     assert np.abs(gathered - alone.predict(tables, "test")).max() < TOLERANCE

@@ -322,6 +322,12 @@ class Followed:
         self.uri, self.logged = uri, []
         self.made.append(self)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
     @contextlib.contextmanager
     def run(self, name, kind, params, reads):
         self.about = (name, kind, params, reads)

@@ -48,7 +48,7 @@ def test_equals_transformers(checkpoints, name):
     model, processor, tokenizer = (
         kind.from_pretrained(path).eval(),
         processor_kind.from_pretrained(path),
-        AutoTokenizer.from_pretrained(path),
+        AutoTokenizer.from_pretrained(path, trust_remote_code=False),
     )
     padding = {"padding": True} if name == "clip" else {"padding": "max_length"}
     words = tokenizer(

@@ -173,7 +173,7 @@ def test_embedding_checkpoint_equals_its_published_recipe(checkpoints):
     path = checkpoints["embedding"]
     encoder = opened(path)
     assert (encoder.config.pooling, encoder.config.attention) == ("last", "causal")
-    model = AutoModelForImageTextToText.from_pretrained(path).eval()
+    model = AutoModelForImageTextToText.from_pretrained(path, trust_remote_code=False).eval()
     tokenizer, pixels = encoder.tokenizer, pictures(1)
     frame = pl.DataFrame({"title": ["red mug"], "image": [png(pixels[0])]})
     turns = [

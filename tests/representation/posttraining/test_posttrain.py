@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from moon_rec.config import make_config
-from moon_rec.errors import ConfigError, EncoderError
+from moon_rec.errors import ConfigError, MoonRecError
 from representation.curation import curate
 from representation.encoder import ProductEncoder
 from representation.model.backbone import BackboneConfig
@@ -160,7 +160,7 @@ def test_a_fixed_temperature_stays(little_shop, settings, tmp_path):
 
 def test_refusals(little_shop, settings, tmp_path):
     (tmp_path / "taken").mkdir()
-    with pytest.raises(EncoderError, match="exists already"):
+    with pytest.raises(MoonRecError, match="exists already"):
         posttrain(little_shop, tmp_path / "taken", settings)
     with pytest.raises(ConfigError, match="no kind 'x'"):
         make_config(PosttrainConfig, {"mixture": {"x": 1.0}})

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from moon_rec import temporaries
 from moon_rec.errors import EncoderError
 from moon_rec.seeds import torch_generator
 from representation.negatives.queue import NegativeQueue
@@ -93,7 +94,8 @@ def test_a_kill_while_saving_leaves_the_save_before(tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         little.save(folder, 3)
     monkeypatch.undo()
-    (folder / ".step-00000003.abc").mkdir()  # as a kill leaves it
+    dead = f".step-00000003.{temporaries._host()}.{2**22 + 5}-1.0.tmp"
+    (folder / dead).mkdir()  # as a kill leaves it
     assert Little(seed=2).load(folder) == 2
     little.save(folder, 3)
     assert [path.name for path in folder.iterdir()] == ["step-00000003"]

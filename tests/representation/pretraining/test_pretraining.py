@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from moon_rec.config import make_config
-from moon_rec.errors import ConfigError, EncoderError
+from moon_rec.errors import ConfigError, EncoderError, MoonRecError
 from representation.encoder import ProductEncoder
 from representation.pretraining import PretrainConfig, pretrain
 from representation.pretraining.objective import IGNORED, Dialogue, answer_loss, pad_labels
@@ -120,7 +120,7 @@ def test_same_seed_same_bits(little_shop, settings, tmp_path):
 
 def test_refusals(little_shop, settings, tmp_path):
     (tmp_path / "taken").mkdir()
-    with pytest.raises(EncoderError, match="exists already"):
+    with pytest.raises(MoonRecError, match="exists already"):
         pretrain(little_shop, tmp_path / "taken", settings)
     with pytest.raises(ConfigError, match=r"no question 'titles'.* did you mean 'title'"):
         make_config(PretrainConfig, {"questions": ["titles"]})

@@ -1,0 +1,116 @@
+"""What a user says of their tables: which column is what, and what values mean that do not say it themselves."""
+
+from typing import Annotated, ClassVar, Literal
+from zoneinfo import available_timezones
+
+from pydantic import Field, field_validator
+
+from moon_rec.bounds import Name, Names
+from moon_rec.config import Config, CountsWhen, Rules
+from moon_rec.shop.non_clicks import NonClickConfig
+from moon_rec.shop.readers.tables import TablesConfig
+
+Column = Name | None
+
+
+class LogColumns(Config):
+    """Columns of the log, by what they are; one that is not named is looked for by its usual names.
+
+    Attributes:
+        user, item, time: the three that nothing can stand in for.
+        clicked, carted, purchased: outcomes of a row: true and false, 0 and 1, or numbers with a threshold. Without `clicked` every row is
+            a positive.
+        request: the page that a row was shown on; without it the rows of a user at one moment are one.
+        position: place on the page; without it the order of the rows.
+        shown, chosen: lists of what a page showed and of what was clicked of it (instead of `item` and `clicked`); a text such as
+            `N1-1 N2-0` holds both.
+        query: the words that were searched for.
+        names: the columns in their order, for files without a header.
+        time_format: of times that are texts, such as "%d.%m.%Y %H:%M" (strftime); None takes ISO 8601.
+        time_zone: of times that name none, such as "Europe/Berlin".
+        keep: further columns that become context columns; None keeps all.
+    """
+
+    user: Column = None
+    item: Column = None
+    time: Column = None
+    clicked: Column = None
+    carted: Column = None
+    purchased: Column = None
+    request: Column = None
+    position: Column = None
+    shown: Column = None
+    chosen: Column = None
+    query: Column = None
+    names: Names = ()
+    time_format: Name | None = None
+    time_zone: Name = "UTC"
+    keep: Names | None = None
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_zone(cls, zone: str) -> str:
+        if zone not in available_timezones():
+            raise ValueError(f"{zone!r} is no time zone; name one such as 'Europe/Berlin'")
+        return zone
+
+
+class ItemColumns(Config):
+    """Columns of the table of items; further ones are kept.
+
+    Attributes:
+        item: the id, as the log has it.
+        group: products that are one another's variants (spu_id); without it each is its own.
+        title, category, brand, description, price: texts and a number. A category that is a list is joined by `/`.
+        image: bytes, a struct with `bytes` or `path`, or the name of a file among `--pictures`.
+        listed_at: when it was first for sale; without it the first time that the log has it.
+        names: as of the log.
+    """
+
+    item: Column = None
+    group: Column = None
+    title: Column = None
+    category: Column = None
+    brand: Column = None
+    description: Column = None
+    price: Column = None
+    image: Column = None
+    listed_at: Column = None
+    names: Names = ()
+
+
+class UserColumns(Config):
+    """Columns of the table of users: the id as the log has it; all others are kept.
+
+    Attributes:
+        user: the id.
+        names: as of the log.
+    """
+
+    user: Column = None
+    names: Names = ()
+
+
+class InteractionsConfig(TablesConfig):
+    """How a log, and what there is beside it, becomes a shop.
+
+    Attributes:
+        log, items, users: which column is what.
+        page_gap: seconds; rows of a user with less between them are one page, of the first one's time. None: rows of one moment are.
+        incomplete: rows without user, item or time are `refused`, or `dropped` and counted.
+        non_clicks: how they are drawn where the log has positives alone.
+    """
+
+    log: LogColumns = LogColumns()
+    items: ItemColumns = ItemColumns()
+    users: UserColumns = UserColumns()
+    page_gap: Annotated[float, Field(gt=0, le=86_400)] | None = None
+    incomplete: Literal["refused", "dropped"] = "refused"
+    non_clicks: NonClickConfig = NonClickConfig()
+
+    counts_when: ClassVar[Rules] = {
+        "page_gap": CountsWhen(
+            lambda config: config.log.request is None and config.log.shown is None,
+            "log.request or log.shown says what a page is; leave it out",
+        )
+    }

@@ -1,0 +1,374 @@
+"""Tables as their owners keep them: CSV, TSV, JSON lines, Parquet, Arrow, Lance or DuckDB, packed or not, one file or many.
+
+Notable choices
+- Everything is a polars LazyFrame, read as a stream. Of delimited text every column is text here, whatever it looks like: an
+  id "00017" stays one, and what is a number or a time is decided by `typed.py`, value by value.
+- A file's form is told by its name; the delimiter by the first line. A `.txt` or a file without ending is delimited text.
+- Quotes are those of CSV. Where tabs delimit they are plain characters unless a field of the first lines is quoted whole:
+  titles in publishers' TSV files begin with quotes that never end.
+"""
+
+import contextlib
+import csv
+import gzip
+import importlib.util
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from moon_rec.errors import ShopError, first_line
+from moon_rec.parquet_bounds import refuse_bombs
+from moon_rec.values import shown
+
+DELIMITED = (".csv", ".tsv", ".tab", ".txt", ".inter", ".item", ".user", "")
+JSON_LINES = (".jsonl", ".ndjson", ".json")
+ARROW = (".arrow", ".feather", ".ipc")
+PARQUET = (".parquet", ".pq")
+DUCKDB = (".duckdb", ".db")
+PACKED = (".gz", ".zst", ".zstd")
+DELIMITERS = "\t,;|\x01"
+ROWS_LOOKED_AT = 10_000
+"""Of JSON lines, for the types of their columns."""
+FIRST_LINES = 20
+MOST_BYTES_OF_A_LINE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Source:
+    """One table of the user's: its files and how they are read.
+
+    Attributes:
+        paths: the files, in the order in which their rows are read.
+        frame: all rows.
+        is_text: whether values are still text (delimited files).
+        form: "CSV", "Parquet" ..., for messages.
+        names: a header for files without one, empty where they have theirs.
+    """
+
+    paths: tuple[Path, ...]
+    frame: pl.LazyFrame
+    is_text: bool
+    form: str
+    delimiter: str = ""
+    names: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> dict[str, pl.DataType]:
+        """Names and types, in order."""
+        return dict(self.frame.collect_schema())
+
+    @property
+    def name(self) -> str:
+        """The file, or the first of them and how many, for messages."""
+        others = f" (and {len(self.paths) - 1} more)" if len(self.paths) > 1 else ""
+        return f"{next(iter(self.paths))}{others}"
+
+    def place(self, row: int) -> tuple[Path, int]:
+        """The file of a row of all files together, and its row there, from 0."""
+        for path in self.paths[:-1]:
+            number = (
+                _open([path], self.names).frame.select(pl.len()).collect(engine="streaming").item()
+            )
+            if row < number:
+                return path, row
+            row -= number
+        return self.paths[-1], row
+
+
+def open_source(paths: Sequence[str | Path], names: Sequence[str] = ()) -> Source:
+    """Open a table.
+
+    Args:
+        paths: files of one form, or folders of such files (read in the order of their names). A table of a DuckDB file is named behind a
+            colon: `logs.duckdb:clicks`.
+        names: the columns of delimited files that have no header.
+
+    Raises:
+        ShopError: no such file, no rows, forms that differ, columns that differ, no header, or a file that cannot be read.
+    """
+    found = [file for path in paths for file in _files(str(path))]
+    if not found:
+        raise ShopError("no file of a log is named: wanted one such as clicks.csv")
+    try:
+        source = _open(found, tuple(names))
+        columns = source.columns
+    except (
+        pl.exceptions.PolarsError,
+        pl.exceptions.PanicException,
+        pa.ArrowException,
+        OSError,
+    ) as error:
+        raise ShopError(
+            f"{found[0]} cannot be read: {first_line(error)}; write it again, or in another form"
+        ) from None
+    if not columns:
+        raise ShopError(f"{found[0]} has no columns: name another file")
+    if source.is_text and not names:
+        _check_header(source)
+    return source
+
+
+def unreadable(source: Source, error: BaseException) -> ShopError:
+    """What to tell of rows that polars cannot read: of delimited text, the first line with another number of fields."""
+    for path in source.paths if source.is_text else ():
+        broken = _ragged_line(path, source.delimiter, len(source.columns))
+        if broken is not None:
+            number, fields, text = broken
+            return ShopError(
+                f"{path}: line {number} has {fields} fields, the header has {len(source.columns)}: {shown(text)}; "
+                "put fields with the delimiter in them into quotes, or take the line out"
+            )
+    return ShopError(
+        f"{source.name} cannot be read as {source.form}: {first_line(error)}; write it again"
+    )
+
+
+def _files(name: str) -> Iterator[str]:
+    path = Path(name)
+    if path.is_dir() and path.suffix != ".lance":
+        files = sorted(
+            file
+            for file in path.iterdir()
+            if file.is_file() and not file.name.startswith((".", "_"))
+        )
+        if not files:
+            raise ShopError(
+                f"{path} is a folder without files: name a file, or a folder of files of one form"
+            )
+        yield from map(str, files)
+        return
+    if not path.exists() and not Path(_database(name)[0]).exists():
+        raise ShopError(f"no file at {name}: name a file that is there")
+    yield name
+
+
+def _database(name: str) -> tuple[str, str]:
+    """File and table of `logs.duckdb:clicks`."""
+    file, colon, table = name.rpartition(":")
+    return (file, table) if colon and Path(file).suffix in DUCKDB else (name, "")
+
+
+def _form(name: str) -> tuple[str, bool]:
+    """A file's ending that says its form, and whether it is packed."""
+    path = Path(_database(name)[0])
+    endings = [ending.lower() for ending in path.suffixes]
+    packed = bool(endings) and endings[-1] in PACKED
+    kept = endings[:-1] if packed else endings
+    return (kept[-1] if kept else ""), packed
+
+
+def _open(files: Sequence[str | Path], names: tuple[str, ...]) -> Source:
+    texts = [str(file) for file in files]
+    forms = {_form(text)[0] for text in texts}
+    if len({_kind(form, texts[0]) for form in forms}) > 1:
+        raise ShopError(
+            f"{texts[0]} and others have the endings {', '.join(sorted(forms))}: give files of one form a table"
+        )
+    ending = _form(texts[0])[0]
+    paths = tuple(Path(_database(text)[0]) for text in texts)
+    kind = _kind(ending, texts[0])
+    if kind == "delimited text":
+        return _delimited(paths, names)
+    if names:
+        raise ShopError(f"{texts[0]} has names of its own: leave out the names of its columns")
+    if kind == "JSON lines":
+        frame = pl.scan_ndjson(list(paths), infer_schema_length=ROWS_LOOKED_AT)
+    elif kind == "Arrow":
+        frame = pl.concat([pl.scan_ipc(path) for path in paths])
+    elif kind == "Parquet":
+        for path in paths:
+            refuse_bombs(path, ShopError)
+        frame = pl.scan_parquet(list(paths))
+    elif kind == "Lance":
+        frame = _lance(paths[0])
+    else:
+        frame = _duckdb(*_database(texts[0]))
+    return Source(paths, frame, is_text=False, form=kind)
+
+
+def _kind(ending: str, name: str) -> str:
+    for kind, endings in {
+        "delimited text": DELIMITED,
+        "JSON lines": JSON_LINES,
+        "Arrow": ARROW,
+        "Parquet": PARQUET,
+        "Lance": (".lance",),
+        "DuckDB": DUCKDB,
+    }.items():
+        if ending in endings:
+            return kind
+    if ending.lstrip(".").isdigit():  # part-00000, log.2024
+        return "delimited text"
+    raise ShopError(
+        f"{name}: the ending {ending!r} is not known; wanted .csv, .tsv, .jsonl, .parquet, .arrow, .lance or .duckdb, packed with .gz or .zst or not"
+    )
+
+
+def _delimited(paths: tuple[Path, ...], names: tuple[str, ...]) -> Source:
+    lines = first_lines(paths[0])
+    if not lines:
+        raise ShopError(f"{paths[0]} is empty: name a file with rows")
+    delimiter = delimiter_of(lines)
+    for path in paths[1:]:
+        other = first_lines(path)
+        if not names and other and other[0] != lines[0]:
+            raise ShopError(
+                f"{path} begins with {shown(other[0])}, {paths[0]} with {shown(lines[0])}: files of one table have one header"
+            )
+    quoted = delimiter != "\t" or any(
+        len(field) > 1 and field[0] == field[-1] == '"'
+        for line in lines
+        for field in line.split("\t")
+    )
+    found = len(_fields(lines[0], delimiter, quoted))
+    if names and found != len(names):
+        raise ShopError(
+            f"{paths[0]} has {found} columns, {len(names)} names are given: give each a name"
+        )
+    frame = pl.scan_csv(
+        list(paths),
+        separator=delimiter,
+        has_header=not names,
+        new_columns=list(names) or None,
+        infer_schema=False,
+        quote_char='"' if quoted else None,
+    )
+    return Source(paths, frame, is_text=True, form="CSV", delimiter=delimiter, names=names)
+
+
+def _lance(path: Path) -> pl.LazyFrame:
+    if importlib.util.find_spec("lance") is None:
+        raise ShopError(
+            f"{path}: reading Lance needs its package: pip install pylance, or write Parquet"
+        )
+    return pl.scan_lance(path)
+
+
+def _duckdb(file: str, table: str) -> pl.LazyFrame:
+    if importlib.util.find_spec("duckdb") is None:
+        raise ShopError(
+            f"{file}: reading DuckDB needs its package: pip install duckdb, or write Parquet"
+        )
+    import duckdb  # type: ignore[import-not-found]
+
+    try:
+        with contextlib.closing(duckdb.connect(file, read_only=True)) as base:
+            tables = [name for (name, *_) in base.execute("show tables").fetchall()]
+            chosen = table or (tables[0] if len(tables) == 1 else "")
+            if chosen not in tables:
+                raise ShopError(
+                    f"{file} holds the tables {', '.join(tables)}: name one behind a colon, such as {file}:{tables[0] if tables else 'clicks'}"
+                )
+            return base.table(chosen).pl().lazy()
+    except duckdb.Error as error:
+        raise ShopError(f"{file} cannot be read as DuckDB: {first_line(error)}") from None
+
+
+def first_lines(path: Path, number: int = FIRST_LINES) -> list[str]:
+    """The first lines of a text file, packed or not.
+
+    Raises:
+        ShopError: it is no UTF-8 text, or its packing is damaged.
+    """
+    try:
+        with _unpacked(path) as file:
+            lines = []
+            for _ in range(number):
+                line = file.readline(MOST_BYTES_OF_A_LINE)
+                if not line:
+                    break
+                lines.append(line.decode("utf-8-sig" if not lines else "utf-8").rstrip("\r\n"))
+            return lines
+    except UnicodeDecodeError as error:
+        raise ShopError(
+            f"{path}: line {len(lines) + 1} is no UTF-8 text ({error.reason}): write it as UTF-8, such as with iconv"
+        ) from None
+    except (OSError, EOFError, pa.ArrowException) as error:
+        raise ShopError(f"{path} cannot be read: {first_line(error)}; fetch it again") from None
+
+
+@contextlib.contextmanager
+def _unpacked(path: Path):
+    ending = path.suffix.lower()
+    if ending == ".gz":
+        with gzip.open(path, "rb") as file:
+            yield file
+    elif ending in PACKED:
+        with (
+            pa.CompressedInputStream(pa.OSFile(str(path)), "zstd") as file,
+            pa.PythonFile(file) as lines,
+        ):
+            yield _Lines(lines)
+    else:
+        with open(path, "rb") as file:
+            yield file
+
+
+class _Lines:
+    """`readline` over a stream that can only be read."""
+
+    def __init__(self, stream: pa.NativeFile):
+        self._stream, self._rest, self._ended = stream, b"", False
+
+    def readline(self, limit: int) -> bytes:
+        while b"\n" not in self._rest and len(self._rest) < limit and not self._ended:
+            piece = self._stream.read(1 << 16)
+            self._ended = not piece
+            self._rest += piece
+        end = min(self._rest.find(b"\n") + 1 or len(self._rest), limit)
+        line, self._rest = self._rest[:end], self._rest[end:]
+        return line
+
+
+def delimiter_of(lines: Sequence[str]) -> str:
+    """The delimiter that parts the first line, and the others alike; a comma where there is but one column."""
+    best, most = ",", 0
+    for delimiter in DELIMITERS:
+        number = len(_fields(lines[0], delimiter, quoted=delimiter != "\t"))
+        if number > most and number > 1:
+            best, most = delimiter, number
+    return best
+
+
+def _fields(line: str, delimiter: str, quoted: bool) -> list[str]:
+    """The fields of a line."""
+    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    return next(csv.reader([line], delimiter=delimiter, quoting=quoting), [])
+
+
+def _check_header(source: Source) -> None:
+    """Refuse a first line of values: it would be lost as a header."""
+    names = list(source.columns)
+    numbers = [name for name in names if _is_number(name)]
+    if len(numbers) * 2 >= len(names):
+        raise ShopError(
+            f"{source.paths[0]}: the first line ({shown(', '.join(names))}) looks like values, not names: name the columns in their order, "
+            'such as --set log.names=["user","item","rating","time"]'
+        )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.split("_duplicated_")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _ragged_line(path: Path, delimiter: str, wanted: int) -> tuple[int, int, str] | None:
+    """The first line that has more fields than the header: its number from 1, its fields, its text."""
+    with _unpacked(path) as file:
+        number = 0
+        while line := file.readline(MOST_BYTES_OF_A_LINE):
+            number += 1
+            text = line.decode("utf-8", "replace").rstrip("\r\n")
+            try:
+                fields = len(next(csv.reader([text], delimiter=delimiter), []))
+            except csv.Error:
+                continue
+            if text and fields > wanted:
+                return number, fields, text
+    return None

@@ -1,0 +1,219 @@
+"""The tables beside a log: items and users, read as a stream, with what the log has and they have not added bare."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from moon_rec.errors import ShopError
+from moon_rec.progress import say
+from moon_rec.shop.own_ids import OwnIds
+from moon_rec.shop.readers.interactions.files import Source, unreadable
+from moon_rec.shop.readers.interactions.pictures import Pictures
+from moon_rec.shop.readers.interactions.typed import (
+    further_types,
+    further_value,
+    id_text,
+    value_reading,
+)
+from moon_rec.shop.schema import columns_of
+from moon_rec.values import TIME, Meanings, Reading, shown
+
+PIECE = 1_024
+NAMES = {
+    "item": "item_id",
+    "group": "spu_id",
+    "user": "user_id",
+}
+"""Roles whose columns are called otherwise in a shop."""
+
+
+@dataclass(frozen=True, repr=False)
+class SideTable:
+    """Items or users as their owner has them.
+
+    Attributes:
+        table: `items` or `users`.
+        key: the role of the id: `item` or `user`.
+        roles: role -> column. readings: how each is read, but the id's and a picture's.
+        further: column -> type, of those without a role.
+        own: the ids as they are written, row by row.
+    """
+
+    table: str
+    key: str
+    source: Source
+    roles: Mapping[str, str]
+    readings: dict[str, Reading]
+    further: dict[str, pl.DataType]
+    own: pl.Series
+
+    @classmethod
+    def open(
+        cls, table: str, source: Source, roles: Mapping[str, str], meanings: Meanings
+    ) -> "SideTable":
+        """Open a table and read its ids.
+
+        Raises:
+            ShopError: a column is not there, a row has no id, or a value breaks a rule.
+        """
+        key = "item" if table == "items" else "user"
+        for role, column in roles.items():
+            if column not in source.columns:
+                raise ShopError(
+                    f"{source.name} has no column {column!r} ({table}.{role}): it has {', '.join(source.columns)}"
+                )
+        if key not in roles:
+            raise ShopError(
+                f"{source.name} has no column of ids: name it with --set {table}.{key}=NAME; it has {', '.join(source.columns)}"
+            )
+        readings = {
+            role: _reading(source, column, role, meanings)
+            for role, column in roles.items()
+            if role not in (key, "image")
+        }
+        taken, declared = set(roles.values()), set(columns_of(table))
+        names = [name for name in source.columns if name not in taken]
+        for name in [name for name in names if name in declared]:
+            say(
+                f"{source.name}: {name!r} is left out: a shop has a column of that name, with another meaning"
+            )
+            names.remove(name)
+        nested = [
+            name
+            for name in names
+            if isinstance(source.columns[name], pl.List | pl.Struct | pl.Array)
+        ]
+        if nested:
+            say(f"{source.name}: {', '.join(nested)} are lists or structs and are left out")
+        names = [name for name in names if name not in nested]
+        further = (
+            further_types(source.frame, names)
+            if source.is_text
+            else {n: source.columns[n] for n in names}
+        )
+        found = cls(
+            table, key, source, roles, readings, further, _ids(source, roles[key], f"{table}.{key}")
+        )
+        found._check()
+        return found
+
+    def _check(self) -> None:
+        """Refuse values that break a rule: one pass."""
+        rules = [(role, rule) for role, how in self.readings.items() for rule in how.broken]
+        if not rules:
+            return
+        wanted = []
+        for number, (_, rule) in enumerate(rules):
+            bad = rule.bad.fill_null(False)
+            wanted += [
+                bad.sum().alias(f"count {number}"),
+                pl.when(bad).then(pl.int_range(pl.len())).min().alias(f"row {number}"),
+                rule.value.filter(bad).first().alias(f"value {number}"),
+            ]
+        row = _collected(self.source, self.source.frame.select(wanted)).row(0, named=True)
+        lines = []
+        for number, (role, rule) in enumerate(rules):
+            if row[f"count {number}"]:
+                file, place = self.source.place(row[f"row {number}"])
+                count, value = row[f"count {number}"], row[f"value {number}"]
+                others = f" ({count:,} rows do)" * (count > 1)
+                lines.append(
+                    f"{file}: {self.roles[role]} row {place}: {shown(value)} {rule.rule}{others}; {rule.mend_of(value)}"
+                )
+        if lines:
+            raise ShopError(" | ".join(lines))
+
+    def pieces(self, ids: OwnIds, pictures: Pictures | None) -> Iterator[pl.DataFrame]:
+        """The table in pieces of `PIECE` rows, each id once (its first row), with the shop's columns; nothing is added."""
+        codes = self.own.to_frame().select(ids.codes(pl.col(self.own.name))).to_series().to_numpy()
+        _, first = np.unique(codes, return_index=True)
+        kept = np.zeros(codes.size, bool)
+        kept[first] = True
+        if not kept.all():
+            say(
+                f"{self.source.name}: {int((~kept).sum()):,} rows repeat an id; its first row stands"
+            )
+        wanted = [
+            how.value.alias(NAMES.get(role, role))
+            for role, how in self.readings.items()
+            if how.value is not None and role != "group"
+        ]
+        wanted += self._group()
+        wanted += [
+            further_value(name, kind).alias(name) if self.source.is_text else pl.col(name)
+            for name, kind in self.further.items()
+        ]
+        if "image" in self.roles and pictures is not None:
+            wanted.append(pl.col(self.roles["image"]).alias("image"))
+        frame, start = self.source.frame.select(pl.lit(0).alias("_"), *wanted), 0
+        try:
+            for piece in frame.collect_batches(chunk_size=PIECE, maintain_order=True):
+                stop = start + piece.height
+                rows = piece.drop("_").with_columns(
+                    pl.Series(NAMES[self.key], ids.numbers(codes[start:stop]))
+                )
+                rows = rows.filter(pl.Series(kept[start:stop]))
+                start = stop
+                yield (
+                    rows
+                    if pictures is None or "image" not in self.roles
+                    else pictures.read_into(rows)
+                )
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise unreadable(self.source, error) from None
+
+    def _group(self) -> list[pl.Expr]:
+        """The groups' ids as whole numbers, where the table has groups."""
+        if "group" not in self.readings:
+            return []
+        text = self.readings["group"].value
+        assert text is not None
+        frame = self.source.frame.select(text.alias("own")).unique()
+        groups = OwnIds.of("item", _collected(self.source, frame)["own"])
+        if not groups.own.len():
+            return []
+        numbers = groups.codes(text).replace_strict(
+            np.arange(groups.ids.size), groups.ids, default=None, return_dtype=pl.Int64
+        )
+        return [numbers.alias("spu_id")]
+
+
+def _reading(source: Source, column: str, role: str, meanings: Meanings) -> Reading:
+    kind = source.columns[column]
+    if role == "listed_at":
+        return value_reading(column, kind, TIME, meanings)
+    if role == "price":
+        return value_reading(column, kind, pl.Float64())
+    if role == "group":
+        return id_text(column, kind)
+    if role == "category" and isinstance(kind, pl.List | pl.Array):
+        texts = pl.col(column).list.eval(pl.element().cast(pl.String)).list.join("/")
+        return Reading(pl.when(texts != "").then(texts))
+    if isinstance(kind, pl.List):
+        return Reading(pl.col(column).list.eval(pl.element().cast(pl.String)).list.join(" "))
+    if kind.is_numeric():
+        return Reading(pl.col(column).cast(pl.String))
+    return value_reading(column, kind, pl.String())
+
+
+def _ids(source: Source, column: str, role: str) -> pl.Series:
+    how = id_text(column, source.columns[column])
+    if how.value is None:
+        rule = how.broken[0]
+        raise ShopError(f"{source.name}: {column} ({role}) {rule.rule}; {rule.mend_of(None)}")
+    own = _collected(source, source.frame.select(how.value.alias("own")))["own"]
+    if own.null_count():
+        file, row = source.place(int(own.is_null().arg_true()[0]))
+        raise ShopError(
+            f"{file}: {column} row {row} is empty ({own.null_count():,} rows are); give each {role.split('.')[1]} its id, or leave the row out"
+        )
+    return own
+
+
+def _collected(source: Source, frame: pl.LazyFrame) -> pl.DataFrame:
+    try:
+        return frame.collect(engine="streaming")
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise unreadable(source, error) from None
