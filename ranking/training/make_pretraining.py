@@ -35,12 +35,11 @@ from ranking.loader import Loader
 from ranking.metrics import auc
 from ranking.model import Ranker
 from ranking.prefetch import prefetched
-from ranking.training.checkpoint import Checkpoints, Position
+from ranking.training.checkpoint import CONTENT_MODEL, Checkpoints, Position
 from ranking.training.devices import rank, world_size
 from ranking.training.optimiser import DenseOptimiser, rate_factor
 from ranking.training.trainer import DivergedError, mean_loss
 
-CONTENT_MODEL = "content-model.safetensors"
 SCORING_ROWS = 4096
 
 
@@ -221,8 +220,8 @@ class _Pretraining:
         note_kept(path.parent, f"step {self.position.step:,} of MAKE's content model")
 
     def _resume(self) -> None:
-        """Go on from what is written down."""
-        if self.checkpoints is None:
+        """Go on from what is written down, if that is wanted."""
+        if self.checkpoints is None or not self.checkpoints.resume:
             return
         path = self.checkpoints.folder / CONTENT_MODEL
         refuse_other_content_model(self.checkpoints, self.position)

@@ -8,8 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ranking.training.checkpoint import Position
-from ranking.training.make_pretraining import CONTENT_MODEL
+from ranking.training.checkpoint import CONTENT_MODEL, Position
 from tests.bad_inputs.harness import Case, check
 
 MAKE = "ranking.train shop --out new --content make --items items --queries queries --checkpoint-every 10"
