@@ -24,9 +24,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from moon_rec.errors import RankingError
+from moon_rec.errors import MoonRecError, RankingError, first_line
 from moon_rec.files import atomic_file
 from moon_rec.kept import note_kept
+from moon_rec.mapped_tensors import stored_tensors
 from moon_rec.progress import Bar, progress, say
 from ranking.config import RankerConfig
 from ranking.content import ContentStores
@@ -241,12 +242,12 @@ def _read_position(path: Path) -> Position:
         RankingError: it is no such file.
     """
     try:
+        stored_tensors(path, ("F32",))  # a damaged header, before anything is read by it
         with safe_open(path, framework="pt") as file:
             return Position(**json.loads((file.metadata() or {})["position"]))
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise RankingError(
-            f"{path} is no content model of a training: {error!r}; remove it"
-        ) from None
+    except (MoonRecError, OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        why = f"no {error}" if isinstance(error, KeyError) else first_line(error)
+        raise RankingError(f"{path} is no content model of a training: {why}; remove it") from None
 
 
 @torch.no_grad()

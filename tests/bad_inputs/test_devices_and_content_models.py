@@ -29,6 +29,11 @@ def _of_another(folder: Path) -> None:
     save_file({"model.out.weight": torch.zeros(1)}, folder / FILE, about)
 
 
+def _of_halves(folder: Path) -> None:
+    (folder / FILE).parent.mkdir()
+    save_file({"model.out.weight": torch.zeros(1).half()}, folder / FILE)
+
+
 def _without_position(folder: Path) -> None:
     (folder / FILE).parent.mkdir()
     save_file({"model.out.weight": torch.zeros(1)}, folder / FILE)
@@ -41,6 +46,7 @@ CASES = [
     Case("content model: of another training", f"{MAKE} --resume", (FILE, "other settings, tables or vectors", "remove the folder"), _of_another),
     Case("content model: cut short", f"{MAKE} --resume", (FILE, "no content model", "remove it"), _written(b"\x08")),
     Case("content model: empty", f"{MAKE} --resume", (FILE, "no content model", "remove it"), _written(b"")),
+    Case("content model: of halves", f"{MAKE} --resume", (FILE, "F16", "remove it"), _of_halves),
     Case("content model: without its position", f"{MAKE} --resume", (FILE, "no content model", "'position'"), _without_position),
 ]  # fmt: skip
 
