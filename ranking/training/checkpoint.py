@@ -35,6 +35,8 @@ from ranking.training.devices import rank
 
 FORMAT_VERSION = 1
 POSITION, DIVERGED = "position.json", "diverged.json"
+CONTENT_MODEL = "content-model.safetensors"
+"""MAKE's content model on its way, see `make_pretraining`."""
 _ANEW = "remove it to start anew"
 CHECKPOINT = OutputKind(
     "a training's checkpoint",
@@ -148,7 +150,8 @@ class Checkpoints:
         for partial in self.folder.glob(".step-*.partial"):
             remove(partial)
         sweep(self.folder)
-        (self.folder / DIVERGED).unlink(missing_ok=True)
+        for name in (DIVERGED, CONTENT_MODEL):
+            (self.folder / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.folder.rmdir()
 

@@ -24,9 +24,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from moon_rec.errors import RankingError
+from moon_rec.errors import MoonRecError, RankingError, first_line
 from moon_rec.files import atomic_file
 from moon_rec.kept import note_kept
+from moon_rec.mapped_tensors import stored_tensors
 from moon_rec.progress import Bar, progress, say
 from ranking.config import RankerConfig
 from ranking.content import ContentStores
@@ -35,12 +36,11 @@ from ranking.loader import Loader
 from ranking.metrics import auc
 from ranking.model import Ranker
 from ranking.prefetch import prefetched
-from ranking.training.checkpoint import Checkpoints, Position
+from ranking.training.checkpoint import CONTENT_MODEL, Checkpoints, Position
 from ranking.training.devices import rank, world_size
 from ranking.training.optimiser import DenseOptimiser, rate_factor
 from ranking.training.trainer import DivergedError, mean_loss
 
-CONTENT_MODEL = "content-model.safetensors"
 SCORING_ROWS = 4096
 
 
@@ -221,8 +221,8 @@ class _Pretraining:
         note_kept(path.parent, f"step {self.position.step:,} of MAKE's content model")
 
     def _resume(self) -> None:
-        """Go on from what is written down."""
-        if self.checkpoints is None:
+        """Go on from what is written down, if that is wanted."""
+        if self.checkpoints is None or not self.checkpoints.resume:
             return
         path = self.checkpoints.folder / CONTENT_MODEL
         refuse_other_content_model(self.checkpoints, self.position)
@@ -242,12 +242,12 @@ def _read_position(path: Path) -> Position:
         RankingError: it is no such file.
     """
     try:
+        stored_tensors(path, ("F32",))  # a damaged header, before anything is read by it
         with safe_open(path, framework="pt") as file:
             return Position(**json.loads((file.metadata() or {})["position"]))
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise RankingError(
-            f"{path} is no content model of a training: {error!r}; remove it"
-        ) from None
+    except (MoonRecError, OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        why = f"no {error}" if isinstance(error, KeyError) else first_line(error)
+        raise RankingError(f"{path} is no content model of a training: {why}; remove it") from None
 
 
 @torch.no_grad()

@@ -8,8 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ranking.training.checkpoint import Position
-from ranking.training.make_pretraining import CONTENT_MODEL
+from ranking.training.checkpoint import CONTENT_MODEL, Position
 from tests.bad_inputs.harness import Case, check
 
 MAKE = "ranking.train shop --out new --content make --items items --queries queries --checkpoint-every 10"
@@ -30,6 +29,11 @@ def _of_another(folder: Path) -> None:
     save_file({"model.out.weight": torch.zeros(1)}, folder / FILE, about)
 
 
+def _of_halves(folder: Path) -> None:
+    (folder / FILE).parent.mkdir()
+    save_file({"model.out.weight": torch.zeros(1).half()}, folder / FILE)
+
+
 def _without_position(folder: Path) -> None:
     (folder / FILE).parent.mkdir()
     save_file({"model.out.weight": torch.zeros(1)}, folder / FILE)
@@ -42,6 +46,7 @@ CASES = [
     Case("content model: of another training", f"{MAKE} --resume", (FILE, "other settings, tables or vectors", "remove the folder"), _of_another),
     Case("content model: cut short", f"{MAKE} --resume", (FILE, "no content model", "remove it"), _written(b"\x08")),
     Case("content model: empty", f"{MAKE} --resume", (FILE, "no content model", "remove it"), _written(b"")),
+    Case("content model: of halves", f"{MAKE} --resume", (FILE, "F16", "remove it"), _of_halves),
     Case("content model: without its position", f"{MAKE} --resume", (FILE, "no content model", "'position'"), _without_position),
 ]  # fmt: skip
 

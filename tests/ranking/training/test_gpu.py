@@ -17,9 +17,9 @@ from ranking.loader import Loader
 from ranking.search_unit import search_options
 from ranking.trained import TrainedRanker, content_stores, threads
 from ranking.training import Checkpoints, prepare, train_ranker
+from ranking.training.checkpoint import CONTENT_MODEL
 from ranking.training.devices import process_group, training_device
 from ranking.training.distributed import ShardedTrainer
-from ranking.training.make_pretraining import CONTENT_MODEL
 from ranking.training.optimiser import DenseOptimiser
 from ranking.training.trainer import LocalTrainer
 

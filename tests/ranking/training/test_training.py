@@ -20,9 +20,15 @@ from ranking.train import main as train_main
 from ranking.train import train_ranker
 from ranking.trained import TrainedRanker, content_stores, threads
 from ranking.training import course
-from ranking.training.checkpoint import Checkpoints, Position, load_state, read_position
+from ranking.training.checkpoint import (
+    CONTENT_MODEL,
+    Checkpoints,
+    Position,
+    load_state,
+    read_position,
+)
 from ranking.training.course import input_sizes, new_ranker, prepare
-from ranking.training.make_pretraining import CONTENT_MODEL, pretrain_content_model
+from ranking.training.make_pretraining import pretrain_content_model
 from ranking.training.optimiser import DenseOptimiser, RowWiseAdagrad
 from ranking.training.trainer import DivergedError, LocalTrainer, mean_loss
 
@@ -181,6 +187,14 @@ def test_a_content_model_that_diverges_ends_the_training(planted, tables, tmp_pa
     with pytest.raises(DivergedError, match=r"content model diverged at step \d+, .* now 1e\+20"):
         train_ranker(tables, config, planted.items, planted.queries, checkpoints=kept)
     assert not list(tmp_path.iterdir())  # nothing that is no number is written down
+
+
+def test_a_command_that_is_done_leaves_no_content_model(planted, tmp_path):
+    planted.items.save(tmp_path / "items")
+    words = [str(planted.shop.path), "--out", str(tmp_path / "ranker"), "--content", "make"]
+    words += ["--items", str(tmp_path / "items"), "--set", "make_epochs=1"]
+    train_main([*words, "--checkpoint-every", "5"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["items", "ranker"]
 
 
 def test_the_content_model_of_another_training_is_refused(planted, tables, tmp_path):
