@@ -16,8 +16,10 @@ import torch
 from PIL import Image
 from safetensors.numpy import save_file
 
+from exchange_rate.verify import verify_study
 from moon_rec.config import load_config
 from moon_rec.embedding_table import EmbeddingTable
+from moon_rec.errors import MoonRecError
 from moon_rec.shop import Shop, ShopWriter, decode
 from moon_rec.shop.manifest import Manifest
 from moon_rec.shop.readers import (
@@ -28,7 +30,6 @@ from moon_rec.shop.readers import (
     import_tables,
 )
 from moon_rec.shop.readers.myntra import read_pictures, read_products
-from moon_rec.tracking import _check_database
 from ranking.config import RankerConfig
 from ranking.features import FeatureConfig, RankingTables
 from ranking.judging.side_by_side import paired_scores
@@ -115,7 +116,7 @@ def readers() -> list[Reader]:
         Reader("Myntra as published", ("styles.csv",), read_products, _myntra_published),
         Reader("published set: MBE", ("MBE_test.jsonl", "images/1.jpg", "layout.toml"), lambda at: read_set("mbe", at), _mbe),
         Reader("published set: in Parquet", ("rows.parquet", "layout.toml"), lambda at: read_set("mbe", at), _mbe_parquet),
-        Reader("tracking store", ("mlflow.db",), lambda at: _check_database(at / "mlflow.db", "sqlite:///mlflow.db", True), _database),
+        Reader("tracking store", ("mlflow.db",), _study, _database),
     ]  # fmt: skip
 
 
@@ -364,6 +365,14 @@ def _mbe_parquet(shared: Path, folder: Path) -> None:
     frame = pl.DataFrame([{**row, "doc_image": _png(1, "JPEG")} for row in _mbe_rows()])
     frame.write_parquet(folder / "rows.parquet")
     (folder / "layout.toml").write_text('files = "rows.parquet"\n')
+
+
+def _study(at: Path) -> object:
+    found = verify_study(at)
+    for one in found.seen:
+        if one.fault:
+            raise MoonRecError(one.fault)
+    return found
 
 
 def _database(shared: Path, folder: Path) -> None:

@@ -90,8 +90,8 @@ def _kinds() -> list[tuple[str, Look]]:
         ("curation.json", lambda folder: _representation().verify_curation(folder)),
         ("position.json", lambda folder: _ranking().verify_checkpoint(folder)),
         ("state.json", lambda folder: _representation().verify_save(folder)),
-        ("report.json", _verify_report),
-        ("mlflow.db", _verify_study),
+        ("report.json", verify_report),
+        ("mlflow.db", verify_study),
         ("config.json", lambda folder: _representation().verify_checkpoint(folder)),
     ]
 
@@ -138,7 +138,8 @@ def _is_no_model(file: Path) -> bool:
     return not isinstance(found, dict) or "model_type" not in found
 
 
-def _verify_report(folder: Path) -> Verified:
+def verify_report(folder: Path) -> Verified:
+    """A report: its figures can be read. Its page is HTML, which no one can vouch for."""
     found = Verified("report")
 
     def look() -> str:
@@ -153,7 +154,8 @@ def _verify_report(folder: Path) -> Verified:
     return found
 
 
-def _verify_study(folder: Path) -> Verified:
+def verify_study(folder: Path) -> Verified:
+    """A study: its SQLite store is whole, and what its artifacts name are plain names."""
     found = Verified("study")
 
     def store() -> str:
