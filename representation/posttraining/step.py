@@ -36,27 +36,39 @@ from representation.training.optimisation import lower_precision
 Embed = Callable[..., list[Tensor]]
 """Unit vectors `(rows, dim)` of each of the inputs it is given, with gradients: `SharedEncoder.embed`."""
 
+SCORES_AT_ONCE = 1 << 20
+"""Scores in memory at once where only a count is made of them."""
+
 SlowEmbed = Callable[[Inputs], Tensor]
 """Unit vectors `(rows, dim)` of inputs without gradients: `MomentumEncoder.embed`."""
 
 
 @dataclass
 class Outcome:
-    """What a step found; the figures of `numbers` are only worked out when asked for.
+    """What a step found; `right` and the figures of `numbers` are only worked out when asked for.
 
     Attributes:
         loss: without gradient; its mean over processes is that over all pairs.
-        right: share of the own queries whose positive scores above all negatives of the batch; weighed like the loss.
         masked: `(own, columns)`, True where the batch's item or hard negative is known to be no negative of the query.
         blocked: the same, with those that `num_negatives` leaves out.
         past: what was drawn from the queue.
+        queries, columns, positives: the vectors that were compared, without gradient, and the column of each query's positive.
+        weight: of the own queries, so that a mean over processes is that over all pairs.
     """
 
     loss: Tensor
-    right: Tensor
     masked: Tensor
     blocked: Tensor
     past: Past | None
+    queries: Tensor
+    columns: Tensor
+    positives: Tensor
+    weight: float
+
+    @property
+    def right(self) -> Tensor:
+        """Share of the own queries whose positive scores above all negatives of the batch; weighed like the loss."""
+        return self.weight * _share_right(self.queries, self.columns, self.blocked, self.positives)
 
     def numbers(self) -> dict[str, float]:
         """Negatives really used for a query, on the mean; share of the candidates masked; how many come from the queue, and their ages in steps."""
@@ -230,8 +242,8 @@ class ContrastiveStep:
             loss = loss + self.config.triplet_weight * self._triplet(batch, queries, items, hard[0])
         if self.past is not None:
             self.past.push(batch, kept[0], kept[1] if hard else None, step)
-        right = weight * _share_right(queries, columns, on_device, columns_right)
-        return loss, Outcome(loss.detach(), right, masked, blocked, past)
+        compared = queries.detach(), columns.detach(), columns_right
+        return loss, Outcome(loss.detach(), masked, blocked, past, *compared, weight)
 
     def _over_negatives(
         self,
@@ -290,5 +302,12 @@ def _rows(inputs: Inputs, first: int, end: int) -> Inputs:
 
 @torch.no_grad()
 def _share_right(queries: Tensor, columns: Tensor, blocked: Tensor, positives: Tensor) -> Tensor:
-    scores = (queries @ columns.T).masked_fill(blocked, -torch.inf)
-    return (scores.argmax(dim=1) == positives).float().mean()
+    """Share of the queries whose best column is the positive, in float32; `SCORES_AT_ONCE` at a time, which decides nothing but ties to rounding."""
+    size = max(1, SCORES_AT_ONCE // len(columns))
+    is_right = torch.empty(len(queries), device=queries.device)
+    for first in range(0, len(queries), size):
+        rows = slice(first, first + size)
+        scores = queries[rows] @ columns.T
+        scores.masked_fill_(blocked[rows].to(scores.device), -torch.inf)
+        is_right[rows] = (scores.argmax(dim=1) == positives[rows]).float()
+    return is_right.mean()
