@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from moon_rec.errors import first_line
 from moon_rec.files import digest_file
 from moon_rec.shop.manifest import Manifest
+from moon_rec.shop.picture_pieces import batches_of
 from moon_rec.shop.problem import Problem
 from moon_rec.shop.schema import FILES, MANIFEST
 
@@ -100,7 +101,7 @@ def unreadable(path: Path, has_times: bool = True) -> str | None:
     """Why a Parquet file cannot be decoded to its end, in one line; None where it can."""
     try:
         with pq.ParquetFile(path, buffer_size=1 << 20) as file:
-            for batch in file.iter_batches(BATCH_ROWS):
+            for batch in batches_of(file, BATCH_ROWS):
                 batch.validate(full=True)
                 if has_times:
                     _check_times(batch)

@@ -1,5 +1,6 @@
 """Stage one: make a general backbone know the shop's products, by next-token prediction on questions about them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from moon_rec.seeds import generator
 from moon_rec.shop import Shop
 from representation.encoder import ProductEncoder, untrained_encoder
 from representation.model.compose import Composer
+from representation.model.prompt import TEXT_COLUMNS
 from representation.pretraining.objective import Dialogue, answer_loss, pad_labels
 from representation.pretraining.questions import NAMES, Asked, ask
 from representation.training.optimisation import (
@@ -27,6 +29,7 @@ from representation.training.optimisation import (
     training_mode,
     update,
 )
+from representation.training.picture_file import PictureFile
 from representation.training.picture_store import PictureStore
 
 LOG_FILE = "pretraining_log.json"
@@ -90,7 +93,8 @@ def pretrain(
     say(
         f"pretrain on {len(asked):,} questions about {items.height:,} products listed before the cut"
     )
-    log = _train(encoder, items, asked, config, on_log)
+    pictures = PictureFile.of(shop, "items", items["item_id"].to_numpy())
+    log = _train(encoder, items, pictures, asked, config, on_log)
     encoder.save_pretrained(out)
     write_json(Path(out) / LOG_FILE, about | {"log": log})
     return Path(out)
@@ -103,19 +107,23 @@ def refuse_existing(out: str | Path) -> None:
 
 
 def _train_items(shop: Shop) -> pl.DataFrame:
-    items = shop.items.filter(pl.col("listed_at") < shop.cut_time).sort("item_id")
-    return items.with_columns(has_image=pl.col("image").is_not_null()).collect()
+    """All that is asked about, but the pictures."""
+    items = shop.items.filter(pl.col("listed_at") < shop.cut_time)
+    items = items.select("item_id", *TEXT_COLUMNS)
+    has_image = shop.pictured("items").select("item_id", has_image="has_picture")
+    return items.join(has_image, on="item_id").sort("item_id").collect()
 
 
 def _train(
     encoder: ProductEncoder,
     items: pl.DataFrame,
+    pictures: Sequence[bytes | None],
     asked: list[Asked],
     config: PretrainConfig,
     on_log: Log | None,
 ) -> list[dict[str, float]]:
     backbone, device = encoder.backbone, encoder.device
-    batches = _Batches(encoder.composer, items, asked, config)
+    batches = _Batches(encoder.composer, items, pictures, asked, config)
     optimizer = make_optimizer(list(backbone.named_parameters()), config)
     log: list[dict[str, float]] = []
     num_tokens = 0
@@ -145,14 +153,19 @@ class _Batches:
     """Questions in a seeded order, epoch by epoch; step s always gives the same batch."""
 
     def __init__(
-        self, composer: Composer, items: pl.DataFrame, asked: list[Asked], config: PretrainConfig
+        self,
+        composer: Composer,
+        items: pl.DataFrame,
+        pictures: Sequence[bytes | None],
+        asked: list[Asked],
+        config: PretrainConfig,
     ) -> None:
         self._composer, self._asked, self._config = composer, asked, config
         self._dialogue = Dialogue(composer, config.context_tokens, config.answer_tokens)
         self._has_image = items["has_image"].to_list()
         names = [f"items.image of item {item_id}" for item_id in items["item_id"]]
         self._pictures = PictureStore(
-            items["image"].to_list(),
+            pictures,
             names,
             composer.layout.image_size,
             scratch_bytes=int(config.scratch_gb * 1e9),
