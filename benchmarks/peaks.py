@@ -64,7 +64,7 @@ PastNegatives(config, None, 256, torch.device("cpu"))
 """
 SHOP = """
 from moon_rec.shop import Shop
-shop = Shop.open(os.environ["SHOPS"] + f"/{size}")
+shop = Shop.open(os.environ["SHOPS"] + "/" + str(size))
 """
 TRAIN = (
     SHOP

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from moon_rec.bounds import LEAST_TEMPERATURE
 from moon_rec.seeds import torch_generator
-from representation.losses import by_blocks, circle, infonce, matryoshka, triplet
+from representation.losses import Asking, by_blocks, circle, infonce, matryoshka, triplet
 from representation.model.backbone import Inputs
 from representation.negatives.in_batch import keep_some
 from representation.negatives.known import KnownPositives
@@ -235,7 +235,8 @@ class ContrastiveStep:
             objectives = [by_blocks(one, self.config.chunk_size) for one in objectives]
         known = {"blocked": on_device, "positives": columns_right}
         objectives = [partial(one, **known) for one in objectives]
-        loss = self._over_negatives(objectives, queries, columns, kept, past)
+        asking = self._asking(queries, on_device, batch)
+        loss = self._over_negatives(objectives, queries, columns, kept, past, asking)
         weight = len(batch) * self._world_size / batch.num_pairs
         loss = weight * loss
         if self.config.triplet_weight and batch.hard is not None:
@@ -245,6 +246,12 @@ class ContrastiveStep:
         compared = queries.detach(), columns.detach(), columns_right
         return loss, Outcome(loss.detach(), masked, blocked, past, *compared, weight)
 
+    def _asking(self, queries: Tensor, blocked: Tensor, batch: PairBatch) -> Asking | None:
+        """The queries of all processes with their masks for the own items; None where there are no others, or the loss does not ask for them."""
+        if not self.config.symmetric or self._world_size == 1:
+            return None
+        return Asking(gather(queries), gather(blocked)[:, batch.own])
+
     def _over_negatives(
         self,
         objectives: Sequence[Callable[..., Tensor]],
@@ -252,9 +259,10 @@ class ContrastiveStep:
         columns: Tensor,
         kept: Sequence[Tensor],
         past: Past | None,
+        asking: Asking | None,
     ) -> Tensor:
         """All widths' loss, as `queue_term` says how past negatives go in; `kept` are the parts of the columns as the queue keeps them, without gradient."""
-        without = partial(self._over_widths, objectives)
+        without = partial(self._over_widths, objectives, asking=asking)
         if past is None:
             return without(queries, columns)
         term, slow = self.config.queue_term, self.config.momentum > 0
