@@ -91,27 +91,27 @@ class Work(NamedTuple):
 
 WORK = {
     "loss by blocks": Work(LOSS, (2048, 16384), "pairs"),
-    "loss of a step": Work(STEP.format(num_negatives=None), (1024, 8192), "pairs"),
+    "loss of a step": Work(STEP.format(num_negatives=None), (1024, 4096), "pairs"),
     "loss of a step, some negatives": Work(STEP.format(num_negatives=100), (1024, 4096), "pairs"),
     "queues of one form": Work(QUEUES, (2048, 131072), "entries"),
     "post-training by text": Work(
-        TRAIN.format(values='mixture={"text->richer-text": 1.0}', **POST), (512, 8192), "products"
+        TRAIN.format(values='mixture={"text->richer-text": 1.0}', **POST), (512, 4096), "products"
     ),
     "post-training by picture": Work(
-        TRAIN.format(values='mixture={"image->image": 1.0}', **POST), (512, 8192), "products"
+        TRAIN.format(values='mixture={"image->image": 1.0}', **POST), (512, 4096), "products"
     ),
-    "pretraining": Work(TRAIN.format(values="", **PRE), (512, 8192), "products"),
+    "pretraining": Work(TRAIN.format(values="", **PRE), (512, 4096), "products"),
     "shop describe": Work(
         SHOP + "from moon_rec.shop.description import describe; describe(shop)",
-        (512, 8192),
+        (512, 4096),
         "products",
     ),
-    "shop validate": Work(SHOP + "shop.validate()", (512, 8192), "products"),
+    "shop validate": Work(SHOP + "shop.validate()", (512, 4096), "products"),
     "shop check, copies": Work(
         SHOP
         + "from moon_rec.shop.leaks.copies import catalogue_copies, query_copies\n"
         + "list(catalogue_copies(shop)), list(query_copies(shop))",
-        (512, 8192),
+        (512, 4096),
         "products",
     ),
     "gallery of a recall": Work(
@@ -120,7 +120,7 @@ WORK = {
         + "from representation.evaluation.search_cases import gallery_of\n"
         + "ids = np.arange(size)\n"
         + 'gallery_of(shop, EmbeddingTable.from_arrays(ids, np.ones((size, 1), np.float32)), "test")',
-        (512, 8192),
+        (512, 4096),
         "products",
     ),
 }

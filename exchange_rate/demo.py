@@ -19,6 +19,7 @@ from moon_rec.command import Parser, seed_number
 from moon_rec.console import table_console
 from moon_rec.errors import StudyError
 from moon_rec.files import read_json, write_json
+from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.simulate import SimulationConfig, simulate_shop
@@ -48,6 +49,7 @@ def demo_shop(seed: int) -> SimulationConfig:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the demo; see `--help`."""
+    refuse_many_processes("moon_rec demo")
     arguments = _parser().parse_args(argv)
     out: Path = arguments.out
     start = time.monotonic()

@@ -21,6 +21,7 @@ from exchange_rate.sheets import CAPTIONS
 from moon_rec.command import Parser, run
 from moon_rec.errors import StudyError
 from moon_rec.files import atomic_folder, write_json
+from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.tracking import DEFAULT_URI, Tracker
 
@@ -89,6 +90,7 @@ def write_report(tracker: Tracker, out: str | Path, study: str | None = None) ->
 
 def main(argv: list[str] | None = None) -> None:
     """Write a report; see `--help`."""
+    refuse_many_processes("exchange_rate.report")
     parser = Parser(
         prog="python -m exchange_rate.report",
         description="Turn a study's tracked runs into one HTML page, Markdown, JSON and figures.",

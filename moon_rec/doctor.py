@@ -13,6 +13,7 @@ from rich.table import Table
 
 from moon_rec.command import Parser
 from moon_rec.errors import MoonRecError
+from moon_rec.processes import refuse_many_processes
 
 # torch's minor version and the torchrec and fbgemm that pair with it.
 PAIRS = {"2.11": "1.6", "2.12": "1.7", "2.13": "1.8", "2.14": "1.9"}
@@ -30,6 +31,7 @@ class Finding:
 
 def main(argv: list[str] | None = None) -> None:
     """Print a table of findings; raise for the first that does not work."""
+    refuse_many_processes("moon_rec doctor")
     parser = Parser(
         prog="python -m moon_rec doctor",
         description="Check that the installed packages work and work together.",

@@ -19,6 +19,7 @@ from moon_rec.command import Parser, count, run
 from moon_rec.errors import RankingError
 from moon_rec.estimate import Estimate
 from moon_rec.files import atomic_file, write_json
+from moon_rec.processes import refuse_many_processes
 from moon_rec.shop import Shop
 from moon_rec.vector_pairs import Coverage, add_accept_option, open_pair
 from ranking.features import Period, RankingTables
@@ -104,6 +105,7 @@ def _keys(tables: RankingTables, period: Period) -> pl.DataFrame:
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
+    refuse_many_processes("ranking.evaluate")
     parser = Parser(
         prog="python -m ranking.evaluate",
         description="Score a shop's period with a trained ranker, write the scores and print the metrics.",

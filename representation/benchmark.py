@@ -17,6 +17,7 @@ from moon_rec.console import table_console
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import ConfigError
 from moon_rec.files import atomic_file, write_json
+from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
+    refuse_many_processes("representation.benchmark")
     options = _parser().parse_args(argv)
     from representation.benchmarking.config import BenchmarkConfig
     from representation.benchmarking.record import track

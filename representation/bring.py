@@ -23,6 +23,7 @@ import numpy as np
 from moon_rec.command import Parser, count, positive, run
 from moon_rec.embedding_table import EmbeddingTable, Precision
 from moon_rec.errors import TableError
+from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import Bar, progress, say
 from moon_rec.shop import Shop
 from moon_rec.table_writer import write_table
@@ -261,6 +262,7 @@ def _coverage(shop: Shop, kind: Whose, ids: np.ndarray) -> tuple[int, int]:
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
+    refuse_many_processes("representation.bring")
     chosen = _parser().parse_args(argv)
     shop = Shop.open(chosen.shop) if chosen.shop else None
     brought = bring_vectors(

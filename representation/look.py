@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from moon_rec.command import Parser, count, id_number, run, seed_number
+from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement
@@ -22,6 +23,7 @@ TABLES = "--items runs/demo/vectors/items --queries runs/demo/vectors/queries"
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
+    refuse_many_processes("representation.look")
     options = _parser().parse_args(argv)
     options.run(options)
     print(f"written to {options.out}")

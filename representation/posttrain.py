@@ -28,15 +28,15 @@ def main(argv: list[str] | None = None) -> None:
     from representation.posttraining import PosttrainConfig, posttrain
     from representation.training.distributed import is_main, processes
 
-    preset = [f"preset={chosen.preset}"] if chosen.preset else []
-    config = load_config(PosttrainConfig, chosen.config, [*preset, *chosen.settings])
-    if chosen.vectors is not None and not (config.curation and config.curation.hardest_query):
-        raise ConfigError(
-            f"--vectors {chosen.vectors} changes nothing: only curation.hardest_query reads them; set curation, or leave them out"
-        )
-    shop = Shop.open(chosen.shop)
     with ExitStack() as stack:
         stack.enter_context(processes())
+        preset = [f"preset={chosen.preset}"] if chosen.preset else []
+        config = load_config(PosttrainConfig, chosen.config, [*preset, *chosen.settings])
+        if chosen.vectors is not None and not (config.curation and config.curation.hardest_query):
+            raise ConfigError(
+                f"--vectors {chosen.vectors} changes nothing: only curation.hardest_query reads them; set curation, or leave them out"
+            )
+        shop = Shop.open(chosen.shop)
         on_log = None
         if chosen.track and is_main():
             on_log = stack.enter_context(_tracked(chosen, config, shop))

@@ -15,7 +15,8 @@ def main(argv: list[str] | None = None) -> None:
     """The command."""
     parser = Parser(
         prog="python -m representation.pretrain",
-        description="Pretrain a Qwen3-VL on questions about the products listed before the shop's cut (next-token prediction on the answers).",
+        description="Pretrain a Qwen3-VL on questions about the products listed before the shop's cut (next-token prediction on the answers). For several processes put "
+        "torchrun --nproc-per-node N -m in place of python -m.",
         example="python -m representation.pretrain demo/shop --out demo/pretrained --set steps=60 --set backbone.text_dim=64",
     )
     parser.add_argument("shop", type=Path, help="the shop's folder")
@@ -28,9 +29,13 @@ def main(argv: list[str] | None = None) -> None:
     add_config_options(parser)
     chosen = parser.parse_args(argv)
     from representation.pretraining import PretrainConfig, pretrain
+    from representation.training.distributed import is_main, processes
 
-    config = load_config(PretrainConfig, chosen.config, chosen.settings)
-    print(pretrain(Shop.open(chosen.shop), chosen.out, config, chosen.start))
+    with processes():
+        config = load_config(PretrainConfig, chosen.config, chosen.settings)
+        path = pretrain(Shop.open(chosen.shop), chosen.out, config, chosen.start)
+        if is_main():
+            print(path)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import ConfigError
 from moon_rec.estimate import Estimate
 from moon_rec.files import write_json
+from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement
@@ -28,6 +29,7 @@ SEGMENTS = f"image_search_recall@{SEGMENT_K}"
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
+    refuse_many_processes("representation.recall")
     options = _parser().parse_args(argv)
     shop = Shop.open(options.shop)
     items, queries, coverage = open_pair(shop, options.items, options.queries, options.accept)

@@ -6,6 +6,7 @@ from pathlib import Path
 from moon_rec.command import Parser, run
 from moon_rec.config import load_config
 from moon_rec.errors import RankingError
+from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.vector_pairs import add_accept_option, open_pair
@@ -15,6 +16,7 @@ from ranking.handover import write_fuxictr, write_torcheasyrec
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
+    refuse_many_processes("ranking.handover")
     parser = Parser(
         prog="python -m ranking.handover",
         description="Write a shop's ranking tables, and vectors, in the format of another library: FuxiCTR "

@@ -22,6 +22,7 @@ import polars as pl
 from moon_rec.command import Parser, count, positive
 from moon_rec.errors import RankingError, first_line
 from moon_rec.files import write_json
+from moon_rec.processes import refuse_many_processes
 from ranking.comparison import ONE_SEED, TWO_SEEDS, Comparison
 from ranking.groups import group_codes
 from ranking.judging import figures
@@ -271,6 +272,7 @@ def multiplicity(found: dict[str, Comparison]) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
+    refuse_many_processes("ranking.compare")
     parser = Parser(
         prog="python -m ranking.compare",
         description="Compare the scores of two rankers on the same impressions: differences with paired "

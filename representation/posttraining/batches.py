@@ -27,6 +27,7 @@ from representation.posttraining.mixture import ItemKind, PairKind, QueryKind
 from representation.posttraining.own_words import OwnWords
 from representation.posttraining.pair_batch import HardItems, PairBatch
 from representation.posttraining.schedule import Schedule
+from representation.training.distributed import share_of
 from representation.training.picture_file import PictureFile
 from representation.training.picture_store import MOST_SCRATCH_BYTES, PictureStore
 
@@ -272,11 +273,6 @@ class Batches:
         if config is None or not count:
             return None
         return draw_views(count, self._size, config, random, new_ground)
-
-
-def share_of(count: int, rank: int, world_size: int) -> slice:
-    """The rows of a batch of `count` that a process makes: runs of equal length, to within one, in the order of ranks."""
-    return slice(rank * count // world_size, (rank + 1) * count // world_size)
 
 
 def parts_of(own: slice, first: int) -> tuple[slice, slice]:

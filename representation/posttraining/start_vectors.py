@@ -18,8 +18,8 @@ from moon_rec.shop import Shop
 from moon_rec.vector_pairs import check_pair
 from representation.encoder import ProductEncoder
 from representation.negatives.spatial import gather
-from representation.posttraining.batches import share_of
 from representation.posttraining.mixture import QueryKind
+from representation.training.distributed import share_of
 
 PIECE = 4096
 """Rows read at once."""

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import numpy as np
 import polars as pl
+import torch
 from pydantic import AfterValidator, Field
+from torch import Tensor
 
 from moon_rec.bounds import BatchPairs, Length, Steps, distinct
 from moon_rec.config import nearest
@@ -16,10 +18,20 @@ from moon_rec.progress import progress, say
 from moon_rec.seeds import generator
 from moon_rec.shop import Shop
 from representation.encoder import ProductEncoder, untrained_encoder
+from representation.model.backbone import Inputs
 from representation.model.compose import Composer
 from representation.model.prompt import TEXT_COLUMNS
-from representation.pretraining.objective import Dialogue, answer_loss, pad_labels
+from representation.pretraining.objective import IGNORED, Dialogue, answer_loss, pad_labels
 from representation.pretraining.questions import NAMES, Asked, ask
+from representation.training.distributed import (
+    SharedEncoder,
+    is_main,
+    mean_of_processes,
+    rank,
+    share_of,
+    wait,
+    world_size,
+)
 from representation.training.optimisation import (
     Log,
     OptimisationConfig,
@@ -68,9 +80,11 @@ def pretrain(
 ) -> Path:
     """Train on questions about the products listed before the cut, and save the encoder at `out`.
 
+    Several processes (torchrun) train as one would with the same batch; the first alone writes.
+
     Args:
         start: an encoder's folder to go on from; None starts from `config.backbone`.
-        on_log: told the loss every `config.log_every` steps; all of it is also in `out/pretraining_log.json`.
+        on_log: on the first process, told the loss every `config.log_every` steps; all of it is also in `out/pretraining_log.json`.
 
     Raises:
         EncoderError: `out` exists, or the shop has nothing to ask about before its cut.
@@ -78,6 +92,10 @@ def pretrain(
     """
     settings = from_start(config, start)
     refuse_existing(out)
+    if config.batch_size < world_size():
+        raise EncoderError(
+            f"a batch of {config.batch_size} questions cannot be shared by {world_size()} processes; start at most {config.batch_size}"
+        )
     encoder = (
         ProductEncoder.from_pretrained(start)
         if start is not None
@@ -95,8 +113,10 @@ def pretrain(
     )
     pictures = PictureFile.of(shop, "items", items["item_id"].to_numpy())
     log = _train(encoder, items, pictures, asked, config, on_log)
-    encoder.save_pretrained(out)
-    write_json(Path(out) / LOG_FILE, about | {"log": log})
+    if is_main():
+        encoder.save_pretrained(out)
+        write_json(Path(out) / LOG_FILE, about | {"log": log})
+    wait()
     return Path(out)
 
 
@@ -124,33 +144,42 @@ def _train(
 ) -> list[dict[str, float]]:
     backbone, device = encoder.backbone, encoder.device
     batches = _Batches(encoder.composer, items, pictures, asked, config)
-    optimizer = make_optimizer(list(backbone.named_parameters()), config)
+    shared = SharedEncoder(
+        encoder, work=lambda *given: answer_loss(backbone, *given, encoder.layout)
+    )
+    optimizer = make_optimizer(shared.named_parameters(), config)
     log: list[dict[str, float]] = []
     num_tokens = 0
     with training_mode(backbone, config) as dtype, progress("pretrain", config.steps) as bar:
         for step in range(config.steps):
-            inputs, labels = batches.make(step)
+            inputs, labels, weight = batches.make(step)
             with lower_precision(device, dtype):
-                loss = answer_loss(backbone, inputs.to(device), labels.to(device), encoder.layout)
+                loss = weight * shared.forward(inputs.to(device), labels.to(device))
             rate = update(optimizer, loss, step, config)
             num_tokens += int(inputs.mask.sum())
             note = None
             if (step + 1) % config.log_every == 0 or step + 1 == config.steps:
                 numbers = {
-                    "loss": loss.item(),
+                    "loss": mean_of_processes(loss).item(),
                     "learning_rate": rate,
-                    "num_tokens": float(num_tokens),
+                    "num_tokens": _of_all(num_tokens, device),
                 }
                 log.append({"step": step + 1, **numbers})
                 note = f"loss {numbers['loss']:.3f}"
-                if on_log is not None:
+                if on_log is not None and is_main():
                     on_log(step + 1, numbers)
             bar.advance(note=note)
     return log
 
 
+def _of_all(count: int, device: torch.device) -> float:
+    """The sum of a count over all processes."""
+    own = torch.tensor(count, dtype=torch.float64, device=device)
+    return float(round(mean_of_processes(own).item() * world_size()))
+
+
 class _Batches:
-    """Questions in a seeded order, epoch by epoch; step s always gives the same batch."""
+    """Questions in a seeded order, epoch by epoch; step s always gives the same batch, of which each process makes its own rows."""
 
     def __init__(
         self,
@@ -171,7 +200,8 @@ class _Batches:
             scratch_bytes=int(config.scratch_gb * 1e9),
         )
 
-    def make(self, step: int):
+    def make(self, step: int) -> tuple[Inputs, Tensor, float]:
+        """Inputs and labels of the own rows, and what their mean loss weighs so that its mean over processes is that over all answers' tokens."""
         size, count = self._config.batch_size, len(self._asked)
         places = np.arange(step * size, (step + 1) * size)
         chosen = [
@@ -185,9 +215,11 @@ class _Batches:
             [one.answer for one in chosen],
             has,
         )
-        seen = [one.row for one, pictured in zip(chosen, has, strict=True) if pictured]
-        inputs = self._composer.batch(rows, self._pictures.take(seen) if seen else None)
-        return inputs, pad_labels(labels, inputs.token_ids.shape[1])
+        own = share_of(size, rank(), world_size())
+        seen = [one.row for one, pictured in zip(chosen[own], has[own], strict=True) if pictured]
+        inputs = self._composer.batch(rows[own], self._pictures.take(seen) if seen else None)
+        weight = world_size() * _num_answered(labels[own]) / _num_answered(labels)
+        return inputs, pad_labels(labels[own], inputs.token_ids.shape[1]), weight
 
     def _order(self, epoch: int) -> np.ndarray:
         if getattr(self, "_epoch", None) != epoch:
@@ -196,3 +228,8 @@ class _Batches:
                 len(self._asked)
             )
         return self._permutation
+
+
+def _num_answered(labels: list[list[int]]) -> int:
+    """Tokens that are predicted; a row's first never is, for nothing stands before it."""
+    return sum(label != IGNORED for row in labels for label in row[1:])
