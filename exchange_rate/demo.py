@@ -29,6 +29,7 @@ from moon_rec.outputs import (
     json_with,
     remove_folder,
 )
+from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.schema import SHOP
@@ -76,6 +77,7 @@ def demo_shop(seed: int) -> SimulationConfig:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the demo; see `--help`."""
+    refuse_many_processes("moon_rec demo")
     arguments = _parser().parse_args(argv)
     out: Path = arguments.out
     start = time.monotonic()

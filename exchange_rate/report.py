@@ -29,6 +29,7 @@ from moon_rec.outputs import (
     json_with,
     refuse_taken,
 )
+from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shown import visible
 from moon_rec.tracking import DEFAULT_URI, Tracker
@@ -113,6 +114,7 @@ def _sheets(tracker: Tracker, study: Study) -> dict[str, bytes]:
 
 def main(argv: list[str] | None = None) -> None:
     """Write a report; see `--help`."""
+    refuse_many_processes("exchange_rate.report")
     parser = Parser(
         prog="python -m exchange_rate.report",
         description="Turn a study's tracked runs into one HTML page, Markdown, JSON and figures.",

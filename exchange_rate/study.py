@@ -44,6 +44,7 @@ from moon_rec.config import load_config
 from moon_rec.errors import MoonRecError, StudyError
 from moon_rec.files import digest_of
 from moon_rec.kept import note_begins_again, note_kept
+from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.shop import Period
@@ -289,6 +290,7 @@ def _encoder_cell(
 
 def main(argv: list[str] | None = None) -> None:
     """Run a study; see `--help`."""
+    refuse_many_processes("exchange_rate.study")
     arguments = _parser().parse_args(argv)
     out: Path = arguments.out
     if arguments.settings and arguments.plan is None:

@@ -13,6 +13,7 @@ from rich.table import Table
 from moon_rec.command import Parser
 from moon_rec.errors import MoonRecError
 from moon_rec.gpu_findings import Finding, findings, look
+from moon_rec.processes import refuse_many_processes
 from moon_rec.shown import as_console_text
 
 # torch's minor version and the torchrec and fbgemm that pair with it.
@@ -22,6 +23,7 @@ PACKAGES = ("torch", "torchrec", "fbgemm_gpu", "transformers", "polars", "faiss"
 
 def main(argv: list[str] | None = None) -> None:
     """Print a table of findings; raise for the first that does not work."""
+    refuse_many_processes("moon_rec doctor")
     parser = Parser(
         prog="python -m moon_rec doctor",
         description="Check that the installed packages work and work together.",

@@ -26,6 +26,7 @@ from moon_rec.outputs import (
     check_output,
     json_with,
 )
+from moon_rec.processes import refuse_many_processes
 from moon_rec.shop import Shop
 from moon_rec.vector_pairs import Coverage, add_accept_option, open_pair
 from ranking.features import Period, RankingTables
@@ -111,6 +112,7 @@ def _keys(tables: RankingTables, period: Period) -> pl.DataFrame:
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
+    refuse_many_processes("ranking.evaluate")
     parser = Parser(
         prog="python -m ranking.evaluate",
         description="Score a shop's period with a trained ranker, write the scores and print the metrics.",

@@ -28,6 +28,7 @@ from moon_rec.command import Parser, count, run
 from moon_rec.errors import RankingError
 from moon_rec.files import atomic_file
 from moon_rec.outputs import add_overwrite_option, check_output
+from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import progress, say
 from moon_rec.shop import Shop
 from moon_rec.vector_pairs import add_accept_option, open_pair
@@ -128,6 +129,7 @@ def _files(given: Sequence[Path]) -> list[Path]:
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
+    refuse_many_processes("ranking.score")
     parser = Parser(
         prog="python -m ranking.score",
         description="Score impressions with a trained ranker, in bounded memory: a shop's period, or Parquet "

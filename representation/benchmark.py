@@ -26,6 +26,7 @@ from moon_rec.outputs import (
     check_output,
     json_with,
 )
+from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement
@@ -56,6 +57,7 @@ WRITTEN = {
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
+    refuse_many_processes("representation.benchmark")
     options = _parser().parse_args(argv)
     for name, kind in WRITTEN.items():
         check_output(options.out / name, kind, options.overwrite)

@@ -24,6 +24,7 @@ from moon_rec.command import Parser, count, positive, run
 from moon_rec.embedding_table import EmbeddingTable, Precision
 from moon_rec.errors import TableError
 from moon_rec.outputs import add_overwrite_option, check_output, check_room
+from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import Bar, progress, say
 from moon_rec.shop import Shop
 from moon_rec.table_writer import table_bytes, write_table
@@ -263,6 +264,7 @@ def _coverage(shop: Shop, kind: Whose, ids: np.ndarray) -> tuple[int, int]:
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
+    refuse_many_processes("representation.bring")
     chosen = _parser().parse_args(argv)
     check_output(chosen.out, TABLE, chosen.overwrite, inputs=(chosen.vectors, chosen.ids))
     shop = Shop.open(chosen.shop) if chosen.shop else None

@@ -15,6 +15,7 @@ from moon_rec.console import table_console
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.files import digest_of
 from moon_rec.outputs import add_overwrite_option, check_output, check_picture
+from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement
@@ -27,6 +28,7 @@ from representation.curation.files import PAIRS, write_pairs
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
+    refuse_many_processes("representation.curate")
     options = _parser().parse_args(argv)
     config = load_config(CurationConfig, options.config, options.settings)
     shop = Shop.open(options.shop)

@@ -21,6 +21,7 @@ from moon_rec.errors import EncoderError, TableError
 from moon_rec.files import digest_of
 from moon_rec.kept import note_kept
 from moon_rec.outputs import check_output, check_room
+from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.schema import FILES, columns_of
@@ -191,6 +192,7 @@ class _Job:
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
+    refuse_many_processes("representation.embed")
     parser = Parser(
         prog="python -m representation.embed",
         description="Encode all products and queries of a shop into embedding tables OUT/items and OUT/queries; resumes where it was stopped.",

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from moon_rec.command import Parser, count, id_number, run, seed_number
 from moon_rec.outputs import add_overwrite_option, check_picture
+from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement
@@ -23,6 +24,7 @@ TABLES = "--items runs/demo/vectors/items --queries runs/demo/vectors/queries"
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
+    refuse_many_processes("representation.look")
     options = _parser().parse_args(argv)
     check_picture(options.out, options.overwrite)
     options.run(options)

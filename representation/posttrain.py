@@ -28,23 +28,22 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> None:
     """The command."""
     chosen = _parser().parse_args(argv)
+    from representation.encoders.checkpoint import ENCODER
     from representation.posttraining import PosttrainConfig, posttrain
     from representation.training.distributed import is_main, processes
 
-    preset = [f"preset={chosen.preset}"] if chosen.preset else []
-    config = load_config(PosttrainConfig, chosen.config, [*preset, *chosen.settings])
-    if chosen.vectors is not None and not (config.curation and config.curation.hardest_query):
-        raise ConfigError(
-            f"--vectors {chosen.vectors} changes nothing: only curation.hardest_query reads them; set curation, or leave them out"
-        )
-    from representation.encoders.checkpoint import ENCODER
-
-    check_output(chosen.out, ENCODER, chosen.overwrite, inputs=(chosen.shop, chosen.start))
-    # an address that can never work is refused before anything is read
-    tracker = _tracker(chosen)
-    shop = Shop.open(chosen.shop)
     with ExitStack() as stack:
         stack.enter_context(processes())
+        preset = [f"preset={chosen.preset}"] if chosen.preset else []
+        config = load_config(PosttrainConfig, chosen.config, [*preset, *chosen.settings])
+        if chosen.vectors is not None and not (config.curation and config.curation.hardest_query):
+            raise ConfigError(
+                f"--vectors {chosen.vectors} changes nothing: only curation.hardest_query reads them; set curation, or leave them out"
+            )
+        check_output(chosen.out, ENCODER, chosen.overwrite, inputs=(chosen.shop, chosen.start))
+        # an address that can never work is refused before anything is read
+        tracker = _tracker(chosen)
+        shop = Shop.open(chosen.shop)
         on_log = None
         if tracker is not None:
             on_log = stack.enter_context(_tracked(tracker, chosen, config, shop))

@@ -16,7 +16,8 @@ def main(argv: list[str] | None = None) -> None:
     """The command."""
     parser = Parser(
         prog="python -m representation.pretrain",
-        description="Pretrain a Qwen3-VL on questions about the products listed before the shop's cut (next-token prediction on the answers).",
+        description="Pretrain a Qwen3-VL on questions about the products listed before the shop's cut (next-token prediction on the answers). For several processes put "
+        "torchrun --nproc-per-node N -m in place of python -m.",
         example="python -m representation.pretrain demo/shop --out demo/pretrained --set steps=60 --set backbone.text_dim=64",
     )
     parser.add_argument("shop", type=Path, help="the shop's folder")
@@ -29,11 +30,15 @@ def main(argv: list[str] | None = None) -> None:
     chosen = parser.parse_args(argv)
     from representation.encoders.checkpoint import ENCODER
     from representation.pretraining import PretrainConfig, pretrain
+    from representation.training.distributed import is_main, processes
 
-    config = load_config(PretrainConfig, chosen.config, chosen.settings)
-    check_output(chosen.out, ENCODER, chosen.overwrite, inputs=(chosen.shop, chosen.start))
-    shop = Shop.open(chosen.shop)
-    print(pretrain(shop, chosen.out, config, chosen.start, overwrite=chosen.overwrite))
+    with processes():
+        config = load_config(PretrainConfig, chosen.config, chosen.settings)
+        check_output(chosen.out, ENCODER, chosen.overwrite, inputs=(chosen.shop, chosen.start))
+        shop = Shop.open(chosen.shop)
+        path = pretrain(shop, chosen.out, config, chosen.start, overwrite=chosen.overwrite)
+        if is_main():
+            print(path)
 
 
 if __name__ == "__main__":

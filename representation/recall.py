@@ -19,6 +19,7 @@ from moon_rec.outputs import (
     check_picture,
     json_with,
 )
+from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement
@@ -38,6 +39,7 @@ SEGMENTS = f"image_search_recall@{SEGMENT_K}"
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
+    refuse_many_processes("representation.recall")
     options = _parser().parse_args(argv)
     if options.out:
         check_output(options.out, FIGURES, options.overwrite)

@@ -11,6 +11,7 @@ from moon_rec.config import load_config
 from moon_rec.data_folder import data_folder
 from moon_rec.errors import ShopError
 from moon_rec.outputs import add_overwrite_option, check_output, check_picture
+from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop.description import describe
 from moon_rec.shop.faults import check_faults_file, write_faults
@@ -57,6 +58,7 @@ def main(argv: list[str] | None = None) -> None:
     Raises:
         MoonRecError: what the user can mend; `moon_rec.command.run` prints it in one line.
     """
+    refuse_many_processes("moon_rec shop")
     options = _parser().parse_args(argv)
     options.run(options)
 

@@ -59,11 +59,12 @@ def describe(shop: Shop) -> Description:
         items=pl.len(),
         spus=pl.col("spu_id").n_unique(),
         categories=pl.col("category").n_unique(),
-        share_with_picture=_share(pl.col("image").is_not_null()),
         share_with_price=_share(pl.col("price").is_not_null()),
     )
-    by_words, by_picture = has_text("query_text"), pl.col("query_image").is_not_null()
-    searches = shop.searches.select(
+    pictures = shop.pictured("items").select(share_with_picture=_share(pl.col("has_picture")))
+    by_words, by_picture = has_text("query_text"), pl.col("has_picture")
+    searches = shop.searches.drop("query_image").join(shop.pictured("searches"), on="search_id")
+    searches = searches.select(
         searches=pl.len(),
         share_text_only=_share(by_words & ~by_picture),
         share_image_only=_share(by_picture & ~by_words),
@@ -76,7 +77,7 @@ def describe(shop: Shop) -> Description:
         last=pl.col("time").max(),
     )
     numbers = {}
-    for frame in (items, searches, impressions):
+    for frame in (items, pictures, searches, impressions):
         numbers |= frame.collect(engine="streaming").row(0, named=True)
     return Description(**numbers, periods=_periods(shop))
 

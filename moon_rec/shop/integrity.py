@@ -21,6 +21,7 @@ from moon_rec.errors import first_line
 from moon_rec.files import digest_file
 from moon_rec.parquet_bounds import bomb
 from moon_rec.shop.manifest import Manifest
+from moon_rec.shop.picture_pieces import batches_of
 from moon_rec.shop.problem import Problem
 from moon_rec.shop.schema import FILES, MANIFEST
 
@@ -104,7 +105,7 @@ def unreadable(path: Path, has_times: bool = True) -> str | None:
         if reason:
             return reason
         with pq.ParquetFile(path, buffer_size=1 << 20) as file:
-            for batch in file.iter_batches(BATCH_ROWS):
+            for batch in batches_of(file, BATCH_ROWS):
                 batch.validate(full=True)
                 if has_times:
                     _check_times(batch)

@@ -7,6 +7,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from moon_rec.progress import progress
+from moon_rec.shop.picture_pieces import batches_of
 from moon_rec.shop.pictures import PictureError, decode
 from moon_rec.shop.problem import Problem
 from moon_rec.shop.readings import TableReader
@@ -40,7 +41,7 @@ def picture_problems(reader: TableReader, folder: Path) -> list[Problem]:
         pq.ParquetFile(path, buffer_size=1 << 20) as file,
         progress(f"pictures of {reader.table}", file.metadata.num_rows) as bar,
     ):
-        for batch in file.iter_batches(PICTURE_BATCH, columns=wanted):
+        for batch in batches_of(file, PICTURE_BATCH, wanted):
             ids = batch[key].to_pylist() if key in wanted else [None] * batch.num_rows
             for number, data in zip(ids, batch[column].to_pylist(), strict=True):
                 error = None if data is None else _fault(data)

@@ -57,7 +57,7 @@ def _sample(ids: pl.Series, count: int, seed: int, name: str) -> list[int]:
 
 def _sample_items(shop: Shop, seed: int) -> list[tuple[str, bytes]]:
     """(title, picture) of some items with a picture."""
-    ids = shop.items.filter(pl.col("image").is_not_null()).select("item_id").collect()["item_id"]
+    ids = shop.pictured("items").filter("has_picture").collect()["item_id"]
     chosen = _sample(ids, NUM_ITEMS, seed, "items")
     rows = shop.items.filter(pl.col("item_id").is_in(chosen)).select("item_id", "title", "image")
     return rows.sort("item_id").collect().select("title", "image").rows()
@@ -65,7 +65,7 @@ def _sample_items(shop: Shop, seed: int) -> list[tuple[str, bytes]]:
 
 def _sample_pairs(shop: Shop, seed: int) -> list[tuple[str | None, bytes, str, bytes | None]]:
     """(query text, query picture, title, picture) of some searches by picture and the first purchase after each."""
-    by_picture = shop.searches.filter(pl.col("query_image").is_not_null()).select("search_id")
+    by_picture = shop.pictured("searches").filter("has_picture").select("search_id")
     bought = (
         engagements(shop, "purchased")
         .join(by_picture, on="search_id", how="semi")

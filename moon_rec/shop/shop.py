@@ -2,13 +2,14 @@
 
 Notable choices
 - Tables are polars LazyFrames over the files: nothing is read before it is asked for, and pictures (the bulk of the
-  bytes) are read only by those who select them.
+  bytes) are read only by those who select them; `pictured` says which rows have one.
 - `open` reads the manifest and the files' headers, so a missing table, column or wrong type is
   named at once; the rules that need the rows are for `validate`.
 - A table is held against the digest that the manifest records before its rows are first read, and all of them for the
   shop's digest: rows that changed are refused, never read in silence.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from moon_rec.errors import ShopError
 from moon_rec.parquet_bounds import refuse_bombs
 from moon_rec.shop.integrity import promise_problems, unread_problems
 from moon_rec.shop.manifest import Manifest
+from moon_rec.shop.picture_pieces import picture_pieces, pictured
 from moon_rec.shop.problem import raise_all
 from moon_rec.shop.readings import texts_read
 from moon_rec.shop.schema import FILES
@@ -39,6 +41,7 @@ class Shop:
         self.path = path
         self.manifest = manifest
         self._held: set[str] = set()
+        self._pictured: dict[str, pl.DataFrame] = {}
 
     @classmethod
     def open(cls, path: str | Path) -> "Shop":
@@ -126,6 +129,16 @@ class Shop:
     def table(self, name: str) -> pl.LazyFrame:
         """A table by name, as a LazyFrame over its file; a blank text is read as no text, as the importer writes it."""
         return pl.scan_parquet(self.file(name)).with_columns(texts_read(name))
+
+    def pictures(self, table: str) -> Iterator[pl.DataFrame]:
+        """Key and picture of the rows of `items` or `searches`, some at a time, in the memory of a row group."""
+        return picture_pieces(self.file(table), table)
+
+    def pictured(self, table: str) -> pl.LazyFrame:
+        """Which rows of `items` or `searches` have a picture, in the file's order: the key, `has_picture`, `picture_hash` (null without); found once, and no picture is kept."""
+        if table not in self._pictured:
+            self._pictured[table] = pictured(self.file(table), table)
+        return self._pictured[table].lazy()
 
     def file(self, name: str) -> Path:
         """Where a table lies; the first time its bytes are held against the manifest, or decoded where it records none.

@@ -7,6 +7,7 @@ from moon_rec.command import Parser, run
 from moon_rec.config import load_config
 from moon_rec.errors import RankingError
 from moon_rec.outputs import add_overwrite_option, check_output
+from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.vector_pairs import add_accept_option, open_pair
@@ -17,6 +18,7 @@ from ranking.handover.torcheasyrec import TORCHEASYREC, write_torcheasyrec
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
+    refuse_many_processes("ranking.handover")
     parser = Parser(
         prog="python -m ranking.handover",
         description="Write a shop's ranking tables, and vectors, in the format of another library: FuxiCTR "

@@ -30,6 +30,7 @@ from moon_rec.outputs import (
     json_with,
 )
 from moon_rec.parquet_bounds import refuse_bombs
+from moon_rec.processes import refuse_many_processes
 from moon_rec.shown import visible
 from ranking.comparison import ONE_SEED, TWO_SEEDS, Comparison
 from ranking.groups import group_codes
@@ -297,6 +298,7 @@ def multiplicity(found: dict[str, Comparison]) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
+    refuse_many_processes("ranking.compare")
     parser = Parser(
         prog="python -m ranking.compare",
         description="Compare the scores of two rankers on the same impressions: differences with paired "

@@ -16,6 +16,7 @@ from moon_rec.config import load_config, read_toml
 from moon_rec.errors import RankingError
 from moon_rec.files import write_json
 from moon_rec.outputs import PICTURE, OutputKind, check_output, json_with
+from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import track
 from moon_rec.shop import Shop
 from moon_rec.vector_pairs import add_accept_option, open_pair
@@ -104,6 +105,7 @@ def _points(found: Comparison | None) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
+    refuse_many_processes("ranking.ways")
     parser = _parser()
     given = parser.parse_args(argv)
     for name, kind in WRITTEN.items():

@@ -122,7 +122,7 @@ def searched_and_bought(
         EncoderError: no such pair.
     """
     words = shop.searches.filter(has_text("query_text"))
-    pictured = shop.items.filter(pl.col("image").is_not_null()).select("item_id")
+    pictured = shop.pictured("items").filter("has_picture").select("item_id")
     pairs = (
         engagements(shop, engagement)
         .join(words.select("search_id", "query_text"), on="search_id")
@@ -143,7 +143,7 @@ def searched_and_bought(
 
 
 def _drawn_items(shop: Shop, count: int, seed: int) -> list[int]:
-    ids = shop.items.filter(pl.col("image").is_not_null()).select("item_id").collect()["item_id"]
+    ids = shop.pictured("items").filter("has_picture").collect()["item_id"]
     if not len(ids):
         raise EncoderError(f"shop {shop.name} has no product with a picture")
     order = generator(seed, "heat map items").permutation(len(ids))[:count]

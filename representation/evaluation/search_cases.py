@@ -104,9 +104,9 @@ def gallery_of(shop: Shop, items: EmbeddingTable, period: Period) -> Gallery:
         by_then = listed < (shop.cut_time if period == "train" else shop.test_time)
     frame = (
         shop.items.filter(by_then)
-        .select(
-            "item_id", "spu_id", category=normal_text("category"), picture=_picture_hash("image")
-        )
+        .select("item_id", "spu_id", category=normal_text("category"))
+        .join(shop.pictured("items"), on="item_id")
+        .select("item_id", "spu_id", "category", picture="picture_hash")
         .collect(engine="streaming")
         .sort("item_id")
     )
@@ -130,9 +130,9 @@ def search_cases(
             "search_id",
             "user_id",
             has_text=has_text("query_text"),
-            has_image=pl.col("query_image").is_not_null(),
-            picture=_picture_hash("query_image"),
         )
+        .join(shop.pictured("searches"), on="search_id")
+        .rename({"has_picture": "has_image", "picture_hash": "picture"})
         .collect(engine="streaming")
         .sort("search_id")
     )
@@ -184,10 +184,6 @@ def _rows_by_search(pairs: pl.DataFrame, rows: pl.DataFrame, on: str) -> pl.Data
     """search_id and its gallery rows, ascending."""
     joined = pairs.join(rows.select(on, "row"), on).select("search_id", "row").unique()
     return joined.sort("search_id", "row").group_by("search_id", maintain_order=True).agg("row")
-
-
-def _picture_hash(column: str) -> pl.Expr:
-    return pl.when(pl.col(column).is_not_null()).then(pl.col(column).hash(seed=0))
 
 
 def _last_time(shop: Shop) -> datetime:

@@ -1,6 +1,6 @@
 """Objectives of post-training, one a file."""
 
-from representation.losses.bank import Bank, bank_logsumexp
+from representation.losses.bank import Asking, Bank, bank_logsumexp
 from representation.losses.blocks import by_blocks
 from representation.losses.circle import circle
 from representation.losses.infonce import infonce, infonce_scores
@@ -8,6 +8,7 @@ from representation.losses.matryoshka import matryoshka
 from representation.losses.triplet import triplet
 
 __all__ = [
+    "Asking",
     "Bank",
     "bank_logsumexp",
     "by_blocks",

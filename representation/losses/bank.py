@@ -39,6 +39,18 @@ class Bank(NamedTuple):
     blocked: Tensor
 
 
+class Asking(NamedTuple):
+    """The queries of a whole batch, of which a process scores its own against everyone's items.
+
+    Attributes:
+        vectors: `(batch, dim)`, those of the other processes too, with gradient.
+        blocked: `(batch, own)` boolean, True where a process's own item is no negative of that query.
+    """
+
+    vectors: Tensor
+    blocked: Tensor
+
+
 def bank_logsumexp(queries: Tensor, bank: Bank, logit: Logit | None = None) -> Tensor:
     """Log of the sum of exp(query . entry) over the entries that are not blocked, `(batch,)`; -inf where all are.
 

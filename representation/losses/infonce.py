@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from representation.losses.bank import Bank, bank_logsumexp
+from representation.losses.bank import Asking, Bank, bank_logsumexp
 from representation.losses.similarity import full_precision, positive_columns, similarities
 
 
@@ -39,6 +39,7 @@ def infonce(
     positives: Tensor | None = None,
     bank: Bank | None = None,
     symmetric: bool = False,
+    asking: Asking | None = None,
 ) -> Tensor:
     """Mean loss over the batch, a scalar.
 
@@ -47,6 +48,7 @@ def infonce(
         bank: further negatives without gradient, such as a queue's.
         symmetric: also pick the query of each positive among the batch's, and take the mean of the two; the papers' formula is query to item only. The bank
             holds items, so it takes no part in this second half.
+        asking: of `symmetric`, the queries of the whole batch, where `queries` are a part of it: an item must be told from the others' queries, too.
 
     Shapes as in `infonce_scores`.
     """
@@ -59,7 +61,13 @@ def infonce(
         right = scores.gather(1, columns[:, None]).squeeze(1)
         loss = (torch.logaddexp(scores.logsumexp(dim=1), others) - right).mean()
     if symmetric:
-        back = scores.T[columns] if positives is not None else scores.T[: len(queries)]
         rows = torch.arange(len(queries), device=scores.device)
+        if asking is not None:  # a query's place in the batch is its item's
+            scores = infonce_scores(asking.vectors, items[columns], temperature, asking.blocked)
+            back, rows = scores.T, columns
+        elif positives is not None:
+            back = scores.T[columns]
+        else:
+            back = scores.T[: len(queries)]
         loss = (loss + functional.cross_entropy(back, rows)) / 2
     return loss

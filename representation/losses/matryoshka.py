@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from representation.losses.bank import Bank
+from representation.losses.bank import Asking, Bank
 
 
 def matryoshka(
@@ -19,21 +19,25 @@ def matryoshka(
     widths: Sequence[int],
     weights: Sequence[float] | None = None,
     bank: Bank | None = None,
+    asking: Asking | None = None,
 ) -> Tensor:
     """Weighted mean of `loss(queries[:, :width], items[:, :width])` over `widths`.
 
     Args:
-        loss: called with two tensors, and with `bank=` the bank's prefix if there is a bank; one for all widths, or one a width.
+        loss: called with two tensors, and with `bank=` and `asking=` the prefixes of what is given of them; one for all widths, or one a width.
         queries, items: `(batch, dim)` and `(items, dim)`; need not be at unit length.
         weights: one a width, all equal by default.
-        bank: further negatives without gradient; its vectors are cut and scaled alike.
+        bank, asking: further negatives without gradient, the whole batch's queries; their vectors are cut and scaled alike.
     """
     shares = torch.tensor(list(weights) if weights is not None else [1.0] * len(widths))
     shares = shares / shares.sum()
     losses = [loss] * len(widths) if callable(loss) else loss
+    given = {name: one for name, one in (("bank", bank), ("asking", asking)) if one is not None}
     parts = []
     for share, width, loss_of_width in zip(shares.tolist(), widths, losses, strict=True):
-        more = {} if bank is None else {"bank": Bank(_prefix(bank.vectors, width), bank.blocked)}
+        more = {
+            name: one._replace(vectors=_prefix(one.vectors, width)) for name, one in given.items()
+        }
         parts.append(share * loss_of_width(_prefix(queries, width), _prefix(items, width), **more))
     return torch.stack(parts).sum()
 

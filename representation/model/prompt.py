@@ -49,6 +49,10 @@ class PromptConfig(Config):
         return self.title_tokens if richness == "title" else self.richer_tokens
 
 
+TEXT_COLUMNS = ("title", "category", "brand", "attributes", "description", "price")
+"""What of the items table a text of a product is made of."""
+
+
 def product_texts(items: pl.DataFrame, richness: Richness, with_price: bool = False) -> list[str]:
     """One text a product; columns that the frame does not have, and nulls, are left out.
 

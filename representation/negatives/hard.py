@@ -54,13 +54,14 @@ class HardNegatives:
         self._known, self._kinds, self._seed = known, frozenset(kinds), seed
         items = (
             shop.items.filter(pl.col("listed_at") < shop.cut_time)
-            .select("item_id", "spu_id", "category", has_image=pl.col("image").is_not_null())
+            .select("item_id", "spu_id", "category")
+            .join(shop.pictured("items"), on="item_id")
             .collect(engine="streaming")
             .sort("item_id")
         )
         check_ids(items["item_id"])
         self._item_ids, self._spu_ids = items["item_id"].to_numpy(), items["spu_id"].to_numpy()
-        self._has_image = items["has_image"].to_numpy()
+        self._has_image = items["has_picture"].to_numpy()
         self._category = items["category"].rank("dense").to_numpy().astype(np.int64)
         self._of_category = JaggedSets(self._category, np.arange(items.height), items.height)
         clicked = clicked_not_bought(shop)

@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor
 
+DRAWS_AT_ONCE = 1 << 20
+"""Entries of rows x items that are sorted at a time."""
+
 
 def keep_some(
     blocked: Tensor,
@@ -23,9 +26,16 @@ def keep_some(
         return blocked
     if positives is None:
         positives = torch.arange(own)
-    is_positive = torch.zeros_like(blocked).scatter_(1, positives[:, None], True)
-    draws = torch.rand((num_rows or own, items), generator=generator)[positives]
-    draws = draws.masked_fill(blocked | is_positive, -1.0)
-    places = draws.argsort(dim=1, descending=True).argsort(dim=1)
-    kept = (places < num_negatives) & (draws >= 0)
-    return ~(kept | is_positive)
+    left_out = torch.ones_like(blocked)
+    size, count = max(1, DRAWS_AT_ONCE // items), num_rows or own
+    for first in range(0, count, size):  # of all rows: draws follow one another
+        draws = torch.rand((min(size, count - first), items), generator=generator)
+        rows = ((positives >= first) & (positives < first + size)).nonzero().squeeze(1)
+        if not len(rows):
+            continue
+        columns = positives[rows, None]
+        is_positive = torch.zeros_like(blocked[rows]).scatter_(1, columns, True)
+        draws = draws[positives[rows] - first].masked_fill(blocked[rows] | is_positive, -1.0)
+        places = draws.argsort(dim=1, descending=True).argsort(dim=1)
+        left_out[rows] = ~((places < num_negatives) & (draws >= 0) | is_positive)
+    return left_out

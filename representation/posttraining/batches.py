@@ -16,7 +16,7 @@ from moon_rec.seeds import generator
 from moon_rec.shop import Shop
 from representation.encoder import ProductEncoder
 from representation.model.backbone import Inputs
-from representation.model.prompt import product_texts
+from representation.model.prompt import TEXT_COLUMNS, product_texts
 from representation.posttraining.augmentation import (
     AugmentationConfig,
     Views,
@@ -27,6 +27,8 @@ from representation.posttraining.mixture import ItemKind, PairKind, QueryKind
 from representation.posttraining.own_words import OwnWords
 from representation.posttraining.pair_batch import HardItems, PairBatch
 from representation.posttraining.schedule import Schedule
+from representation.training.distributed import share_of
+from representation.training.picture_file import PictureFile
 from representation.training.picture_store import MOST_SCRATCH_BYTES, PictureStore
 
 
@@ -51,8 +53,9 @@ class Hard(Protocol):
 class Batches:
     """Turns a step's pairs into inputs; texts are tokenised and pictures decoded once.
 
-    In memory: the files' bytes of all pictures in use, and as uint8 those seen so far (see `PictureStore`): about 1 GB for 41,000 products and as many photos.
-    Of larger shops the decoded pictures are in a scratch file of at most `scratch_bytes`, for products and photos alike.
+    In memory: texts and ids, and as uint8 the pictures seen so far (see `PictureStore`): about 1 GB for 41,000 products and as many photos.
+    Of larger shops the decoded pictures are in a scratch file of at most `scratch_bytes`, for products and photos alike. Files' bytes are on the disk (`PictureFile`),
+    and only where the schedule shows pictures.
 
     Photos are altered anew each time they are used, as `augmentation` says (without it, or without `alter_photos`: never). A product paired with itself is shown as an altered view of its picture, or, among
     searches by words, by words drawn from its own (`own_words`; None: by its title).
@@ -92,25 +95,37 @@ class Batches:
         prompt = encoder.config.prompt
         self._query_prompt = self._composer.prompt(prompt.query_prompt)
         self._item_prompt = self._composer.prompt(prompt.item_prompt)
-        items = shop.items.filter(pl.col("listed_at") < shop.cut_time).sort("item_id").collect()
+        listed = shop.items.filter(pl.col("listed_at") < shop.cut_time)
+        listed = listed.select("item_id", "spu_id", *TEXT_COLUMNS)
+        items = listed.join(shop.pictured("items"), on="item_id").sort("item_id").collect()
         self._item_ids = items["item_id"].to_numpy()
         self._spu_ids = items["spu_id"].to_numpy()
-        self._has_image = items["image"].is_not_null().to_numpy()
+        self._has_image = items["has_picture"].to_numpy()
         self._title = self._composer.texts(product_texts(items, "title"), prompt.title_tokens)
         richer = product_texts(items, "richer", prompt.with_price)
         self._richer = self._composer.texts(richer, prompt.richer_tokens)
-        names = [f"items.image of item {item_id}" for item_id in self._item_ids]
-        size = self._size = encoder.layout.image_size
-        pictures = items["image"].to_list()
-        self._images = PictureStore(pictures, names, size, scratch_bytes=scratch_bytes)
+        self._size = encoder.layout.image_size
+        forms = {form for kind in schedule.pairs for form in kind}
+        shows = any("image" in form for form in forms)
+        self._images = self._store(shop, "items", self._item_ids if shows else None, scratch_bytes)
         searches = _used_searches(shop, schedule)
         self._search_ids = searches["search_id"].to_numpy()
         words = [text or "" for text in searches["query_text"]]
         self._query_tokens = prompt.query_tokens
         self._words = self._composer.texts(words, prompt.query_tokens)
-        names = [f"searches.query_image of search {search_id}" for search_id in self._search_ids]
-        pictures = searches["query_image"].to_list()
-        self._photos = PictureStore(pictures, names, size, scratch_bytes=scratch_bytes)
+        shows = any(kind.query in ("image", "title+image") for kind in schedule.pairs)
+        ids = self._search_ids if shows else None
+        self._photos = self._store(shop, "searches", ids, scratch_bytes)
+
+    def _store(
+        self, shop: Shop, table: str, ids: np.ndarray | None, scratch_bytes: int
+    ) -> PictureStore:
+        """Pictures of the rows of `ids`; None: none is shown."""
+        what = {"items": "items.image of item", "searches": "searches.query_image of search"}
+        ids = np.zeros(0, np.int64) if ids is None else ids
+        names = [f"{what[table]} {key}" for key in ids]
+        pictures = PictureFile.of(shop, table, ids) if len(ids) else []
+        return PictureStore(pictures, names, self._size, scratch_bytes=scratch_bytes)
 
     def decode_ahead(self) -> None:
         """Decode all pictures that the steps need, on all cores and with progress, instead of each when it is first needed.
@@ -260,11 +275,6 @@ class Batches:
         return draw_views(count, self._size, config, random, new_ground)
 
 
-def share_of(count: int, rank: int, world_size: int) -> slice:
-    """The rows of a batch of `count` that a process makes: runs of equal length, to within one, in the order of ranks."""
-    return slice(rank * count // world_size, (rank + 1) * count // world_size)
-
-
 def parts_of(own: slice, first: int) -> tuple[slice, slice]:
     """Where `own` lies within the first `first` rows, and within those after them."""
     before = slice(min(own.start, first), min(own.stop, first))
@@ -276,19 +286,19 @@ def _tensor(column: pl.Series) -> Tensor:
 
 
 def _used_searches(shop: Shop, schedule: Schedule) -> pl.DataFrame:
-    """The searches that some pair of the schedule needs, with their pictures, by search_id."""
+    """The searches that some pair of the schedule needs, by search_id."""
     wanted = [
         rows.select("search_id")
         for kind, rows in schedule.pairs.items()
         if kind.query != "richer-text+image"
     ]
     if not wanted:
-        return shop.searches.head(0).select("search_id", "query_text", "query_image").collect()
+        return shop.searches.head(0).select("search_id", "query_text").collect()
     needed = pl.concat(wanted).unique()
     return (
         shop.in_period(shop.searches, "train")
         .join(needed.lazy(), on="search_id", how="semi")
-        .select("search_id", "query_text", "query_image")
+        .select("search_id", "query_text")
         .sort("search_id")
         .collect()
     )

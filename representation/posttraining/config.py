@@ -29,7 +29,14 @@ from representation.curation.config import CurationConfig
 from representation.model.lora import LoraConfig
 from representation.negatives.hard import HardKind
 from representation.posttraining.augmentation import AugmentationConfig
-from representation.posttraining.mixture import KINDS, TABLE_2, QueryKind, check_mixture
+from representation.posttraining.mixture import (
+    CATALOGUE_KINDS,
+    KINDS,
+    TABLE_2,
+    ItemKind,
+    QueryKind,
+    check_mixture,
+)
 from representation.training.optimisation import OptimisationConfig
 
 Preset = Literal["broad", "refinement"]
@@ -241,6 +248,14 @@ class PosttrainConfig(OptimisationConfig):
     def queries(self) -> set[QueryKind]:
         """Forms of query that the mixture has."""
         return {KINDS[name].query for name, weight in self.mixture.items() if weight}
+
+    @property
+    def items(self) -> list[ItemKind]:
+        """Forms of item that batches may have, each once, in the mixture's order."""
+        kinds = [name for name, weight in self.mixture.items() if weight]
+        if self.pairs == "catalogue":
+            kinds = [name for name in kinds if name in CATALOGUE_KINDS]
+        return list(dict.fromkeys(KINDS[name].item for name in kinds))
 
     @property
     def num_in_batch(self) -> int:

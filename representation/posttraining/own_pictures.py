@@ -34,15 +34,15 @@ def share_on_white(shop: Shop, seed: int = 0) -> tuple[float, int]:
     """
     ids = known_items(shop).filter("has_image").sort("item_id").collect()["item_id"]
     drawn = generator(seed, "own pictures").permutation(len(ids))[:SAMPLED]
-    chosen = pl.LazyFrame({"item_id": ids.gather(drawn)})
-    pictures = shop.items.join(chosen, on="item_id", how="semi").select("image").collect()["image"]
+    chosen = pl.DataFrame({"item_id": ids.gather(drawn)})
     found = []
-    for data in pictures:
-        try:
-            pixels = square(decode(data), SIDE)
-        except ShopError:
-            continue
-        found.append(is_ground(pixels).mean() >= LEAST_GROUND)
+    for piece in shop.pictures("items"):
+        for data in piece.join(chosen, on="item_id", how="semi")["image"]:
+            try:
+                pixels = square(decode(data), SIDE)
+            except ShopError:
+                continue
+            found.append(is_ground(pixels).mean() >= LEAST_GROUND)
     return float(np.mean(found)) if found else 0.0, len(found)
 
 

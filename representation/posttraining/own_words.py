@@ -42,7 +42,7 @@ class OwnWords:
         if not len(lengths):
             return None
         listed = shop.items.filter(pl.col("listed_at") < shop.cut_time)
-        items = listed.sort("item_id").drop("image").collect()
+        items = listed.drop("image").sort("item_id").collect()
         values = pl.col("attributes").list.eval(pl.element().struct.field("value"))
         texts = items.select(
             title="title",

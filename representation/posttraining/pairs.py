@@ -38,10 +38,9 @@ def logged_pairs(
         .select("search_id", "item_id")
         .join(items, on="item_id", how="inner")
     )
-    searches = shop.in_period(shop.searches, "train").select(
-        "search_id",
-        has_text=has_text("query_text"),
-        has_photo=pl.col("query_image").is_not_null(),
+    searches = shop.in_period(shop.searches, "train")
+    searches = searches.select("search_id", has_text=has_text("query_text")).join(
+        shop.pictured("searches").select("search_id", has_photo="has_picture"), on="search_id"
     )
     pairs = engaged.join(searches, on="search_id", how="inner").collect()
     by_words, by_photo = pl.col("has_text"), pl.col("has_photo")
@@ -60,9 +59,9 @@ def logged_pairs(
 
 def known_items(shop: Shop) -> pl.LazyFrame:
     """item_id, spu_id and has_image of the items listed before the cut: all that training may see."""
-    return shop.items.filter(pl.col("listed_at") < shop.cut_time).select(
-        "item_id", "spu_id", has_image=pl.col("image").is_not_null()
-    )
+    has_image = shop.pictured("items").select("item_id", has_image="has_picture")
+    listed = shop.items.filter(pl.col("listed_at") < shop.cut_time).select("item_id", "spu_id")
+    return listed.join(has_image, on="item_id", how="left", maintain_order="left")
 
 
 def own_pairs(shop: Shop) -> pl.DataFrame:

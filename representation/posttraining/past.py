@@ -1,11 +1,11 @@
 """Temporal negatives of a training: queues of past items, one for each form of item, and what a batch may use of them.
 
 MOON's Fig. 3c shows one queue, fed by in-batch and by hard negatives. How it goes with batches of several forms is not public. Here each form of item (`image`,
-`title+image` ...) has a queue of its own: were a batch of pictures compared with past texts, the form of an item alone would tell most negatives. A form that is
+`title+image` ...) that the mixture trains has a queue of its own: were a batch of pictures compared with past texts, the form of an item alone would tell most negatives. A form that is
 seldom trained fills its queue more slowly. Old vectors are brought to where the encoder's lie now (`negatives/drift.py`), unless `queue_drift` is `kept`.
 """
 
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ class PastNegatives:
         wanted = config.num_used - config.num_in_batch
         length = config.queue_length or QUEUE_PER_DRAW * wanted
         self.queues: dict[ItemKind, NegativeQueue] = {
-            kind: NegativeQueue(length, dim, config.max_age, device) for kind in get_args(ItemKind)
+            kind: NegativeQueue(length, dim, config.max_age, device) for kind in config.items
         }
         self.drifts: dict[ItemKind, Drift] = {}
         if config.queue_drift == "mean":

@@ -18,8 +18,8 @@ from moon_rec.shop import Shop
 from moon_rec.vector_pairs import check_pair
 from representation.encoder import ProductEncoder
 from representation.negatives.spatial import gather
-from representation.posttraining.batches import share_of
 from representation.posttraining.mixture import QueryKind
+from representation.training.distributed import share_of
 
 PIECE = 4096
 """Rows read at once."""
@@ -114,7 +114,7 @@ def _table(
         for first in range(0, len(ids), PIECE):
             piece = ids[first : first + PIECE]
             own = piece[share_of(len(piece), rank, world_size)]
-            frame = rows.filter(pl.col(key).is_in(own)).sort(key).collect()
+            frame = rows.filter(pl.col(key).is_in(own)).sort(key).collect(engine="streaming")
             found = encode(frame) if len(own) else np.empty((0, encoder.dim), np.float32)
             everyone = gather(torch.from_numpy(found).to(encoder.device))
             vectors[first : first + len(piece)] = everyone.cpu().numpy()

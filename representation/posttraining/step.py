@@ -22,7 +22,7 @@ from torch import Tensor
 
 from moon_rec.bounds import LEAST_TEMPERATURE
 from moon_rec.seeds import torch_generator
-from representation.losses import by_blocks, circle, infonce, matryoshka, triplet
+from representation.losses import Asking, by_blocks, circle, infonce, matryoshka, triplet
 from representation.model.backbone import Inputs
 from representation.negatives.in_batch import keep_some
 from representation.negatives.known import KnownPositives
@@ -36,29 +36,41 @@ from representation.training.optimisation import lower_precision
 Embed = Callable[..., list[Tensor]]
 """Unit vectors `(rows, dim)` of each of the inputs it is given, with gradients: `SharedEncoder.embed`."""
 
+SCORES_AT_ONCE = 1 << 20
+"""Scores in memory at once where only a count is made of them."""
+
 SlowEmbed = Callable[[Inputs], Tensor]
 """Unit vectors `(rows, dim)` of inputs without gradients: `MomentumEncoder.embed`."""
 
 
 @dataclass
 class Outcome:
-    """What a step found; the figures of `numbers` are only worked out when asked for.
+    """What a step found; `right` and the figures of `numbers` are only worked out when asked for.
 
     Attributes:
         loss: without gradient; its mean over processes is that over all pairs.
-        right: share of the own queries whose positive scores above all negatives of the batch; weighed like the loss.
         masked: `(own, columns)`, True where the batch's item or hard negative is known to be no negative of the query.
         blocked: the same, with those that `num_negatives` leaves out.
         past: what was drawn from the queue.
         likeness: mean cosine between two of the batch's items: 1 where all are the same.
+        queries, columns, positives: the vectors that were compared, without gradient, and the column of each query's positive.
+        weight: of the own queries, so that a mean over processes is that over all pairs.
     """
 
     loss: Tensor
-    right: Tensor
     masked: Tensor
     blocked: Tensor
     past: Past | None
     likeness: Tensor
+    queries: Tensor
+    columns: Tensor
+    positives: Tensor
+    weight: float
+
+    @property
+    def right(self) -> Tensor:
+        """Share of the own queries whose positive scores above all negatives of the batch; weighed like the loss."""
+        return self.weight * _share_right(self.queries, self.columns, self.blocked, self.positives)
 
     def numbers(self) -> dict[str, float]:
         """Negatives really used for a query, on the mean; share of the candidates masked; how many come from the queue, and their ages in steps."""
@@ -225,15 +237,23 @@ class ContrastiveStep:
             objectives = [by_blocks(one, self.config.chunk_size) for one in objectives]
         known = {"blocked": on_device, "positives": columns_right}
         objectives = [partial(one, **known) for one in objectives]
-        loss = self._over_negatives(objectives, queries, columns, kept, past)
+        asking = self._asking(queries, on_device, batch)
+        loss = self._over_negatives(objectives, queries, columns, kept, past, asking)
         weight = len(batch) * self._world_size / batch.num_pairs
         loss = weight * loss
         if self.config.triplet_weight and batch.hard is not None:
             loss = loss + self.config.triplet_weight * self._triplet(batch, queries, items, hard[0])
         if self.past is not None:
             self.past.push(batch, kept[0], kept[1] if hard else None, step)
-        right = weight * _share_right(queries, columns, on_device, columns_right)
-        return loss, Outcome(loss.detach(), right, masked, blocked, past, _likeness(columns))
+        compared = queries.detach(), columns.detach(), columns_right
+        likeness = _likeness(columns)
+        return loss, Outcome(loss.detach(), masked, blocked, past, likeness, *compared, weight)
+
+    def _asking(self, queries: Tensor, blocked: Tensor, batch: PairBatch) -> Asking | None:
+        """The queries of all processes with their masks for the own items; None where there are no others, or the loss does not ask for them."""
+        if not self.config.symmetric or self._world_size == 1:
+            return None
+        return Asking(gather(queries), gather(blocked)[:, batch.own])
 
     def _over_negatives(
         self,
@@ -242,9 +262,10 @@ class ContrastiveStep:
         columns: Tensor,
         kept: Sequence[Tensor],
         past: Past | None,
+        asking: Asking | None,
     ) -> Tensor:
         """All widths' loss, as `queue_term` says how past negatives go in; `kept` are the parts of the columns as the queue keeps them, without gradient."""
-        without = partial(self._over_widths, objectives)
+        without = partial(self._over_widths, objectives, asking=asking)
         if past is None:
             return without(queries, columns)
         term, slow = self.config.queue_term, self.config.momentum > 0
@@ -300,5 +321,12 @@ def _likeness(vectors: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _share_right(queries: Tensor, columns: Tensor, blocked: Tensor, positives: Tensor) -> Tensor:
-    scores = (queries @ columns.T).masked_fill(blocked, -torch.inf)
-    return (scores.argmax(dim=1) == positives).float().mean()
+    """Share of the queries whose best column is the positive, in float32; `SCORES_AT_ONCE` at a time, which decides nothing but ties to rounding."""
+    size = max(1, SCORES_AT_ONCE // len(columns))
+    is_right = torch.empty(len(queries), device=queries.device)
+    for first in range(0, len(queries), size):
+        rows = slice(first, first + size)
+        scores = queries[rows] @ columns.T
+        scores.masked_fill_(blocked[rows].to(scores.device), -torch.inf)
+        is_right[rows] = (scores.argmax(dim=1) == positives[rows]).float()
+    return is_right.mean()

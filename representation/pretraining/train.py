@@ -1,12 +1,15 @@
 """Stage one: make a general backbone know the shop's products, by next-token prediction on questions about them."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import polars as pl
+import torch
 from pydantic import AfterValidator, Field
+from torch import Tensor
 
 from moon_rec.bounds import BatchPairs, Length, Steps, distinct
 from moon_rec.config import nearest
@@ -19,9 +22,20 @@ from moon_rec.seeds import generator
 from moon_rec.shop import Shop
 from representation.encoder import ProductEncoder, untrained_encoder
 from representation.encoders.checkpoint import ENCODER
+from representation.model.backbone import Inputs
 from representation.model.compose import Composer
-from representation.pretraining.objective import Dialogue, answer_loss, pad_labels
+from representation.model.prompt import TEXT_COLUMNS
+from representation.pretraining.objective import IGNORED, Dialogue, answer_loss, pad_labels
 from representation.pretraining.questions import NAMES, Asked, ask
+from representation.training.distributed import (
+    SharedEncoder,
+    is_main,
+    mean_of_processes,
+    rank,
+    share_of,
+    wait,
+    world_size,
+)
 from representation.training.divergence import Divergence, warn_of_chance
 from representation.training.optimisation import (
     Log,
@@ -33,6 +47,7 @@ from representation.training.optimisation import (
     update,
     widen_trained,
 )
+from representation.training.picture_file import PictureFile
 from representation.training.picture_store import PictureStore
 
 LOG_FILE = "pretraining_log.json"
@@ -72,9 +87,11 @@ def pretrain(
 ) -> Path:
     """Train on questions about the products listed before the cut, and save the encoder at `out`.
 
+    Several processes (torchrun) train as one would with the same batch; the first alone writes.
+
     Args:
         start: an encoder's folder to go on from; None starts from `config.backbone`.
-        on_log: told the loss every `config.log_every` steps; all of it is also in `out/pretraining_log.json`.
+        on_log: on the first process, told the loss every `config.log_every` steps; all of it is also in `out/pretraining_log.json`.
         overwrite: replace an encoder that stands at `out`.
 
     Raises:
@@ -84,6 +101,10 @@ def pretrain(
     """
     settings = from_start(config, start)
     check_output(out, ENCODER, overwrite, inputs=(start, shop.path))
+    if config.batch_size < world_size():
+        raise EncoderError(
+            f"a batch of {config.batch_size} questions cannot be shared by {world_size()} processes; start at most {config.batch_size}"
+        )
     encoder = (
         ProductEncoder.from_pretrained(start)
         if start is not None
@@ -100,20 +121,29 @@ def pretrain(
     say(
         f"pretrain on {len(asked):,} questions about {items.height:,} products listed before the cut"
     )
-    log = _train(encoder, items, asked, config, on_log)
-    return encoder.save_pretrained(
-        out, overwrite, beside=lambda folder: write_json(folder / LOG_FILE, about | {"log": log})
-    )
+    pictures = PictureFile.of(shop, "items", items["item_id"].to_numpy())
+    log = _train(encoder, items, pictures, asked, config, on_log)
+    if is_main():
+        about |= {"log": log}
+        encoder.save_pretrained(
+            out, overwrite, beside=lambda folder: write_json(folder / LOG_FILE, about)
+        )
+    wait()
+    return Path(out)
 
 
 def _train_items(shop: Shop) -> pl.DataFrame:
-    items = shop.items.filter(pl.col("listed_at") < shop.cut_time).sort("item_id")
-    return items.with_columns(has_image=pl.col("image").is_not_null()).collect()
+    """All that is asked about, but the pictures."""
+    items = shop.items.filter(pl.col("listed_at") < shop.cut_time)
+    items = items.select("item_id", *TEXT_COLUMNS)
+    has_image = shop.pictured("items").select("item_id", has_image="has_picture")
+    return items.join(has_image, on="item_id").sort("item_id").collect()
 
 
 def _train(
     encoder: ProductEncoder,
     items: pl.DataFrame,
+    pictures: Sequence[bytes | None],
     asked: list[Asked],
     config: PretrainConfig,
     on_log: Log | None,
@@ -122,28 +152,32 @@ def _train(
     widen_trained(backbone)
     note_begins_again("pretraining saves no step on its way")
     divergence = Divergence(config.learning_rate, device)
-    batches = _Batches(encoder.composer, items, asked, config)
-    optimizer = make_optimizer(list(backbone.named_parameters()), config)
+    batches = _Batches(encoder.composer, items, pictures, asked, config)
+    shared = SharedEncoder(
+        encoder,
+        work=lambda inputs, labels: answer_loss(backbone, inputs, labels, encoder.layout),
+    )
+    optimizer = make_optimizer(shared.named_parameters(), config)
     log: list[dict[str, float]] = []
     num_tokens = 0
     with training_mode(backbone, config) as dtype, progress("pretrain", config.steps) as bar:
         for step in range(config.steps):
-            inputs, labels = batches.make(step)
+            inputs, labels, weight = batches.make(step)
             with lower_precision(device, dtype):
-                loss = answer_loss(backbone, inputs.to(device), labels.to(device), encoder.layout)
+                loss = weight * shared.forward(inputs.to(device), labels.to(device))
             rate = update(optimizer, loss, step, config, divergence.look)
             num_tokens += int(inputs.mask.sum())
             note = None
             if (step + 1) % config.log_every == 0 or step + 1 == config.steps:
                 numbers = {
-                    "loss": loss.item(),
+                    "loss": mean_of_processes(loss).item(),
                     "learning_rate": rate,
-                    "num_tokens": float(num_tokens),
+                    "num_tokens": _of_all(num_tokens, device),
                 }
                 divergence.check(step, numbers["loss"])
                 log.append({"step": step + 1, **numbers})
                 note = f"loss {numbers['loss']:.3f}"
-                if on_log is not None:
+                if on_log is not None and is_main():
                     on_log(step + 1, numbers)
             bar.advance(note=note)
     divergence.check_weights(config.steps - 1, backbone.named_parameters())
@@ -152,24 +186,36 @@ def _train(
     return log
 
 
+def _of_all(count: int, device: torch.device) -> float:
+    """The sum of a count over all processes."""
+    own = torch.tensor(count, dtype=torch.float64, device=device)
+    return float(round(mean_of_processes(own).item() * world_size()))
+
+
 class _Batches:
-    """Questions in a seeded order, epoch by epoch; step s always gives the same batch."""
+    """Questions in a seeded order, epoch by epoch; step s always gives the same batch, of which each process makes its own rows."""
 
     def __init__(
-        self, composer: Composer, items: pl.DataFrame, asked: list[Asked], config: PretrainConfig
+        self,
+        composer: Composer,
+        items: pl.DataFrame,
+        pictures: Sequence[bytes | None],
+        asked: list[Asked],
+        config: PretrainConfig,
     ) -> None:
         self._composer, self._asked, self._config = composer, asked, config
         self._dialogue = Dialogue(composer, config.context_tokens, config.answer_tokens)
         self._has_image = items["has_image"].to_list()
         names = [f"items.image of item {item_id}" for item_id in items["item_id"]]
         self._pictures = PictureStore(
-            items["image"].to_list(),
+            pictures,
             names,
             composer.layout.image_size,
             scratch_bytes=int(config.scratch_gb * 1e9),
         )
 
-    def make(self, step: int):
+    def make(self, step: int) -> tuple[Inputs, Tensor, float]:
+        """Inputs and labels of the own rows, and what their mean loss weighs so that its mean over processes is that over all answers' tokens."""
         size, count = self._config.batch_size, len(self._asked)
         places = np.arange(step * size, (step + 1) * size)
         chosen = [
@@ -183,9 +229,11 @@ class _Batches:
             [one.answer for one in chosen],
             has,
         )
-        seen = [one.row for one, pictured in zip(chosen, has, strict=True) if pictured]
-        inputs = self._composer.batch(rows, self._pictures.take(seen) if seen else None)
-        return inputs, pad_labels(labels, inputs.token_ids.shape[1])
+        own = share_of(size, rank(), world_size())
+        seen = [one.row for one, pictured in zip(chosen[own], has[own], strict=True) if pictured]
+        inputs = self._composer.batch(rows[own], self._pictures.take(seen) if seen else None)
+        weight = world_size() * _num_answered(labels[own]) / _num_answered(labels)
+        return inputs, pad_labels(labels[own], inputs.token_ids.shape[1]), weight
 
     def _order(self, epoch: int) -> np.ndarray:
         if getattr(self, "_epoch", None) != epoch:
@@ -194,3 +242,8 @@ class _Batches:
                 len(self._asked)
             )
         return self._permutation
+
+
+def _num_answered(labels: list[list[int]]) -> int:
+    """Tokens that are predicted; a row's first never is, for nothing stands before it."""
+    return sum(label != IGNORED for row in labels for label in row[1:])

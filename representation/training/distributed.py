@@ -1,6 +1,6 @@
 """Training on many processes, one a GPU or a share of the cores: who is who, and an encoder that they train together.
 
-Start them with torchrun: `torchrun --nproc-per-node 2 -m representation.posttrain ...`. Notable choices:
+Start them with torchrun: `torchrun --nproc-per-node 2 -m representation.posttrain ...`, or `pretrain`. Notable choices:
 - `ddp` keeps the whole model on each process and averages gradients as they come; `fsdp` (FSDP2, `fully_shard`) keeps a part of each weight, gradient and
   optimiser state, for backbones that one device cannot train. Layers of the language model are gathered one at a time; all else (picture tower, embeddings) is
   gathered for the whole step.
@@ -15,7 +15,8 @@ Start them with torchrun: `torchrun --nproc-per-node 2 -m representation.posttra
 import contextlib
 import copy
 import os
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
@@ -54,7 +55,7 @@ def is_main() -> bool:
 def processes() -> Iterator[None]:
     """Within the block the processes that torchrun started know each other; nothing happens where it started none, or they do already.
 
-    Processes but the first show no progress. NCCL where there is a GPU, else gloo.
+    Processes but the first show no progress and no warnings of Python's. NCCL where there is a GPU, else gloo.
 
     Raises:
         EncoderError: more processes on this machine than it has GPUs.
@@ -71,10 +72,17 @@ def processes() -> Iterator[None]:
         torch.cuda.set_device(local)
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
-        with nullcontext() if is_main() else silence():
+        with nullcontext() if is_main() else silence(), warnings.catch_warnings():
+            if not is_main():
+                warnings.simplefilter("ignore")
             yield
     finally:
         dist.destroy_process_group()
+
+
+def share_of(count: int, rank: int, world_size: int) -> slice:
+    """The rows of a batch of `count` that a process makes: runs of equal length, to within one, in the order of ranks."""
+    return slice(rank * count // world_size, (rank + 1) * count // world_size)
 
 
 def wait() -> None:
@@ -106,8 +114,16 @@ class SharedEncoder:
         encoder: as it was given; of `fsdp`, its weights lie scattered: save `whole()` instead.
     """
 
-    def __init__(self, encoder: ProductEncoder, sharding: Sharding = "ddp") -> None:
+    def __init__(
+        self,
+        encoder: ProductEncoder,
+        sharding: Sharding = "ddp",
+        work: Callable[..., Any] | None = None,
+    ) -> None:
         """Call on all processes, after weights were made trainable or not, before the optimiser is made.
+
+        Args:
+            work: what `forward` does with the encoder's weights; None: embeds.
 
         Raises:
             EncoderError: an unknown sharding.
@@ -116,7 +132,7 @@ class SharedEncoder:
             raise EncoderError(f"sharding {sharding!r}: wanted ddp or fsdp")
         self.encoder, self._is_alone = encoder, world_size() == 1
         self._bare: Any = None
-        self._module: nn.Module = _Embedding(encoder)
+        self._module: nn.Module = _Work(encoder, work)
         if self._is_alone:
             return
         if sharding == "ddp":
@@ -129,6 +145,10 @@ class SharedEncoder:
         for layer in _layers(encoder.backbone):
             fully_shard(layer, mesh=mesh)
         fully_shard(self._module, mesh=mesh)
+
+    def forward(self, *given: Any) -> Any:
+        """What `work` makes of what is given, with gradients; all that a backward pass goes through must come from one call."""
+        return self._module(*given)
 
     def embed(self, *sides: Inputs) -> list[Tensor]:
         """Unit vectors `(rows, dim)` of each of `sides`, with gradients; all that a backward pass goes through must come from one call."""
@@ -178,16 +198,16 @@ def own_part(whole: Tensor, like: Tensor) -> Tensor:
     return on_device
 
 
-class _Embedding(nn.Module):
-    """`ProductEncoder.embed` as a module's forward."""
+class _Work(nn.Module):
+    """`ProductEncoder.embed`, or other work with its weights, as a module's forward."""
 
-    def __init__(self, encoder: ProductEncoder) -> None:
+    def __init__(self, encoder: ProductEncoder, work: Callable[..., Any] | None) -> None:
         super().__init__()
         self.backbone = encoder.backbone
-        self._encoder = [encoder]  # in a list: no module, and none of its parts are
+        self._work = [work or (lambda *sides: [encoder.embed(side) for side in sides])]
 
-    def forward(self, *sides: Inputs) -> list[Tensor]:
-        return [self._encoder[0].embed(side) for side in sides]
+    def forward(self, *given: Any) -> Any:
+        return self._work[0](*given)
 
 
 def _is_started() -> bool:

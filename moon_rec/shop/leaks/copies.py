@@ -72,12 +72,12 @@ def _copied_rows(shop: Shop) -> tuple[float, float, int]:
 
 def catalogue_copies(shop: Shop) -> Iterator[Problem]:
     """Items listed after the cut with the picture or the title of another product listed before."""
+    values = {"image": "picture_hash", "title": pl.when(pl.col("title") != "").then("title")}
+    known = shop.items.select("item_id", "spu_id", "listed_at", "title")
+    known = known.join(shop.pictured("items"), on="item_id")
     for column, least in (("image", 0.0), ("title", SHARE_OF_TITLES)):
-        value = pl.col(column).hash(0) if column == "image" else pl.col(column)
-        items = shop.items.filter(
-            pl.col(column).is_not_null(), pl.col(column) != pl.lit(b"" if column == "image" else "")
-        )
-        items = items.select("item_id", "spu_id", "listed_at", value=value)
+        items = known.select("item_id", "spu_id", "listed_at", value=values[column])
+        items = items.filter(pl.col("value").is_not_null())
         is_late = pl.col("listed_at") >= pl.lit(shop.cut_time)
         early = items.filter(~is_late).group_by("value").agg(pl.col("item_id", "spu_id").first())
         late = items.filter(is_late)
@@ -97,12 +97,10 @@ def catalogue_copies(shop: Shop) -> Iterator[Problem]:
 
 def query_copies(shop: Shop) -> Iterator[Problem]:
     """Searches whose picture is an item's own, byte by byte: finding it is no search."""
-    asked = shop.searches.filter(pl.col("query_image").is_not_null())
-    asked = asked.select("search_id", picture=pl.col("query_image").hash(0))
-    pictures = shop.items.filter(pl.col("image").is_not_null())
-    pictures = pictures.group_by(pl.col("image").hash(0).alias("picture")).agg(
-        pl.col("item_id").first()
-    )
+    asked = shop.pictured("searches").filter("has_picture")
+    asked = asked.select("search_id", picture="picture_hash")
+    pictures = shop.pictured("items").filter("has_picture")
+    pictures = pictures.group_by(picture="picture_hash").agg(pl.col("item_id").first())
     found = asked.join(pictures, on="picture").collect(engine="streaming")
     if found.height:
         number, row = _count(asked), found.sort("search_id").row(0, named=True)

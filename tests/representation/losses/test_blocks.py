@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from representation.losses import Bank, by_blocks, circle, infonce, matryoshka
+from tests.peak_memory import added_mib
 
 
 @pytest.mark.parametrize("size", [1, 3, 10])
@@ -51,3 +52,20 @@ def test_scores_are_not_kept(draw):
     assert kept(256, loss)[0] > 256 * 256
     in_blocks = by_blocks(loss, 16)
     assert kept(256, in_blocks)[0] <= 4.1 * kept(64, in_blocks)[0] < 256 * 256
+
+
+def test_memory_is_that_of_a_block():
+    """Forward and backward, under the allocator's default settings: 8,192 rows have 256 MiB of scores."""
+    before = """
+        from functools import partial
+        import torch
+        from representation.losses import by_blocks, infonce, matryoshka
+        queries, items = torch.nn.functional.normalize(torch.randn(2, 8192, 64), dim=2)
+        queries, items = queries.requires_grad_(), items.requires_grad_()
+        temperature = torch.tensor(0.07, requires_grad=True)
+        def step(count):
+            loss = by_blocks(partial(infonce, temperature=temperature), 64)
+            matryoshka(loss, queries[:count], items[:count], (32, 64)).backward()
+        step(256)
+    """
+    assert added_mib(before, "step(8192)") < 150
