@@ -18,7 +18,7 @@ from exchange_rate.missing import missing, nothing_left, without_unusable
 from exchange_rate.names import CONTENT, IDS
 from exchange_rate.points import gather_points
 from exchange_rate.rate import NAN, ExchangeRate, fit_exchange_rate, pairwise_ratios
-from exchange_rate.records import Study, encoder_table, table_of
+from exchange_rate.records import Study, encoder_metrics, encoder_table, table_of
 from exchange_rate.scaling import ScalingLaw, compare_forms, fit_scaling_law
 from moon_rec.errors import StudyError
 
@@ -62,18 +62,6 @@ def analyse(study: Study) -> dict[str, Any]:
         "coverage": study_coverage(study),
         "missing": missing(study, content),
     }
-
-
-def encoder_metrics(study: Study, content: pl.DataFrame) -> list[str]:
-    """Names of the metrics that encoders of the study were measured by, but for those of the validation period."""
-    labels = {name for labels, _ in study.cells("encoder") for name in labels}
-    return [
-        name
-        for name in encoder_table(study).columns
-        if f"{name}.low" in content.columns
-        and name not in labels
-        and not name.startswith("validation.")
-    ]
 
 
 _STUDY = (

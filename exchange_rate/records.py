@@ -275,6 +275,18 @@ def encoder_table(study: Study) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
+def encoder_metrics(study: Study, content: pl.DataFrame) -> list[str]:
+    """Names of the metrics that encoders of the study were measured by, but for those of the validation period."""
+    labels = {name for labels, _ in study.cells("encoder") for name in labels}
+    return [
+        name
+        for name in encoder_table(study).columns
+        if f"{name}.low" in content.columns
+        and name not in labels
+        and not name.startswith("validation.")
+    ]
+
+
 def _digests(tags: dict[str, str]) -> dict[str, str]:
     return {
         f"{name.removeprefix(READS)}_digest": value

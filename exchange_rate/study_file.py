@@ -4,11 +4,11 @@ What holds for the whole study is refused in one line. What is wrong with one of
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
+import pydantic
 from pydantic import Field
 
-from moon_rec.config import Config, make_config
 from moon_rec.errors import MoonRecError, StudyError
 from moon_rec.files import read_json
 from moon_rec.shop.engagement import Engagement
@@ -34,44 +34,52 @@ Amount = Annotated[float, Field(ge=0, le=1e18)]
 RunId = Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
 
 
-class AboutRankers(Config):
+class Fields(pydantic.BaseModel):
+    """What a part of the file has: these fields, of these types, and no others. They are no settings: nobody gives them."""
+
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False
+    )
+
+
+class AboutRankers(Fields):
     """Names of the rankers, by role."""
 
     ids: Short
     content: Short
     permuted: Short
-    differences: Annotated[tuple[Text, ...], Field(max_length=1_000)] = ()
+    differences: Annotated[list[Text], Field(max_length=1_000)] = []
 
 
-class AboutShop(Config):
+class AboutShop(Fields):
     """Which shop."""
 
     name: Text
-    digest_: Short = Field(alias="digest")
+    digest: Short
     source: Text
     is_simulated: bool
     cut_time: Short
     test_time: Short
 
 
-class Planned(Config):
+class Planned(Fields):
     """What the plan meant to be there."""
 
-    encoders: Annotated[tuple[Short, ...], Field(max_length=MOST_CELLS)]
+    encoders: Annotated[list[Short], Field(max_length=MOST_CELLS)]
     cells: Annotated[int, Field(ge=0, le=MOST_CELLS)]
 
 
-class FailedCell(Config):
+class FailedCell(Fields):
     """A cell without a result (`exchange_rate.failures.Failure`)."""
 
     name: Short
     kind: Short
     error: Text
-    because: Annotated[tuple[Short, ...], Field(max_length=MOST_CELLS)] = ()
+    because: Annotated[list[Short], Field(max_length=MOST_CELLS)] = []
     folder: Annotated[str, Field(max_length=200)] = ""
 
 
-class About(Config):
+class About(Fields):
     """All fields of `study.json`; cells and failures stay as they are until each is looked at."""
 
     format: int
@@ -88,16 +96,16 @@ class About(Config):
     cold_below: Annotated[int, Field(ge=0, le=2**31)]
     engagement: Engagement
     shop: AboutShop
-    cells: Annotated[tuple[Any, ...], Field(max_length=MOST_CELLS)]
-    definitions: Annotated[tuple[Text, ...], Field(max_length=MOST_CELLS)]
-    encoders: Annotated[tuple[Short, ...], Field(max_length=MOST_CELLS)]
+    cells: Annotated[list[Any], Field(max_length=MOST_CELLS)]
+    definitions: Annotated[list[Text], Field(max_length=MOST_CELLS)]
+    encoders: Annotated[list[Short], Field(max_length=MOST_CELLS)]
     control_encoder: Short | None
     planned: Planned | None = None
-    failed: Annotated[tuple[FailedCell, ...], Field(max_length=MOST_CELLS)] = ()
-    sheets: Annotated[tuple[Any, ...], Field(max_length=100)] = ()
+    failed: Annotated[list[FailedCell], Field(max_length=MOST_CELLS)] = []
+    sheets: Annotated[list[Any], Field(max_length=100)] = []
 
 
-class EncoderLabels(Config):
+class EncoderLabels(Fields):
     """Labels of an `encoder` cell."""
 
     encoder: Short
@@ -110,7 +118,7 @@ class EncoderLabels(Config):
     negatives: Amount
 
 
-class RankerLabels(Config):
+class RankerLabels(Fields):
     """Labels of a `ranker` cell."""
 
     ranker: Literal["ids", "content", "permuted"]
@@ -118,7 +126,7 @@ class RankerLabels(Config):
     seed: Annotated[int, Field(ge=0, lt=2**63)]
 
 
-class ComparisonLabels(Config):
+class ComparisonLabels(Fields):
     """Labels of a `comparison` cell."""
 
     ranker: Literal["content", "permuted"]
@@ -126,11 +134,11 @@ class ComparisonLabels(Config):
     against: Literal["ids", "permuted"]
 
 
-class NoLabels(Config):
+class NoLabels(Fields):
     """Stages have none."""
 
 
-LABELS: dict[str, type[Config]] = {
+LABELS: dict[str, type[Fields]] = {
     **dict.fromkeys(("start", "pretraining", "posttraining"), NoLabels),
     "encoder": EncoderLabels,
     "ranker": RankerLabels,
@@ -139,7 +147,7 @@ LABELS: dict[str, type[Config]] = {
 """By the cell's kind."""
 
 
-class AboutCell(Config):
+class AboutCell(Fields):
     """One cell; its labels are looked at by its kind."""
 
     name: Short
@@ -174,7 +182,7 @@ def read_about(file: Path, what: str) -> dict[str, Any]:
             f"{what} was tracked by another version (format {str(version)[:20]}, wanted {FORMAT}); run the study again with python -m exchange_rate.study"
         )
     try:
-        about = make_config(About, found).model_dump(by_alias=True)
+        about = _checked(About, found).model_dump()
     except MoonRecError as error:
         raise StudyError(f"{what}: {error}") from None
     for place, name in enumerate(about["sheets"]):
@@ -192,8 +200,8 @@ def read_cell(value: Any, num_definitions: int) -> dict[str, Any]:
     """
     if not isinstance(value, dict):
         raise StudyError(f"a {type(value).__name__}, no cell")
-    cell = make_config(AboutCell, value).model_dump()
-    cell["labels"] = make_config(LABELS[cell["kind"]], cell["labels"]).model_dump()
+    cell = _checked(AboutCell, value).model_dump()
+    cell["labels"] = _checked(LABELS[cell["kind"]], cell["labels"]).model_dump()
     if over := [place for place in cell["definitions"].values() if place >= num_definitions]:
         raise StudyError(f"definition {over[0]} of {num_definitions}")
     return cell
@@ -216,6 +224,25 @@ def read_sheet(file: Path, what: str) -> bytes:
     if not picture.startswith(PNG):
         raise StudyError(f"{what}: {file.name} is no PNG picture")
     return picture
+
+
+AnyFields = TypeVar("AnyFields", bound=Fields)
+
+
+def _checked(kind: type[AnyFields], values: Any) -> AnyFields:
+    """The fields of these values.
+
+    Raises:
+        StudyError: the first thing that is wrong with them.
+    """
+    try:
+        return kind.model_validate(values)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join([kind.__name__, *map(str, first["loc"])])
+        if first["type"] == "missing":
+            raise StudyError(f"{name} is missing") from None
+        raise StudyError(f"{name} = {repr(first['input'])[:80]}: {first['msg']}") from None
 
 
 def _whole_letters(value: Any) -> Any:

@@ -131,7 +131,7 @@ FIELDS = [
     refused("a control that is a number", ("About.control_encoder = 1",), lambda about: about.update(control_encoder=1)),
     refused("definitions that are numbers", ("About.definitions.0 = 1",), lambda about: about.update(definitions=[1])),
     refused("a name as long as a book", ("About.name",), lambda about: about.update(name="x" * 100_000)),
-    refused("a field that nobody knows", ("'colour'",), lambda about: about.update(colour="red")),
+    refused("a field that nobody knows", ("About.colour = 'red'",), lambda about: about.update(colour="red")),
     refused("failures that are texts", ("About.failed.0",), lambda about: about.update(failed=["all"])),
     broken("nested without end", ("study.json",), file_of(lambda file: file.write_text('{"format": 2, "cells": ' + "[" * 200_000))),
     broken("a link", ("study.json cannot be read",), file_of(link)),
