@@ -111,9 +111,8 @@ class Bench:
         if told := differences(first, second):
             raise SystemExit(f"{command.name}: two clean runs differ: {'; '.join(told)}")
         largest = max((p.stat().st_size for p in self.place.rglob("*") if p.is_file()), default=0)
-        return Clean(
-            second, before, outcome.seconds, outcome.num_moves, outcome.num_openings, largest
-        )
+        counts = (outcome.num_moves, outcome.num_openings)
+        return Clean(second, before, outcome.seconds, outcome.begun, *counts, largest)
 
     def try_fault(self, command: Command, fault: Fault, clean: Clean) -> Trial:
         """Strike a command, look, go on, compare."""
