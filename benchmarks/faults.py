@@ -64,7 +64,10 @@ def faults_of(
         return [Fault(kind, opening=k) for k in openings] + [Fault(kind, size=s) for s in sizes]
     if when == "renames":
         return [Fault(kind, move=number) for number in _spread(clean.num_moves, given.most_renames)]
-    return [Fault(kind, seconds=draw.random() * clean.seconds) for _ in range(rounds)]
+    # kills come while Python imports, too; of signals there is nothing to be promised then
+    start = 0.0 if kind == "kill" else clean.begun
+    spread = clean.seconds - start
+    return [Fault(kind, seconds=start + draw.random() * spread) for _ in range(rounds)]
 
 
 def _spread(count: int, most: int) -> list[int]:

@@ -7,7 +7,8 @@ the sizes of `benchmarks.faulting.commands`, and removes what it made, but for t
 garbage collection: resident memory and its highest so far, what of it C's `malloc` has given out, open handles, threads, child processes, objects that Python's collector knows, files left in the working folder and in the
 folder of temporary files. The outputs of every cycle are compared with the first one's, bit for bit but for what `faulting.contents.VARIES` names.
 
-Flat: after the warm-up (the first fifth of the cycles, at least ten) a line through a count over the cycles has a slope whose 95 % interval holds 0 or lies below the count's limit: .1
+Flat: after the warm-up (the first fifth of the cycles, at least twenty: the allocator's free
+store grows for as long) a line through a count over the cycles has a slope whose 95 % interval holds 0 or lies below the count's limit: .1
 MiB a cycle of memory, .02 of a handle, thread or file, 20 objects. The interval is that of least squares, with as many independent cycles as the residuals' first autocorrelation leaves (n (1 -
 r) / (1 + r)). Fewer than ten cycles after the warm-up decide nothing. The highest memory may rise only as resident memory does.
 """
@@ -51,7 +52,7 @@ LIMITS = {
     "temporary_files": 0.02,
 }
 """What is counted -> the slope, a cycle, that is still called flat."""
-FEWEST = 10
+FEWEST, WARM_UP = 10, 20
 _SETTINGS = tuple(word for setting in RANKER for word in ("--set", setting))
 _STORE = ("--tracking", "sqlite:///../tracking/mlflow.db")
 CHAIN: tuple[tuple[str, ...], ...] = (
@@ -143,7 +144,7 @@ class _MallInfo(ctypes.Structure):
 
 def judge(values: list[float], limit: float) -> dict[str, Any]:
     """Slope a cycle after the warm-up with its interval, and whether that is flat; see the module."""
-    warm = max(FEWEST, math.ceil(len(values) / 5))
+    warm = max(WARM_UP, math.ceil(len(values) / 5))
     rest = np.array(values[warm:], dtype=float)
     if len(rest) < FEWEST:
         return {"verdict": f"not decided: {len(rest)} cycles after the warm-up, {FEWEST} needed"}

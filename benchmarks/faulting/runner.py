@@ -41,6 +41,7 @@ class Outcome:
     Attributes:
         code: exit code; -9 where it was killed.
         seconds: it ran.
+        begun: seconds until the command itself began.
         seconds_after: from the signal to the end.
         orphans: processes of its that lived on.
         num_moves, num_openings: as `Watch` counts; -1 of a run that was killed.
@@ -50,6 +51,7 @@ class Outcome:
 
     code: int
     seconds: float
+    begun: float
     seconds_after: float
     orphans: int
     num_moves: int
@@ -105,6 +107,7 @@ class Runner:
         return Outcome(
             code=os.waitstatus_to_exitcode(status),
             seconds=end - start,
+            begun=(said[2].first or end) - start,
             seconds_after=end - struck if struck else 0.0,
             orphans=orphans,
             num_moves=about.get("moves", -1),
@@ -154,13 +157,14 @@ class _Said:
     def __init__(self) -> None:
         self._reader, self.writer = os.pipe()
         os.set_blocking(self._reader, False)
-        self._bytes = b""
+        self._bytes, self.first = b"", 0.0
 
     def read(self) -> None:
         """Take what is there."""
         try:
             while piece := os.read(self._reader, 1 << 16):
                 self._bytes += piece
+                self.first = self.first or time.monotonic()
         except BlockingIOError:
             pass
 

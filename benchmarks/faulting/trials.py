@@ -24,11 +24,12 @@ GOES_ON = ("go on with: ", "begin again with: ")
 
 @dataclass(frozen=True)
 class Clean:
-    """A run that was left alone: what it made, and how long it took."""
+    """A run that was left alone: what it made, how long it took, and when its imports were done."""
 
     contents: Mapping[str, str]
     before: Mapping[str, str]
     seconds: float
+    begun: float
     num_moves: int
     num_openings: int
     largest: int
@@ -110,9 +111,8 @@ class Bench:
         if told := differences(first, second):
             raise SystemExit(f"{command.name}: two clean runs differ: {'; '.join(told)}")
         largest = max((p.stat().st_size for p in self.place.rglob("*") if p.is_file()), default=0)
-        return Clean(
-            second, before, outcome.seconds, outcome.num_moves, outcome.num_openings, largest
-        )
+        counts = (outcome.num_moves, outcome.num_openings)
+        return Clean(second, before, outcome.seconds, outcome.begun, *counts, largest)
 
     def try_fault(self, command: Command, fault: Fault, clean: Clean) -> Trial:
         """Strike a command, look, go on, compare."""
@@ -233,10 +233,9 @@ class Bench:
             trial.failures.append(f"{outcome.orphans} processes lived on")
         if fault.kind == "kill" or outcome.code == 0:
             return
-        if fault.kind in CODES and outcome.phase != "command":
-            trial.phase = (
-                outcome.phase
-            )  # nothing was begun, or all was done: there is nothing to tell
+        is_late = outcome.phase == "after" and outcome.code < 0
+        if fault.kind in CODES and (outcome.phase == "imports" or is_late):
+            trial.phase = outcome.phase  # nothing was begun, or all was done: nothing to tell
             return
         wanted = CODES.get(fault.kind, 2)
         start = "stopped" if fault.kind in CODES else "error: "
