@@ -79,7 +79,10 @@ class Divergence:
         named = [
             (name, each.to_local() if isinstance(each, DTensor) else each) for name, each in weights
         ]
-        is_bad = torch.stack([~torch.isfinite(each.detach()).all() for _, each in named])
+        # a sum is finite only where all that it adds are, and is quicker than a look at each
+        is_bad = torch.stack([~torch.isfinite(each.detach().sum()) for _, each in named])
+        if mean_of_processes(is_bad.any().float()).item():
+            is_bad = torch.stack([~torch.isfinite(each.detach()).all() for _, each in named])
         if mean_of_processes(is_bad.any().float()).item():
             names = [
                 name for (name, _), bad in zip(named, is_bad.tolist(), strict=True) if bad
