@@ -26,7 +26,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from moon_rec.errors import MoonRecError
+from moon_rec.errors import MOST_LINE, MoonRecError
 from moon_rec.files import write_json
 
 MOST_MIB = 2_048
@@ -213,7 +213,7 @@ class _Runs:
         except MoonRecError as error:
             self.refused += 1
             what = "more than one line" if "\n" in str(error) or not str(error) else ""
-            if len(str(error)) > 2_000:
+            if len(str(error)) > MOST_LINE + 100:
                 what = f"a line of {len(str(error)):,} characters"
         except KeyboardInterrupt:
             raise

@@ -22,6 +22,7 @@ from moon_rec.command import Parser, count, positive
 from moon_rec.errors import RankingError, first_line
 from moon_rec.files import read_json, write_json
 from moon_rec.parquet_bounds import refuse_bombs
+from moon_rec.shop.integrity import UNREADABLE
 from moon_rec.shown import visible
 from ranking.comparison import ONE_SEED, TWO_SEEDS, Comparison
 from ranking.groups import group_codes
@@ -116,7 +117,7 @@ def _read(file: Path) -> pl.DataFrame:
     refuse_bombs(file, RankingError)
     try:
         table = pl.read_parquet(file)
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except UNREADABLE as error:  # polars panics on some damages
         reason = first_line(error)
         raise RankingError(
             f"{file} cannot be read ({reason}); write it again with ranking.evaluate"
