@@ -9,6 +9,7 @@ atheris is installed. The same seed draws the same damage in `mutation`.
 """
 
 import argparse
+import importlib
 import importlib.util
 import json
 import os
@@ -259,8 +260,7 @@ def _child(options: argparse.Namespace) -> None:
     names = json.loads(options.only)
     signal.signal(signal.SIGALRM, _too_long)
     if options.child == "atheris":
-        import atheris
-
+        atheris: Any = importlib.import_module("atheris")
         with atheris.instrument_imports(include=["moon_rec", "representation", "ranking"]):
             runs = _Runs(names[0], 0, shared, work)
         _limit_memory()
@@ -279,12 +279,11 @@ def _child(options: argparse.Namespace) -> None:
             file = draw.choice(runs.files)
             runs.once(file, damaged(runs.good[file], draw))
         runs.tell("", at_once=True)
-        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
 def _by_atheris(runs: _Runs, options: argparse.Namespace, work: Path) -> None:
-    import atheris
-
+    atheris: Any = importlib.import_module("atheris")
     corpus = work / "corpus"
     corpus.mkdir()
     for number, file in enumerate(runs.files):
