@@ -9,6 +9,7 @@ atheris is installed. The same seed draws the same damage in `mutation`.
 """
 
 import argparse
+import importlib
 import importlib.util
 import json
 import os
@@ -26,7 +27,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from moon_rec.errors import MoonRecError
+from moon_rec.errors import MOST_LINE, MoonRecError
 from moon_rec.files import write_json
 
 MOST_MIB = 2_048
@@ -213,7 +214,7 @@ class _Runs:
         except MoonRecError as error:
             self.refused += 1
             what = "more than one line" if "\n" in str(error) or not str(error) else ""
-            if len(str(error)) > 2_000:
+            if len(str(error)) > MOST_LINE + 100:
                 what = f"a line of {len(str(error)):,} characters"
         except KeyboardInterrupt:
             raise
@@ -259,8 +260,7 @@ def _child(options: argparse.Namespace) -> None:
     names = json.loads(options.only)
     signal.signal(signal.SIGALRM, _too_long)
     if options.child == "atheris":
-        import atheris
-
+        atheris: Any = importlib.import_module("atheris")
         with atheris.instrument_imports(include=["moon_rec", "representation", "ranking"]):
             runs = _Runs(names[0], 0, shared, work)
         _limit_memory()
@@ -279,12 +279,11 @@ def _child(options: argparse.Namespace) -> None:
             file = draw.choice(runs.files)
             runs.once(file, damaged(runs.good[file], draw))
         runs.tell("", at_once=True)
-        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
 def _by_atheris(runs: _Runs, options: argparse.Namespace, work: Path) -> None:
-    import atheris
-
+    atheris: Any = importlib.import_module("atheris")
     corpus = work / "corpus"
     corpus.mkdir()
     for number, file in enumerate(runs.files):

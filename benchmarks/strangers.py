@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -232,7 +233,7 @@ def _plain_checkpoints(folder: Path) -> None:
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=engine, pad_token="[PAD]", unk_token="[UNK]", eos_token="[SEP]"
     )
-    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}  # fmt: skip
+    small: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}  # fmt: skip
     torch.manual_seed(0)
     bert = BertModel(BertConfig(vocab_size=len(words), max_position_embeddings=32, **small))
     text = {**small, "vocab_size": len(words), "max_position_embeddings": 16, "eos_token_id": 3}

@@ -34,7 +34,9 @@ def refuse_bombs(
     try:
         reason = bomb(path, columns)
     except Exception as fault:  # pyarrow has errors of many types for damaged footers
-        raise error(f"{path} cannot be read as Parquet: {first_line(fault)}") from None
+        raise error(
+            f"{path} cannot be read as Parquet: {first_line(fault)}; write it again"
+        ) from None
     if reason:
         raise error(f"{path}: {reason}; write it again, or take it from whoever made it")
 

@@ -31,6 +31,7 @@ from moon_rec.outputs import (
 )
 from moon_rec.parquet_bounds import refuse_bombs
 from moon_rec.processes import refuse_many_processes
+from moon_rec.shop.integrity import UNREADABLE
 from moon_rec.shown import visible
 from ranking.comparison import ONE_SEED, TWO_SEEDS, Comparison
 from ranking.groups import group_codes
@@ -141,7 +142,7 @@ def _read(file: Path) -> pl.DataFrame:
     refuse_bombs(file, RankingError)
     try:
         table = pl.read_parquet(file)
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except UNREADABLE as error:  # polars panics on some damages
         reason = first_line(error)
         raise RankingError(
             f"{file} cannot be read ({reason}); write it again with ranking.evaluate"

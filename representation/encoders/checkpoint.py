@@ -19,6 +19,7 @@ from moon_rec.outputs import OutputKind, json_with
 from moon_rec.recorded import difference, record, recorded_files
 from moon_rec.shown import plain_name, visible
 from moon_rec.strict_json import load_json
+from representation.encoders.rows import framing_tokens
 from representation.encoders.strangers import refuse_unfit
 from representation.model.panics import refused_panics
 from representation.model.quiet import quiet
@@ -323,6 +324,10 @@ def load_tokenizer(name: str | Path, model: Any) -> PreTrainedTokenizerFast:
         with refused_panics():
             tokenizer: Any = AutoTokenizer.from_pretrained(str(name), trust_remote_code=False)
             last = max(tokenizer.get_vocab().values(), default=-1)
+            framing_tokens(tokenizer)  # a text is read, whatever its settings say
+            special = (tokenizer.pad_token_id, tokenizer.eos_token_id)
+            if not all(one is None or type(one) is int for one in special):
+                raise ValueError(f"its padding or end are {special}")
     except Exception as error:  # as of weights
         raise EncoderError(f"no tokenizer at {str(name)!r}: {one_line(error)}") from None
     if not tokenizer.is_fast:
