@@ -1,6 +1,6 @@
 """Peak memory of what could grow with the shop or with the square of the batch: `python -m benchmarks.peaks --out FILE`.
 
-Each piece of work runs in a process of its own with the allocator's default settings; counted is its highest resident memory (`ru_maxrss`, Linux), all of Python and its
+Each piece of work runs in a process of its own with the allocator's default settings; counted is its highest resident memory (`VmHWM`, Linux; `ru_maxrss` begins at the parent's), all of Python and its
 libraries included, for a small and a large case. `--source` runs the same work with the sources of another checkout, such as those of before a change. The shop is
 of random bytes (`heavy_shop.py`): pictures of 96 KiB, which outweigh all else.
 """
@@ -22,11 +22,12 @@ from moon_rec.progress import progress
 
 PICTURE_BYTES = 96 * 1024
 MEASURED = """
-import os, resource, sys, tempfile
+import os, sys, tempfile
 from pathlib import Path
 size = int(sys.argv[1])
 {work}
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+lines = Path("/proc/self/status").read_text().splitlines()
+print(next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) // 1024)
 """
 LOSS = """
 from functools import partial
