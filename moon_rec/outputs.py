@@ -354,7 +354,9 @@ def _try_place(path: Path) -> None:
                 f"{path} cannot be written: {place} is {found}, not a folder; name another place"
             )
         # tried under the target's own name where its folder is there already: some are too long
-        probe = temporary_of(path if place == path.parent else place / "probe")
+        name = path if place == path.parent else place / "probe"
+        remove_leftovers(name)  # of a process that was killed while it tried
+        probe = temporary_of(name)
         try:
             with open(probe, "xb") as file:
                 file.write(bytes(PROBE_BYTES))

@@ -149,16 +149,17 @@ class _Job:
     ) -> EmbeddingTable:
         """The table `out/kind`: kept, finished from shards, or computed."""
         path = self._out / kind
-        if path.exists():
-            table = self._kept(path)
-            say(f"{path} stands already: kept")
-            return table
         source = {"items": "items", "queries": "searches"}[kind]
         file = self._shop.path / FILES[source]
         made_of = digest_of(
             [self._encoder.digest, self._shop.digest, name, self._shard_size, made_by()]
         )
         folder = path.with_name(f".{kind}-shards-{made_of}")
+        if path.exists():
+            table = self._kept(path)
+            Shards(folder, file, part.key, [], self._shard_size).drop()  # of a run killed here
+            say(f"{path} stands already: kept")
+            return table
         others = sorted(set(path.parent.glob(f".{kind}-shards-*")) - {folder})
         if others and not folder.exists():
             say(

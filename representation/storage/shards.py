@@ -117,11 +117,15 @@ class Shards:
             shop=shop,
             kind=kind,
         )
-        for file in self.files:
-            file.unlink()
-        with contextlib.suppress(OSError):  # what others put there stays
-            self.folder.rmdir()
+        self.drop()
         return table
+
+    def drop(self) -> None:
+        """Remove the shards, which a table that stands needs no more; what others put there stays."""
+        for file in self.files:
+            file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
 
     def _encoded(
         self, frame: pl.DataFrame, encode: Encode, picture: str | None
