@@ -8,7 +8,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -166,6 +166,9 @@ def _is_finished(
     refuse_other_training(run.out, run.config, tables, vectors)
     if os.environ.get("RANK", "0") == "0":
         say(f"{run.out}: trained already")
+        Checkpoints(run.checkpoints).remove()  # of a process killed between the ranker and their removal
+        with suppress(OSError):  # those of other seeds are in it
+            run.checkpoints.parent.rmdir()
     return True
 
 
