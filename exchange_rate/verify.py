@@ -17,6 +17,7 @@ from moon_rec.command import Parser, run
 from moon_rec.console import table_console
 from moon_rec.errors import MoonRecError, StudyError
 from moon_rec.files import read_json
+from moon_rec.processes import refuse_many_processes
 from moon_rec.shown import as_console_text, plain_name, visible
 from moon_rec.verification import Seen, Verified, tree_findings, verify_shop, verify_table
 
@@ -27,6 +28,7 @@ Look = Callable[[Path], Verified]
 
 def main(argv: list[str] | None = None) -> None:
     """Print a table of what was looked at; raise for the first fault."""
+    refuse_many_processes("moon_rec verify")
     parser = Parser(
         prog="python -m moon_rec verify",
         description="Verify folders from elsewhere: shops, encoders, embedding tables, rankers, curations, checkpoints, studies and reports, each alone or many below one "

@@ -12,6 +12,7 @@ from typing import Any
 from moon_rec.addresses import MASK, shown_uri
 from moon_rec.command import Parser
 from moon_rec.errors import StudyError
+from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import Bar, progress, say
 from moon_rec.tracking.address import absolute_uri, check_uri, sqlite_path
 from moon_rec.tracking.journal import ENTRIES, PLACE_VARIABLE, JournalReader, places, run_folders
@@ -28,6 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     Raises:
         StudyError: something could not be sent; it is kept.
     """
+    refuse_many_processes("moon_rec track")
     options = _parser().parse_args(argv)
     options.run(options)
 

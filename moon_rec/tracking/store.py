@@ -182,8 +182,9 @@ class Store:
             if not token:
                 return runs
 
-    def download(self, run: str, name: str) -> Path:
-        return Path(self._client.download_artifacts(run, name))
+    def download(self, run: str, name: str, folder: Path) -> Path:
+        """A file of a run, copied into a folder."""
+        return Path(self._client.download_artifacts(run, name, str(folder)))
 
     def why(self, error: BaseException) -> str:
         """What went wrong, in a few words and without secrets."""

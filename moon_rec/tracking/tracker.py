@@ -10,9 +10,11 @@ a training nothing: what was not sent is told at the end, with the command that 
 import contextlib
 import json
 import math
+import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -97,6 +99,7 @@ class Tracker:
         self._is_held = False
         self._seen: dict[str, dict[str, Any]] = {}
         self._damaged: set[Path] = set()
+        self._copies: Path | None = None
         if self._away_until < 0:
             self._reach()
 
@@ -168,23 +171,32 @@ class Tracker:
             ) from None
 
     def fetch(self, run_id: str, name: str) -> Path:
-        """A file among a run's artifacts, on this machine.
+        """A file among a run's artifacts, on this machine; it may go with the tracker, so copy what is to stay.
 
         Raises:
             StudyError: it is not where it was tracked.
         """
         for journal in self._journals():
             with contextlib.suppress(FileNotFoundError):  # sent and removed meanwhile
-                if journal.folder.name == run_id and (path := _file_of(journal, name)) is not None:
-                    return path
+                if journal.folder.name == run_id:
+                    path = _file_of(journal, name, self._new_folder)
+                    if path is not None:
+                        return path
         try:
             self._store.open()
             known = self._store.find(run_id)
-            return self._store.download(known[0] if known else run_id, name)
+            return self._store.download(known[0] if known else run_id, name, self._new_folder())
         except Exception as error:
             raise StudyError(
                 f"run {run_id} in {self.uri}: its artifact {name} cannot be read ({self._store.why(error)}); put the store's artifacts back where they were tracked"
             ) from None
+
+    def _new_folder(self) -> Path:
+        """For one file; all of them go with the tracker."""
+        if self._copies is None:
+            self._copies = Path(tempfile.mkdtemp(prefix="moon_rec-"))
+            weakref.finalize(self, shutil.rmtree, self._copies, ignore_errors=True)
+        return Path(tempfile.mkdtemp(dir=self._copies))
 
     def _check_file(self, uri: str) -> None:
         path = sqlite_path(uri)
@@ -341,7 +353,7 @@ class Tracker:
             say(f"warning: {error}")
 
 
-def _file_of(journal: JournalReader, name: str) -> Path | None:
+def _file_of(journal: JournalReader, name: str, new_folder: Callable[[], Path]) -> Path | None:
     """A file or document that a journal has, where it can be read; None where it has none of that name."""
     found = None
     for number, entry in journal.read():
@@ -352,6 +364,6 @@ def _file_of(journal: JournalReader, name: str) -> Path | None:
     number, entry = found
     if entry["op"] == "file":
         return journal.file(entry, number)
-    path = Path(tempfile.mkdtemp(prefix="moon_rec-")) / Path(name).name
+    path = new_folder() / Path(name).name
     path.write_text(str(entry["text"]), encoding="utf-8")
     return path

@@ -11,6 +11,7 @@ from moon_rec.command import Parser, count, id_number, positive, seed_number
 COMMANDS = (
     "moon_rec.doctor",
     "moon_rec.shop.commands",
+    "moon_rec.tracking.commands",
     "ranking.compare",
     "ranking.evaluate",
     "ranking.handover.__main__",
@@ -28,6 +29,7 @@ COMMANDS = (
     "exchange_rate.demo",
     "exchange_rate.report",
     "exchange_rate.study",
+    "exchange_rate.verify",
 )
 NUMBERS = {
     count: ["0", "-1", "1.5", "nan", "inf", "two", "true", "", "9" * 40, "+1", "1_0", "²"],
