@@ -166,7 +166,9 @@ def _is_finished(
     refuse_other_training(run.out, run.config, tables, vectors)
     if os.environ.get("RANK", "0") == "0":
         say(f"{run.out}: trained already")
-        Checkpoints(run.checkpoints).remove()  # of a process killed between the ranker and their removal
+        Checkpoints(
+            run.checkpoints
+        ).remove()  # of a process killed between the ranker and their removal
         with suppress(OSError):  # those of other seeds are in it
             run.checkpoints.parent.rmdir()
     return True

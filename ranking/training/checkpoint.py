@@ -147,7 +147,9 @@ class Checkpoints:
         """Remove all checkpoints, once the training is done, and the folder, unless others put something there."""
         for path in self._own():
             remove_folder(path, CHECKPOINT)
-        for partial in self.folder.glob(".step-*"):  # half written, or half removed by a process that was killed
+        for partial in self.folder.glob(
+            ".step-*"
+        ):  # half written, or half removed by a process that was killed
             remove(partial)
         sweep(self.folder)
         for name in (DIVERGED, CONTENT_MODEL):

@@ -26,7 +26,7 @@ from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import ConfigError, MoonRecError, RankingError
 from moon_rec.files import read_json, write_json
 from moon_rec.kept import note_begins_again, note_kept
-from moon_rec.outputs import OutputKind, atomic_folder, json_with, refuse_taken
+from moon_rec.outputs import OutputKind, atomic_folder, json_that, refuse_taken
 from moon_rec.progress import progress, say, silence
 from moon_rec.shop import Shop
 from moon_rec.vector_pairs import Accepted, open_pair
@@ -38,7 +38,12 @@ if TYPE_CHECKING:
     from ranking.features import RankingTables
 
 RUN = OutputKind(
-    "a scored run of ranking.ways", "run.json", json_with("made_of", "config"), ("scores.parquet",)
+    "a scored run of ranking.ways",
+    "run.json",
+    json_that(
+        lambda about: {"made_of", "config"} <= about.keys() or "key" in about
+    ),  # "key" of an earlier version
+    ("scores.parquet",),
 )
 IDS_ONLY = "none"
 STANDARD = (

@@ -223,7 +223,7 @@ STORES = [
     report("no such study", ("no finished study 'abc'", "there are"), with_store(lambda *_: None), options="--study abc --out new"),
     report("no finished study", ("no finished study", "python -m exchange_rate.study"), sql("update runs set status = 'RUNNING'")),
     report("artifacts gone", ("study.json cannot be read", "put the store's artifacts back"), with_store(lambda folder, base: shutil.rmtree(folder / "artifacts"))),
-    report("a study of an earlier version", ("tracked by another version (format 1, wanted 2)", "run it again"), with_store(edit_study(lambda about: about.pop("format")))),
+    report("a study of an earlier version", ("tracked by another version (format 1, wanted 2)", "run the study again"), with_store(edit_study(lambda about: about.pop("format")))),
     report("no AUC tracked", ("no ranker on vectors that counts", "has no AUC", "run it again"), sql("delete from latest_metrics where key = 'auc'")),
     report("no ranker on vectors", ("no ranker on vectors",), with_store(edit_study(lambda about: about.update(cells=[one for one in about["cells"] if one["labels"].get("ranker") != "content"])))),
     report("a study that is no JSON", ("study.json is not valid JSON",), with_store(lambda folder, base: next(folder.glob("artifacts/**/study.json")).write_text("{"))),

@@ -52,7 +52,7 @@ def test_seeds_that_are_finished_are_kept(planted, tmp_path):
 
 def test_without_checkpoints_it_says_that_it_begins_again(planted, tmp_path):
     errors = tmp_path / "errors"
-    words = words_of(planted, tmp_path / "ranker")
+    words = [*words_of(planted, tmp_path / "ranker"), "--set", "epochs=300"]
     ended = stop_when(lambda: "train:" in errors.read_text(), words, errors)
     assert ended.code == 143
     assert "nothing is kept (no --checkpoint-every is set); begin again with: " in ended.last

@@ -141,5 +141,5 @@ def test_the_command_prints_it_beside_every_number(
     record = json.loads((tmp_path / "out.json").read_text())
     assert (record["index"], record["effort"]) == ("hnsw", 7)
     assert record["metrics"]["image_search_of_exact@2"]["value"] == 1
-    assert run(recall.main, [*given, "--effort", "7"]) == 2
+    assert run(recall.main, [*given, "--overwrite", "--effort", "7"]) == 2
     assert "--effort is of an approximate index" in capsys.readouterr().err

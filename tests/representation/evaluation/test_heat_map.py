@@ -225,7 +225,7 @@ def test_the_command_draws_a_sheet(arguments, tmp_path):
     with Image.open(tmp_path / "heat.png") as picture:
         assert picture.format == "PNG" and len(picture.getcolors(1 << 20) or []) > 100
     first = (tmp_path / "heat.png").read_bytes()
-    assert run(main, [*arguments, *chosen]) == 0
+    assert run(main, [*arguments, *chosen, "--overwrite"]) == 0
     assert (tmp_path / "heat.png").read_bytes() == first
 
 

@@ -110,7 +110,7 @@ def test_the_command_says_what_it_drew(arguments, tmp_path, capsys):
     assert "image searches: 1 chosen by their id" in printed and "mixed searches: 1" in printed
     assert "all of it is simulated: by hand" in printed
     first = (tmp_path / "sheet.png").read_bytes()
-    assert run(main, [*arguments, "--searches", "7", "3"]) == 0
+    assert run(main, [*arguments, "--searches", "7", "3", "--overwrite"]) == 0
     assert (tmp_path / "sheet.png").read_bytes() == first
 
 

@@ -222,7 +222,8 @@ def test_a_form_of_item_meets_its_own_past_alone(little_shop, encoder, known):
     mixture = {"text->title+image": 1.0, "text->image": 1.0}
     schedule = Schedule(logged_pairs(little_shop), own_pairs(little_shop), mixture, {}, 12, 8, 0)
     batches = Batches(little_shop, encoder, schedule, known, None, 0)
-    step = ContrastiveStep(config(hard_negatives=0), encoder.widths, known, encoder.device)
+    settings = config(hard_negatives=0, mixture=mixture)
+    step = ContrastiveStep(settings, encoder.widths, known, encoder.device)
     seen = {}
     for number in range(8):
         batch = batches.make(number)
@@ -235,19 +236,16 @@ def test_a_form_of_item_meets_its_own_past_alone(little_shop, encoder, known):
 
 @pytest.mark.parametrize("batch_size", [4, 8, 16])
 def test_the_number_of_negatives_is_one_setting(batch_size, little_shop, encoder, known):
+    mixture = {"text->image": 1.0}
     schedule = Schedule(
-        logged_pairs(little_shop),
-        own_pairs(little_shop),
-        {"text->image": 1.0},
-        {},
-        40,
-        batch_size,
-        0,
+        logged_pairs(little_shop), own_pairs(little_shop), mixture, {}, 40, batch_size, 0
     )
     hard = HardNegatives(little_shop, known)
     batches = Batches(little_shop, encoder, schedule, known, None, 0, hard=hard, num_hard=1)
     for wanted in (5, 40):
-        settings = config(batch_size=batch_size, hard_negatives=1, num_negatives=wanted)
+        settings = config(
+            batch_size=batch_size, hard_negatives=1, num_negatives=wanted, mixture=mixture
+        )
         step = ContrastiveStep(settings, encoder.widths, known, encoder.device)
         last = run(step, encoder, batches, 12)[-1]
         candidates = 2 * batch_size - 1 + (last.past.blocked.shape[1] if last.past else 0)
