@@ -73,8 +73,8 @@ class Trainer:
         """Of one step, from the inputs to the updated weights."""
         started = clock()
         self._optimizer.zero_grad(set_to_none=True)
-        self.step.backward(batch, number, self._embed, dtype)
-        descend(self._optimizer, number, self.config)
+        outcome = self.step.backward(batch, number, self._embed, dtype)
+        descend(self._optimizer, outcome.loss, number, self.config)
         return clock() - started
 
     def _embed(self, *sides: Inputs) -> list[Tensor]:
