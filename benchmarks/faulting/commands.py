@@ -170,9 +170,9 @@ COMMANDS = (
         ),
         reads=("shop", "vectors"),
     ),
-    Command("study", _STUDY, reads=("shop", "plan.toml"), grows=("study/mlflow.db",)),
+    Command("study", _STUDY, reads=("shop", "plan.toml"), grows=("study/mlflow.db", "study/study.lock")),
     Command("report", _REPORT, reads=("study",), cheap=True),
-    Command("demo", ("moon_rec", "demo", "--out", "demo"), reads=(), resume=("--resume",), grows=("demo/mlflow.db",)),
+    Command("demo", ("moon_rec", "demo", "--out", "demo"), reads=(), resume=("--resume",), grows=("demo/mlflow.db", "*study.lock")),
 )  # fmt: skip
 """All that are tried; two processes of one command are in `PARALLEL`."""
 
@@ -186,7 +186,7 @@ PARALLEL = (
         "study, 2 workers",
         (*_STUDY[:-1], "2"),
         reads=("shop", "plan.toml"),
-        grows=("study/mlflow.db", "study/cells/*/log.txt"),
+        grows=("study/mlflow.db", "study/study.lock", "study/cells/*/log.txt"),
     ),
 )
 """With processes of their own, each of which imports everything: half a minute a run, so not part of the default."""

@@ -115,7 +115,17 @@ def _make_tables(path: Path, artifacts: Path) -> None:
 
 def _contents(path: Path) -> tuple[set[str], str | None, int]:
     """Names of tables, MLflow's version of their schema, and how many runs there are."""
-    uri = f"{path.absolute().as_uri()}?mode=ro"
+    try:
+        return _read(path, "ro")
+    except sqlite3.OperationalError as error:
+        if "readonly" not in str(error):
+            raise
+        # a process was killed within a write: SQLite takes back, by the journal beside the file, what was written of it
+        return _read(path, "rw")
+
+
+def _read(path: Path, mode: str) -> tuple[set[str], str | None, int]:
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
     with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=5)) as base:
         rows = base.execute("select name from sqlite_master where type = 'table'")
         tables = {name for (name,) in rows if not name.startswith("sqlite_")}

@@ -148,6 +148,25 @@ def test_a_locked_store_costs_nothing(database, monkeypatch, capsys):
     assert found["id"] == run.id and found["metrics"] == {"loss": 1.0}
 
 
+KILLED_WITHIN_A_WRITE = """
+import os, signal, sqlite3, sys
+base = sqlite3.connect(sys.argv[1], isolation_level=None)
+base.execute("pragma cache_size = 2")
+base.execute("begin immediate")
+for number in range(500):
+    base.execute("insert into experiments (name) values (?)", (f"{number}" * 100,))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_store_whose_writer_was_killed_goes_on_without_what_it_had_begun(database):
+    subprocess.run([sys.executable, "-c", KILLED_WITHIN_A_WRITE, str(database)], check=False)
+    assert database.with_name(f"{database.name}-journal").stat().st_size, "nothing was begun"
+    assert condition_of(database).is_there
+    with closing(sqlite3.connect(database)) as base:
+        assert base.execute("select count(*) from experiments").fetchone()[0] < 10
+
+
 def listing(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
