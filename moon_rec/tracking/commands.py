@@ -16,7 +16,7 @@ from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import Bar, progress, say
 from moon_rec.tracking.address import absolute_uri, check_uri, sqlite_path
 from moon_rec.tracking.journal import ENTRIES, PLACE_VARIABLE, JournalReader, places, run_folders
-from moon_rec.tracking.sending import Delivery, RunFault
+from moon_rec.tracking.sending import AwayError, Delivery, deliver
 from moon_rec.tracking.store import Store
 
 PROGRAM = "python -m moon_rec track"
@@ -122,41 +122,18 @@ def _send_run(journal: JournalReader, track: str | None, tally: _Tally, bar: Bar
         if torn := journal.torn():
             say(f"{name}: {torn} bytes of a torn last line are cut off")
         delivery = Delivery(journal, opening, store)
-        _deliver(delivery, store, advance)
+        deliver(delivery, store, advance)
         for why in delivery.refused:
             say(f"{store.shown} refused one of {opening['name']!r}: {why}")
         tally.runs[store.shown] += 1
         journal.remove()
-    except _Away as error:
+    except AwayError as error:
         tally.away[error.key] = str(error)
         tally.faults.append(f"{name}: {error}")
     except StudyError as error:
         tally.faults.append(f"{name}: {error}")
     finally:
         os.close(lock)
-
-
-def _deliver(delivery: Delivery, store: Store, advance: Any) -> None:
-    key = (store.shown, store.experiment)
-    for is_last in (False, True):
-        try:
-            delivery.send(advance)
-            if delivery.end_killed():
-                say(f"{delivery.opening['name']!r} ended without a word: it is marked KILLED")
-            return
-        except RunFault:
-            raise
-        except Exception as error:  # a server's, a driver's, the network's
-            if is_last or "sent anew" not in str(error):
-                raise _Away(key, f"{store.shown} does not take it ({store.why(error)})") from None
-
-
-class _Away(StudyError):
-    """A store that takes nothing now."""
-
-    def __init__(self, key: tuple[str, str], text: str):
-        super().__init__(text)
-        self.key = key
 
 
 def _store(

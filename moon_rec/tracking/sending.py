@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from moon_rec.errors import StudyError
+from moon_rec.progress import say
 from moon_rec.tracking.journal import Entry, Journal, JournalReader
 from moon_rec.tracking.store import PARENT, Store, code_of
 
@@ -183,6 +184,37 @@ class Delivery:
         sent = {"store": self._store.shown, "run": self._target, "line": self.num_sent}
         sent |= {"left": sorted(self._left), "refused": self.refused, "ended": self.ended}
         self.journal.keep_sent(sent)
+
+
+class AwayError(StudyError):
+    """A store that takes nothing now; `key` is its address as shown and its experiment."""
+
+    def __init__(self, key: tuple[str, str], text: str):
+        super().__init__(text)
+        self.key = key
+
+
+def deliver(delivery: Delivery, store: Store, advance: Callable[[int], None]) -> None:
+    """Send a run whose process has ended, and its end where that process said none.
+
+    Raises:
+        RunFault: this run cannot be sent.
+        AwayError: the store takes nothing.
+    """
+    for is_last in (False, True):
+        try:
+            delivery.send(advance)
+            if delivery.end_killed():
+                say(f"{delivery.opening['name']!r} ended without a word: it is marked KILLED")
+            return
+        except RunFault:
+            raise
+        except Exception as error:  # a server's, a driver's, the network's
+            if is_last or "sent anew" not in str(error):
+                key = (store.shown, store.experiment)
+                raise AwayError(
+                    key, f"{store.shown} does not take it ({store.why(error)})"
+                ) from None
 
 
 class Sender:

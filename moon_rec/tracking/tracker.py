@@ -10,6 +10,7 @@ a training nothing: what was not sent is told at the end, with the command that 
 import contextlib
 import json
 import math
+import os
 import shutil
 import tempfile
 import time
@@ -45,7 +46,7 @@ from moon_rec.tracking.names import (
     plain_text,
 )
 from moon_rec.tracking.run import TrackedRun
-from moon_rec.tracking.sending import Sender
+from moon_rec.tracking.sending import Delivery, Sender, deliver
 from moon_rec.tracking.store import PARENT, RUN, TAG, Store, ask_server, why_of, within
 
 SECONDS_TO_REACH = 6.0
@@ -280,6 +281,29 @@ class Tracker:
         if left:
             say(self._not_sent(sender, [one.journal for one in left]))
         sender.stop()
+        if is_patient and not left:
+            self._send_left_behind()
+
+    def _send_left_behind(self) -> None:
+        """Send what earlier commands left in the journal of this store: they were killed, or it was away."""
+        until, count = time.monotonic() + self._patience, 0
+        for journal in list(journals_of(self._address, self.experiment, self._say_damaged)):
+            lock = journal.lock() if time.monotonic() < until else None
+            if lock is None:
+                continue  # its process is at work
+            try:
+                opening = journal.opening()
+                if opening is not None:
+                    deliver(Delivery(journal, opening, self._store), self._store, lambda _: None)
+                    journal.remove()
+                    count += 1
+            except (MoonRecError, OSError) as error:
+                say(f"tracking: {journal.folder} is left in the journal: {error}")
+            finally:
+                os.close(lock)
+        if count:
+            runs = "1 run" if count == 1 else f"{count:,} runs"
+            say(f"tracking: {runs} that earlier commands left in the journal: sent to {self.uri}")
 
     def _not_sent(self, sender: Sender, journals: list[JournalReader]) -> str:
         written = [one for one in journals if isinstance(one, Journal)]

@@ -265,3 +265,14 @@ def test_a_killed_process_leaves_one_run_marked_killed(server, state, capsys):
     track(["send"])
     check_whole(server, folder.name, "KILLED")
     assert "ended without a word" in capsys.readouterr().err and not state.exists()
+
+
+def test_what_a_killed_command_left_goes_with_the_next_one_of_the_store(server, state, capsys):
+    subprocess.run([sys.executable, "-c", KILLED, server.uri], check=False)
+    (folder,) = state.iterdir()
+    (folder / "sent.json").unlink()
+    with Tracker(server.uri).run("another", "training", {}, {}):
+        pass
+    check_whole(server, folder.name, "KILLED")
+    said = capsys.readouterr().err
+    assert "1 run that earlier commands left in the journal: sent" in said and not state.exists()
