@@ -26,6 +26,7 @@ from moon_rec.config import make_config
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import MoonRecError, StudyError
 from moon_rec.files import atomic_file, digest_of, read_json
+from moon_rec.kept import as_a_part
 from moon_rec.shop import Shop
 from moon_rec.shown import path_inside
 from moon_rec.signals import asked
@@ -56,7 +57,7 @@ def run_cell(
     torch.set_num_threads(num_threads)
     try:
         _clear(folder, spec.kind in _RESUMABLE)
-        with _output_to(folder / LOG) if log_to_file else contextlib.nullcontext():
+        with as_a_part(), _output_to(folder / LOG) if log_to_file else contextlib.nullcontext():
             result = _run(spec, Path(cells), folder)
         result.save(folder, spec.code)
     except Exception as error:

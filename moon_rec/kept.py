@@ -8,7 +8,8 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,27 +35,40 @@ class _Command:
 
 
 _command = _Command()
+_noted = _command
+"""Where notes go: into the command's own, or within `as_a_part` into those of a part, which nobody reads."""
 
 
 def begin_command(words: list[str]) -> None:
     """A command begins: forget what the last one kept. `words` are all of its words as a shell takes them, the program first."""
-    global _command
-    _command = _Command(words)
+    global _command, _noted
+    _command = _noted = _Command(words)
+
+
+@contextmanager
+def as_a_part() -> Iterator[None]:
+    """What the block notes is of a part of the command, such as a training within a study, and no news of the command: that says itself what it has kept."""
+    global _noted
+    whole, _noted = _noted, _Command()
+    try:
+        yield
+    finally:
+        _noted = whole
 
 
 def note_written(path: Path | str) -> None:
     """A file or folder stands whole at `path`, or will at once: said before it is put there, so that the line is not behind."""
-    _command.written[Path(path)] = None
+    _noted.written[Path(path)] = None
 
 
 def note_begun(path: Path | str) -> None:
     """A file or folder is being written that will be at `path`."""
-    _command.begun.append(Path(path))
+    _noted.begun.append(Path(path))
 
 
 def last_begun() -> Path | None:
     """What was being written of late: where a disk was full, if whoever complains of it does not say."""
-    return _command.begun[-1] if _command.begun else None
+    return _noted.begun[-1] if _noted.begun else None
 
 
 def note_kept(path: Path | str, what: What, goes_on: bool = True) -> None:
@@ -63,28 +77,28 @@ def note_kept(path: Path | str, what: What, goes_on: bool = True) -> None:
     Args:
         what: how far it is, such as `step 40 of 60`; or what finds that out when it is asked, "" for nothing.
     """
-    _command.kept[Path(path)] = (what, goes_on)
+    _noted.kept[Path(path)] = (what, goes_on)
 
 
 def note_to_go_on(*words: str, without: str = "", when: Callable[[], bool] = lambda: True) -> None:
     """The command needs these words besides its own to go on, such as `--resume`, and must leave out the word `without`; it can only `when` that says so."""
-    _command.added |= dict.fromkeys(words)
-    _command.dropped, _command.can_go_on = frozenset([without]), when
+    _noted.added |= dict.fromkeys(words)
+    _noted.dropped, _noted.can_go_on = frozenset([without]), when
 
 
 def note_done() -> None:
     """What the command was asked for stands whole: what remains, such as tidying up, is no reason to give it again."""
-    _command.is_done = True
+    _noted.is_done = True
 
 
 def note_options(names: Iterable[str]) -> None:
     """The command has these options: where it begins again over what it wrote, and `overwrite` is one, it needs that."""
-    _command.options = frozenset(names)
+    _noted.options = frozenset(names)
 
 
 def note_begins_again(why: str) -> None:
     """Nothing is kept on the way, and why: told where the command has to begin again."""
-    _command.why_again = why
+    _noted.why_again = why
 
 
 def what_is_kept() -> str:
