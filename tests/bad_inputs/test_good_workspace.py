@@ -6,7 +6,7 @@ from pathlib import Path
 from moon_rec.__main__ import main as moon_rec
 from moon_rec.embedding_table import EmbeddingTable
 
-FEWEST_CASES = 800
+FEWEST_CASES = 1_200
 
 
 def test_the_workspace_is_good(workspace, monkeypatch, capsys):
