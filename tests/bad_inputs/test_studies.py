@@ -122,7 +122,6 @@ FIELDS = [
     refused("cells without end", ("About.cells", "20000 items"), lambda about: about.update(cells=[0] * 20_001)),
     refused("a level of two", ("About.level = 2",), lambda about: about.update(level=2.0)),
     refused("a level that is NaN", ("study.json is not valid JSON: NaN is no number",), lambda about: about.update(level=float("nan"))),
-    refused("a level of two", ("About.level = 2",), lambda about: about.update(level=2)),
     refused("a billion seeds", ("About.num_seeds = 1000000000", "10000"), lambda about: about.update(num_seeds=10**9)),
     refused("a steering metric that is a list", ("About.steering_metric",), lambda about: about.update(steering_metric=["recall"])),
     refused("a shop without a digest", ("About.shop.digest is missing",), lambda about: about["shop"].pop("digest")),
