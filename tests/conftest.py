@@ -1,12 +1,18 @@
 """What all tests share: repeatable hypothesis runs, quiet MLflow, and the folder of real data."""
 
 import os
+import signal
 
 import hypothesis
 import pytest
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# A shell starts jobs in the background with Ctrl-C ignored, and so it would stay for the commands that tests stop by it.
+for each, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(each) is signal.SIG_IGN:
+        signal.signal(each, handler)
 
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("repeatable")

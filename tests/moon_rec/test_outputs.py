@@ -264,7 +264,11 @@ def value_of(out: Path) -> str | None:
     return value
 
 
-@pytest.mark.parametrize("exchanges", [True, False], ids=["exchange", "fall-back"])
+@pytest.mark.parametrize(
+    "exchanges",
+    [True, pytest.param(False, marks=pytest.mark.slow)],
+    ids=["exchange", "fall-back"],
+)
 def test_killed_between_any_two_calls_there_is_the_old_or_the_new(tmp_path, monkeypatch, exchanges):
     if not exchanges:
         monkeypatch.setattr(temporaries, "_exchanged", lambda *_: False)

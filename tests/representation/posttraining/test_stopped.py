@@ -18,7 +18,9 @@ SETTINGS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "signum", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_the_named_command_goes_on_to_the_same_bits(little_shop, tmp_path, signum):
     out, whole, errors = tmp_path / "my encoder", tmp_path / "whole", tmp_path / "errors"
     words = ["representation.posttrain", str(little_shop.path), "--out", str(out)]
