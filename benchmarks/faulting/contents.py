@@ -74,7 +74,9 @@ def _without(value: Any) -> Any:
 
 def _tracked(path: Path) -> list[Any]:
     """The finished runs of an MLflow store: name, key, parameters, figures. Runs that a kill left unfinished say so, and are no results."""
-    base = sqlite3.connect(f"file:{path}?mode=rw", uri=True)  # rw: what a kill left of a write is taken back
+    base = sqlite3.connect(
+        f"file:{path}?mode=rw", uri=True
+    )  # rw: what a kill left of a write is taken back
     try:
         runs = base.execute("select run_uuid, name from runs where status = 'FINISHED'").fetchall()
         found = set()
