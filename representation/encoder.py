@@ -176,7 +176,15 @@ class ProductEncoder:
         return self.backbone.device
 
     def embed(self, inputs: Inputs) -> Tensor:
-        """Unit vectors `(batch, dim)` in float32 of a batch; with gradients, for training."""
+        """Unit vectors `(batch, dim)` in float32 of a batch; with gradients, for training.
+
+        Raises:
+            EncoderError: there is no token to embed: a tokenizer that makes none of any text.
+        """
+        if not inputs.token_ids.shape[1]:
+            raise EncoderError(
+                "the encoder's tokenizer makes no token of any of these texts; take its folder from whoever made it"
+            )
         causal = self.config.attention == "causal"
         states = output_states(self.backbone, inputs, self.layout, causal).float()
         if self.config.pooling == "mean":

@@ -347,3 +347,17 @@ def test_code_beside_a_checkpoint_is_not_run(workspace, monkeypatch):
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked whether to run code"))
     open_encoder(workspace / "encoder", "cpu")
     assert not marker.exists()
+
+
+def test_a_tokenizer_that_makes_no_token_is_one_line():
+    """As a damaged tokenizer.json leaves it: rows of no tokens at all."""
+    from types import SimpleNamespace
+
+    import torch
+
+    from moon_rec.errors import EncoderError
+    from representation.encoder import ProductEncoder
+
+    nothing = SimpleNamespace(token_ids=torch.zeros(3, 0, dtype=torch.long))
+    with pytest.raises(EncoderError, match="makes no token"):
+        ProductEncoder.embed(SimpleNamespace(), nothing)  # type: ignore[arg-type]
