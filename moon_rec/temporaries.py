@@ -89,10 +89,7 @@ def sync_folder(path: Path) -> None:
     """Wait until the names in a folder are on the disk; file systems that cannot say so are believed."""
     handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in _LACKING:
-            raise
+        _sync(handle)
     finally:
         os.close(handle)
 
@@ -186,13 +183,18 @@ def _settle_one(path: str | Path, mode: int) -> None:
         found = stat.S_IMODE(os.fstat(handle).st_mode)
         if found & 0o777 != mode:
             os.fchmod(handle, found & 0o7000 | mode)
-        try:
-            os.fsync(handle)
-        except OSError as error:
-            if error.errno not in _LACKING:
-                raise
+        _sync(handle)
     finally:
         os.close(handle)
+
+
+def _sync(handle: int) -> None:
+    """Wait until an open file or folder is on the disk, where its file system can say so."""
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _LACKING:
+            raise
 
 
 def _umask() -> int:

@@ -17,7 +17,6 @@ import polars as pl
 
 from moon_rec.errors import ShopError, first_line
 from moon_rec.shop.schema import IDS
-from moon_rec.values import shown
 
 Kind = Literal["item", "user", "request", "search"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -125,24 +124,3 @@ def with_own_ids(frame: pl.DataFrame, shop_folder: Path) -> pl.DataFrame:
             )
         frame = frame.with_columns(own.alias(name))
     return frame
-
-
-def from_own_ids(ids: pl.Series, shop_folder: Path, kind: Kind, where: str) -> pl.Series:
-    """The shop's ids of a column of the user's, as Int64.
-
-    Raises:
-        ShopError: one of them is unknown.
-    """
-    mapping = read_own_ids(shop_folder, kind)
-    if mapping is None:
-        return ids
-    texts = ids.cast(pl.String).alias("own").to_frame()
-    found = texts.join(mapping, on="own", how="left", maintain_order="left")["id"]
-    unknown = found.is_null() & ids.is_not_null()
-    if unknown.any():
-        row, count = int(unknown.arg_true()[0]), int(unknown.sum())
-        raise ShopError(
-            f"{where}: {ids.name} row {row}: {shown(ids[row])} is no {kind} of {shop_folder}"
-            f"{f' ({count:,} rows are not)' if count > 1 else ''}; take the ids of the log that was imported"
-        )
-    return found.alias(ids.name)

@@ -66,6 +66,17 @@ class Source:
         others = f" (and {len(self.paths) - 1} more)" if len(self.paths) > 1 else ""
         return f"{next(iter(self.paths))}{others}"
 
+    def collect(self, frame: pl.LazyFrame) -> pl.DataFrame:
+        """What a query over the rows gives, read as a stream.
+
+        Raises:
+            ShopError: rows that polars cannot read.
+        """
+        try:
+            return frame.collect(engine="streaming")
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+            raise unreadable(self, error) from None
+
     def place(self, row: int) -> tuple[Path, int]:
         """The file of a row of all files together, and its row there, from 0."""
         for path in self.paths[:-1]:

@@ -12,7 +12,7 @@ import polars as pl
 from moon_rec.errors import ShopError
 from moon_rec.progress import say
 from moon_rec.shop.readers.interactions.config import InteractionsConfig
-from moon_rec.shop.readers.interactions.files import Source, unreadable
+from moon_rec.shop.readers.interactions.files import Source
 from moon_rec.shop.readers.interactions.typed import id_text, value_reading
 from moon_rec.values import TIME, Meanings, Reading, Rule, shown
 
@@ -161,7 +161,7 @@ def check_values(read: LogColumnsRead, config: InteractionsConfig) -> pl.Expr:
             pl.when(bad).then(pl.col(ROW)).min().alias(f"row {number}"),
             rule.value.filter(bad).first().alias(f"value {number}"),
         ]
-    found = _collected(read, read.frame.select(wanted)).row(0, named=True)
+    found = read.source.collect(read.frame.select(wanted)).row(0, named=True)
     if not found["rows"]:
         raise ShopError(f"{read.source.name} has no rows: name a log with rows")
     dropped = config.incomplete == "dropped"
@@ -202,7 +202,7 @@ def read_arrays(read: LogColumnsRead, used: pl.Expr) -> LogArrays:
             wanted.append(value.fill_null(False).alias(role))
         elif role == "position":
             wanted.append(value.alias(role))
-    rows = _collected(read, read.frame.select(wanted))
+    rows = read.source.collect(read.frame.select(wanted))
     used_rows = rows["used"].to_numpy()
     if not used_rows.all():
         rows = rows.filter(pl.col("used"))
@@ -243,10 +243,3 @@ def _coded(ids: pl.Series) -> tuple[pl.Series, np.ndarray]:
     return texts[order].rename("own"), place[
         physical
     ]  # a code of -1 reads the last place, which is -1
-
-
-def _collected(read: LogColumnsRead, frame: pl.LazyFrame) -> pl.DataFrame:
-    try:
-        return frame.collect(engine="streaming")
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise unreadable(read.source, error) from None

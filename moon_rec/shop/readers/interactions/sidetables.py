@@ -112,7 +112,7 @@ class SideTable:
                 pl.when(bad).then(pl.int_range(pl.len())).min().alias(f"row {number}"),
                 rule.value.filter(bad).first().alias(f"value {number}"),
             ]
-        row = _collected(self.source, self.source.frame.select(wanted)).row(0, named=True)
+        row = self.source.collect(self.source.frame.select(wanted)).row(0, named=True)
         lines = []
         for number, (role, rule) in enumerate(rules):
             if row[f"count {number}"]:
@@ -171,7 +171,7 @@ class SideTable:
         text = self.readings["group"].value
         assert text is not None
         frame = self.source.frame.select(text.alias("own")).unique()
-        groups = OwnIds.of("item", _collected(self.source, frame)["own"])
+        groups = OwnIds.of("item", self.source.collect(frame)["own"])
         if not groups.own.len():
             return []
         numbers = groups.codes(text).replace_strict(
@@ -203,17 +203,10 @@ def _ids(source: Source, column: str, role: str) -> pl.Series:
     if how.value is None:
         rule = how.broken[0]
         raise ShopError(f"{source.name}: {column} ({role}) {rule.rule}; {rule.mend_of(None)}")
-    own = _collected(source, source.frame.select(how.value.alias("own")))["own"]
+    own = source.collect(source.frame.select(how.value.alias("own")))["own"]
     if own.null_count():
         file, row = source.place(int(own.is_null().arg_true()[0]))
         raise ShopError(
             f"{file}: {column} row {row} is empty ({own.null_count():,} rows are); give each {role.split('.')[1]} its id, or leave the row out"
         )
     return own
-
-
-def _collected(source: Source, frame: pl.LazyFrame) -> pl.DataFrame:
-    try:
-        return frame.collect(engine="streaming")
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise unreadable(source, error) from None
