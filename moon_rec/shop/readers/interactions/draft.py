@@ -11,9 +11,10 @@ from rich.table import Table
 from moon_rec.console import table_console
 from moon_rec.errors import MoonRecError
 from moon_rec.shop.readers.interactions.config import InteractionsConfig
-from moon_rec.shop.readers.interactions.files import Source, open_source
+from moon_rec.shop.readers.interactions.files import Source
 from moon_rec.shop.readers.interactions.guess import COSTS, USUAL, Guess, guess_roles, units_of
 from moon_rec.shop.readers.interactions.importer import Import, Sources
+from moon_rec.shop.readers.interactions.opening import open_table
 from moon_rec.values import shown
 
 LOOKED_AT = 20_000
@@ -32,10 +33,10 @@ def draft_import(
     Raises:
         ShopError: a file that cannot be opened.
     """
-    opened = {"log": open_source(log, config.log.names)}
+    opened = {"log": open_table(log, config.log)}
     for name, paths in (("items", items), ("users", users)):
         if paths:
-            opened[name] = open_source(paths, getattr(config, name).names)
+            opened[name] = open_table(paths, getattr(config, name))
     opened = {
         name: replace(each, frame=each.frame.head(LOOKED_AT)) for name, each in opened.items()
     }

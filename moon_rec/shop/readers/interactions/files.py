@@ -6,12 +6,14 @@ Notable choices
 - A file's form is told by its name; the delimiter by the first line. A `.txt` or a file without ending is delimited text.
 - Quotes are those of CSV. Where tabs delimit they are plain characters unless a field of the first lines is quoted whole:
   titles in publishers' TSV files begin with quotes that never end.
+- A separator of several characters parts lines as they stand, without quotes. Texts that are not UTF-8 are decoded in memory.
 """
 
 import contextlib
 import csv
 import gzip
 import importlib.util
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +48,8 @@ class Source:
         is_text: whether values are still text (delimited files).
         form: "CSV", "Parquet" ..., for messages.
         names: a header for files without one, empty where they have theirs.
+        separator, encoding: as its owner says; None: as found, and UTF-8.
+        rows: where lists are unfolded, the row of all files together that each row comes from.
     """
 
     paths: tuple[Path, ...]
@@ -54,6 +58,9 @@ class Source:
     form: str
     delimiter: str = ""
     names: tuple[str, ...] = ()
+    separator: str | None = None
+    encoding: str | None = None
+    rows: pl.LazyFrame | None = None
 
     @property
     def columns(self) -> dict[str, pl.DataType]:
@@ -79,23 +86,31 @@ class Source:
 
     def place(self, row: int) -> tuple[Path, int]:
         """The file of a row of all files together, and its row there, from 0."""
+        if self.rows is not None:
+            row = self.rows.slice(row, 1).collect().item()
         for path in self.paths[:-1]:
-            number = (
-                _open([path], self.names).frame.select(pl.len()).collect(engine="streaming").item()
-            )
+            opened = _open([path], self.names, self.separator, self.encoding)
+            number = opened.frame.select(pl.len()).collect(engine="streaming").item()
             if row < number:
                 return path, row
             row -= number
         return self.paths[-1], row
 
 
-def open_source(paths: Sequence[str | Path], names: Sequence[str] = ()) -> Source:
+def open_source(
+    paths: Sequence[str | Path],
+    names: Sequence[str] = (),
+    separator: str | None = None,
+    encoding: str | None = None,
+) -> Source:
     """Open a table.
 
     Args:
         paths: files of one form, or folders of such files (read in the order of their names). A table of a DuckDB file is named behind a
             colon: `logs.duckdb:clicks`.
         names: the columns of delimited files that have no header.
+        separator: between their fields; None: as the first line has it.
+        encoding: of their texts; None: UTF-8.
 
     Raises:
         ShopError: no such file, no rows, forms that differ, columns that differ, no header, or a file that cannot be read.
@@ -104,7 +119,7 @@ def open_source(paths: Sequence[str | Path], names: Sequence[str] = ()) -> Sourc
     if not found:
         raise ShopError("no file of a log is named: wanted one such as clicks.csv")
     try:
-        source = _open(found, tuple(names))
+        source = _open(found, tuple(names), separator, encoding)
         columns = source.columns
     except (
         pl.exceptions.PolarsError,
@@ -124,7 +139,7 @@ def open_source(paths: Sequence[str | Path], names: Sequence[str] = ()) -> Sourc
 
 def unreadable(source: Source, error: BaseException) -> ShopError:
     """What to tell of rows that polars cannot read: of delimited text, the first line with another number of fields."""
-    for path in source.paths if source.is_text else ():
+    for path in source.paths if source.is_text and len(source.delimiter) == 1 else ():
         broken = _ragged_line(path, source.delimiter, len(source.columns))
         if broken is not None:
             number, fields, text = broken
@@ -171,7 +186,12 @@ def _form(name: str) -> tuple[str, bool]:
     return (kept[-1] if kept else ""), packed
 
 
-def _open(files: Sequence[str | Path], names: tuple[str, ...]) -> Source:
+def _open(
+    files: Sequence[str | Path],
+    names: tuple[str, ...],
+    separator: str | None = None,
+    encoding: str | None = None,
+) -> Source:
     texts = [str(file) for file in files]
     forms = {_form(text)[0] for text in texts}
     if len({_kind(form, texts[0]) for form in forms}) > 1:
@@ -182,9 +202,14 @@ def _open(files: Sequence[str | Path], names: tuple[str, ...]) -> Source:
     paths = tuple(Path(_database(text)[0]) for text in texts)
     kind = _kind(ending, texts[0])
     if kind == "delimited text":
-        return _delimited(paths, names)
+        return _delimited(paths, names, separator, encoding)
     if names:
         raise ShopError(f"{texts[0]} has names of its own: leave out the names of its columns")
+    for name, value in (("separator", separator), ("encoding", encoding)):
+        if value is not None:
+            raise ShopError(
+                f"{name} = {value!r} changes nothing: {texts[0]} is {kind}; leave it out"
+            )
     if kind == "JSON lines":
         frame = pl.scan_ndjson(list(paths), infer_schema_length=ROWS_LOOKED_AT)
     elif kind == "Arrow":
@@ -218,36 +243,81 @@ def _kind(ending: str, name: str) -> str:
     )
 
 
-def _delimited(paths: tuple[Path, ...], names: tuple[str, ...]) -> Source:
-    lines = first_lines(paths[0])
+def _delimited(
+    paths: tuple[Path, ...], names: tuple[str, ...], separator: str | None, encoding: str | None
+) -> Source:
+    lines = first_lines(paths[0], encoding=encoding)
     if not lines:
         raise ShopError(f"{paths[0]} is empty: name a file with rows")
-    delimiter = delimiter_of(lines)
+    delimiter = separator or delimiter_of(lines)
     for path in paths[1:]:
-        other = first_lines(path)
+        other = first_lines(path, encoding=encoding)
         if not names and other and other[0] != lines[0]:
             raise ShopError(
                 f"{path} begins with {shown(other[0])}, {paths[0]} with {shown(lines[0])}: files of one table have one header"
             )
-    quoted = delimiter != "\t" or any(
-        len(field) > 1 and field[0] == field[-1] == '"'
-        for line in lines
-        for field in line.split("\t")
-    )
-    found = len(_fields(lines[0], delimiter, quoted))
-    if names and found != len(names):
-        raise ShopError(
-            f"{paths[0]} has {found} columns, {len(names)} names are given: give each a name"
+    quoted = len(delimiter) == 1 and (
+        delimiter != "\t"
+        or any(
+            len(field) > 1 and field[0] == field[-1] == '"'
+            for line in lines
+            for field in line.split("\t")
         )
-    frame = pl.scan_csv(
-        list(paths),
-        separator=delimiter,
-        has_header=not names,
-        new_columns=list(names) or None,
-        infer_schema=False,
-        quote_char='"' if quoted else None,
     )
-    return Source(paths, frame, is_text=True, form="CSV", delimiter=delimiter, names=names)
+    header = _fields(lines[0], delimiter, quoted)
+    if names and len(header) != len(names):
+        raise ShopError(
+            f"{paths[0]} has {len(header)} columns, {len(names)} names are given: give each a name"
+        )
+    if len(delimiter) > 1:
+        frame = _parted(paths, delimiter, names or tuple(header), bool(names), encoding)
+    else:
+        frame = pl.scan_csv(
+            list(paths) if encoding is None else [_decoded(path, encoding) for path in paths],
+            separator=delimiter,
+            has_header=not names,
+            new_columns=list(names) or None,
+            infer_schema=False,
+            quote_char='"' if quoted else None,
+        )
+    return Source(paths, frame, True, "CSV", delimiter, names, separator, encoding)
+
+
+def _parted(
+    paths: tuple[Path, ...],
+    separator: str,
+    names: tuple[str, ...],
+    has_rows_alone: bool,
+    encoding: str | None,
+) -> pl.LazyFrame:
+    """Lines parted where a text of several characters stands; each must have all fields."""
+    tables = []
+    for path in paths:
+        text: Path | io.BytesIO = path if encoding is None else _decoded(path, encoding)
+        lines = pl.scan_lines(text).with_row_index("number", offset=1)
+        lines = lines.filter(pl.col("line") != "").with_columns(
+            pl.col("line").str.strip_chars_end("\r")
+        )
+        lines = lines if has_rows_alone else lines.slice(1)
+        fields = pl.col("line").str.count_matches(separator, literal=True) + 1
+        bad = lines.filter(fields != len(names)).with_columns(fields=fields).head(1).collect()
+        if bad.height:
+            number, line, found = bad.row(0)
+            raise ShopError(
+                f"{path}: line {number} has {found} fields, {len(names)} wanted: {shown(line)}; mend the line, or take it out"
+            )
+        parts = pl.col("line").str.splitn(separator, len(names)).struct.rename_fields(list(names))
+        tables.append(lines.select(parts.alias("parts")).unnest("parts"))
+    return pl.concat(tables)
+
+
+def _decoded(path: Path, encoding: str) -> io.BytesIO:
+    """A whole file as UTF-8."""
+    try:
+        with _unpacked(path) as file:
+            return io.BytesIO(file.read().decode(encoding).encode())
+    except UnicodeDecodeError as error:
+        raise ShopError(f"{path} is not {encoding}: {error.reason}; name its encoding") from None
 
 
 def _lance(path: Path) -> pl.LazyFrame:
@@ -278,7 +348,7 @@ def _duckdb(file: str, table: str) -> pl.LazyFrame:
         raise ShopError(f"{file} cannot be read as DuckDB: {first_line(error)}") from None
 
 
-def first_lines(path: Path, number: int = FIRST_LINES) -> list[str]:
+def first_lines(path: Path, number: int = FIRST_LINES, encoding: str | None = None) -> list[str]:
     """The first lines of a text file, packed or not.
 
     Raises:
@@ -291,7 +361,8 @@ def first_lines(path: Path, number: int = FIRST_LINES) -> list[str]:
                 line = file.readline(MOST_BYTES_OF_A_LINE)
                 if not line:
                     break
-                lines.append(line.decode("utf-8-sig" if not lines else "utf-8").rstrip("\r\n"))
+                utf = "utf-8-sig" if not lines else "utf-8"
+                lines.append(line.decode(encoding or utf).rstrip("\r\n"))
             return lines
     except UnicodeDecodeError as error:
         raise ShopError(
@@ -346,6 +417,8 @@ def delimiter_of(lines: Sequence[str]) -> str:
 
 def _fields(line: str, delimiter: str, quoted: bool) -> list[str]:
     """The fields of a line."""
+    if len(delimiter) > 1:
+        return line.split(delimiter)
     quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     return next(csv.reader([line], delimiter=delimiter, quoting=quoting), [])
 

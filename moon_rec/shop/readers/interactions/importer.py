@@ -25,7 +25,7 @@ from moon_rec.shop.non_click_probe import probe_non_clicks
 from moon_rec.shop.non_clicks import sample_non_clicks
 from moon_rec.shop.own_ids import Kind, OwnIds
 from moon_rec.shop.readers.interactions.config import InteractionsConfig
-from moon_rec.shop.readers.interactions.files import Source, open_source
+from moon_rec.shop.readers.interactions.files import Source
 from moon_rec.shop.readers.interactions.guess import COSTS, Guess, guess_roles
 from moon_rec.shop.readers.interactions.log import (
     OUTCOMES,
@@ -35,6 +35,7 @@ from moon_rec.shop.readers.interactions.log import (
     read_arrays,
     read_columns,
 )
+from moon_rec.shop.readers.interactions.opening import open_table
 from moon_rec.shop.readers.interactions.pages import Pages, pages_of
 from moon_rec.shop.readers.interactions.pictures import Pictures
 from moon_rec.shop.readers.interactions.sidetables import SideTable
@@ -68,10 +69,10 @@ class Sources:
         Raises:
             ShopError: a table cannot be opened, or one of the three indispensable columns is in none of its columns.
         """
-        opened = {"log": open_source(log, config.log.names)}
+        opened = {"log": open_table(log, config.log)}
         for name, paths in (("items", items), ("users", users)):
             if paths:
-                opened[name] = open_source(paths, getattr(config, name).names)
+                opened[name] = open_table(paths, getattr(config, name))
         guesses = {
             name: guess_roles(name, source.columns, getattr(config, name))
             for name, source in opened.items()
@@ -132,7 +133,9 @@ class Import:
             self.rows: LogArrays = read_arrays(self.read, used)
             bar.advance(note="rows")
             self.side = {
-                name: SideTable.open(name, source, sources.guesses[name].roles, unit)
+                name: SideTable.open(
+                    name, source, sources.guesses[name].roles, unit, getattr(config, name).keep
+                )
                 for name, source in (("items", sources.items), ("users", sources.users))
                 if source is not None
             }

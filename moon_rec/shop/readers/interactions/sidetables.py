@@ -1,6 +1,6 @@
 """The tables beside a log: items and users, read as a stream, with what the log has and they have not added bare."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,9 +51,17 @@ class SideTable:
 
     @classmethod
     def open(
-        cls, table: str, source: Source, roles: Mapping[str, str], meanings: Meanings
+        cls,
+        table: str,
+        source: Source,
+        roles: Mapping[str, str],
+        meanings: Meanings,
+        keep: Sequence[str] | None = None,
     ) -> "SideTable":
         """Open a table and read its ids.
+
+        Args:
+            keep: further columns that stay; None keeps all.
 
         Raises:
             ShopError: a column is not there, a row has no id, or a value breaks a rule.
@@ -75,6 +83,13 @@ class SideTable:
         }
         taken, declared = set(roles.values()), set(columns_of(table))
         names = [name for name in source.columns if name not in taken]
+        if keep is not None:
+            unknown = [name for name in keep if name not in names]
+            if unknown:
+                raise ShopError(
+                    f"{source.name} has no column {unknown[0]!r} left to keep ({table}.keep): it has {', '.join(names) or 'none'}"
+                )
+            names = list(keep)
         for name in [name for name in names if name in declared]:
             say(
                 f"{source.name}: {name!r} is left out: a shop has a column of that name, with another meaning"
