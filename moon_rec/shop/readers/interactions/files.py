@@ -11,9 +11,7 @@ Notable choices
 
 import contextlib
 import csv
-import gzip
 import importlib.util
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,8 @@ import pyarrow as pa
 
 from moon_rec.errors import ShopError, first_line
 from moon_rec.parquet_bounds import refuse_bombs
+from moon_rec.shop.readers.interactions.parted import parted
+from moon_rec.shop.readers.interactions.unpacking import PACKED, decoded, unpacked
 from moon_rec.values import shown
 
 DELIMITED = (".csv", ".tsv", ".tab", ".txt", ".inter", ".item", ".user", "")
@@ -30,7 +30,6 @@ JSON_LINES = (".jsonl", ".ndjson", ".json")
 ARROW = (".arrow", ".feather", ".ipc")
 PARQUET = (".parquet", ".pq")
 DUCKDB = (".duckdb", ".db")
-PACKED = (".gz", ".zst", ".zstd")
 DELIMITERS = "\t,;|\x01"
 ROWS_LOOKED_AT = 10_000
 """Of JSON lines, for the types of their columns."""
@@ -270,10 +269,10 @@ def _delimited(
             f"{paths[0]} has {len(header)} columns, {len(names)} names are given: give each a name"
         )
     if len(delimiter) > 1:
-        frame = _parted(paths, delimiter, names or tuple(header), bool(names), encoding)
+        frame = parted(paths, delimiter, names or tuple(header), bool(names), encoding)
     else:
         frame = pl.scan_csv(
-            list(paths) if encoding is None else [_decoded(path, encoding) for path in paths],
+            list(paths) if encoding is None else [decoded(path, encoding) for path in paths],
             separator=delimiter,
             has_header=not names,
             new_columns=list(names) or None,
@@ -281,43 +280,6 @@ def _delimited(
             quote_char='"' if quoted else None,
         )
     return Source(paths, frame, True, "CSV", delimiter, names, separator, encoding)
-
-
-def _parted(
-    paths: tuple[Path, ...],
-    separator: str,
-    names: tuple[str, ...],
-    has_rows_alone: bool,
-    encoding: str | None,
-) -> pl.LazyFrame:
-    """Lines parted where a text of several characters stands; each must have all fields."""
-    tables = []
-    for path in paths:
-        text: Path | io.BytesIO = path if encoding is None else _decoded(path, encoding)
-        lines = pl.scan_lines(text).with_row_index("number", offset=1)
-        lines = lines.filter(pl.col("line") != "").with_columns(
-            pl.col("line").str.strip_chars_end("\r")
-        )
-        lines = lines if has_rows_alone else lines.slice(1)
-        fields = pl.col("line").str.count_matches(separator, literal=True) + 1
-        bad = lines.filter(fields != len(names)).with_columns(fields=fields).head(1).collect()
-        if bad.height:
-            number, line, found = bad.row(0)
-            raise ShopError(
-                f"{path}: line {number} has {found} fields, {len(names)} wanted: {shown(line)}; mend the line, or take it out"
-            )
-        parts = pl.col("line").str.splitn(separator, len(names)).struct.rename_fields(list(names))
-        tables.append(lines.select(parts.alias("parts")).unnest("parts"))
-    return pl.concat(tables)
-
-
-def _decoded(path: Path, encoding: str) -> io.BytesIO:
-    """A whole file as UTF-8."""
-    try:
-        with _unpacked(path) as file:
-            return io.BytesIO(file.read().decode(encoding).encode())
-    except UnicodeDecodeError as error:
-        raise ShopError(f"{path} is not {encoding}: {error.reason}; name its encoding") from None
 
 
 def _lance(path: Path) -> pl.LazyFrame:
@@ -355,7 +317,7 @@ def first_lines(path: Path, number: int = FIRST_LINES, encoding: str | None = No
         ShopError: it is no UTF-8 text, or its packing is damaged.
     """
     try:
-        with _unpacked(path) as file:
+        with unpacked(path) as file:
             lines = []
             for _ in range(number):
                 line = file.readline(MOST_BYTES_OF_A_LINE)
@@ -370,39 +332,6 @@ def first_lines(path: Path, number: int = FIRST_LINES, encoding: str | None = No
         ) from None
     except (OSError, EOFError, pa.ArrowException) as error:
         raise ShopError(f"{path} cannot be read: {first_line(error)}; fetch it again") from None
-
-
-@contextlib.contextmanager
-def _unpacked(path: Path):
-    ending = path.suffix.lower()
-    if ending == ".gz":
-        with gzip.open(path, "rb") as file:
-            yield file
-    elif ending in PACKED:
-        with (
-            pa.CompressedInputStream(pa.OSFile(str(path)), "zstd") as file,
-            pa.PythonFile(file) as lines,
-        ):
-            yield _Lines(lines)
-    else:
-        with open(path, "rb") as file:
-            yield file
-
-
-class _Lines:
-    """`readline` over a stream that can only be read."""
-
-    def __init__(self, stream: pa.NativeFile):
-        self._stream, self._rest, self._ended = stream, b"", False
-
-    def readline(self, limit: int) -> bytes:
-        while b"\n" not in self._rest and len(self._rest) < limit and not self._ended:
-            piece = self._stream.read(1 << 16)
-            self._ended = not piece
-            self._rest += piece
-        end = min(self._rest.find(b"\n") + 1 or len(self._rest), limit)
-        line, self._rest = self._rest[:end], self._rest[end:]
-        return line
 
 
 def delimiter_of(lines: Sequence[str]) -> str:
@@ -444,7 +373,7 @@ def _is_number(text: str) -> bool:
 
 def _ragged_line(path: Path, delimiter: str, wanted: int) -> tuple[int, int, str] | None:
     """The first line that has more fields than the header: its number from 1, its fields, its text."""
-    with _unpacked(path) as file:
+    with unpacked(path) as file:
         number = 0
         while line := file.readline(MOST_BYTES_OF_A_LINE):
             number += 1
