@@ -36,6 +36,9 @@ class _Lines:
     def __init__(self, stream: pa.NativeFile):
         self._stream, self._rest, self._ended = stream, b"", False
 
+    def read(self) -> bytes:
+        return self._rest + self._stream.read()
+
     def readline(self, limit: int) -> bytes:
         while b"\n" not in self._rest and len(self._rest) < limit and not self._ended:
             piece = self._stream.read(1 << 16)
