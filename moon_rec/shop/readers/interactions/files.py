@@ -25,7 +25,7 @@ from moon_rec.shop.readers.interactions.parted import parted
 from moon_rec.shop.readers.interactions.unpacking import PACKED, decoded, unpacked
 from moon_rec.values import shown
 
-DELIMITED = (".csv", ".tsv", ".tab", ".txt", ".inter", ".item", ".user", "")
+DELIMITED = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data", ".inter", ".item", ".user", "")
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 ARROW = (".arrow", ".feather", ".ipc")
 PARQUET = (".parquet", ".pq")

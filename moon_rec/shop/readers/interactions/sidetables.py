@@ -182,7 +182,7 @@ class SideTable:
 def _reading(source: Source, column: str, role: str, meanings: Meanings) -> Reading:
     kind = source.columns[column]
     if role == "listed_at":
-        return value_reading(column, kind, TIME, meanings)
+        return value_reading(column, kind, TIME, _unit_of(source, column, meanings))
     if role == "price":
         return value_reading(column, kind, pl.Float64())
     if role == "group":
@@ -195,6 +195,15 @@ def _reading(source: Source, column: str, role: str, meanings: Meanings) -> Read
     if kind.is_numeric():
         return Reading(pl.col(column).cast(pl.String))
     return value_reading(column, kind, pl.String())
+
+
+def _unit_of(source: Source, column: str, meanings: Meanings) -> Meanings:
+    """The log's unit of times is that of numbers alone: a column whose first text is none has times as texts."""
+    if source.columns[column] != pl.String:
+        return meanings
+    first = source.collect(source.frame.select(pl.col(column).drop_nulls().head(1)))[column]
+    is_number = first.len() and first.cast(pl.Float64, strict=False).null_count() == 0
+    return meanings if is_number else Meanings()
 
 
 def _ids(source: Source, column: str, role: str) -> pl.Series:

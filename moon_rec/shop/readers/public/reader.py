@@ -186,11 +186,10 @@ def _checked(
     there = list(source.columns)
     if guess:
         return as_said(source, form)
-    lost = [
-        column for column in table.columns if column not in there and column not in table.may_lack
-    ]
-    if lost:
-        raise ShopError(_lacks(source.name, lost, there))
+    if not table.types:  # JSON lines are checked by their first one
+        lost = [column for column in table.columns if column not in {*there, *table.may_lack}]
+        if lost:
+            raise ShopError(_lacks(source.name, lost, there))
     said = [value for _, value in form if isinstance(value, str)]
     unknown = [
         column
