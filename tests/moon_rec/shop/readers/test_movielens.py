@@ -190,8 +190,11 @@ def hundred_k(folder):
 
 @pytest.mark.parametrize(
     ("write", "users", "clicks"),
-    [(dat, None, 6), (dat_with_users, ["gender", "age", "occupation", "zip_code"], 6)]
-    + [(hundred_k, ["age", "gender", "occupation", "zip_code"], 7)],  # 3.5 is 4 there, 4.5 is 4
+    [
+        (dat, None, 6),
+        (dat_with_users, ["gender", "age", "occupation", "zip_code"], 6),
+        (hundred_k, ["age", "gender", "occupation", "zip_code"], 7),  # 3.5 is 4 there, 4.5 is 4
+    ],
 )
 def test_other_sizes_in_their_own_forms(write, users, clicks, tmp_path, capsys):
     folder = tmp_path / "raw"
