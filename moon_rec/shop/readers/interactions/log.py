@@ -11,9 +11,10 @@ import polars as pl
 
 from moon_rec.errors import ShopError
 from moon_rec.progress import say
+from moon_rec.shop.own_ids import id_text
 from moon_rec.shop.readers.interactions.config import InteractionsConfig
 from moon_rec.shop.readers.interactions.files import Source
-from moon_rec.shop.readers.interactions.typed import id_text, value_reading
+from moon_rec.shop.readers.interactions.typed import value_reading
 from moon_rec.values import TIME, Meanings, Reading, Rule, shown
 
 OUTCOMES = ("clicked", "carted", "purchased")
