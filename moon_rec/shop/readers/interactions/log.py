@@ -11,10 +11,11 @@ import polars as pl
 
 from moon_rec.errors import ShopError
 from moon_rec.progress import say
+from moon_rec.shop.own_ids import id_text
 from moon_rec.shop.readers.interactions.broken_rules import find_broken, refuse
 from moon_rec.shop.readers.interactions.config import InteractionsConfig
 from moon_rec.shop.readers.interactions.files import Source
-from moon_rec.shop.readers.interactions.typed import id_text, value_reading
+from moon_rec.shop.readers.interactions.typed import value_reading
 from moon_rec.values import TIME, Meanings, Reading, Rule
 
 OUTCOMES = ("clicked", "carted", "purchased")

@@ -8,14 +8,13 @@ import polars as pl
 
 from moon_rec.errors import ShopError
 from moon_rec.progress import say
-from moon_rec.shop.own_ids import OwnIds
+from moon_rec.shop.own_ids import OwnIds, id_text
 from moon_rec.shop.readers.interactions.broken_rules import find_broken, refuse
 from moon_rec.shop.readers.interactions.files import Source, unreadable
 from moon_rec.shop.readers.interactions.pictures import Pictures
 from moon_rec.shop.readers.interactions.typed import (
     further_types,
     further_value,
-    id_text,
     value_reading,
 )
 from moon_rec.shop.schema import columns_of

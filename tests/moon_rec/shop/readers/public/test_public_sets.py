@@ -1,12 +1,15 @@
 """Each public set in the exact form of its publisher, made small: what was put in comes out, and what is left out is said."""
 
+import shutil
 import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 import pytest
 
+from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.shop import Shop
 from moon_rec.shop.commands import main
 from moon_rec.shop.own_ids import with_own_ids
@@ -14,6 +17,7 @@ from moon_rec.shop.readers.interactions import InteractionsConfig
 from moon_rec.shop.readers.interactions.guess import USUAL
 from moon_rec.shop.readers.public import public_set, public_sets
 from moon_rec.shop.readers.public.page import page
+from representation import bring
 from tests.moon_rec.shop.readers.interactions.layouts import NUM_ITEMS, START
 from tests.moon_rec.shop.readers.public import forms
 
@@ -227,6 +231,36 @@ def test_a_map_names_columns_that_are_listed(name, described):
             assert set(columns.types) <= set(columns.columns)
 
 
+VECTORS = {
+    "mmrec": ("image_feat.npy", 24, 8),
+    "microlens-mmctr": ("item_info.parquet", 24, 128),
+    "taobao-mm": ("scl_emb_int8_p90_values.npy", 24, 16),
+}
+
+
+@pytest.mark.parametrize("name", list(VECTORS))
+def test_the_command_that_is_said_brings_the_shipped_vectors(name, imported):
+    """The line is run as it stands; every item has its own vector."""
+    file, number, dim = VECTORS[name]
+    shop, said = imported(name)
+    line = next(
+        each for each in said.splitlines() if "representation.bring" in each and file in each
+    )
+    words = line.split("representation.bring ")[1].replace("TABLE", "table").split()
+    bring.main(words)
+    table = EmbeddingTable.open("table")
+    assert len(table) == number and table.dim == dim
+    assert set(table.ids.tolist()) <= set(shop.items.collect()["item_id"])
+    vectors, is_there = table.lookup(table.ids[:1])
+    assert is_there.all()
+    if name == "mmrec":
+        assert np.allclose(vectors[0], np.load(f"data/{file}")[table.ids[0]])
+    if name == "taobao-mm":
+        keys = np.load("data/feature_map/scl_emb_int8_p90_keys.npy")
+        row = int(np.flatnonzero(keys == table.ids[0])[0])
+        assert np.allclose(vectors[0], np.load(f"data/feature_map/{file}")[row] / 127)
+
+
 def test_every_set_has_a_command_and_a_form(capsys):
     with pytest.raises(SystemExit):
         main(["import", "--help"])
@@ -251,18 +285,13 @@ def test_every_map_is_in_the_wheel():
     assert public_set("mind").title.startswith("MIND")
 
 
-def test_the_real_grocery_log(real_data, tmp_path, capsys):
-    main(
-        [
-            "import",
-            "rechorus",
-            "--data",
-            str(real_data / "grocery_amazon"),
-            "--out",
-            str(tmp_path / "shop"),
-        ]
-    )
-    raw = pl.read_csv(real_data / "grocery_amazon" / "train.csv", separator="\t")
+def test_the_real_grocery_log(real_data, tmp_path):
+    """Its first rows, and all of its items."""
+    text = (real_data / "grocery_amazon" / "train.csv").read_text()
+    forms.lines(tmp_path / "data" / "train.csv", *text.splitlines()[:8_000])
+    shutil.copy(real_data / "grocery_amazon" / "item_meta.csv", tmp_path / "data")
+    main(["import", "rechorus", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "shop")])
+    raw = pl.read_csv(tmp_path / "data" / "train.csv", separator="\t")
     rows = Shop.open(tmp_path / "shop").impressions.filter("clicked").collect()
     assert rows.height == raw.unique(["user_id", "item_id", "time"]).height
     assert rows["item_id"].n_unique() == raw["item_id"].n_unique()
