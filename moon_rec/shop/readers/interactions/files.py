@@ -314,21 +314,24 @@ def first_lines(path: Path, number: int = FIRST_LINES, encoding: str | None = No
     """The first lines of a text file, packed or not.
 
     Raises:
-        ShopError: it is no UTF-8 text, or its packing is damaged.
+        ShopError: it is no text of that encoding, or its packing is damaged.
     """
+    lines: list[str] = []
     try:
+        if encoding is not None:
+            text = decoded(path, encoding).read().decode()
+            return [line.rstrip("\r") for line in text.split("\n", number)[:number] if line]
         with unpacked(path) as file:
-            lines = []
             for _ in range(number):
                 line = file.readline(MOST_BYTES_OF_A_LINE)
                 if not line:
                     break
                 utf = "utf-8-sig" if not lines else "utf-8"
-                lines.append(line.decode(encoding or utf).rstrip("\r\n"))
+                lines.append(line.decode(utf).rstrip("\r\n"))
             return lines
     except UnicodeDecodeError as error:
         raise ShopError(
-            f"{path}: line {len(lines) + 1} is no UTF-8 text ({error.reason}): write it as UTF-8, such as with iconv"
+            f"{path}: line {len(lines) + 1} is no UTF-8 text ({error.reason}): name its encoding, such as --set log.encoding=latin-1, or write it as UTF-8"
         ) from None
     except (OSError, EOFError, pa.ArrowException) as error:
         raise ShopError(f"{path} cannot be read: {first_line(error)}; fetch it again") from None
