@@ -205,16 +205,21 @@ def test_settings_of_the_user_go_over_the_map(imported):
     )
 
 
-def test_a_column_that_nobody_listed_is_left_out_and_named(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("file", "table"), [("video_features_basic_pure", "items"), ("user_features_pure", "users")]
+)
+def test_a_column_that_nobody_listed_is_left_out_and_named(
+    file, table, tmp_path, monkeypatch, capsys
+):
     (tmp_path / "data").mkdir()
     forms.kuairand(tmp_path / "data")
-    file = tmp_path / "data" / "data" / "video_features_basic_pure.csv"
-    header, *rest = file.read_text().splitlines()
-    file.write_text("\n".join([f"{header},ctr", *(f"{line},0.5" for line in rest)]))
+    path = tmp_path / "data" / "data" / f"{file}.csv"
+    header, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([f"{header},ctr", *(f"{line},0.5" for line in rest)]))
     monkeypatch.chdir(tmp_path)
     main(["import", "kuairand", "--data", "data", "--out", "shop"])
     assert "ctr left out: KuaiRand" in capsys.readouterr().err
-    assert "ctr" not in Shop.open("shop").items.collect_schema()
+    assert "ctr" not in Shop.open("shop").table(table).collect_schema()
 
 
 @pytest.mark.parametrize(("name", "described"), list(public_sets()))
