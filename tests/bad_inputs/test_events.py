@@ -95,6 +95,49 @@ CASES = [
 ]  # fmt: skip
 
 
+LOG = "moon_rec shop import interactions log.csv --out new"
+BESIDE = f"{LOG} --events acts.csv"
+
+
+def files(acts: str = "", log: str = "") -> Callable[[Path], None]:
+    """A log of pages of two items, and events beside it; rows of either are added."""
+
+    def damage(folder: Path) -> None:
+        rows = [
+            f"u{page % 4},i{(page + place * 3) % 7},2024-03-{1 + page // 9:02d} 0{page % 9}:00:00,{int(place == page % 2)},shown"
+            for page in range(60)
+            for place in range(2)
+        ]
+        header = "user,item,time,clicked,what"
+        (folder / "log.csv").write_text("\n".join([header, *rows]) + "\n" + log)
+        good = "user,item,time,event_type\nu1,i2,2024-03-01 00:30:00,view\n"
+        (folder / "acts.csv").write_text(acts if acts.startswith(("user", "who")) else good + acts)
+
+    return damage
+
+
+CASES += [
+    Case("events: a kind that nobody named", BESIDE, ("acts.csv: event_type row 2: 'wishlist' is a kind without a meaning", "(2 rows do)", "events.left_out_kinds"),
+         files("u1,i1,2024-03-02 00:00:00,cart\nu1,i2,2024-03-02 00:00:00,wishlist\nu1,i3,2024-03-02 00:00:00,wishlist\n")),
+    Case("events: no kind in a row", BESIDE, ("acts.csv: event_type row 1: ", "is a kind without a meaning"), files("u1,i1,2024-03-02 00:00:00,\n")),
+    Case("events: a time that is none", BESIDE, ("acts.csv: time row 1: 'noon' is no time", "events.time_format"), files("u1,i1,noon,view\n")),
+    Case("events: a row without an item", BESIDE, ("acts.csv: item row 1: ", "is empty", "incomplete=dropped"), files("u1,,2024-03-02 00:00:00,view\n")),
+    Case("events: no column is the user", BESIDE, ("acts.csv: no column is the user", "--set events.user=NAME", "who, item, time"), files("who,item,time\nu1,i2,2024-03-01 00:30:00\n")),
+    Case("events: a column that is not there", f"{BESIDE} --set events.item=sku", ("acts.csv has no column 'sku' (events.item)",), files()),
+    Case("events: no such file", f"{LOG} --events nowhere.csv", ("nowhere.csv",), files()),
+    Case("events: a header alone", BESIDE, ("acts.csv", "no rows"), files("user,item,time,event_type\n")),
+    Case("events: settings without a table", f"{LOG} --set events.item=item", ("events.item = 'item' changes nothing", "--events"), files()),
+    Case("events: kinds without a column", f'{BESIDE} --set events.carted_kinds=["cart"]', ("events.carted_kinds = ('cart',) changes nothing", "events.kind"), files("user,item,time\nu1,i2,2024-03-01 00:30:00\n")),
+    Case("events: kinds of a log without their column", f'{LOG} --set log.event_kinds=["view"]', ("log.event_kinds = ('view',) changes nothing without log.kind",), files()),
+    Case("events: a column of kinds without events", f"{LOG} --set log.kind=what", ("log.kind = 'what' changes nothing without log.event_kinds",), files()),
+    Case("events: a kind that no row has", f'{LOG} --set log.kind=what --set log.event_kinds=["veiw"]', ("what is nowhere 'veiw' (log.event_kinds)", "shown, view"), files(log="u1,i1,2024-03-02 00:00:00,0,view\n")),
+    Case("events: every row of the log", f'{LOG} --set log.kind=what --set log.event_kinds=["shown"]', ("no row is an impression", "leave out those that are positives"), files()),
+    Case("events: half of the log's kinds unknown", f'{LOG} --set log.kind=what --set log.event_kinds=["like"]', ("log.csv: what row 120: 'like' is a kind without a meaning", "events.clicked_kinds"), files(log="u1,i1,2024-03-02 00:00:00,0,like\n")),
+    Case("events: kinds left out", f'{BESIDE} --set events.left_out_kinds=["wishlist"]', ("acts.csv: 1 rows are of a kind that is left out (wishlist)",), files("u1,i2,2024-03-02 00:00:00,wishlist\n"), told=True),
+    Case("events: an act in three rows", BESIDE, ("1 events repeat one of the same user, item and time",), files("u1,i2,2024-03-01 00:30:00,purchase\n"), told=True),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_bad_events(case, workspace, capsys, monkeypatch):
     check(case, workspace, capsys, monkeypatch)

@@ -20,6 +20,7 @@ from moon_rec.errors import ShopError
 from moon_rec.progress import progress, say
 from moon_rec.shop.readers.interactions.catalogue import Catalogue, user_frames
 from moon_rec.shop.readers.interactions.config import InteractionsConfig
+from moon_rec.shop.readers.interactions.events import Events
 from moon_rec.shop.readers.interactions.further import further_columns
 from moon_rec.shop.readers.interactions.impressions import Impressions
 from moon_rec.shop.readers.interactions.log import check_values, read_arrays, read_columns
@@ -43,11 +44,12 @@ def import_interactions(
     pictures: str | Path | None = None,
     config: InteractionsConfig | None = None,
     overwrite: bool = False,
+    events: Paths = (),
 ) -> Shop:
     """Write a shop from a log of interactions.
 
     Args:
-        log, items, users: files or folders of one form each (`files.py`).
+        log, items, users, events: files or folders of one form each (`files.py`).
         pictures: the folder, zip or tar that a column of names is looked up in.
 
     Raises:
@@ -56,7 +58,7 @@ def import_interactions(
     config = config or InteractionsConfig()
     check_cuts(config.cut_time, config.test_time)
     check_shares(config.cut_share, config.test_share)
-    sources = Sources.open(log, {"items": items, "users": users}, config)
+    sources = Sources.open(log, {"items": items, "users": users, "events": events}, config)
     sources.check_needed()
     return Import(sources, config, Path(pictures) if pictures else None).write(Path(out), overwrite)
 
@@ -74,6 +76,8 @@ class Import:
         with progress("reading the log", 4) as bar:
             self.read = read_columns(sources.log, sources.guesses["log"].roles, config)
             self._check_settings()
+            self.events = Events(sources, config)
+            self.read = self.events.without_own(self.read)
             used = check_values(self.read, config)
             bar.advance(note="values")
             rows = read_arrays(self.read, used)
@@ -82,14 +86,16 @@ class Import:
             self.beside = {
                 name: SideTable.open(name, source, sources.guesses[name].roles, unit)
                 for name, source in sources.beside.items()
+                if name != "events"
             }
             bar.advance(note="tables beside it")
             self.log = NumberedLog(rows, self._own_ids(), config.page_gap)
             bar.advance(note="ids")
+        self.acts = self.events.frame(self.log.ids)
         self.pictures = Pictures(pictures)
         self.impressions = Impressions(self.read, self.log)
         self.catalogue = Catalogue(
-            self.beside.get("items"), self.log.ids["item"], self.log.first_seen()
+            self.beside.get("items"), self.log.ids["item"], self.log.first_seen(self.acts)
         )
 
     def write(self, out: Path, overwrite: bool) -> Shop:
@@ -126,6 +132,8 @@ class Import:
             found["users"] = next(user_frames(self.beside["users"], self.log.ids["user"]))
         if self.impressions.searches is not None:
             found["searches"] = self.impressions.searches
+        if self.acts is not None:
+            found["events"] = self.acts
         return {name: rows.head(number) for name, rows in found.items()}
 
     def _write_tables(self, writer: ShopWriter) -> None:
@@ -134,6 +142,8 @@ class Import:
             writer.write("searches", self.impressions.searches)
         if "users" in self.beside:
             writer.write("users", user_frames(self.beside["users"], self.log.ids["user"]))
+        if self.acts is not None:
+            writer.write("events", self.acts)
         writer.write("impressions", self._impressions())
 
     def _own_ids(self) -> dict[str, list[pl.Series]]:
@@ -141,6 +151,9 @@ class Import:
         found: dict[str, list[pl.Series]] = {}
         for table in self.beside.values():
             found.setdefault(table.key, []).append(table.own)
+        for rows in self.events.rows:
+            for kind, texts in rows.texts.items():
+                found.setdefault(kind, []).append(texts)
         return found
 
     def _check_settings(self) -> None:
@@ -182,6 +195,7 @@ class Import:
                 self.config.non_clicks,
                 self.sources.log.name,
                 cut,
+                self.acts,
             )
         ]
 

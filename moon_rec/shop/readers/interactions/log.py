@@ -61,19 +61,25 @@ class LogArrays:
 
 
 def read_columns(
-    source: Source, roles: Mapping[str, str], config: InteractionsConfig
+    source: Source, roles: Mapping[str, str], config: InteractionsConfig, table: str = "log"
 ) -> LogColumnsRead:
     """How each role's column is read; a list of what a page showed is unfolded into a row each.
+
+    Args:
+        table: `log` or `events`: which part of the settings says what its columns are.
 
     Raises:
         ShopError: a named column is not there.
     """
+    columns = config.log if table == "log" else config.events
     for role, column in roles.items():
         if column not in source.columns:
             raise ShopError(
-                f"{source.name} has no column {column!r} (log.{role}): it has {', '.join(source.columns)}"
+                f"{source.name} has no column {column!r} ({table}.{role}): it has {', '.join(source.columns)}"
             )
     frame, raw = source.frame.with_row_index(ROW), dict(roles)
+    if table == "events":
+        frame = _with_lists_unfolded(frame, source, roles)
     if "shown" in roles:
         frame = _unfolded(frame, source, roles)
         raw["item"] = "shown item"
@@ -85,11 +91,12 @@ def read_columns(
         if role in ("shown", "chosen"):
             continue
         found = schema[column]
-        if role in IDS:
+        if role in IDS or role == "kind":
             readings[role] = id_text(column, found)
         elif role == "time":
-            unit = Meanings(time_unit=config.time_unit)
-            readings[role] = value_reading(column, found, TIME, unit, config.log)
+            unit = getattr(columns, "time_unit", None) or config.time_unit
+            meanings = Meanings(time_unit=unit)
+            readings[role] = value_reading(column, found, TIME, meanings, columns)
         elif role in OUTCOMES:
             least = Meanings(at_least=getattr(config, f"{role}_at_least"))
             readings[role] = value_reading(column, found, pl.Boolean(), least)
@@ -98,6 +105,24 @@ def read_columns(
         else:
             readings[role] = value_reading(column, found, pl.String())
     return LogColumnsRead(source, frame, readings, raw)
+
+
+def _with_lists_unfolded(
+    frame: pl.LazyFrame, source: Source, roles: Mapping[str, str]
+) -> pl.LazyFrame:
+    """A row for each entry of the columns that are lists, entry by entry."""
+    lists = [name for name in roles.values() if isinstance(source.columns[name], pl.List)]
+    if not lists:
+        return frame
+    first, *others = (pl.col(name).list.len() for name in lists)
+    uneven = frame.filter(pl.any_horizontal(*(each != first for each in others), False))
+    rows = source.collect(uneven.select(ROW).head(1))
+    if rows.height:
+        file, row = source.place(rows.item())
+        raise ShopError(
+            f"{file}: {' and '.join(lists)} row {row}: lists of different lengths; give each item its time"
+        )
+    return frame.explode(lists, empty_as_null=False)
 
 
 def _unfolded(frame: pl.LazyFrame, source: Source, roles: Mapping[str, str]) -> pl.LazyFrame:

@@ -64,11 +64,13 @@ class NumberedLog:
         times = self.pages.time[self.pages.kept]
         return pl.Series("time", times, dtype=pl.Int64).cast(pl.Datetime("us"))
 
-    def first_seen(self) -> pl.DataFrame:
-        """item_id and `seen`: when the log first has it; the log's begin for an item that it has not."""
+    def first_seen(self, events: pl.DataFrame | None = None) -> pl.DataFrame:
+        """item_id and `seen`: when log or events first have it; the log's begin for an item that neither has."""
         first = np.full(self.rows.texts["item"].len(), np.iinfo(np.int64).max)
         np.minimum.at(first, self.rows.item, self.pages.time)
         known = pl.DataFrame({"item_id": self.numbers["item"], "seen": first})
+        if events is not None:
+            known = pl.concat([known, events.select("item_id", seen=pl.col("time").cast(pl.Int64))])
         known = known.group_by("item_id").agg(pl.col("seen").min())
         everything = pl.DataFrame({"item_id": np.unique(self.ids["item"].ids)})
         found = everything.join(known, on="item_id", how="left", maintain_order="left")

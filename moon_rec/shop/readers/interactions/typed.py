@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import polars as pl
 
-from moon_rec.shop.readers.interactions.config import LogColumns
+from moon_rec.shop.readers.interactions.config import LogColumns, TimeColumns
 from moon_rec.values import TIME, Meanings, Reading, Rule, reading, time_of_count
 
 NOTHING = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "\\N")
@@ -38,7 +38,7 @@ def value_reading(
     found: pl.DataType,
     wanted: pl.DataType,
     meanings: Meanings | None = None,
-    times: LogColumns | None = None,
+    times: TimeColumns | None = None,
 ) -> Reading:
     """How a column is read: of a text column what it says, of any other by `moon_rec.values.reading`.
 
@@ -136,7 +136,7 @@ def _outcome(name: str, text: pl.Expr) -> Reading:
     return Reading(pl.when(is_true).then(True).when(is_false).then(False), (bad,))
 
 
-def _time(name: str, found: pl.DataType, meanings: Meanings, times: LogColumns) -> Reading:
+def _time(name: str, found: pl.DataType, meanings: Meanings, times: TimeColumns) -> Reading:
     if isinstance(found, pl.Datetime) and found.time_zone is None and times.time_zone != "UTC":
         local = _in_utc(pl.col(name).cast(TIME), times.time_zone)
         return _checked(name, pl.col(name), local, local, *_NO_HOUR)
@@ -162,7 +162,7 @@ def _time(name: str, found: pl.DataType, meanings: Meanings, times: LogColumns) 
 _NO_HOUR = ("is an hour that the clocks skip", "write times in UTC, or with their zone")
 
 
-def _iso(text: pl.Expr, times: LogColumns) -> pl.Expr:
+def _iso(text: pl.Expr, times: TimeColumns) -> pl.Expr:
     text = text.str.replace(r"(Z| UTC| GMT)$", "+00:00")
     zoned = [
         text.str.to_datetime(
@@ -175,7 +175,7 @@ def _iso(text: pl.Expr, times: LogColumns) -> pl.Expr:
     return pl.coalesce(*zoned, _in_utc(pl.coalesce(*plain, day), times.time_zone))
 
 
-def _formatted(text: pl.Expr, times: LogColumns) -> pl.Expr:
+def _formatted(text: pl.Expr, times: TimeColumns) -> pl.Expr:
     form = str(times.time_format)
     if "%z" in form or "%#z" in form or "%:z" in form:
         return text.str.to_datetime(
@@ -193,14 +193,14 @@ def _in_utc(local: pl.Expr, zone: str) -> pl.Expr:
     return there.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
 
 
-def _mend_of(times: LogColumns) -> Callable[[object], str]:
+def _mend_of(times: TimeColumns) -> Callable[[object], str]:
     def mend(value: object) -> str:
         text = str(value).strip()
         if text.lstrip("-").replace(".", "", 1).isdigit() and times.time_format is None:
             return _of_number(text)
         if times.time_format is not None:
-            return f"log.time_format is {times.time_format!r}"
-        return 'write ISO 8601 (2024-05-20 13:00:00), or say how it is written, such as --set log.time_format="%d.%m.%Y %H:%M"'
+            return f"{times.table}.time_format is {times.time_format!r}"
+        return f'write ISO 8601 (2024-05-20 13:00:00), or say how it is written, such as --set {times.table}.time_format="%d.%m.%Y %H:%M"'
 
     return mend
 
