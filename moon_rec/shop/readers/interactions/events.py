@@ -11,20 +11,15 @@ Notable choices
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
 
 from moon_rec.errors import ShopError
 from moon_rec.progress import say
 from moon_rec.shop.own_ids import OwnIds
 from moon_rec.shop.readers.interactions.config import EventColumns, InteractionsConfig
-from moon_rec.shop.readers.interactions.log import (
-    OUTCOMES,
-    LogArrays,
-    LogColumnsRead,
-    check_values,
-    read_arrays,
-    read_columns,
-)
+from moon_rec.shop.readers.interactions.log import OUTCOMES, LogColumnsRead, read_columns
+from moon_rec.shop.readers.interactions.rows import LogRows, read_rows
 from moon_rec.shop.readers.interactions.sources import Sources
 from moon_rec.values import Reading, Rule
 
@@ -45,7 +40,7 @@ class Events:
             ShopError: a value that breaks a rule, a kind without a meaning, or settings that nothing reads.
         """
         self.config = config
-        self.rows: list[LogArrays] = []
+        self.rows: list[LogRows] = []
         source, roles = sources.beside.get("events"), {}
         if source is not None:
             roles = sources.guesses["events"].roles
@@ -117,7 +112,7 @@ class Events:
     def _take(self, read: LogColumnsRead) -> None:
         if "kind" in read.readings:
             read = _of_kinds(read, self.config.events)
-        self.rows.append(read_arrays(read, check_values(read, self.config)))
+        self.rows.append(read_rows(read, self.config))
 
     def _refuse_idle(self, has_table: bool, has_kinds: bool) -> None:
         changed = self.config.events.changed()
@@ -137,19 +132,23 @@ class Events:
         )
 
 
-def _numbered(rows: LogArrays, ids: Mapping[str, OwnIds]) -> pl.DataFrame:
-    """The rows with the shop's ids."""
-    absent = pl.lit(not rows.outcomes)
-    columns = {
-        "user_id": ids["user"].of_texts(rows.texts["user"])[rows.user],
-        "item_id": ids["item"].of_texts(rows.texts["item"])[rows.item],
-        "time": pl.Series(rows.time, dtype=pl.Int64).cast(pl.Datetime("us")),
+def _numbered(rows: LogRows, ids: Mapping[str, OwnIds]) -> pl.DataFrame:
+    """The rows with the shop's ids; without any outcome all are clicks."""
+    numbers = {kind: ids[kind].of_texts(rows.texts[kind]) for kind in ("user", "item")}
+    records = np.concatenate(list(rows.batches()))
+    outcomes = {
+        name: (records["outcomes"] >> bit & 1).astype(bool) for bit, name in enumerate(OUTCOMES)
     }
-    outcomes = {name: rows.outcomes[name] for name in OUTCOMES if name in rows.outcomes}
-    frame = pl.DataFrame(columns | outcomes)
-    there = [absent.alias(name) for name in OUTCOMES if name not in outcomes and name == "clicked"]
-    there += [pl.lit(False).alias(name) for name in OUTCOMES[1:] if name not in outcomes]
-    return frame.with_columns(there).select(*KEYS, *OUTCOMES)
+    if not rows.outcomes:
+        outcomes["clicked"] = np.ones(records.size, bool)
+    return pl.DataFrame(
+        {
+            "user_id": numbers["user"][records["user"]],
+            "item_id": numbers["item"][records["item"]],
+            "time": pl.Series(records["time"].copy(), dtype=pl.Int64).cast(pl.Datetime("us")),
+            **outcomes,
+        }
+    )
 
 
 def _words(read: LogColumnsRead) -> pl.Expr:
@@ -185,7 +184,7 @@ def _of_kinds(read: LogColumnsRead, columns: EventColumns) -> LogColumnsRead:
         pl.col(raw), ~words.is_in(every).fill_null(False), "is a kind without a meaning", mend
     )
     outcomes = {name: Reading(words.is_in(known[name])) for name in OUTCOMES}
-    outcomes["clicked"] = Reading(words.is_in(known["clicked"]), (bad,))
+    outcomes["clicked"] = Reading(pl.when(~bad.bad).then(words.is_in(known["clicked"])), (bad,))
     return replace(
         read,
         frame=read.frame.filter(~words.is_in(left_out).fill_null(False)),
