@@ -38,8 +38,8 @@ def page() -> str:
 def _known_from(described: PublicSet) -> str:
     counts = dict.fromkeys(KNOWN, 0)
     for layout in described.layouts:
-        for table in (*layout.tables.values(), layout.events):
-            for known in table.columns.values() if table is not None else ():
+        for table in layout.tables.values():
+            for known in table.columns.values():
                 counts[known] += 1
     return ", ".join(f"{known} ({number})" for known, number in counts.items() if number) or "-"
 
@@ -100,12 +100,11 @@ def _columns(layout: Layout) -> list[str]:
         roles = {way.split("[")[0]: role for way, role in named[name].items()}
         kept = layout.map.get(name, {}).get("keep")
         for column, known in table.columns.items():
-            further = "further" if kept is None or column in kept else "left out"
+            is_kept = name != "events" and (kept is None or column in kept)
+            further = "further" if is_kept else "left out"
             if not layout.map:
                 further = ""
             lines.append(f"| {name} | `{column}` | {roles.get(column, further)} | {known} |")
-    for column, known in layout.events.columns.items() if layout.events else ():
-        lines.append(f"| events | `{column}` | | {known} |")
     return [*lines, ""]
 
 

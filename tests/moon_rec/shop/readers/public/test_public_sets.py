@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from moon_rec.embedding_table import EmbeddingTable
-from moon_rec.shop import Shop
+from moon_rec.shop import Histories, Shop
 from moon_rec.shop.commands import main
 from moon_rec.shop.own_ids import with_own_ids
 from moon_rec.shop.readers.interactions import InteractionsConfig
@@ -177,6 +177,21 @@ def test_conversions_are_purchases_and_clicks(imported):
     assert rows["purchased"].any()
 
 
+def test_a_history_file_is_events_that_histories_read(imported):
+    shop, said = imported("eb-nerd")
+    events = shop.events.collect()
+    users = forms.rows()["user"].unique().sort().to_list()
+    assert sorted(set(events["user_id"])) == users and events.height == 2 * len(users)
+    assert "events repeat one of the same user, item and time" in said, "of train and validation"
+    assert set(events["item_id"]) == {9_000_001, 9_000_002}
+    assert events["time"].max() < shop.impressions.collect()["time"].min()
+    first = shop.impressions.collect().sort("time").head(1)
+    starts, ends = Histories.of(shop).before(
+        first["user_id"].to_numpy(), first["time"].to_numpy(), 50
+    )
+    assert (ends - starts).tolist() == [2]
+
+
 def test_days_of_a_clock_are_the_publishers_periods(imported):
     shop, _ = imported("taobao-mm")
     rows = shop.impressions.collect()
@@ -228,7 +243,7 @@ def test_a_map_names_columns_that_are_listed(name, described):
         config = InteractionsConfig.model_validate(layout.map)
         for table, columns in layout.tables.items():
             roles = [getattr(getattr(config, table), role) for role in USUAL.get(table, {})]
-            keep = getattr(config, table).keep or ()
+            keep = getattr(getattr(config, table), "keep", None) or ()
             unfolded = ("item_id", "action_type", "timestamp") if name == "tencentgr" else ()
             for column in [*(role for role in roles if role), *keep]:
                 assert column.split("[")[0] in {*columns.columns, *unfolded}, (layout.name, column)
