@@ -309,7 +309,7 @@ def _vector_files(shared: Path, folder: Path) -> None:
 
 def _vectors(path: Path, ids: Path | None = None) -> object:
     found = open_vectors(path, ids=ids)
-    return found.ids().shape, [chunk.shape for chunk in found.chunks()]
+    return found.written_ids().shape, [chunk.shape for chunk in found.chunks()]
 
 
 def _movielens(shared: Path, folder: Path) -> None:

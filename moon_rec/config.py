@@ -9,6 +9,7 @@ or stand at its default; anything else is refused. So settings that a run wrote 
 """
 
 import contextlib
+import copy
 import difflib
 import re
 import tomllib
@@ -121,6 +122,7 @@ def load_config(
     file: Path | None = None,
     settings: Sequence[str] = (),
     shared: Sequence[str] = (),
+    base: Mapping[str, Any] | None = None,
 ) -> AnyConfig:
     """Make settings of `kind` from its defaults, a TOML file, and `name=value` words, the later over the earlier.
 
@@ -130,17 +132,28 @@ def load_config(
         settings: words such as `epochs=2`, `backbone.text_dim=96` or, within a list of the file, `encoders.0.name=first`; a value is read as TOML, else as
             plain text.
         shared: such words under those, that several settings share: where these cannot read one, it stays at its default.
+        base: values under those of the file.
 
     Raises:
         ConfigError: a file that is missing or no TOML, or a setting that is unknown, invalid or changes nothing, by its dotted name.
     """
-    values = _put_all(read_toml(file) if file is not None else {}, settings)
+    values = merged(base or {}, read_toml(file) if file is not None else {})
+    values = _put_all(values, settings)
     if not shared:
         return _made(kind, values, None)
     under = _put_all({}, shared)
     idle = _made(kind, under | values, LENIENT).idle()
     kept = {name: value for name, value in under.items() if name not in idle}
     return _made(kind, kept | values, None)
+
+
+def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested tables of settings, those of `over` first; neither is changed."""
+    found = {name: copy.deepcopy(value) for name, value in under.items()}
+    for name, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(found.get(name), Mapping)
+        found[name] = merged(found[name], value) if both else copy.deepcopy(value)
+    return found
 
 
 def unread(kind: type[Config], settings: Sequence[str], shared: Sequence[str]) -> dict[str, str]:

@@ -145,8 +145,21 @@ def as_ours(
     Raises:
         MoonRecError: an `error` that names column, first broken row, value, count and mend.
     """
-    frame, name = column.to_frame(), pl.col(column.name)
     how = reading(column.name, column.dtype, wanted, meanings)
+    return read_as(column, how, wanted, where, nullable=nullable, error=error)
+
+
+def read_as(
+    column: pl.Series,
+    how: Reading,
+    wanted: pl.DataType,
+    where: str,
+    *,
+    nullable: bool = False,
+    error: type[MoonRecError] = MoonRecError,
+) -> pl.Series:
+    """A column that is in memory, read in a way that is known; arguments and errors as in `as_ours`."""
+    frame, name = column.to_frame(), pl.col(column.name)
     null = Rule(name, name.is_null(), "is null", "give every row a value")
     for rule in how.broken if nullable else (null, *how.broken):
         row, value, count = first_broken(frame, rule)

@@ -6,6 +6,8 @@ Notable choices
 - A file larger than memory is read in chunks, twice; rows in another order than their ids' are laid in a file beside the table first.
 - Vectors need no unit length: searches compare directions. `normalise` stores unit vectors; integer input takes the `scale` that made it.
 - With a shop, the table names it and says how many of its items (or searches) have a vector.
+- Ids in the file are the user's own, those of the log that the shop was imported from (`moon_rec.shop.own_ids`). One that the shop does not know has no
+  number, so its vector is left out, and that is said; where the shop's ids are the user's, it is kept.
 - What was taken for the vectors, and what of the file was left out, is said.
 
     python -m representation.bring VECTORS.parquet --out TABLE --shop SHOP
@@ -16,7 +18,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -27,12 +28,13 @@ from moon_rec.outputs import add_overwrite_option, check_output, check_room
 from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import Bar, progress, say
 from moon_rec.shop import Shop
+from moon_rec.shop.own_ids import OwnNames
 from moon_rec.table_writer import table_bytes, write_table
 from moon_rec.vector_checks import TABLE
+from representation.storage.row_ids import KIND, RowIds, Whose, read_row_ids
 from representation.storage.shards import in_order
 from representation.storage.vector_files import VectorFile, open_vectors
 
-Whose = Literal["items", "queries"]
 FLOAT16_MOST = 65504.0
 
 
@@ -43,12 +45,14 @@ class Brought:
     Attributes:
         table: the embedding table.
         num_left_out: faulty vectors left out, with `leave_out`.
+        num_unknown: vectors left out because the shop, which keeps own ids, knows no such id.
         shortest, longest: lengths of the vectors as they came.
         num_wanted, num_covered: items (or searches) of the shop, and those of them that have a vector; 0 without a shop.
     """
 
     table: EmbeddingTable
     num_left_out: int
+    num_unknown: int
     shortest: float
     longest: float
     num_wanted: int
@@ -100,16 +104,15 @@ def bring_vectors(
     say(f"{path}: the vectors are {source.taken}")
     named: dict[str, Whose] = {"item_id": "items", "search_id": "queries"}
     kind = kind or named.get(source.key) or ("items" if shop else None)
-    row_ids = source.ids()
-    check_room(out, table_bytes(len(row_ids), source.dim, precision))
-    _refuse_copies(path, row_ids)
-    is_good, shortest, longest = _checked(path, source, row_ids, precision, normalise, leave_out)
-    kept = row_ids[is_good]
+    rows = read_row_ids(path, source, shop, kind)
+    check_room(out, table_bytes(len(rows.ids), source.dim, precision))
+    is_good, shortest, longest = _checked(path, source, rows, precision, normalise, leave_out)
+    kept = rows.ids[is_good]
     num_wanted, num_covered = (0, 0) if shop is None else _coverage(shop, kind or "items", kept)
     table = _write(
         source,
         out,
-        row_ids,
+        rows.ids,
         is_good,
         normalise,
         precision=precision,
@@ -119,8 +122,9 @@ def bring_vectors(
         kind=kind or "",
         overwrite=overwrite,
     )
-    num_left_out = len(row_ids) - len(kept)
-    return Brought(table, num_left_out, shortest, longest, num_wanted, num_covered)
+    num_unknown = int((~rows.is_known).sum())
+    num_left_out = len(rows.ids) - num_unknown - len(kept)
+    return Brought(table, num_left_out, num_unknown, shortest, longest, num_wanted, num_covered)
 
 
 def _check_widths(widths: Sequence[int], dim: int) -> None:
@@ -129,45 +133,37 @@ def _check_widths(widths: Sequence[int], dim: int) -> None:
         raise TableError(f"widths {tuple(widths)} must rise and end at the vectors' dim {dim}")
 
 
-def _refuse_copies(path: Path | str, ids: np.ndarray) -> None:
-    order = np.argsort(ids, kind="stable")
-    twice = np.flatnonzero(ids[order][1:] == ids[order][:-1])
-    if twice.size:
-        first, second = order[twice[0]], order[twice[0] + 1]
-        raise TableError(
-            f"{path}: id {ids[first]} is in rows {first} and {second} ({twice.size:,} such); give each id one vector"
-        )
-
-
 def _checked(
     path: Path | str,
     source: VectorFile,
-    ids: np.ndarray,
+    rows: RowIds,
     precision: Precision,
     normalise: bool,
     leave_out: bool,
 ) -> tuple[np.ndarray, float, float]:
-    """Which rows are vectors `(rows,)`, and the shortest and longest length of these."""
-    if not len(ids):
+    """Which rows are vectors of a known id `(rows,)`, and the shortest and longest length of these."""
+    num_rows = len(rows.ids)
+    if not num_rows:
         raise TableError(f"{path} holds no vectors")
-    faults = np.empty(len(ids), dtype="U11")
-    lengths = np.ones(len(ids))
+    faults = np.empty(num_rows, dtype="U11")
+    lengths = np.ones(num_rows)
     row = 0
-    with progress("check vectors", len(ids)) as bar:
+    with progress("check vectors", num_rows) as bar:
         for chunk in source.chunks():
             part = slice(row, row + len(chunk))
             faults[part], lengths[part] = _faults(chunk, precision, normalise)
             row += len(chunk)
             bar.advance(len(chunk))
-    is_good = faults == ""
-    if not is_good.all():
-        wrong = np.flatnonzero(~is_good)
-        what = f"row {wrong[0]} (id {ids[wrong[0]]}) {_TOLD[str(faults[wrong[0]])]}"
+    faults[~rows.is_known] = ""  # of these nothing is kept
+    is_good = (faults == "") & rows.is_known
+    wrong = np.flatnonzero(faults != "")
+    if wrong.size:
+        what = f"row {wrong[0]} (id {rows.name(wrong[0])}) {_TOLD[str(faults[wrong[0]])]}"
         if not leave_out:
             raise TableError(
-                f"{path} {what}; {len(wrong):,} of {len(ids):,} vectors are faulty: mend them, or leave them out with --leave-out"
+                f"{path} {what}; {len(wrong):,} of {num_rows:,} vectors are faulty: mend them, or leave them out with --leave-out"
             )
-        if len(wrong) == len(ids):
+        if not is_good.any():
             raise TableError(f"{path} {what}, and no other vector is sound: nothing is left")
         counts = ", ".join(
             f"{int((faults == name).sum()):,} {name}" for name in np.unique(faults[wrong])
@@ -245,14 +241,15 @@ def _coverage(shop: Shop, kind: Whose, ids: np.ndarray) -> tuple[int, int]:
     """Ids of the shop, and those of them that have a vector; what the shop does not know is told."""
     table, key = {"items": ("items", "item_id"), "queries": ("searches", "search_id")}[kind]
     wanted = shop.table(table).select(key).collect()[key].to_numpy()
+    names = OwnNames.of(shop.path, KIND[kind])
     is_covered = np.isin(wanted, ids)
     if len(wanted) and not is_covered.any():
         raise TableError(
-            f"none of the {len(ids):,} ids (first {ids[0]}) is among the {key} of shop {shop.name} (first {wanted[0]}); bring that shop's ids"
+            f"none of the {len(ids):,} ids (first {names.name(int(ids[0]))}) is among the {key} of shop {shop.name} (first {names.name(int(wanted[0]))}); bring that shop's ids"
         )
     missing = wanted[~is_covered]
     if missing.size:
-        first = ", ".join(map(str, missing[:3]))
+        first = ", ".join(str(names.name(int(one))) for one in missing[:3])
         say(
             f"{missing.size:,} of {len(wanted):,} {table} of the shop have no vector, such as {first}"
         )
@@ -303,7 +300,12 @@ def _parser() -> Parser:
     )
     parser.add_argument("vectors", type=Path, help="a .parquet, .npy or .safetensors file")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the table's folder")
-    parser.add_argument("--ids", type=Path, metavar="FILE", help="the rows' ids: .npy or .parquet")
+    parser.add_argument(
+        "--ids",
+        type=Path,
+        metavar="FILE",
+        help="the rows' ids: .npy or .parquet; `rows`: row n of an .npy is that of id n",
+    )
     parser.add_argument(
         "--id-column", metavar="NAME", help="Parquet column of the ids; item_id, search_id or id"
     )

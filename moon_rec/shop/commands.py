@@ -15,7 +15,7 @@ from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop.description import describe
 from moon_rec.shop.faults import check_faults_file, write_faults
-from moon_rec.shop.import_commands import add_interactions
+from moon_rec.shop.import_commands import PUBLIC, add_interactions, add_public_sets
 from moon_rec.shop.leaks import leak_warnings
 from moon_rec.shop.manifest import Manifest
 from moon_rec.shop.printing import print_description, summary
@@ -39,7 +39,7 @@ SOURCES: dict[str, tuple[type, Callable[..., Shop]]] = {
     "tables": (TablesConfig, import_tables),
 }
 ABOUT = {
-    "movielens": "MovieLens with posters (2018, 2016 or both)",
+    "movielens": "MovieLens of any size: ratings.csv, ratings.dat or u.data, and posters.zip if you have it",
     "online-retail": "UCI Online Retail; non-clicks are sampled",
     "tables": "your own Parquet files, with the columns of docs/design.md",
     "myntra": "Myntra's catalogue under simulated shoppers",
@@ -99,16 +99,20 @@ def _add_import(commands: Any) -> None:
         help="make a shop of your own log or tables, or of a public data set",
         description=(
             "Make a shop of your own log in any form (interactions), of your own Parquet files with the columns of docs/design.md (tables), of "
-            "MovieLens (2018, 2016 or both), UCI Online Retail (non-clicks are sampled), or Myntra's catalogue (under simulated shoppers)."
+            "MovieLens of any size, UCI Online Retail (non-clicks are sampled), Myntra's catalogue (under simulated shoppers), or of one of the "
+            "public sets below, from the files that its publisher ships (docs/public_sets.md)."
         ),
         example=f"{PROGRAM} import interactions clicks.csv --items products.csv --guess",
     )
     sources: Any = parser.add_subparsers(
-        dest="source", required=True, metavar=f"{{interactions,{','.join(SOURCES)},myntra}}"
+        dest="source",
+        required=True,
+        metavar=f"{{interactions,{','.join([*SOURCES, 'myntra', *PUBLIC])}}}",
     )
     add_interactions(sources, _report)
     for source in (*SOURCES, "myntra"):
         _add_source(sources, source)
+    add_public_sets(sources, _report)
 
 
 def _add_source(sources: Any, source: str) -> None:

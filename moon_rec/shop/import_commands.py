@@ -12,9 +12,14 @@ from moon_rec.files import atomic_file
 from moon_rec.outputs import add_overwrite_option, check_output
 from moon_rec.progress import say
 from moon_rec.shop.readers.interactions import InteractionsConfig, import_interactions
+from moon_rec.shop.readers.public import import_public_set, public_sets
+from moon_rec.shop.readers.public.reader import map_of
 from moon_rec.shop.schema import SHOP
 
-PROGRAM = "python -m moon_rec shop import interactions"
+IMPORT = "python -m moon_rec shop import"
+PROGRAM = f"{IMPORT} interactions"
+PUBLIC = [name for name, described in public_sets() if not described.reader]
+"""Public sets that a map of the importer reads."""
 
 
 def add_interactions(sources: Any, report: Callable[[Any], None]) -> None:
@@ -91,3 +96,39 @@ def _guess(options: argparse.Namespace, config: InteractionsConfig) -> None:
     with atomic_file(file) as temporary:
         temporary.write_text(text, encoding="utf-8")
     say(f"a draft of the map is in {file}: read it, and give it to --map")
+
+
+def add_public_sets(sources: Any, report: Callable[[Any], None]) -> None:
+    """Add a parser for each public set that a map reads.
+
+    Args:
+        report: prints what a shop holds.
+    """
+    for name, described in public_sets():
+        if described.reader:
+            continue
+        parser = sources.add_parser(
+            name,
+            help=f"{described.title}: {described.needs}",
+            description=(
+                f"Make a shop of {described.title}. --data names the folder of {described.needs}. Licence: {described.licence}. "
+                "Settings are those of `shop import interactions`, over the set's own map. docs/public_sets.md says what can be measured with it."
+            ),
+            example=f"{IMPORT} {name} --data DIR --out runs/{name} {described.example}".rstrip(),
+        )
+        parser.add_argument("--data", type=Path, required=True, help="folder of the raw files")
+        parser.add_argument("--out", type=Path, required=True, help="the new shop's folder")
+        add_overwrite_option(parser, "the shop")
+        add_config_options(
+            parser,
+            "--map",
+            "settings over the set's own, in a TOML file as of `shop import interactions`",
+        )
+        parser.set_defaults(run=lambda options, name=name: _import_public(name, options, report))
+
+
+def _import_public(name: str, options: argparse.Namespace, report: Callable[[Any], None]) -> None:
+    base = map_of(name, options.data)
+    config = load_config(InteractionsConfig, options.map, options.settings, base=base)
+    check_output(options.out, SHOP, options.overwrite, inputs=(options.data, options.map))
+    report(import_public_set(name, options.data, options.out, config, options.overwrite))

@@ -5,22 +5,29 @@ Notable choices
   else ("B00INXG6MO", "802.538.09", "007", a hash of 64 bits without sign), all of that kind are numbered from 1 in the
   order of their texts: the same set of ids gives the same numbers however the files are sorted.
 - "17.0", as pandas writes whole numbers beside missing ones, is 17 where every id of the kind is whole.
-- `ids/<kind>.parquet` (id, own) is derived, and not part of the shop's digest.
+- `ids/<kind>.parquet` (id, own) is derived, and not part of the shop's digest. A search has the id of the request that it led to,
+  so that searches have no file of their own.
+- This is the one mechanism at every door: `OwnNames` reads what users write and names what they read; inside, ids are Int64. Texts are
+  matched exactly (white space around them aside, as in the log): "7" is not "007".
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 import polars as pl
 
-from moon_rec.errors import ShopError, first_line
+from moon_rec.errors import MoonRecError, ShopError, first_line
 from moon_rec.shop.schema import IDS
+from moon_rec.values import Reading, Rule, as_ours, read_as, reading, shown
 
 Kind = Literal["item", "user", "request", "search"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-_WHOLE = r"^-?(0|[1-9][0-9]*)$"
+FILES: dict[Kind, str] = {"item": "item", "user": "user", "request": "request", "search": "request"}
+"""The file in `ids/` of each kind."""
 _WHOLE_FLOAT = r"^-?(0|[1-9][0-9]*)(\.0+)?$"
 
 
@@ -85,7 +92,7 @@ def read_own_ids(shop_folder: Path, kind: Kind) -> pl.DataFrame | None:
     Raises:
         ShopError: it cannot be read, or names an id twice.
     """
-    path = shop_folder / IDS / f"{kind}.parquet"
+    path = shop_folder / IDS / f"{FILES[kind]}.parquet"
     if not path.is_file():
         return None
     try:
@@ -104,23 +111,142 @@ def read_own_ids(shop_folder: Path, kind: Kind) -> pl.DataFrame | None:
     return frame
 
 
+@dataclass(frozen=True, repr=False)
+class OwnNames:
+    """The user's names of a shop's ids of one kind, both ways.
+
+    Attributes:
+        kind: what they are of.
+        shop_folder: the shop.
+        mapping: id Int64, own String; None where the shop's ids are the user's.
+    """
+
+    kind: Kind
+    shop_folder: Path
+    mapping: pl.DataFrame | None
+
+    @classmethod
+    def of(cls, shop_folder: Path, kind: Kind) -> "OwnNames":
+        """Those of a shop.
+
+        Raises:
+            ShopError: the mapping cannot be read.
+        """
+        return cls(kind, shop_folder, read_own_ids(shop_folder, kind))
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the user's ids are others than the shop's."""
+        return self.mapping is not None
+
+    @cached_property
+    def largest(self) -> int:
+        """The largest of the shop's ids in the mapping, 0 without one; every number beyond is free."""
+        return 0 if self.mapping is None or self.mapping.is_empty() else int(self.mapping["id"][-1])
+
+    @property
+    def first(self) -> str:
+        """One of the user's ids, as an example."""
+        assert self.mapping is not None, "the shop keeps no own ids of this kind"
+        return shown(self.mapping["own"][0]) if self.mapping.height else "none"
+
+    def reading(self, name: str, found: pl.DataType) -> Reading:
+        """How a column of such ids is read that a user wrote: as the user's texts where they are kept, else as Int64."""
+        return id_text(name, found) if self.is_kept else reading(name, found, pl.Int64())
+
+    def written(
+        self, column: pl.Series, where: str, error: type[MoonRecError] = ShopError
+    ) -> pl.Series:
+        """A user's column: texts where a mapping is kept, else Int64; none may be null.
+
+        Raises:
+            MoonRecError: an `error` that names column, first broken row, value and mend.
+        """
+        if not self.is_kept:
+            return as_ours(column, pl.Int64(), where, error=error)
+        how = id_text(column.name, column.dtype)
+        found = read_as(column, how, pl.String(), where, error=error)
+        if found.null_count():
+            row = int(found.is_null().arg_true()[0])
+            raise error(
+                f"{where}: {column.name} row {row}: {shown(column[row])} is empty; give every row its id"
+            )
+        return found
+
+    def numbers(self, written: pl.Series) -> pl.Series:
+        """The shop's ids of what `written` gave, Int64; null where the shop does not know one."""
+        if self.mapping is None:
+            return written
+        return (
+            written.alias("own")
+            .to_frame()
+            .join(self.mapping, on="own", how="left", maintain_order="left")["id"]
+            .alias(written.name)
+        )
+
+    def own(self, ids: pl.Series) -> pl.Series:
+        """The user's of the shop's ids; nulls stay null.
+
+        Raises:
+            ShopError: an id that is not in the mapping.
+        """
+        if self.mapping is None:
+            return ids
+        own = (
+            ids.alias("id")
+            .to_frame()
+            .join(self.mapping, on="id", how="left", maintain_order="left")["own"]
+            .alias(ids.name)
+        )
+        unknown = own.is_null() & ids.is_not_null()
+        if unknown.any():
+            row = int(unknown.arg_true()[0])
+            raise ShopError(
+                f"{ids.name} {ids[row]} is not among the ids of {self.shop_folder}: was it made from this shop?"
+            )
+        return own
+
+    def name(self, number: int) -> object:
+        """One of the shop's ids as the user calls it, for messages: itself where there is no other name."""
+        if self.mapping is None:
+            return number
+        found = self.mapping.filter(pl.col("id") == number)["own"]
+        return shown(found[0]) if found.len() else number
+
+
+def own_names(shop_folder: Path, kinds: Iterable[Kind] = KINDS) -> dict[str, OwnNames]:
+    """Column name such as `item_id` -> its names, of the kinds of which a shop keeps any."""
+    found = {f"{kind}_id": OwnNames.of(shop_folder, kind) for kind in kinds}
+    return {name: names for name, names in found.items() if names.is_kept}
+
+
 def with_own_ids(frame: pl.DataFrame, shop_folder: Path) -> pl.DataFrame:
     """The same table with the user's ids in its columns `item_id`, `user_id`, `request_id` and `search_id`, where the shop keeps a mapping.
 
     Raises:
         ShopError: an id of the table is not in the mapping.
     """
-    for kind in KINDS:
-        name = f"{kind}_id"
-        mapping = read_own_ids(shop_folder, kind) if name in frame.columns else None
-        if mapping is None:
-            continue
-        own = frame.select(id=name).join(mapping, on="id", how="left", maintain_order="left")["own"]
-        unknown = own.is_null() & frame[name].is_not_null()
-        if unknown.any():
-            row = int(unknown.arg_true()[0])
-            raise ShopError(
-                f"{name} {frame[name][row]} is not among the ids of {shop_folder}: was it made from this shop?"
-            )
-        frame = frame.with_columns(own.alias(name))
-    return frame
+    there = [kind for kind in KINDS if f"{kind}_id" in frame.columns]
+    named = own_names(shop_folder, there)
+    return frame.with_columns([names.own(frame[name]) for name, names in named.items()])
+
+
+def id_text(name: str, found: pl.DataType) -> Reading:
+    """A column of ids as texts: whole numbers plainly, texts as they are without white space around them; "" is null."""
+    column = pl.col(name)
+    if found == pl.String or found in (pl.Categorical, pl.Enum):
+        text = column.cast(pl.String).str.strip_chars()
+        return Reading(pl.when(text != "").then(text))
+    if found.is_integer():
+        return Reading(column.cast(pl.String))
+    if found.is_numeric():
+        whole = reading(name, found, pl.Int64())
+        value = None if whole.value is None else whole.value.cast(pl.String)
+        return Reading(value, whole.broken, whole.told)
+    rule = Rule(
+        column,
+        column.is_not_null(),
+        f"is {found}, wanted an id",
+        "name a column of texts or whole numbers",
+    )
+    return Reading(None, (rule,))

@@ -3,9 +3,10 @@
 Notable choices
 - Parquet: a column of ids, and either one column of lists (or arrays) of numbers or float columns with a running number; see `vector_columns`.
 - npy holds no ids and safetensors may: they come from a second file (npy, or a Parquet column), row by row, or from a tensor `ids`.
+  Of an npy file whose row n is that of id n, `ROWS` says so.
 - A null vector, a null within one and a row of nulls read as NaN, so that the one check of what is brought sees them all.
 - Whole numbers (int8 from another store) mean nothing without the scale that made them: it must be given.
-- Ids follow the rule of every foreign id (`moon_rec.values`). No pickle is read, so no array of objects.
+- Ids are given as they are written, numbers or texts: who opens the file reads them (`moon_rec.shop.own_ids`). No pickle is read, so no array of objects.
 """
 
 import contextlib
@@ -24,7 +25,6 @@ import pyarrow.parquet as pq
 from moon_rec.errors import TableError, first_line
 from moon_rec.parquet_bounds import refuse_bombs
 from moon_rec.shop.integrity import UNREADABLE
-from moon_rec.values import whole_ids
 from representation.storage.vector_columns import (
     element,
     id_column,
@@ -36,6 +36,8 @@ from representation.storage.vector_columns import (
 
 CHUNK = 16_384
 """Rows read at once."""
+ROWS = Path("rows")
+"""In place of a file of ids: each row's number, from 0."""
 SAFE_DTYPES = ("F64", "F32", "F16", "BF16", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64")
 
 
@@ -45,15 +47,17 @@ class VectorFile(Protocol):
     Attributes:
         dim: width of a vector.
         key: the column of the ids, empty where they have no name.
+        ids_path: the file of the ids, for messages.
         taken: what the vectors are, in words.
     """
 
     dim: int
     key: str
+    ids_path: Path
     taken: str
 
-    def ids(self) -> np.ndarray:
-        """`(rows,)` int64."""
+    def written_ids(self) -> pl.Series:
+        """`(rows,)` as they are written, of any type that ids can be read from or not."""
         ...
 
     def chunks(self) -> Iterator[np.ndarray]:
@@ -73,7 +77,7 @@ def open_vectors(
     """Open a file by its ending.
 
     Args:
-        ids: a file of the rows' ids, npy or Parquet.
+        ids: a file of the rows' ids, npy or Parquet; `ROWS`: the rows' numbers, of an npy file.
         id_column: the Parquet column of ids; `item_id`, `search_id` or `id` where not given.
         vector_columns: the Parquet column of lists, or the float columns; found where there is no doubt.
         tensor: the name of the vectors in a safetensors file.
@@ -87,11 +91,13 @@ def open_vectors(
         raise TableError(f"no file of vectors at {path}")
     ids = None if ids is None else Path(ids)
     _check_options(path, ids, id_column, vector_columns, tensor)
-    given = None if ids is None else _read_ids(ids, id_column)
+    if ids == ROWS and path.suffix != ".npy":
+        raise TableError(f"--ids rows: {path} is no npy file; name the file of its ids")
+    given = None if ids in (None, ROWS) else _read_ids(ids, id_column)
     if path.suffix == ".parquet":
         return _Parquet(path, given, id_column, tuple(vector_columns), scale)
     if path.suffix == ".npy":
-        return _Npy(path, given, scale)
+        return _Npy(path, given, scale, is_numbered=ids == ROWS)
     if path.suffix == ".safetensors":
         return _Safetensors(path, given, tensor, scale)
     raise TableError(f"{path} ends in {path.suffix!r}: wanted .parquet, .npy or .safetensors")
@@ -114,9 +120,10 @@ def _check_options(
 
 @dataclass(frozen=True)
 class _Ids:
-    """Ids `(rows,)` int64 and the name of their column, empty where there is none."""
+    """Ids `(rows,)` as they are written, their file, and the name of their column, empty where there is none."""
 
-    values: np.ndarray
+    values: pl.Series
+    path: Path
     key: str = ""
 
 
@@ -135,6 +142,7 @@ class _Parquet:
         self._id_column = None if ids is not None else id_column(path, schema, asked)
         own = self._id_column or (asked if asked in schema.names else None)
         self.key = ids.key if ids is not None else self._id_column or ""
+        self.ids_path = ids.path if ids is not None else path
         self._columns = vector_columns(path, self._file, own, columns)
         self.taken = told(self._columns, schema, own)
         kind = schema.field(self._columns[0]).type
@@ -142,7 +150,7 @@ class _Parquet:
         _check_scale(path, not pa.types.is_floating(element(kind)), scale)
         self.dim = self._first_length() if self._is_list else len(self._columns)
 
-    def ids(self) -> np.ndarray:
+    def written_ids(self) -> pl.Series:
         if self._id_column is None:
             assert self._given is not None
             return _as_many(self._path, self._given.values, self._file.metadata.num_rows)
@@ -194,18 +202,24 @@ class _Parquet:
 
 
 class _Npy:
-    def __init__(self, path: Path, ids: _Ids | None, scale: float | None) -> None:
+    def __init__(
+        self, path: Path, ids: _Ids | None, scale: float | None, is_numbered: bool
+    ) -> None:
         self._scale = scale
         self._vectors = _load_npy(path)
         _check_matrix(path, self._vectors.shape)
         _check_scale(path, _is_whole(path, self._vectors.dtype), scale)
+        if is_numbered:
+            ids = _Ids(pl.Series("row", np.arange(len(self._vectors))), path)
         if ids is None:
-            raise TableError(f"{path} holds no ids; give them with --ids, an npy or Parquet file")
+            raise TableError(
+                f"{path} holds no ids; give them with --ids, an npy or Parquet file, or `rows` where row n is that of id n"
+            )
         self._ids = _as_many(path, ids.values, len(self._vectors))
-        self.dim, self.key = self._vectors.shape[1], ids.key
+        self.dim, self.key, self.ids_path = self._vectors.shape[1], ids.key, ids.path
         self.taken = f"an array of {self._vectors.dtype}"
 
-    def ids(self) -> np.ndarray:
+    def written_ids(self) -> pl.Series:
         return self._ids
 
     def chunks(self) -> Iterator[np.ndarray]:
@@ -240,13 +254,13 @@ class _Safetensors:
                 raise TableError(
                     f"{path} has no tensor 'ids'; give the ids with --ids, an npy or Parquet file"
                 )
-            ids = _Ids(_whole_ids(path, self._file.get_tensor("ids").numpy()))
+            ids = _Ids(_series(path, self._file.get_tensor("ids").numpy()), path)
         self._ids = _as_many(path, ids.values, shape[0])
-        self.dim, self.key = shape[1], ids.key
+        self.dim, self.key, self.ids_path = shape[1], ids.key, ids.path
         left_out = [name for name in names if name not in (tensor, "ids")]
         self.taken = f"tensor {tensor}" + (f"; left out: {names_of(left_out)}" if left_out else "")
 
-    def ids(self) -> np.ndarray:
+    def written_ids(self) -> pl.Series:
         return self._ids
 
     def chunks(self) -> Iterator[np.ndarray]:
@@ -262,32 +276,35 @@ def _read_ids(path: Path, column: str | None) -> _Ids:
     if not path.is_file():
         raise TableError(f"no file of ids at {path}")
     if path.suffix == ".npy":
-        return _Ids(_whole_ids(path, np.asarray(_load_npy(path))))
+        return _Ids(_series(path, np.asarray(_load_npy(path))), path)
     if path.suffix == ".parquet":
         key = id_column(path, _parquet_file(path).schema_arrow, column)
-        return _Ids(_id_values(path, key), key)
+        return _Ids(_id_values(path, key), path, key)
     raise TableError(f"ids at {path}: wanted .npy or .parquet")
 
 
-def _id_values(path: Path, column: str) -> np.ndarray:
+def _id_values(path: Path, column: str) -> pl.Series:
     with _damage_named(path):
         table = pq.read_table(path, columns=[column])
         table.validate(full=True)
         values = pl.from_arrow(table.column(0))
     assert isinstance(values, pl.Series)
-    return whole_ids(values.alias(column), str(path), error=TableError).to_numpy()
+    return values.alias(column)
 
 
-def _whole_ids(path: Path, values: np.ndarray) -> np.ndarray:
+def _series(path: Path, values: np.ndarray) -> pl.Series:
     if values.ndim != 1:
         raise TableError(f"{path}: ids must have one dimension, got shape {values.shape}")
-    if values.dtype.kind not in "iufb":
-        raise TableError(f"{path}: ids are {values.dtype}, wanted whole numbers; write them so")
-    native = values.astype(values.dtype.newbyteorder("="), copy=False)
-    return whole_ids(pl.Series("ids", native), str(path), error=TableError).to_numpy()
+    if values.dtype.kind not in "iufbU":
+        raise TableError(
+            f"{path}: ids are {values.dtype}, wanted whole numbers or texts; write them so"
+        )
+    if values.dtype.kind == "U":
+        return pl.Series("ids", values.tolist(), pl.String)
+    return pl.Series("ids", values.astype(values.dtype.newbyteorder("="), copy=False))
 
 
-def _as_many(path: Path, ids: np.ndarray, rows: int) -> np.ndarray:
+def _as_many(path: Path, ids: pl.Series, rows: int) -> pl.Series:
     if len(ids) != rows:
         raise TableError(
             f"{path} has {rows:,} vectors and there are {len(ids):,} ids; give as many"

@@ -56,6 +56,7 @@ class Effects(NamedTuple):
 
 CUBE = {"content": "cube"}
 BROWSED = {"share_browse": 1.0}
+FORM = {"separator": "::", "encoding": "utf-16"}
 LOGGED = {"log_every": 1, "precision": "float32"}
 TRAINING = {
     "backbone": BackboneConfig(),
@@ -142,6 +143,7 @@ EFFECTS: dict[type[Config], Effects] = {
         {
             **{name: f"{name}2" for name in ("user", "item", "time", "clicked", "carted", "purchased", "request", "position", "shown", "chosen", "query")},
             "names": tuple(f"c{number}" for number in range(17)), "time_format": "%Y-%d-%m %H:%M:%S", "time_zone": "Asia/Tokyo", "keep": ("device",),
+            **FORM, "unfold": ("user",),
         },
         {"chosen": {"shown": "shown"}},
     ),
@@ -150,10 +152,10 @@ EFFECTS: dict[type[Config], Effects] = {
         {},
         {
             **{name: f"{name}2" for name in ("item", "group", "title", "category", "brand", "description", "price", "image", "listed_at")},
-            "names": tuple(f"c{number}" for number in range(20)),
+            "names": tuple(f"c{number}" for number in range(20)), **FORM, "keep": ("title2",),
         },
     ),
-    UserColumns: Effects(observed.of_part("users"), {}, {"user": "user2", "names": ("user", "user2", "years")}),
+    UserColumns: Effects(observed.of_part("users"), {}, {"user": "user2", "names": ("user", "user2", "years"), **FORM, "keep": ()}),
     InteractionsConfig: Effects(
         observed.of_interactions,
         {"clicked_at_least": 2.0, "carted_at_least": 2.0, "purchased_at_least": 2.0},

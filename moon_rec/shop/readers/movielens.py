@@ -1,4 +1,6 @@
-"""MovieLens (ml-latest-small of 2018 and of 2016, GroupLens) with posters, as a shop without searches.
+"""MovieLens of any size (GroupLens), with posters if there are any, as a shop without searches.
+
+The forms of its files are read by `movielens_files`; the two editions of ml-latest-small may be read together.
 
 How its ratings are read; none of it is said by a paper:
 - A rating is an impression; from `threshold` (4 stars) up it is a click. MovieLens knows no carts and no purchases: false.
@@ -13,6 +15,7 @@ How its ratings are read; none of it is said by a paper:
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +26,8 @@ from moon_rec.bounds import MOST_COUNTED, InnerShare
 from moon_rec.config import Config
 from moon_rec.errors import ShopError
 from moon_rec.progress import say
-from moon_rec.shop.readers.sources import PictureSource, find_file, read_csv
+from moon_rec.shop.readers.movielens_files import Raw, edition_named, read_raw
+from moon_rec.shop.readers.sources import PictureSource
 from moon_rec.shop.readers.split import check_shares, split_times
 from moon_rec.shop.shop import Shop
 from moon_rec.shop.writer import PICTURE_ROW_GROUP, ShopWriter
@@ -31,28 +35,15 @@ from moon_rec.values import TIME, Meanings, as_ours
 
 Edition = Literal["2018", "2016", "both"]
 
-WHAT = "MovieLens: ratings.csv, movies.csv and, if you have it, posters.zip"
 FIRST_USER_OF_2016 = 1_000_000
 NO_GENRE = "(no genres listed)"
-
-RATINGS: dict[str, pl.DataType] = {
-    "userId": pl.Int64(),
-    "movieId": pl.Int64(),
-    "rating": pl.Float64(),
-    "timestamp": pl.Int64(),
-}
-MOVIES: dict[str, pl.DataType] = {
-    "movieId": pl.Int64(),
-    "title": pl.String(),
-    "genres": pl.String(),
-}
 
 
 class MovieLensConfig(Config):
     """How MovieLens becomes a shop.
 
     Attributes:
-        edition: 2018 (610 users), 2016 (671 others), or both.
+        edition: of ml-latest-small: 2018 (610 users), 2016 (671 others), or both. Of other sizes there is one.
         threshold: ratings from here up are clicks.
         cut_share: share of ratings before `cut_time`.
         test_share: share of ratings before `test_time`.
@@ -76,7 +67,8 @@ def import_movielens(
     """Write MovieLens as a shop.
 
     Args:
-        folder: holds `ratings.csv` and `movies.csv` (`ratings_2016.csv` and `movies_2016.csv`), and `posters.zip` if any.
+        folder: holds `ratings.csv` and `movies.csv` (`ratings_2016.csv` and `movies_2016.csv`), `ratings.dat` and `movies.dat`, or `u.data`
+            and `u.item`; and `posters.zip` if any.
         edition: over that of `config`.
 
     Raises:
@@ -85,20 +77,21 @@ def import_movielens(
     config = config or MovieLensConfig()
     edition = edition or config.edition
     check_shares(config.cut_share, config.test_share)
-    ratings, movies = _read_edition(Path(folder), edition)
+    raw = _read_edition(Path(folder), edition)
+    ratings, title = raw.ratings, edition_named(raw, edition)
     if config.num_users is not None:
         kept = ratings["userId"].unique().sort().head(config.num_users)
         ratings = ratings.filter(pl.col("userId").is_in(kept.implode()))
     impressions = _impressions(ratings, config.threshold)
-    items = _items(movies, impressions)
+    items = _items(raw.movies, impressions)
     cut_time, test_time = split_times(impressions["time"], config.cut_share, config.test_share)
     source = (
-        f"MovieLens ml-latest-small {'2018 and 2016' if edition == 'both' else edition} (GroupLens), rating >= "
-        f"{config.threshold:g} read as a click; no searches, carts or purchases"
+        f"MovieLens {title} (GroupLens), rating >= {config.threshold:g} read as a click; "
+        "no searches, carts or purchases"
     )
     with ShopWriter(
         out,
-        name=f"movielens-{edition}",
+        name=_name(title),
         source=source,
         is_simulated=False,
         cut_time=cut_time,
@@ -107,15 +100,28 @@ def import_movielens(
         validate=str(folder),
     ) as writer:
         writer.write("items", _with_posters(items, Path(folder)))
+        if raw.users is not None:
+            known = impressions["user_id"].unique()
+            writer.write("users", raw.users.filter(pl.col("user_id").is_in(known.implode())))
         writer.write("impressions", impressions)
     return Shop.open(out)
 
 
-def _read_edition(folder: Path, edition: Edition) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _name(title: str) -> str:
+    known = title.removeprefix("ml-latest-small ").lower()
+    return (
+        "movielens"
+        if title.startswith("of ")
+        else f"movielens-{'both' if 'and' in known else known}"
+    )
+
+
+def _read_edition(folder: Path, edition: Edition) -> Raw:
     if edition != "both":
         return _read_one(folder, edition)
-    ratings, movies = _read_one(folder, "2018")
-    older, older_movies = _read_one(folder, "2016")
+    newer, other = _read_one(folder, "2018"), _read_one(folder, "2016")
+    ratings, movies = newer.ratings, newer.movies
+    older, older_movies = other.ratings, other.movies
     same = older.join(ratings, on=["movieId", "timestamp", "rating"], how="semi")
     shared = (
         older.group_by("userId")
@@ -127,24 +133,22 @@ def _read_edition(folder: Path, edition: Edition) -> tuple[pl.DataFrame, pl.Data
         pl.col("userId") + FIRST_USER_OF_2016
     )
     movies = pl.concat([movies, older_movies.join(movies, on="movieId", how="anti")])
-    return pl.concat([ratings, older]), movies
+    return replace(newer, ratings=pl.concat([ratings, older]), movies=movies)
 
 
-def _read_one(folder: Path, edition: Edition) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _read_one(folder: Path, edition: Edition) -> Raw:
     suffix = "_2016.csv" if edition == "2016" else ".csv"
-    ratings_path = find_file(folder, [f"ratings{suffix}"], WHAT)
-    movies_path = find_file(folder, [f"movies{suffix}"], WHAT)
-    ratings, movies = read_csv(ratings_path, RATINGS), read_csv(movies_path, MOVIES)
-    unknown = ratings.join(movies, on="movieId", how="anti", maintain_order="left")
+    raw = read_raw(folder, suffix)
+    unknown = raw.ratings.join(raw.movies, on="movieId", how="anti", maintain_order="left")
     if unknown.height:
         raise ShopError(
-            f"{ratings_path}: movieId {unknown['movieId'][0]} is not in {movies_path}; take both of one edition"
+            f"{raw.ratings_path}: movieId {unknown['movieId'][0]} is not in {raw.movies_path}; take both of one edition"
         )
-    if ratings.height == 0:
-        raise ShopError(f"{ratings_path} holds no ratings; download it again")
+    if raw.ratings.height == 0:
+        raise ShopError(f"{raw.ratings_path} holds no ratings; download it again")
     seconds = Meanings(time_unit="s")
-    times = as_ours(ratings["timestamp"], TIME, str(ratings_path), seconds, error=ShopError)
-    return ratings.with_columns(times), movies
+    times = as_ours(raw.ratings["timestamp"], TIME, str(raw.ratings_path), seconds, error=ShopError)
+    return replace(raw, ratings=raw.ratings.with_columns(times))
 
 
 def _impressions(ratings: pl.DataFrame, threshold: float) -> pl.DataFrame:

@@ -35,12 +35,14 @@ def read_csv(path: Path, columns: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """
     refuse_packed_bomb(path, ShopError)
     try:
-        frame = pl.read_csv(path, infer_schema=False)
+        frame = pl.scan_csv(path, infer_schema=False)
+        there = frame.collect_schema().names()
     except UNREADABLE as error:
         raise ShopError(f"{path} cannot be read as CSV: {first_line(error)}") from None
-    require_columns(frame.columns, columns, path)
+    require_columns(there, columns, path)
     try:
-        read = frame.select(pl.col(name).cast(dtype) for name, dtype in columns.items())
+        casts = [pl.col(name).cast(dtype) for name, dtype in columns.items()]
+        read = frame.select(casts).collect(engine="streaming")
     except UNREADABLE as error:
         raise ShopError(f"{path}: {first_line(error)}; download the file again") from None
     for number in read.select(pl.selectors.float()):

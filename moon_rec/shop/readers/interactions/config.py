@@ -1,5 +1,9 @@
-"""What a user says of their tables: which column is what, and what values mean that do not say it themselves."""
+"""What a user says of their tables: which column is what, and what values mean that do not say it themselves.
 
+A column within a column of lists or structs is named by the way to it: `images[0].large`, `label_0[1]`.
+"""
+
+import codecs
 from typing import Annotated, ClassVar, Literal
 from zoneinfo import available_timezones
 
@@ -13,7 +17,33 @@ from moon_rec.shop.readers.tables import TablesConfig
 Column = Name | None
 
 
-class LogColumns(Config):
+class FileForm(Config):
+    """How the files of a table are written, where the files do not say it.
+
+    Attributes:
+        names: the columns in their order, for files without a header.
+        separator: between the fields of a line; one of several characters, such as "::", knows no quotes. None: as the first line has it.
+        encoding: of the texts, such as "latin-1"; files that are not UTF-8 are read whole. None: UTF-8.
+    """
+
+    names: Names = ()
+    separator: Annotated[str, Field(min_length=1, max_length=8)] | None = None
+    encoding: Name | None = None
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_an_encoding(cls, encoding: str | None) -> str | None:
+        if encoding is not None:
+            try:
+                codecs.lookup(encoding)
+            except LookupError:
+                raise ValueError(
+                    f"{encoding!r} is no encoding; name one such as 'latin-1'"
+                ) from None
+        return encoding
+
+
+class LogColumns(FileForm):
     """Columns of the log, by what they are; one that is not named is looked for by its usual names.
 
     Attributes:
@@ -25,7 +55,8 @@ class LogColumns(Config):
         shown, chosen: lists of what a page showed and of what was clicked of it (instead of `item` and `clicked`); a text such as
             `N1-1 N2-0` holds both.
         query: the words that were searched for.
-        names: the columns in their order, for files without a header.
+        unfold: columns of lists of one length a row, such as a user's items and their times; each element becomes a row. Of a list of structs
+            the fields become columns.
         time_format: of times that are texts, such as "%d.%m.%Y %H:%M" (strftime); None takes ISO 8601.
         time_zone: of times that name none, such as "Europe/Berlin".
         keep: further columns that become context columns; None keeps all.
@@ -42,7 +73,7 @@ class LogColumns(Config):
     shown: Column = None
     chosen: Column = None
     query: Column = None
-    names: Names = ()
+    unfold: Names = ()
     time_format: Name | None = None
     time_zone: Name = "UTC"
     keep: Names | None = None
@@ -55,8 +86,8 @@ class LogColumns(Config):
         return zone
 
 
-class ItemColumns(Config):
-    """Columns of the table of items; further ones are kept.
+class ItemColumns(FileForm):
+    """Columns of the table of items.
 
     Attributes:
         item: the id, as the log has it.
@@ -64,7 +95,7 @@ class ItemColumns(Config):
         title, category, brand, description, price: texts and a number. A category that is a list is joined by `/`.
         image: bytes, a struct with `bytes` or `path`, or the name of a file among `--pictures`.
         listed_at: when it was first for sale; without it the first time that the log has it.
-        names: as of the log.
+        keep: further columns that stay; None keeps all.
     """
 
     item: Column = None
@@ -76,19 +107,19 @@ class ItemColumns(Config):
     price: Column = None
     image: Column = None
     listed_at: Column = None
-    names: Names = ()
+    keep: Names | None = None
 
 
-class UserColumns(Config):
-    """Columns of the table of users: the id as the log has it; all others are kept.
+class UserColumns(FileForm):
+    """Columns of the table of users: the id as the log has it.
 
     Attributes:
         user: the id.
-        names: as of the log.
+        keep: further columns that stay; None keeps all.
     """
 
     user: Column = None
-    names: Names = ()
+    keep: Names | None = None
 
 
 class InteractionsConfig(TablesConfig):

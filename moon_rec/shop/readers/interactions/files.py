@@ -6,11 +6,11 @@ Notable choices
 - A file's form is told by its name; the delimiter by the first line. A `.txt` or a file without ending is delimited text.
 - Quotes are those of CSV. Where tabs delimit they are plain characters unless a field of the first lines is quoted whole:
   titles in publishers' TSV files begin with quotes that never end.
+- A separator of several characters parts lines as they stand, without quotes. Texts that are not UTF-8 are decoded in memory.
 """
 
 import contextlib
 import csv
-import gzip
 import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,14 +21,15 @@ import pyarrow as pa
 
 from moon_rec.errors import ShopError, first_line
 from moon_rec.parquet_bounds import refuse_bombs
+from moon_rec.shop.readers.interactions.parted import parted
+from moon_rec.shop.readers.interactions.unpacking import PACKED, decoded, unpacked
 from moon_rec.values import shown
 
-DELIMITED = (".csv", ".tsv", ".tab", ".txt", ".inter", ".item", ".user", "")
+DELIMITED = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data", ".inter", ".item", ".user", "")
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 ARROW = (".arrow", ".feather", ".ipc")
 PARQUET = (".parquet", ".pq")
 DUCKDB = (".duckdb", ".db")
-PACKED = (".gz", ".zst", ".zstd")
 DELIMITERS = "\t,;|\x01"
 ROWS_LOOKED_AT = 10_000
 """Of JSON lines, for the types of their columns."""
@@ -46,6 +47,8 @@ class Source:
         is_text: whether values are still text (delimited files).
         form: "CSV", "Parquet" ..., for messages.
         names: a header for files without one, empty where they have theirs.
+        separator, encoding: as its owner says; None: as found, and UTF-8.
+        rows: where lists are unfolded, the row of all files together that each row comes from.
     """
 
     paths: tuple[Path, ...]
@@ -54,6 +57,9 @@ class Source:
     form: str
     delimiter: str = ""
     names: tuple[str, ...] = ()
+    separator: str | None = None
+    encoding: str | None = None
+    rows: pl.LazyFrame | None = None
 
     @property
     def columns(self) -> dict[str, pl.DataType]:
@@ -79,23 +85,31 @@ class Source:
 
     def place(self, row: int) -> tuple[Path, int]:
         """The file of a row of all files together, and its row there, from 0."""
+        if self.rows is not None:
+            row = self.rows.slice(row, 1).collect().item()
         for path in self.paths[:-1]:
-            number = (
-                _open([path], self.names).frame.select(pl.len()).collect(engine="streaming").item()
-            )
+            opened = _open([path], self.names, self.separator, self.encoding)
+            number = opened.frame.select(pl.len()).collect(engine="streaming").item()
             if row < number:
                 return path, row
             row -= number
         return self.paths[-1], row
 
 
-def open_source(paths: Sequence[str | Path], names: Sequence[str] = ()) -> Source:
+def open_source(
+    paths: Sequence[str | Path],
+    names: Sequence[str] = (),
+    separator: str | None = None,
+    encoding: str | None = None,
+) -> Source:
     """Open a table.
 
     Args:
         paths: files of one form, or folders of such files (read in the order of their names). A table of a DuckDB file is named behind a
             colon: `logs.duckdb:clicks`.
         names: the columns of delimited files that have no header.
+        separator: between their fields; None: as the first line has it.
+        encoding: of their texts; None: UTF-8.
 
     Raises:
         ShopError: no such file, no rows, forms that differ, columns that differ, no header, or a file that cannot be read.
@@ -104,7 +118,7 @@ def open_source(paths: Sequence[str | Path], names: Sequence[str] = ()) -> Sourc
     if not found:
         raise ShopError("no file of a log is named: wanted one such as clicks.csv")
     try:
-        source = _open(found, tuple(names))
+        source = _open(found, tuple(names), separator, encoding)
         columns = source.columns
     except (
         pl.exceptions.PolarsError,
@@ -124,7 +138,7 @@ def open_source(paths: Sequence[str | Path], names: Sequence[str] = ()) -> Sourc
 
 def unreadable(source: Source, error: BaseException) -> ShopError:
     """What to tell of rows that polars cannot read: of delimited text, the first line with another number of fields."""
-    for path in source.paths if source.is_text else ():
+    for path in source.paths if source.is_text and len(source.delimiter) == 1 else ():
         broken = _ragged_line(path, source.delimiter, len(source.columns))
         if broken is not None:
             number, fields, text = broken
@@ -171,7 +185,12 @@ def _form(name: str) -> tuple[str, bool]:
     return (kept[-1] if kept else ""), packed
 
 
-def _open(files: Sequence[str | Path], names: tuple[str, ...]) -> Source:
+def _open(
+    files: Sequence[str | Path],
+    names: tuple[str, ...],
+    separator: str | None = None,
+    encoding: str | None = None,
+) -> Source:
     texts = [str(file) for file in files]
     forms = {_form(text)[0] for text in texts}
     if len({_kind(form, texts[0]) for form in forms}) > 1:
@@ -182,9 +201,14 @@ def _open(files: Sequence[str | Path], names: tuple[str, ...]) -> Source:
     paths = tuple(Path(_database(text)[0]) for text in texts)
     kind = _kind(ending, texts[0])
     if kind == "delimited text":
-        return _delimited(paths, names)
+        return _delimited(paths, names, separator, encoding)
     if names:
         raise ShopError(f"{texts[0]} has names of its own: leave out the names of its columns")
+    for name, value in (("separator", separator), ("encoding", encoding)):
+        if value is not None:
+            raise ShopError(
+                f"{name} = {value!r} changes nothing: {texts[0]} is {kind}; leave it out"
+            )
     if kind == "JSON lines":
         frame = pl.scan_ndjson(list(paths), infer_schema_length=ROWS_LOOKED_AT)
     elif kind == "Arrow":
@@ -218,36 +242,44 @@ def _kind(ending: str, name: str) -> str:
     )
 
 
-def _delimited(paths: tuple[Path, ...], names: tuple[str, ...]) -> Source:
-    lines = first_lines(paths[0])
+def _delimited(
+    paths: tuple[Path, ...], names: tuple[str, ...], separator: str | None, encoding: str | None
+) -> Source:
+    lines = first_lines(paths[0], encoding=encoding)
     if not lines:
         raise ShopError(f"{paths[0]} is empty: name a file with rows")
-    delimiter = delimiter_of(lines)
+    delimiter = separator or delimiter_of(lines)
     for path in paths[1:]:
-        other = first_lines(path)
+        other = first_lines(path, encoding=encoding)
         if not names and other and other[0] != lines[0]:
             raise ShopError(
                 f"{path} begins with {shown(other[0])}, {paths[0]} with {shown(lines[0])}: files of one table have one header"
             )
-    quoted = delimiter != "\t" or any(
-        len(field) > 1 and field[0] == field[-1] == '"'
-        for line in lines
-        for field in line.split("\t")
-    )
-    found = len(_fields(lines[0], delimiter, quoted))
-    if names and found != len(names):
-        raise ShopError(
-            f"{paths[0]} has {found} columns, {len(names)} names are given: give each a name"
+    quoted = len(delimiter) == 1 and (
+        delimiter != "\t"
+        or any(
+            len(field) > 1 and field[0] == field[-1] == '"'
+            for line in lines
+            for field in line.split("\t")
         )
-    frame = pl.scan_csv(
-        list(paths),
-        separator=delimiter,
-        has_header=not names,
-        new_columns=list(names) or None,
-        infer_schema=False,
-        quote_char='"' if quoted else None,
     )
-    return Source(paths, frame, is_text=True, form="CSV", delimiter=delimiter, names=names)
+    header = _fields(lines[0], delimiter, quoted)
+    if names and len(header) != len(names):
+        raise ShopError(
+            f"{paths[0]} has {len(header)} columns, {len(names)} names are given: give each a name"
+        )
+    if len(delimiter) > 1:
+        frame = parted(paths, delimiter, names or tuple(header), bool(names), encoding)
+    else:
+        frame = pl.scan_csv(
+            list(paths) if encoding is None else [decoded(path, encoding) for path in paths],
+            separator=delimiter,
+            has_header=not names,
+            new_columns=list(names) or None,
+            infer_schema=False,
+            quote_char='"' if quoted else None,
+        )
+    return Source(paths, frame, True, "CSV", delimiter, names, separator, encoding)
 
 
 def _lance(path: Path) -> pl.LazyFrame:
@@ -278,60 +310,31 @@ def _duckdb(file: str, table: str) -> pl.LazyFrame:
         raise ShopError(f"{file} cannot be read as DuckDB: {first_line(error)}") from None
 
 
-def first_lines(path: Path, number: int = FIRST_LINES) -> list[str]:
+def first_lines(path: Path, number: int = FIRST_LINES, encoding: str | None = None) -> list[str]:
     """The first lines of a text file, packed or not.
 
     Raises:
-        ShopError: it is no UTF-8 text, or its packing is damaged.
+        ShopError: it is no text of that encoding, or its packing is damaged.
     """
+    lines: list[str] = []
     try:
-        with _unpacked(path) as file:
-            lines = []
+        if encoding is not None:
+            text = decoded(path, encoding).read().decode()
+            return [line.rstrip("\r") for line in text.split("\n", number)[:number] if line]
+        with unpacked(path) as file:
             for _ in range(number):
                 line = file.readline(MOST_BYTES_OF_A_LINE)
                 if not line:
                     break
-                lines.append(line.decode("utf-8-sig" if not lines else "utf-8").rstrip("\r\n"))
+                utf = "utf-8-sig" if not lines else "utf-8"
+                lines.append(line.decode(utf).rstrip("\r\n"))
             return lines
     except UnicodeDecodeError as error:
         raise ShopError(
-            f"{path}: line {len(lines) + 1} is no UTF-8 text ({error.reason}): write it as UTF-8, such as with iconv"
+            f"{path}: line {len(lines) + 1} is no UTF-8 text ({error.reason}): name its encoding, such as --set log.encoding=latin-1, or write it as UTF-8"
         ) from None
     except (OSError, EOFError, pa.ArrowException) as error:
         raise ShopError(f"{path} cannot be read: {first_line(error)}; fetch it again") from None
-
-
-@contextlib.contextmanager
-def _unpacked(path: Path):
-    ending = path.suffix.lower()
-    if ending == ".gz":
-        with gzip.open(path, "rb") as file:
-            yield file
-    elif ending in PACKED:
-        with (
-            pa.CompressedInputStream(pa.OSFile(str(path)), "zstd") as file,
-            pa.PythonFile(file) as lines,
-        ):
-            yield _Lines(lines)
-    else:
-        with open(path, "rb") as file:
-            yield file
-
-
-class _Lines:
-    """`readline` over a stream that can only be read."""
-
-    def __init__(self, stream: pa.NativeFile):
-        self._stream, self._rest, self._ended = stream, b"", False
-
-    def readline(self, limit: int) -> bytes:
-        while b"\n" not in self._rest and len(self._rest) < limit and not self._ended:
-            piece = self._stream.read(1 << 16)
-            self._ended = not piece
-            self._rest += piece
-        end = min(self._rest.find(b"\n") + 1 or len(self._rest), limit)
-        line, self._rest = self._rest[:end], self._rest[end:]
-        return line
 
 
 def delimiter_of(lines: Sequence[str]) -> str:
@@ -346,6 +349,8 @@ def delimiter_of(lines: Sequence[str]) -> str:
 
 def _fields(line: str, delimiter: str, quoted: bool) -> list[str]:
     """The fields of a line."""
+    if len(delimiter) > 1:
+        return line.split(delimiter)
     quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     return next(csv.reader([line], delimiter=delimiter, quoting=quoting), [])
 
@@ -371,7 +376,7 @@ def _is_number(text: str) -> bool:
 
 def _ragged_line(path: Path, delimiter: str, wanted: int) -> tuple[int, int, str] | None:
     """The first line that has more fields than the header: its number from 1, its fields, its text."""
-    with _unpacked(path) as file:
+    with unpacked(path) as file:
         number = 0
         while line := file.readline(MOST_BYTES_OF_A_LINE):
             number += 1

@@ -133,6 +133,20 @@ def guess_roles(table: str, schema: Mapping[str, pl.DataType], said: Config) -> 
     return Guess(table, roles, tuple(guessed), tuple(missing), tuple(further))
 
 
+def named_roles(table: str, schema: Mapping[str, pl.DataType], said: Config) -> Guess:
+    """The roles that the settings name, and no others.
+
+    Args:
+        table, schema, said: as of `guess_roles`.
+    """
+    roles = {
+        role: str(getattr(said, role)) for role in USUAL[table] if getattr(said, role) is not None
+    }
+    missing = [role for role in USUAL[table] if role not in roles and role not in LIST_ROLES]
+    taken = set(roles.values())
+    return Guess(table, roles, (), tuple(missing), tuple(n for n in schema if n not in taken))
+
+
 def _fits(role: str, kind: pl.DataType) -> bool:
     """Whether a column of that type can have the role at all."""
     nested = isinstance(kind, pl.List | pl.Array | pl.Struct)

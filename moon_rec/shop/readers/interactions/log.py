@@ -11,10 +11,12 @@ import polars as pl
 
 from moon_rec.errors import ShopError
 from moon_rec.progress import say
+from moon_rec.shop.own_ids import id_text
+from moon_rec.shop.readers.interactions.broken_rules import find_broken, refuse
 from moon_rec.shop.readers.interactions.config import InteractionsConfig
 from moon_rec.shop.readers.interactions.files import Source
-from moon_rec.shop.readers.interactions.typed import id_text, value_reading
-from moon_rec.values import TIME, Meanings, Reading, Rule, shown
+from moon_rec.shop.readers.interactions.typed import value_reading
+from moon_rec.values import TIME, Meanings, Reading, Rule
 
 OUTCOMES = ("clicked", "carted", "purchased")
 IDS = ("user", "item", "request")
@@ -140,11 +142,10 @@ def check_values(read: LogColumnsRead, config: InteractionsConfig) -> pl.Expr:
     Raises:
         ShopError: one line: file, row, column, value, how many, and how to mend it, for every rule that is broken.
     """
-    rules: list[tuple[str, Rule, bool]] = []
+    rules, absent = [], {}
     for role, how in read.readings.items():
         column = pl.col(read.raw[role])
-        for rule in how.broken:
-            rules.append((role, rule, False))
+        rules += [(read.raw[role], rule) for rule in how.broken]
         if role in ("user", "item", "time") and how.value is not None:
             nothing = column.is_null() | (
                 column.cast(pl.String).str.strip_chars() == ""
@@ -152,37 +153,19 @@ def check_values(read: LogColumnsRead, config: InteractionsConfig) -> pl.Expr:
                 else pl.lit(False)
             )
             mend = "give every row one, or leave such rows out with --set incomplete=dropped"
-            rules.append((role, Rule(column, nothing, "is empty", mend), True))
-    wanted: list[pl.Expr] = [pl.len().alias("rows")]
-    for number, (_, rule, _) in enumerate(rules):
-        bad = rule.bad.fill_null(False)
-        wanted += [
-            bad.sum().alias(f"count {number}"),
-            pl.when(bad).then(pl.col(ROW)).min().alias(f"row {number}"),
-            rule.value.filter(bad).first().alias(f"value {number}"),
-        ]
-    found = read.source.collect(read.frame.select(wanted)).row(0, named=True)
-    if not found["rows"]:
+            absent[len(rules)] = role
+            rules.append((read.raw[role], Rule(column, nothing, "is empty", mend)))
+    num_rows, broken = find_broken(read.source, read.frame, rules, pl.col(ROW))
+    if not num_rows:
         raise ShopError(f"{read.source.name} has no rows: name a log with rows")
-    dropped = config.incomplete == "dropped"
-    lines = []
-    for number, (role, rule, is_nothing) in enumerate(rules):
-        count, column = found[f"count {number}"], read.raw[role]
-        if not count:
-            continue
-        if is_nothing and dropped:
-            say(
-                f"{read.source.name}: {count:,} rows of {found['rows']:,} have no {role} and are left out"
-            )
-            continue
-        file, row = read.source.place(found[f"row {number}"])
-        value = found[f"value {number}"]
-        others = f" ({count:,} rows do)" * (count > 1)
-        lines.append(
-            f"{file}: {column} row {row}: {shown(value)} {rule.rule}{others}; {rule.mend_of(value)}"
-        )
-    if lines:
-        raise ShopError(" | ".join(lines))
+    if config.incomplete == "dropped":
+        for number, role in absent.items():
+            found, broken[number] = broken[number], None
+            if found is not None:
+                say(
+                    f"{read.source.name}: {found.count:,} rows of {num_rows:,} have no {role} and are left out"
+                )
+    refuse(read.source, broken)
     needed = [read.readings[role].value for role in ("user", "item", "time")]
     return pl.all_horizontal(value.is_not_null() for value in needed if value is not None)
 

@@ -1,6 +1,6 @@
 """The tables beside a log: items and users, read as a stream, with what the log has and they have not added bare."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,17 +8,17 @@ import polars as pl
 
 from moon_rec.errors import ShopError
 from moon_rec.progress import say
-from moon_rec.shop.own_ids import OwnIds
+from moon_rec.shop.own_ids import OwnIds, id_text
+from moon_rec.shop.readers.interactions.broken_rules import find_broken, refuse
 from moon_rec.shop.readers.interactions.files import Source, unreadable
 from moon_rec.shop.readers.interactions.pictures import Pictures
 from moon_rec.shop.readers.interactions.typed import (
     further_types,
     further_value,
-    id_text,
     value_reading,
 )
 from moon_rec.shop.schema import columns_of
-from moon_rec.values import TIME, Meanings, Reading, shown
+from moon_rec.values import TIME, Meanings, Reading
 
 PIECE = 1_024
 NAMES = {
@@ -51,9 +51,17 @@ class SideTable:
 
     @classmethod
     def open(
-        cls, table: str, source: Source, roles: Mapping[str, str], meanings: Meanings
+        cls,
+        table: str,
+        source: Source,
+        roles: Mapping[str, str],
+        meanings: Meanings,
+        keep: Sequence[str] | None = None,
     ) -> "SideTable":
         """Open a table and read its ids.
+
+        Args:
+            keep: further columns that stay; None keeps all.
 
         Raises:
             ShopError: a column is not there, a row has no id, or a value breaks a rule.
@@ -75,6 +83,13 @@ class SideTable:
         }
         taken, declared = set(roles.values()), set(columns_of(table))
         names = [name for name in source.columns if name not in taken]
+        if keep is not None:
+            unknown = [name for name in keep if name not in names]
+            if unknown:
+                raise ShopError(
+                    f"{source.name} has no column {unknown[0]!r} left to keep ({table}.keep): it has {', '.join(names) or 'none'}"
+                )
+            names = list(keep)
         for name in [name for name in names if name in declared]:
             say(
                 f"{source.name}: {name!r} is left out: a shop has a column of that name, with another meaning"
@@ -101,29 +116,12 @@ class SideTable:
 
     def _check(self) -> None:
         """Refuse values that break a rule: one pass."""
-        rules = [(role, rule) for role, how in self.readings.items() for rule in how.broken]
-        if not rules:
-            return
-        wanted = []
-        for number, (_, rule) in enumerate(rules):
-            bad = rule.bad.fill_null(False)
-            wanted += [
-                bad.sum().alias(f"count {number}"),
-                pl.when(bad).then(pl.int_range(pl.len())).min().alias(f"row {number}"),
-                rule.value.filter(bad).first().alias(f"value {number}"),
-            ]
-        row = self.source.collect(self.source.frame.select(wanted)).row(0, named=True)
-        lines = []
-        for number, (role, rule) in enumerate(rules):
-            if row[f"count {number}"]:
-                file, place = self.source.place(row[f"row {number}"])
-                count, value = row[f"count {number}"], row[f"value {number}"]
-                others = f" ({count:,} rows do)" * (count > 1)
-                lines.append(
-                    f"{file}: {self.roles[role]} row {place}: {shown(value)} {rule.rule}{others}; {rule.mend_of(value)}"
-                )
-        if lines:
-            raise ShopError(" | ".join(lines))
+        rules = [
+            (self.roles[role], rule) for role, how in self.readings.items() for rule in how.broken
+        ]
+        if rules:
+            row = pl.int_range(pl.len())
+            refuse(self.source, find_broken(self.source, self.source.frame, rules, row)[1])
 
     def pieces(self, ids: OwnIds, pictures: Pictures | None) -> Iterator[pl.DataFrame]:
         """The table in pieces of `PIECE` rows, each id once (its first row), with the shop's columns; nothing is added."""
@@ -183,7 +181,7 @@ class SideTable:
 def _reading(source: Source, column: str, role: str, meanings: Meanings) -> Reading:
     kind = source.columns[column]
     if role == "listed_at":
-        return value_reading(column, kind, TIME, meanings)
+        return value_reading(column, kind, TIME, _unit_of(source, column, meanings))
     if role == "price":
         return value_reading(column, kind, pl.Float64())
     if role == "group":
@@ -196,6 +194,15 @@ def _reading(source: Source, column: str, role: str, meanings: Meanings) -> Read
     if kind.is_numeric():
         return Reading(pl.col(column).cast(pl.String))
     return value_reading(column, kind, pl.String())
+
+
+def _unit_of(source: Source, column: str, meanings: Meanings) -> Meanings:
+    """The log's unit of times is that of numbers alone: a column whose first text is none has times as texts."""
+    if source.columns[column] != pl.String:
+        return meanings
+    first = source.collect(source.frame.select(pl.col(column).drop_nulls().head(1)))[column]
+    is_number = first.len() and first.cast(pl.Float64, strict=False).null_count() == 0
+    return meanings if is_number else Meanings()
 
 
 def _ids(source: Source, column: str, role: str) -> pl.Series:

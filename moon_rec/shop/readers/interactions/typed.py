@@ -66,27 +66,6 @@ def value_reading(
 _NUMBER = "write it with a decimal point, without currency or separators of thousands"
 
 
-def id_text(name: str, found: pl.DataType) -> Reading:
-    """A column of ids as texts: whole numbers plainly, texts as they are without white space around them; "" is null."""
-    column = pl.col(name)
-    if found == pl.String or found in (pl.Categorical, pl.Enum):
-        text = column.cast(pl.String).str.strip_chars()
-        return Reading(pl.when(text != "").then(text))
-    if found.is_integer():
-        return Reading(column.cast(pl.String))
-    if found.is_numeric():
-        whole = reading(name, found, pl.Int64())
-        value = None if whole.value is None else whole.value.cast(pl.String)
-        return Reading(value, whole.broken, whole.told)
-    rule = Rule(
-        column,
-        column.is_not_null(),
-        f"is {found}, wanted an id",
-        "name a column of texts or whole numbers",
-    )
-    return Reading(None, (rule,))
-
-
 def further_types(source: pl.LazyFrame, names: list[str]) -> dict[str, pl.DataType]:
     """Of text columns: Int64, Float64 or String, whichever all of their values are; one streaming pass."""
     if not names:

@@ -110,7 +110,11 @@ def test_editions_together_keep_a_shared_user_once(raw, tmp_path):
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("ratings.csv", None, "has no ratings.csv: --data names the folder of MovieLens"),
+        (
+            "ratings.csv",
+            None,
+            "has no ratings.csv or ratings.dat or u.data: --data names the folder of MovieLens",
+        ),
         ("movies.csv", "movieId,title\n10,a\n", "movies.csv has no column genres: it has movieId"),
         ("ratings.csv", "userId,stars\n1,2\n", "has no column movieId, rating, timestamp: it has"),
         (
@@ -142,6 +146,105 @@ def test_broken_files_are_named(raw, tmp_path, file, text, message):
         import_movielens(raw, tmp_path / "shop", config=CONFIG)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "shop").exists()
+
+
+def dat(folder, encoding="latin-1"):
+    """1M's and 10M's form: `::` between fields, no headers."""
+    rows = [line.split(",") for line in RATINGS.splitlines()[1:]]
+    text = "".join(f"{u}::{m}::{r}::{t}\n" for u, m, r, t in rows)
+    (folder / "ratings.dat").write_text(text)
+    movies = (
+        "10::Café, The (1995)::Drama|War\n20::Second (2001)::Comedy\n30::No: Year::Drama\n"
+        "40::Later (2050)::Sci-Fi\n50::Series (1999)::Drama\n60::Never Rated (2000)::Drama\n"
+    )
+    (folder / "movies.dat").write_bytes(movies.encode(encoding))
+
+
+def dat_with_users(folder):
+    dat(folder)
+    (folder / "users.dat").write_text("".join(f"{u}::F::1::10::4806{u}\n" for u in range(1, 6)))
+
+
+def hundred_k(folder):
+    """100K's form: tabs, then a bar between fields and a column for each genre."""
+    rows = [line.split(",") for line in RATINGS.splitlines()[1:]]
+    text = "".join(f"{u}\t{m}\t{float(r):.0f}\t{t}\n" for u, m, r, t in rows)
+    (folder / "u.data").write_text(text.replace("\t0\t", "\t1\t"))
+    genres = {10: (8, 17), 20: (5,), 30: (), 40: (15,), 50: (8,), 60: (8,)}
+    titles = [
+        "Café, The (1995)",
+        "Second (2001)",
+        "unknown",
+        "Later (2050)",
+        'S "X" (1999)',
+        "Z (2000)",
+    ]
+    lines = []
+    for (movie, own), title in zip(genres.items(), titles, strict=True):
+        flags = "|".join(str(int(n in own)) for n in range(19))
+        lines.append(f"{movie}|{title}|01-Jan-1995||http://a/{movie}|{flags}\n")
+    (folder / "u.item").write_bytes("".join(lines).encode("latin-1"))
+    users = "".join(f"{u}|24|M|technician|8571{u}\n" for u in range(1, 6))
+    (folder / "u.user").write_text(users)
+
+
+@pytest.mark.parametrize(
+    ("write", "users", "clicks"),
+    [
+        (dat, None, 6),
+        (dat_with_users, ["gender", "age", "occupation", "zip_code"], 6),
+        (hundred_k, ["age", "gender", "occupation", "zip_code"], 7),  # 3.5 is 4 there, 4.5 is 4
+    ],
+)
+def test_other_sizes_in_their_own_forms(write, users, clicks, tmp_path, capsys):
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    write(folder)
+    shop = import_movielens(folder, tmp_path / "shop", config=CONFIG)
+    shop.validate()
+    assert "not UTF-8: read as Latin-1" in capsys.readouterr().err
+    rows, items = shop.impressions.collect(), shop.items.collect()
+    assert rows.height == 10 and rows["clicked"].sum() == clicks
+    assert items["item_id"].to_list() == [10, 20, 30, 40, 50, 60]
+    assert items["title"][0] == "Café, The (1995)"
+    assert [each["value"] for each in items["attributes"][0].to_list()] == ["Drama", "War", "1995"]
+    assert items["category"].to_list()[3:] == ["Sci-Fi", "Drama", "Drama"]
+    assert shop.name == "movielens" and "MovieLens of 10 ratings" in shop.source
+    if users is None:
+        assert shop.users is None
+    else:
+        profiles = shop.users.collect()
+        assert profiles.columns == ["user_id", *users] and profiles["user_id"].to_list() == [
+            1,
+            2,
+            3,
+            4,
+        ]
+
+
+@pytest.mark.parametrize(
+    ("write", "file", "text", "message"),
+    [
+        (dat, "ratings.dat", "1::10::4::1000000000\n1::20::4\n", "line 2 has 3 fields, 4 wanted"),
+        (dat, "ratings.dat", "1,10,4,1000000000\n", "has 1 columns, 4 names are given"),
+        (dat, "ratings.dat", "1::ten::4::1000000000\n", "movieId row 0: 'ten' is no number"),
+        (dat, "movies.dat", None, "has no movies.dat"),
+        (hundred_k, "u.item", "10|Only (1995)\n", "line 1 has 2 fields, 24 wanted"),
+    ],
+)
+def test_broken_files_of_other_sizes(write, file, text, message, tmp_path):
+    write(tmp_path)
+    (tmp_path / file).unlink()
+    if text is not None:
+        (tmp_path / file).write_text(text)
+    with pytest.raises(ShopError, match=message):
+        import_movielens(tmp_path, tmp_path / "shop", config=CONFIG)
+
+
+def test_other_sizes_have_no_edition_of_2016(tmp_path):
+    dat(tmp_path)
+    with pytest.raises(ShopError, match=r"edition 2016 is of ml-latest-small, .* has ratings.dat"):
+        import_movielens(tmp_path, tmp_path / "shop", "2016", config=CONFIG)
 
 
 def test_shares_must_ascend(raw, tmp_path):

@@ -1,0 +1,99 @@
+"""The tables that a user gives, opened, and which column is what in each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from moon_rec.errors import ShopError
+from moon_rec.progress import say
+from moon_rec.shop.readers.interactions.config import InteractionsConfig
+from moon_rec.shop.readers.interactions.files import Source
+from moon_rec.shop.readers.interactions.guess import COSTS, Guess, guess_roles, named_roles
+from moon_rec.shop.readers.interactions.opening import open_table
+
+Paths = Sequence[str | Path]
+
+
+@dataclass(frozen=True, repr=False)
+class Sources:
+    """The log and the tables beside it.
+
+    Attributes:
+        log: the log.
+        beside: `items`, `users`: those of them that are given.
+        guesses: table -> which column is what.
+    """
+
+    log: Source
+    beside: dict[str, Source]
+    guesses: dict[str, Guess]
+
+    @classmethod
+    def open(cls, log: Paths, beside: Mapping[str, Paths], config: InteractionsConfig) -> "Sources":
+        """Open every table and guess its columns; a table without files is not given.
+
+        Raises:
+            ShopError: a table cannot be opened.
+        """
+        opened = {
+            name: open_table(paths, getattr(config, name))
+            for name, paths in {"log": log, **beside}.items()
+            if paths or name == "log"
+        }
+        return cls.of(opened, config)
+
+    @classmethod
+    def of(
+        cls, opened: Mapping[str, Source], config: InteractionsConfig, guess: bool = True
+    ) -> "Sources":
+        """Find the columns of tables that are open, the log's among them.
+
+        Args:
+            guess: columns that no setting names are looked for by their usual names; False: they are further columns.
+        """
+        find = guess_roles if guess else named_roles
+        guesses = {
+            name: find(name, source.columns, getattr(config, name))
+            for name, source in opened.items()
+        }
+        beside = {name: source for name, source in opened.items() if name != "log"}
+        return cls(opened["log"], beside, guesses)
+
+    def head(self, number: int) -> "Sources":
+        """The same with the first rows of each table alone."""
+        log, *others = (
+            replace(each, frame=each.frame.head(number))
+            for each in (self.log, *self.beside.values())
+        )
+        return Sources(log, dict(zip(self.beside, others, strict=True)), self.guesses)
+
+    def check_needed(self) -> None:
+        """Refuse a log that lacks one of the three indispensable columns.
+
+        Raises:
+            ShopError: names those that are missing, and the columns that there are.
+        """
+        roles = self.guesses["log"].roles
+        lost = [role for role in ("user", "item", "time") if role not in roles]
+        if "shown" in roles and "item" in lost:
+            lost.remove("item")
+        if lost:
+            raise ShopError(
+                f"{self.log.name}: no column is the {', nor the '.join(lost)}: name it, such as --set log.{lost[0]}=NAME; "
+                f"it has {', '.join(self.log.columns)}"
+            )
+
+    def say_what_was_taken(self) -> None:
+        """Print which column was taken for what, and what goes without those that are missing."""
+        for table, guess in self.guesses.items():
+            taken = ", ".join(
+                f"{role} = {column}{' (by its name)' if role in guess.guessed else ''}"
+                for role, column in guess.roles.items()
+            )
+            say(f"{table}: {taken}")
+            costs = COSTS.get(table, {})
+            lost = [f"{role} ({costs[role]})" for role in guess.missing if role in costs]
+            if "shown" in guess.roles:
+                lost = [each for each in lost if not each.startswith("clicked")]
+            if lost:
+                say(f"{table} without {'; '.join(lost)}")
