@@ -23,9 +23,11 @@ def prose(page: Path) -> str:
 
 
 def anchors(page: Path) -> set[str]:
-    """Of each heading, as Python-Markdown makes them."""
-    plain = [re.sub(r"[^\w\s-]", "", one).strip().lower() for one in HEADING.findall(prose(page))]
-    return {re.sub(r"[-\s]+", "-", one) for one in plain}
+    """Of each heading, as Python-Markdown makes them, and those that are written out."""
+    text = prose(page)
+    headings = [re.sub(r"<[^>]*>", "", one) for one in HEADING.findall(text)]
+    plain = [re.sub(r"[^\w\s-]", "", one).strip().lower() for one in headings]
+    return {re.sub(r"[-\s]+", "-", one) for one in plain} | set(re.findall(r'id="([^"]+)"', text))
 
 
 def broken_links(page: Path) -> list[str]:

@@ -86,6 +86,7 @@ class Import:
                     sources.guesses[name].roles,
                     unit,
                     getattr(config, name).keep,
+                    leave_out=config.incomplete == "dropped",
                 )
                 for name, source in sources.beside.items()
             }
