@@ -4,13 +4,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PEERS  := .venv-peers
+DOCS   := .venv-docs
 SEED   ?= 0
 DEMO   ?= runs/demo
 # Two processes with a thread each take three fifths of the time of one with two; the tests of a file stay together, for they share what is slow to make.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint check peers clean
+.PHONY: help setup demo test test-all lint check docs peers clean
 
 help:
 	@echo "make setup     make the environment in $(VENV) (about 2 minutes)"
@@ -18,6 +19,7 @@ help:
 	@echo "make test      the tests"
 	@echo "make test-all  the tests with the slow ones"
 	@echo "make check     lint, types, import rules and tests: what CI runs"
+	@echo "make docs      the docs site, in site/, with every link checked (half a minute; its own environment in $(DOCS))"
 	@echo "make peers     the libraries that the benchmarks measure beside this one, in $(PEERS) (1 minute, 2 GB)"
 	@echo "make clean     remove the environment and everything the demo wrote"
 
@@ -54,6 +56,15 @@ lint: $(READY)
 
 check: lint test
 
+docs: $(DOCS)/.ready
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --strict
+	@echo "the site is in site/: open site/index.html"
+
+$(DOCS)/.ready: requirements/docs.txt
+	@rm -rf $(DOCS) && $(PYTHON) -m venv $(DOCS)
+	@$(DOCS)/bin/python -m pip install --quiet --requirement requirements/docs.txt
+	@touch $@
+
 peers: $(PEERS)/.ready
 
 $(PEERS)/.ready: requirements/peers.txt
@@ -62,4 +73,4 @@ $(PEERS)/.ready: requirements/peers.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(PEERS) runs
+	rm -rf $(VENV) $(PEERS) $(DOCS) site runs

@@ -112,11 +112,13 @@ def _parser() -> Parser:
         description="The whole chain on a simulated shop: encoders, rankers, exchange rate, report. About five minutes on 2 cores.",
         example="python -m moon_rec demo --out runs/demo --seed 0",
     )
-    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder of its own")
+    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="output folder")
     parser.add_argument(
         "--seed", type=seed_number, default=0, help="seed of shop, encoders and rankers"
     )
-    parser.add_argument("--resume", action="store_true", help="keep what an earlier run finished")
+    parser.add_argument(
+        "--resume", action="store_true", help="keep the finished cells of an earlier run"
+    )
     add_overwrite_option(parser, "the demo")
     return parser
 

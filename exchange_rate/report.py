@@ -122,7 +122,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--tracking", default=DEFAULT_URI, help="MLflow tracking URI")
     parser.add_argument("--experiment", default="moon_rec", help="MLflow experiment")
-    parser.add_argument("--study", help="run id of the study; default the newest")
+    parser.add_argument("--study", help="run id of the study; default: the newest")
     parser.add_argument("--out", type=Path, required=True, help="folder of the report")
     add_overwrite_option(parser, "the report")
     arguments = parser.parse_args(argv)

@@ -339,18 +339,20 @@ def refuse_failures(result: StudyResult) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m exchange_rate.study",
-        description="Train the encoders of a plan, measure each, train the same ranker on each with several seeds, track it all.",
+        description="Train the encoders of a plan, measure each, train the same ranker on each with several seeds, and track everything in MLflow.",
         example="python -m exchange_rate.study runs/shop --plan plan.toml --out runs/study",
     )
     parser.add_argument("shop", type=Path, help="folder of the shop")
     add_config_options(parser, "--plan", "the plan in a TOML file; without it the demo's")
-    parser.add_argument("--seed", type=seed_number, help="of the demo's plan (default: 0)")
-    parser.add_argument("--out", type=Path, required=True, help="folder of cells and tracking")
+    parser.add_argument("--seed", type=seed_number, help="seed of the demo's plan (default: 0)")
+    parser.add_argument("--out", type=Path, required=True, help="output folder: cells and tracking")
     parser.add_argument("--tracking", help="MLflow tracking URI; default OUT/mlflow.db")
     parser.add_argument("--period", choices=("validation", "test"), default="test")
-    parser.add_argument("--workers", type=count, help="processes; default 2, or 1 on one core")
     parser.add_argument(
-        "--wait", action="store_true", help="wait for another study that works in OUT"
+        "--workers", type=count, help="number of processes; default 2, or 1 on one core"
+    )
+    parser.add_argument(
+        "--wait", action="store_true", help="wait until another study that uses OUT has ended"
     )
     return parser
 

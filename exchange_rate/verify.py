@@ -31,8 +31,8 @@ def main(argv: list[str] | None = None) -> None:
     refuse_many_processes("moon_rec verify")
     parser = Parser(
         prog="python -m moon_rec verify",
-        description="Verify folders from elsewhere: shops, encoders, embedding tables, rankers, curations, checkpoints, studies and reports, each alone or many below one "
-        "folder. Sizes are bounded, digests are computed anew and compared, with what an artifact records and with what others name. Nothing of the folder is run, nothing is written.",
+        description="Verify folders that someone else made: shops, encoders, embedding tables, rankers, curations, checkpoints, studies and reports, one or many below "
+        "one folder. Sizes are bounded, digests are computed again and compared with those recorded. Nothing of the folder is run, nothing is written.",
         example="python -m moon_rec verify runs/demo",
     )
     parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="a folder")

@@ -9,8 +9,11 @@ from moon_rec.command import run
 COMMANDS = {
     "demo": ("exchange_rate.demo", "the whole chain on a simulated shop, with a report"),
     "shop": ("moon_rec.shop.commands", "simulate, import, check or describe a shop"),
-    "track": ("moon_rec.tracking.commands", "send MLflow what it could not take, or list it"),
-    "verify": ("exchange_rate.verify", "is a folder from elsewhere what it says, and whole"),
+    "track": ("moon_rec.tracking.commands", "send runs that MLflow has not received, or list them"),
+    "verify": (
+        "exchange_rate.verify",
+        "check a folder that someone else made: complete, unchanged, safe to read",
+    ),
     "doctor": ("moon_rec.doctor", "check that the installed packages work together"),
 }
 STAGES = """\

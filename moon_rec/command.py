@@ -100,7 +100,7 @@ def add_config_options(
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="one setting over those of the file, dotted where nested; may be given again",
+        help="one setting, dotted if nested; overrides the file; may be repeated",
     )
 
 

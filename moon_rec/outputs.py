@@ -150,7 +150,7 @@ def add_overwrite_option(parser: ArgumentParser, noun: str) -> None:
     parser.add_argument(
         "--overwrite",
         action="store_true",
-        help=f"replace {noun} of an earlier run; what this command did not make is never replaced",
+        help=f"replace {noun} of an earlier run; files that this command did not write are never replaced",
     )
 
 

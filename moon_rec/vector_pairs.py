@@ -245,5 +245,5 @@ def add_accept_option(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         choices=get_args(Accepted),
-        help="take tables made from another shop (an earlier state of this one), or of fewer than a tenth of the items; may be given again",
+        help="accept tables of another shop (or of an earlier state of this one), or of fewer than a tenth of the items; may be repeated",
     )

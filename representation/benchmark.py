@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> None:
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m representation.benchmark",
-        description="Measure encoders, or vectors brought along, side by side: retrieval for every query type against every item type, zero-shot classification,"
+        description="Compare encoders, or vectors made elsewhere, side by side: retrieval for every query type against every item type, zero-shot classification,"
         " modality collapse, norms, alignment and uniformity (the tasks of MOON's benchmark MBE).",
         example="python -m representation.benchmark runs/demo/shop --encoder runs/demo/encoder --tables other=vectors/items,vectors/queries --out runs/benchmark",
     )
@@ -112,21 +112,21 @@ def _parser() -> Parser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="one setting of the published set's layout, over those of its layout.toml; may be given again",
+        help="one setting of the published set's layout; overrides its layout.toml; may be repeated",
     )
     parser.add_argument(
         "--encoder",
         action="append",
         default=[],
         metavar="[NAME=]DIR",
-        help="an encoder's folder or name; may be given again",
+        help="an encoder's folder or name; may be repeated",
     )
     parser.add_argument(
         "--tables",
         action="append",
         default=[],
         metavar="NAME=ITEMS[,QUERIES]",
-        help="embedding tables of items and of searches; may be given again",
+        help="embedding tables of items and of searches; may be repeated",
     )
     add_accept_option(parser)
     parser.add_argument(
@@ -140,7 +140,7 @@ def _parser() -> Parser:
         "--period",
         choices=get_args(Period),
         default="test",
-        help="whose searches; only validation may choose anything",
+        help="period of the searches; choose settings on validation only",
     )
     parser.add_argument(
         "--engagement",
@@ -161,7 +161,7 @@ def _parser() -> Parser:
         help="products to classify: listed since the cut, or all",
     )
     add_overwrite_option(parser, "benchmark.json, .md and .png")
-    parser.add_argument("--device", help="cpu, cuda ...; default: a GPU where there is one")
+    parser.add_argument("--device", help="cpu, cuda ...; default: a GPU if there is one")
     parser.add_argument(
         "--track", metavar="URI", help="MLflow tracking store, such as sqlite:///mlflow.db"
     )

@@ -60,8 +60,8 @@ def main(argv: list[str] | None = None) -> None:
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m representation.curate",
-        description="Curate the positive pairs of a shop's log before its cut: keep the hardest query of an item, merge the SKUs of an SPU, bring the mix of "
-        "categories towards exposure, drop pairs whose texts name too few things. Writes a Parquet file a kind of query, and what each step did.",
+        description="Curate the positive pairs of a shop's log before its cut: keep the hardest query of an item, merge the SKUs of an SPU, adjust the "
+        "mix of categories towards their exposure, drop pairs whose texts name too few things. Writes one Parquet file per kind of query, and a report of each step.",
         example="python -m representation.curate runs/demo/shop --items runs/demo/vectors/items --queries runs/demo/vectors/queries --out runs/demo/pairs --picture curation.png",
     )
     parser.add_argument("shop", type=Path, help="a shop's folder")
@@ -83,12 +83,12 @@ def _parser() -> Parser:
         "--query-engagement",
         choices=get_args(Engagement),
         default="clicked",
-        help="what makes a product the query for what else was engaged with after the same search",
+        help="the engagement that makes a product a query for the other products of the same search",
     )
     parser.add_argument(
         "--whole",
         action="store_true",
-        help="a search by words and photo gives no pair of either alone",
+        help="make no text-only or picture-only pairs from searches that have both",
     )
     parser.add_argument(
         "--picture", type=Path, metavar="FILE", help="draw the steps and the mixes (PNG)"

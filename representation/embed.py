@@ -196,34 +196,34 @@ def main(argv: list[str] | None = None) -> None:
     refuse_many_processes("representation.embed")
     parser = Parser(
         prog="python -m representation.embed",
-        description="Encode all products and queries of a shop into embedding tables OUT/items and OUT/queries; resumes where it was stopped.",
+        description="Encode all products and queries of a shop into the embedding tables OUT/items and OUT/queries. Run it again to resume after an interruption.",
         example="python -m representation.embed demo/shop --encoder demo/posttrained --out demo/tables",
     )
     parser.add_argument("shop", type=Path, help="the shop's folder")
     parser.add_argument(
         "--encoder",
         required=True,
-        help="an encoder's folder: ours, or a Hugging Face folder or name of a kind that is read",
+        help="an encoder's folder: one of moon_rec, or a Hugging Face folder or name of a supported kind",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the two tables")
     parser.add_argument(
         "--modality",
         choices=("both", "text", "image"),
         default=None,
-        help="what of a product is shown; all that the encoder reads where not given",
+        help="what of a product is encoded; default: all that the encoder reads",
     )
     parser.add_argument(
         "--precision",
         choices=("float32", "float16", "int8"),
         default="float32",
-        help="of the stored vectors",
+        help="precision of the stored vectors",
     )
-    parser.add_argument("--batch-size", type=count, default=256, help="rows a forward pass")
+    parser.add_argument("--batch-size", type=count, default=256, help="rows per forward pass")
     parser.add_argument(
         "--shard-size",
         type=count,
         default=4096,
-        help="rows a shard; a killed run loses at most one",
+        help="rows per shard; an interrupted run loses at most one shard",
     )
     parser.add_argument(
         "--leave-out",

@@ -48,8 +48,8 @@ def _parser() -> Parser:
 def _add_neighbours(commands: Any) -> None:
     parser = commands.add_parser(
         "neighbours",
-        help="searches, the products nearest to them, and what was bought",
-        description="Draw searches with the products nearest to them; what was bought is framed, and its rank written.",
+        help="searches, the products nearest to them, and what was purchased",
+        description="Draw searches with the products nearest to them; purchased products have a frame and their rank.",
         example=f"{PROGRAM} neighbours runs/demo/shop {TABLES} --by misses --out misses.png",
     )
     parser.add_argument("shop", type=Path, help="a shop's folder")
@@ -82,19 +82,21 @@ def _add_neighbours(commands: Any) -> None:
         "--by",
         choices=["random", "hits", "misses"],
         default="random",
-        help="draw from all searches, from those that found, or from those that did not",
+        help="draw from all searches, from hits only, or from misses only",
     )
     parser.add_argument(
-        "--neighbours", type=count, default=10, metavar="N", help="products shown of each"
+        "--neighbours", type=count, default=10, metavar="N", help="products shown per search"
     )
-    parser.add_argument("--period", choices=get_args(Period), default="test", help="whose searches")
+    parser.add_argument(
+        "--period", choices=get_args(Period), default="test", help="period of the searches"
+    )
     parser.add_argument(
         "--engagement",
         choices=get_args(Engagement),
         default="purchased",
         help="what a search should find",
     )
-    parser.add_argument("--seed", type=seed_number, default=0, help="of the draw")
+    parser.add_argument("--seed", type=seed_number, default=0, help="seed of the draw")
     add_overwrite_option(parser, "the sheet")
     parser.set_defaults(run=_neighbours)
 
@@ -115,23 +117,23 @@ def _add_attention(commands: Any) -> None:
         type=id_number,
         nargs="+",
         metavar="ID",
-        help="item_ids; some with a picture are drawn where none is given",
+        help="item_ids; default: a random draw of items with a picture",
     )
     parser.add_argument(
         "--text",
         nargs="+",
         metavar="WORDS",
-        help="one text or several, each quoted; without it, words that shoppers searched with, and what they then bought",
+        help="one or more texts, each in quotes; default: words of searches, with the items purchased after them",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="PNG", help="the sheet")
     parser.add_argument(
-        "--layers", type=count, metavar="N", help="the last N layers' attention; all by default"
+        "--layers", type=count, metavar="N", help="attention of the last N layers; default: all"
     )
     parser.add_argument(
         "--count", type=count, default=6, metavar="N", help="items drawn without --items"
     )
-    parser.add_argument("--seed", type=seed_number, default=0, help="of what is drawn")
-    parser.add_argument("--device", help="cpu, cuda ...; a GPU where there is one")
+    parser.add_argument("--seed", type=seed_number, default=0, help="seed of the draw")
+    parser.add_argument("--device", help="cpu, cuda ...; default: a GPU if there is one")
     add_overwrite_option(parser, "the sheet")
     parser.set_defaults(run=_attention)
 

@@ -90,29 +90,29 @@ def _parser() -> Parser:
     parser = Parser(
         prog="python -m representation.posttrain",
         description="Post-train an encoder contrastively on (query, engaged product) pairs of the shop's log before its cut. For several processes put "
-        "torchrun --nproc-per-node N -m in place of python -m. A training that was interrupted, and had resume_every set, goes on when run again.",
+        "torchrun --nproc-per-node N -m in place of python -m. With resume_every set, an interrupted training continues when the command is run again.",
         example="python -m representation.posttrain demo/shop --start demo/pretrained --out demo/posttrained --preset broad --set steps=60 --set batch_size=64",
     )
     parser.add_argument("shop", type=Path, help="the shop's folder")
     parser.add_argument(
         "--start",
         type=Path,
-        help="an encoder's folder, as a rule the pretrained one; default: random weights",
+        help="the encoder's folder to start from, usually the pretrained one; default: random weights",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the encoder")
     add_overwrite_option(parser, "the encoder and its checkpoints")
     parser.add_argument(
         "--preset",
         choices=("broad", "refinement"),
-        help="the report's first or second part of post-training; settings go over it",
+        help="settings of the MOON report's first or second part of post-training; --set overrides them",
     )
     parser.add_argument(
         "--vectors",
         type=Path,
         metavar="DIR",
-        help="of representation.embed, for curation; default: computed with the encoder at --start",
+        help="folder of representation.embed, for curation; default: computed with the encoder of --start",
     )
-    parser.add_argument("--track", metavar="URI", help="follow the training in this MLflow store")
+    parser.add_argument("--track", metavar="URI", help="log the training to this MLflow store")
     add_config_options(parser)
     return parser
 

@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the encoder")
     add_overwrite_option(parser, "the encoder")
     parser.add_argument(
-        "--start", type=Path, help="an encoder to go on from instead of random weights"
+        "--start", type=Path, help="an encoder to start from instead of random weights"
     )
     add_config_options(parser)
     chosen = parser.parse_args(argv)

@@ -98,23 +98,23 @@ def _parser() -> Parser:
         "--period",
         choices=get_args(Period),
         default="test",
-        help="whose searches; only validation may choose anything",
+        help="period of the searches; choose settings on validation only",
     )
     parser.add_argument(
         "--engagement",
         choices=get_args(Engagement),
         default="purchased",
-        help="what a search should find",
+        help="which engagement makes an item relevant to a search",
     )
     parser.add_argument(
-        "--ks", type=count, nargs="+", default=[1, 5, 10, 50], metavar="K", help="cuts"
+        "--ks", type=count, nargs="+", default=[1, 5, 10, 50], metavar="K", help="values of k"
     )
     parser.add_argument(
         "--segment-depth",
         type=count,
         default=1,
         metavar="N",
-        help="levels of the category that make a segment",
+        help="levels of the category path that make a segment",
     )
     parser.add_argument(
         "--index",
@@ -126,15 +126,15 @@ def _parser() -> Parser:
         "--effort",
         type=count,
         metavar="N",
-        help="lists that ivf searches, or hnsw's efSearch: more find more, slower",
+        help="lists searched (ivf) or efSearch (hnsw): larger finds more and is slower",
     )
-    parser.add_argument("--seed", type=seed_number, default=0, help="of samples")
+    parser.add_argument("--seed", type=seed_number, default=0, help="seed of the samples")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
     parser.add_argument(
         "--picture",
         type=Path,
         metavar="FILE",
-        help="draw recall by k and a sheet of nearest neighbours (PNG)",
+        help="draw recall by k, and nearest neighbours (PNG)",
     )
     add_overwrite_option(parser, "both files")
     return parser

@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
 def _parser() -> Parser:
     parser = Parser(
         prog=PROGRAM,
-        description="Runs are written to a journal on disk before they are sent to MLflow. Send what a store could not take, or list it.",
+        description="Runs are written to a journal on disk before they are sent to MLflow. Send the runs that a store has not received, or list them.",
         example=f"{PROGRAM} send runs/study/.moon_rec-journal",
     )
     commands: Any = parser.add_subparsers(dest="command", required=True, metavar="{send,list}")

@@ -79,5 +79,5 @@ def add_feature_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a setting of the features, such as history_length=50; may be given again",
+        help="one setting of the features, such as history_length=50; may be repeated",
     )

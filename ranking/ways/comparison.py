@@ -193,17 +193,23 @@ def _parser() -> Parser:
         dest="ways",
         action="append",
         metavar="WAY[,NAME=VALUE]",
-        help=f"ways joined by +, and other settings; may be given again; default: {' '.join(STANDARD)}",
+        help=f"ways joined by +, and other settings; may be repeated; default: {' '.join(STANDARD)}",
     )
-    parser.add_argument("--seeds", type=count, default=3, help="rankers of each way")
-    parser.add_argument("--processes", type=count, default=1, help="rankers trained side by side")
-    parser.add_argument("--resamples", type=count, default=NUM_RESAMPLES, help="of users")
-    parser.add_argument("--no-permuted", dest="permuted", action="store_false", help="no controls")
+    parser.add_argument("--seeds", type=count, default=3, help="number of seeds per way")
+    parser.add_argument(
+        "--processes", type=count, default=1, help="rankers trained at the same time"
+    )
+    parser.add_argument(
+        "--resamples", type=count, default=NUM_RESAMPLES, help="bootstrap resamples of users"
+    )
+    parser.add_argument(
+        "--no-permuted", dest="permuted", action="store_false", help="train no permuted controls"
+    )
     parser.add_argument(
         "--no-cost",
         dest="cost",
         action="store_false",
-        help="do not time the steps (needs a quiet machine)",
+        help="do not measure the time of a step (which requires an idle machine)",
     )
     add_feature_options(parser)
     add_config_options(parser)

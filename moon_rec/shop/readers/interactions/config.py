@@ -172,7 +172,7 @@ class InteractionsConfig(TablesConfig):
     Attributes:
         log, items, users, events: which column is what.
         page_gap: seconds; rows of a user with less between them are one page, of the first one's time. None: rows of one moment are.
-        incomplete: rows without user, item or time are `refused`, or `dropped` and counted.
+        incomplete: rows of the log without user, item or time, and rows of the tables beside it without an id, are `refused`, or `dropped` and counted.
         non_clicks: how they are drawn where the log has positives alone.
     """
 

@@ -1,7 +1,9 @@
 """`shop import interactions --guess`: what an import would take, leave and refuse, and a draft of its settings; nothing is written."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from rich.table import Table
@@ -54,7 +56,7 @@ def draft_import(
         print(f"Not found, and needed: {names}. Name each, such as --set {missing[0]}=COLUMN.")
     else:
         _print_rows(sources, config, pictures)
-    return _toml(guesses, unit)
+    return _toml(guesses, unit, config.model_dump(mode="json", exclude_unset=True))
 
 
 def _print_columns(source: Source, guess: Guess) -> None:
@@ -126,14 +128,25 @@ def _print_rows(
         table_console().print(table)
 
 
-def _toml(guesses: dict[str, Guess], unit: str | None) -> str:
-    """The mapping as a file for `--map`."""
-    lines = [f'time_unit = "{unit}"'] if unit else []
+def _toml(guesses: dict[str, Guess], unit: str | None, given: dict[str, Any]) -> str:
+    """The mapping as a file for `--map`, with the other settings that were given."""
+    own = {"time_unit": unit} if unit else {}
+    own |= {name: value for name, value in given.items() if not isinstance(value, dict)}
+    lines = _settings(own)
     for name, guess in guesses.items():
-        lines += ["", f"[{name}]"]
-        lines += [
-            f"{role} = {json.dumps(column, ensure_ascii=False)}"
-            for role, column in guess.roles.items()
-        ]
+        roles = {role for role in USUAL[name]}
+        further = {key: value for key, value in given.get(name, {}).items() if key not in roles}
+        lines += ["", f"[{name}]", *_settings(guess.roles), *_settings(further)]
         lines += [f'# {role} = ""' for role in guess.missing]
+    for name in given.keys() - own.keys() - guesses.keys():
+        lines += ["", f"[{name}]", *_settings(given[name])]
     return "\n".join(lines).strip() + "\n"
+
+
+def _settings(values: Mapping[str, Any]) -> list[str]:
+    """A line each; what is JSON of texts, numbers and lists of them is TOML, too. None is left out."""
+    return [
+        f"{name} = {json.dumps(value, ensure_ascii=False)}"
+        for name, value in values.items()
+        if value is not None
+    ]

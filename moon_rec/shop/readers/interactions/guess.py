@@ -74,7 +74,7 @@ COSTS = {
     "log": {
         "clicked": "every row counts as a click, and non-clicks are sampled",
         "carted": "no carts: histories and recall go by clicks and purchases",
-        "purchased": "no purchases: recall goes by clicks (--set engagement=clicked), curation has nothing to work on",
+        "purchased": "no purchases: recall is of clicks (representation.recall --engagement clicked), curation has nothing to work on",
         "request": "the rows of a user at one moment are one page",
         "position": "the order of the rows on a page stands for it",
         "query": "no searches: recall of searches cannot be measured, encoders learn from the catalogue alone",
@@ -129,7 +129,8 @@ def guess_roles(table: str, schema: Mapping[str, pl.DataType], said: Config) -> 
     roles = {
         role: str(getattr(said, role)) for role in USUAL[table] if getattr(said, role) is not None
     }
-    taken, guessed = set(roles.values()), []
+    taken, guessed, guessed_columns = set(roles.values()), [], set[str]()
+    key = {"items": "item", "users": "user"}.get(table)  # a picture may be named by the id
     by_plain: dict[str, str] = {}
     for name in schema:
         by_plain.setdefault(plain(name), name)
@@ -138,9 +139,11 @@ def guess_roles(table: str, schema: Mapping[str, pl.DataType], said: Config) -> 
             continue
         for usual in names.split():
             column = by_plain.get(plain(usual))
-            if column is not None and column not in taken and _fits(table, role, schema[column]):
+            is_free = column not in taken or (role == key and column not in guessed_columns)
+            if column is not None and is_free and _fits(table, role, schema[column]):
                 roles[role] = column
                 taken.add(column)
+                guessed_columns.add(column)
                 guessed.append(role)
                 break
     if "shown" in guessed and "item" in roles:  # a log of single items that also has a list

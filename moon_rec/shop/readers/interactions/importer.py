@@ -89,6 +89,7 @@ class Import:
                     sources.guesses[name].roles,
                     unit,
                     getattr(config, name).keep,
+                    leave_out=config.incomplete == "dropped",
                 )
                 for name, source in sources.beside.items()
                 if name != "events"

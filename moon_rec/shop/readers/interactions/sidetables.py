@@ -38,7 +38,7 @@ class SideTable:
         key: the role of the id: `item` or `user`.
         roles: role -> column. readings: how each is read, but the id's and a picture's.
         further: column -> type, of those without a role.
-        own: the ids as they are written, row by row.
+        own: the ids as they are written, row by row; null where a row is left out.
     """
 
     table: str
@@ -57,11 +57,13 @@ class SideTable:
         roles: Mapping[str, str],
         meanings: Meanings,
         keep: Sequence[str] | None = None,
+        leave_out: bool = False,
     ) -> "SideTable":
         """Open a table and read its ids.
 
         Args:
             keep: further columns that stay; None keeps all.
+            leave_out: rows without an id, and say how many; otherwise they are refused.
 
         Raises:
             ShopError: a column is not there, a row has no id, or a value breaks a rule.
@@ -108,9 +110,8 @@ class SideTable:
             if source.is_text
             else {n: source.columns[n] for n in names}
         )
-        found = cls(
-            table, key, source, roles, readings, further, _ids(source, roles[key], f"{table}.{key}")
-        )
+        own = _ids(source, roles[key], f"{table}.{key}", leave_out)
+        found = cls(table, key, source, roles, readings, further, own)
         found._check()
         return found
 
@@ -125,14 +126,15 @@ class SideTable:
 
     def pieces(self, ids: OwnIds, pictures: Pictures | None) -> Iterator[pl.DataFrame]:
         """The table in pieces of `PIECE` rows, each id once (its first row), with the shop's columns; nothing is added."""
-        codes = self.own.to_frame().select(ids.codes(pl.col(self.own.name))).to_series().to_numpy()
+        column = self.own.to_frame().select(ids.codes(pl.col(self.own.name)).fill_null(-1))
+        codes = column.to_series().to_numpy()
         _, first = np.unique(codes, return_index=True)
         kept = np.zeros(codes.size, bool)
         kept[first] = True
-        if not kept.all():
-            say(
-                f"{self.source.name}: {int((~kept).sum()):,} rows repeat an id; its first row stands"
-            )
+        kept &= codes >= 0
+        repeated = self.own.len() - self.own.null_count() - int(kept.sum())
+        if repeated:
+            say(f"{self.source.name}: {repeated:,} rows repeat an id; its first row stands")
         wanted = [
             how.value.alias(NAMES.get(role, role))
             for role, how in self.readings.items()
@@ -205,15 +207,19 @@ def _unit_of(source: Source, column: str, meanings: Meanings) -> Meanings:
     return meanings if is_number else Meanings()
 
 
-def _ids(source: Source, column: str, role: str) -> pl.Series:
+def _ids(source: Source, column: str, role: str, leave_out: bool) -> pl.Series:
     how = id_text(column, source.columns[column])
     if how.value is None:
         rule = how.broken[0]
         raise ShopError(f"{source.name}: {column} ({role}) {rule.rule}; {rule.mend_of(None)}")
     own = source.collect(source.frame.select(how.value.alias("own")))["own"]
-    if own.null_count():
+    if own.null_count() and leave_out:
+        say(
+            f"{source.name}: {own.null_count():,} rows of {own.len():,} have no id and are left out"
+        )
+    elif own.null_count():
         file, row = source.place(int(own.is_null().arg_true()[0]))
         raise ShopError(
-            f"{file}: {column} row {row} is empty ({own.null_count():,} rows are); give each {role.split('.')[1]} its id, or leave the row out"
+            f"{file}: {column} row {row} is empty ({own.null_count():,} rows are); give each {role.split('.')[1]} its id, or leave such rows out with --set incomplete=dropped"
         )
     return own

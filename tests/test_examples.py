@@ -1,0 +1,55 @@
+"""The four scripts of `examples/` run as they stand, stay short, and find what is planted in their data."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SCRIPTS = sorted(EXAMPLES.glob("*.py"))
+
+
+def test_the_examples_are_the_four_of_the_docs_and_short():
+    assert [script.stem for script in SCRIPTS] == [
+        "own_ctr_model",
+        "own_encoder",
+        "own_log",
+        "own_vectors",
+    ]
+    for script in SCRIPTS:
+        assert len(script.read_text(encoding="utf-8").splitlines()) < 60, script.name
+
+
+@pytest.fixture
+def example(tmp_path):
+    """A function that runs an example's `main` in an empty folder and gives what it returns."""
+    return lambda name: runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"](tmp_path)
+
+
+def test_own_log(example, capsys, tmp_path):
+    metrics = example("own_log")
+    printed = capsys.readouterr().out
+    assert f"{metrics['auc']:.4f}" in printed and "AUC by midranks" in printed
+    assert metrics["auc"] > 0.5  # the clicks follow taste, quality and position
+    assert (tmp_path / "ids" / "ranker.json").is_file()
+    assert (tmp_path / "shop" / "ids" / "item.parquet").is_file(), "own ids are kept"
+
+
+def test_own_vectors(example, capsys, tmp_path):
+    gain = example("own_vectors")
+    assert "simulated shop" in capsys.readouterr().out
+    assert gain.num_seeds == 3 and gain.value > 0  # tastes are in the titles' words
+    assert (tmp_path / "vectors" / "table.json").is_file()
+
+
+def test_own_encoder(example, capsys):
+    found = example("own_encoder")
+    assert "simulated shop" in capsys.readouterr().out
+    assert found["text_search_recall@10"].value > 0.3  # chance is below 10 of 299
+    assert found["auc"].value > 0.55
+
+
+def test_own_ctr_model(example, capsys):
+    difference = example("own_ctr_model")
+    assert "these two trainings differ" in capsys.readouterr().out
+    assert difference.num_seeds == 1 and difference.count > 100
