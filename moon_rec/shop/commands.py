@@ -18,6 +18,7 @@ from moon_rec.shop.faults import check_faults_file, write_faults
 from moon_rec.shop.import_commands import PUBLIC, add_interactions, add_public_sets
 from moon_rec.shop.leaks import leak_warnings
 from moon_rec.shop.manifest import Manifest
+from moon_rec.shop.page import DESCRIBED, write_description
 from moon_rec.shop.printing import print_description, summary
 from moon_rec.shop.problem import raise_all
 from moon_rec.shop.readers import (
@@ -163,13 +164,15 @@ def _add_check(commands: Any) -> None:
 def _add_describe(commands: Any) -> None:
     parser = commands.add_parser(
         "describe",
-        help="print what a shop holds, and draw it",
-        description="Print what a shop holds, period by period; draw a sheet of its items, searches and days.",
-        example=f"{PROGRAM} describe runs/shop --picture runs/shop.png",
+        help="print what a shop holds, and write it as a page",
+        description="Print what a shop holds, period by period, and what drifts from train to test. --out also checks every rule, as `check` does, and writes a page "
+        "(shop.html), its numbers (shop.json, with a JSON schema beside it) and its figures.",
+        example=f"{PROGRAM} describe runs/shop --out runs/shop-page",
     )
     parser.add_argument("shop", type=Path, help="the shop's folder")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write the page into a new folder")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw a sheet (PNG, PDF, SVG)")
-    add_overwrite_option(parser, "the picture")
+    add_overwrite_option(parser, "the page, and the picture,")
     parser.set_defaults(run=_describe)
 
 
@@ -255,13 +258,19 @@ def _report(shop: Shop) -> None:
 def _describe(options: argparse.Namespace) -> None:
     if options.picture is not None:
         check_picture(options.picture, options.overwrite, (".png", ".pdf", ".svg"))
+    if options.out is not None:
+        check_output(options.out, DESCRIBED, options.overwrite, inputs=(options.shop,))
     shop = Shop.open(options.shop)
-    print_description(shop, describe(shop))
+    found = describe(shop, checked=options.out is not None)
+    print_description(found)
     if options.picture is not None:
         from moon_rec.shop.sheet import draw_sheet  # matplotlib is slow to load
 
         draw_sheet(shop, options.picture)
         say(f"drawn: {options.picture}")
+    if options.out is not None:
+        write_description(found, options.out, options.overwrite)
+        print(f"written: {options.out / 'shop.json'}")
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def nasty_shop(good_workspace, tmp_path):
 
 
 def test_a_shops_name_is_text_on_the_console(nasty_shop, capsys):
-    print_description(nasty_shop, describe(nasty_shop))
+    print_description(describe(nasty_shop))
     told = capsys.readouterr().out
     assert not HIDDEN.search(told)
     assert "[red]a[/red]" in told and ":smile:" in told and "\nerror: f" not in told

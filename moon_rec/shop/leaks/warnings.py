@@ -26,9 +26,14 @@ CHECKS = {
 def leak_warnings(shop: Shop | Path | str) -> list[Problem]:
     """What a shop that keeps every rule has better been told of, each with its numbers; empty where there is nothing."""
     shop = shop if isinstance(shop, Shop) else Shop.open(shop)
-    found: list[Problem] = []
+    return [problem for found in leaks_by_check(shop).values() for problem in found]
+
+
+def leaks_by_check(shop: Shop) -> dict[str, list[Problem]]:
+    """The same by the name of the check; those that found nothing are there, too."""
+    found: dict[str, list[Problem]] = {}
     with progress("leaks", len(CHECKS)) as bar:
         for name, check in CHECKS.items():
-            found += check(shop)
+            found[name] = list(check(shop))
             bar.advance(note=name)
     return found

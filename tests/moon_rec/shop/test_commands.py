@@ -75,15 +75,18 @@ def test_describe_prints_counts_worked_out_by_hand(make_shop, tmp_path, capsys):
 def test_describe_numbers(make_shop):
     """Items 11 to 15 are shown before the cut; 16 is new, shown and clicked on the last two days, one row of two."""
     found = describe(Shop.open(make_shop()))
-    assert (found.items, found.spus, found.categories, found.users) == (6, 5, 2, 3)
-    assert found.share_with_picture == pytest.approx(5 / 6)
-    assert (found.share_text_only, found.share_image_only, found.share_both) == (0.4, 0.3, 0.3)
+    counts = found.counts
+    assert (counts.items, counts.spus, counts.categories, counts.users) == (6, 5, 2, 3)
+    assert found.coverage.overall[0].picture == pytest.approx(5 / 6)
+    queries = found.queries
+    assert (queries.text_only, queries.image_only, queries.both) == (0.4, 0.3, 0.3)
     train, validation, test = found.periods
     assert (train.impressions, validation.impressions, test.impressions) == (12, 4, 4)
     assert (train.requests, train.searches, train.users) == (6, 6, 3)
-    assert train.click_rate == 0.5 and train.purchase_rate == 0.25
-    assert (train.share_cold, validation.share_cold, test.share_cold) == (0, 0, 0.5)
-    assert train.share_with_history == 0.5 and validation.share_with_history == 1
+    assert train.click_rate.value == 0.5 and train.purchase_rate.value == 0.25
+    cold = [period.cold_impressions.value for period in found.periods]
+    assert cold == [0, 0, 0.5]
+    assert train.with_history.value == 0.5 and validation.with_history.value == 1
     assert test.median_history == 2.5
 
 

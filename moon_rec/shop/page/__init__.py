@@ -1,0 +1,5 @@
+"""A shop's description as files: one page, its numbers with their schema, and its figures."""
+
+from moon_rec.shop.page.files import DESCRIBED, write_description
+
+__all__ = ["DESCRIBED", "write_description"]
