@@ -19,12 +19,15 @@ When (`--when`, of signals): at `random` moments, spread over the running time o
 After every fault: no output under its final name is anything but whole and right, what was there before is unchanged, inputs are unchanged. After going on (the same
 command, with `--resume` where it has one): the same files as of a run left alone, bit for bit but for what `faulting.contents.VARIES` names, and nothing beside them.
 
+`--most-renames N` takes N of them, evenly; `--minutes` ends each command's trials of a kind after so long, and says how many were left out.
+
 Choices: commands are made small (a second each) and run as children of one process that has imported the libraries, see `faulting.runner`. Trials are written
 down one by one beside `--out`; the same call goes on where it was stopped, and `--fresh` forgets them.
 """
 
 import argparse
 import json
+import math
 import os
 import random
 import shutil
@@ -63,7 +66,9 @@ def faults_of(
         sizes = [int(clean.largest ** draw.random()) for _ in range(rounds)]
         return [Fault(kind, opening=k) for k in openings] + [Fault(kind, size=s) for s in sizes]
     if when == "renames":
-        return [Fault(kind, move=number) for number in _spread(clean.num_moves, given.most_renames)]
+        moves = _spread(clean.num_moves, given.most_renames)
+        draw.shuffle(moves)  # a run that is broken off has struck everywhere
+        return [Fault(kind, move=number) for number in moves]
     # kills come while Python imports, too; of signals there is nothing to be promised then
     start = 0.0 if kind == "kill" else clean.begun
     spread = clean.seconds - start
@@ -137,6 +142,9 @@ def _trials(
             done = sum(_is(one, command.name, kind, when) for one in known)
             start, failed = time.monotonic(), 0
             for number, fault in enumerate(faults[done:], done + 1):
+                if time.monotonic() - start > 60 * given.minutes:
+                    print(f"  {kind} {when}: {len(faults) - number + 1} are left out", flush=True)
+                    break
                 attempt = bench.try_server if kind == "server" else bench.try_fault
                 trial: Trial = attempt(command, fault, clean)
                 trial.fault["when"] = when
@@ -214,6 +222,13 @@ def _parser() -> argparse.ArgumentParser:
         default=10_000,
         metavar="N",
         help="of a command, evenly; default: all",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=math.inf,
+        metavar="N",
+        help="the longest for each command and kind; default: no limit",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="JSON to write")

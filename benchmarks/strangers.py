@@ -30,6 +30,7 @@ from moon_rec.shop.readers import (
     import_online_retail,
     import_tables,
 )
+from moon_rec.shop.readers.interactions import InteractionsConfig, import_interactions
 from moon_rec.shop.readers.myntra import read_pictures, read_products
 from ranking.config import RankerConfig
 from ranking.features import FeatureConfig, RankingTables
@@ -50,6 +51,16 @@ TINY = BackboneConfig(
     image_size=16, patch_size=4, vision_dim=16, vision_layers=1, vision_heads=1, vision_mlp_dim=16, text_dim=16, text_layers=1, text_heads=1, text_mlp_dim=16,
     vocabulary_size=300, widths=(8,),
 )  # fmt: skip
+
+
+LOG_MAP = """\
+cut_share = 0.6
+test_share = 0.8
+[log]
+user = "who"
+item = "what"
+time = "when"
+"""
 
 
 @dataclass(frozen=True)
@@ -112,6 +123,7 @@ def readers() -> list[Reader]:
         Reader("vectors: Parquet", ("v.parquet",), lambda at: _vectors(at / "v.parquet"), _vector_files),
         Reader("vectors: safetensors", ("v.safetensors",), lambda at: _vectors(at / "v.safetensors"), _vector_files),
         Reader("MovieLens", ("ratings.csv", "movies.csv", "posters.zip"), lambda at: _made(at, lambda out: import_movielens(at, out, config=MovieLensConfig(cut_share=0.6, test_share=0.8))), _movielens),
+        *(Reader(f"shop import interactions: {form}", (f"log.{form}", "map.toml"), lambda at, form=form: _import_log(at, form), _log) for form in ("csv", "jsonl", "parquet")),
         Reader("Online Retail", ("online_retail.csv",), lambda at: _made(at, lambda out: import_online_retail(at, out, OnlineRetailConfig(num_negatives=1, cut_share=0.6, test_share=0.8))), _online_retail),
         Reader("Myntra", ("products.csv.gz", "images.zip"), lambda at: list(read_pictures(at, read_products(at)["product_id"].to_list())), _myntra),
         Reader("Myntra as published", ("styles.csv",), read_products, _myntra_published),
@@ -330,6 +342,24 @@ def _online_retail(shared: Path, folder: Path) -> None:
     )
     head = "Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
     (folder / "online_retail.csv").write_text(head + rows)
+
+
+def _log(shared: Path, folder: Path) -> None:
+    """One log in three forms, with what its columns mean."""
+    rows = [
+        {"who": f"u{row % 5}", "what": f"sku-{row % 9}", "when": f"2025-01-{1 + row // 4:02d} {row % 24:02d}:00:00", "done": ("view", "buy")[row % 3 == 0]}
+        for row in range(40)
+    ]  # fmt: skip
+    frame = pl.DataFrame(rows)
+    frame.write_csv(folder / "log.csv")
+    frame.write_ndjson(folder / "log.jsonl")
+    frame.write_parquet(folder / "log.parquet")
+    (folder / "map.toml").write_text(LOG_MAP)
+
+
+def _import_log(at: Path, form: str) -> object:
+    config = load_config(InteractionsConfig, at / "map.toml")
+    return _made(at, lambda out: import_interactions([at / f"log.{form}"], out, config=config))
 
 
 def _myntra(shared: Path, folder: Path) -> None:

@@ -16,7 +16,7 @@ from moon_rec.bounds import MOST_COUNTED
 from moon_rec.children import end_with_launcher
 from moon_rec.errors import MoonRecError
 from moon_rec.kept import begin_command, last_begun, note_options, what_is_kept, words_of_process
-from moon_rec.signals import Stopped, asked, last_words, listening
+from moon_rec.signals import Stopped, asked, listening, tell_last_words
 from moon_rec.surroundings import line_of_surroundings
 
 Main = Callable[[list[str] | None], None]
@@ -131,8 +131,10 @@ def run(
     try:
         with listening(is_process):
             return _run(main, None if argv is None else list(argv))
-    except KeyboardInterrupt as stopped:  # a second door: signals that come while the first is told
-        return 128 + (stopped.signal if isinstance(stopped, Stopped) else signal.SIGINT)
+    except KeyboardInterrupt as stopped:  # a second door: a signal just before the command, just after it, or while an error is told
+        signum = stopped.signal if isinstance(stopped, Stopped) else signal.SIGINT
+        tell_last_words(signum)
+        return 128 + signum
 
 
 def _run(main: Main, argv: list[str] | None) -> int:
@@ -147,20 +149,19 @@ def _run(main: Main, argv: list[str] | None) -> int:
         if signum is None and isinstance(error, KeyboardInterrupt):
             signum = signal.SIGINT
         if signum is not None:  # libraries may have made another error of it
-            _tell(last_words(signum))
+            tell_last_words(signum)
             return 128 + signum
         if isinstance(error, MoonRecError):
-            _tell(f"error: {' '.join(str(error).split())}")
+            _tell_error(" ".join(str(error).split()))
             return 2
         line = line_of_surroundings(error, last_begun())
         if line is None:
             raise
-        _tell(f"error: {line}; {what_is_kept()}")
+        _tell_error(f"{line}; {what_is_kept()}")
         return 2
     return 0
 
 
-def _tell(line: str) -> None:
-    """Say the last line; of processes that work together the first alone does."""
-    if os.environ.get("RANK", "0") == "0" or line.startswith("error: "):
-        print(line, file=sys.stderr, flush=True)
+def _tell_error(line: str) -> None:
+    """Say the last line of a command that failed."""
+    print(f"error: {line}", file=sys.stderr, flush=True)

@@ -7,6 +7,8 @@ Notable choices
 - Python runs a handler only between two of its own instructions. A thread therefore listens beside it (`signal.set_wakeup_fd`): where the main thread is in a long
   computation of a library, or waits for a loader on its way out, the process is ended after `END_SECONDS`; a second signal ends it at once. Results appear whole or
   not at all, so nothing is lost by that but the temporaries' clean-up, which the next run does.
+- Where Python can raise nothing (a `__del__`, the callback of a weak reference, which every import runs), it would print a traceback and go on: `Stopped` is then
+  raised again from the next place that can. What else fails there, or in a thread, once a signal was heard, comes of the ending, and is not shown.
 - While a command's libraries load there is nothing to undo: a signal then ends the process with the same line (`listen_early`).
 - Signals that were ignored when the command began (nohup, a shell's background jobs) stay ignored.
 """
@@ -18,9 +20,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from moon_rec.kept import started_module, what_is_kept
 
@@ -71,6 +74,8 @@ class _State:
     def __init__(self) -> None:
         self.asked: int | None = None
         self.is_raised = False
+        self.is_swallowed = False
+        self.is_told = False
         self.own = 0
         self.finishing: Finishing | None = None
 
@@ -83,6 +88,11 @@ class _State:
         if not self.is_raised:
             self.is_raised = True
             raise Stopped(signum)
+
+    def interrupt(self, signum: int) -> None:
+        """From another thread: have the main thread handle the signal anew."""
+        self.own += 1  # it is heard here as well
+        _thread.interrupt_main(signal.Signals(signum))
 
 
 _state = _State()
@@ -112,8 +122,19 @@ def asked() -> signal.Signals | None:
     return None if _state.asked is None else signal.Signals(_state.asked)
 
 
-def last_words(signum: signal.Signals) -> str:
-    """What a command says when a signal has stopped it, in one line."""
+def tell_last_words(signum: int) -> None:
+    """Say on stderr that a signal has stopped this command; of processes that work together the first alone does."""
+    if _is_speaker():
+        print(_last_words(signal.Signals(signum)), file=sys.stderr, flush=True)
+    _state.is_told = True
+
+
+def _is_speaker() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _last_words(signum: signal.Signals) -> str:
+    """What is kept and what goes on, in one line."""
     name = "Ctrl-C" if signum == signal.SIGINT else signum.name
     return f"stopped by {name}: {what_is_kept()}"
 
@@ -147,23 +168,39 @@ def listening(ends_process: bool) -> Iterator[None]:
         for each in SIGNALS
         if signal.getsignal(each) is not signal.SIG_IGN
     }
-    fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    for each in before:
-        signal.signal(each, state.handle)
     watcher = threading.Thread(target=_watch, args=(reader, state), name="signals", daemon=True)
     watcher.start()
+    fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    hooks = sys.unraisablehook, threading.excepthook
+    sys.unraisablehook = _unless_asked(state, hooks[0])
+    threading.excepthook = _unless_asked(state, hooks[1])
     try:
+        for each in before:
+            signal.signal(each, state.handle)
         yield
     finally:
         if not (ends_process and state.asked is not None):
             for each, handler in before.items():
                 signal.signal(each, handler)
+            sys.unraisablehook, threading.excepthook = hooks
             signal.set_wakeup_fd(fd)
             os.write(writer, b"\0")
             watcher.join()
             os.close(reader)
             os.close(writer)
             _state = _State()
+
+
+def _unless_asked(state: _State, hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A hook for errors that nobody can catch. It raises nothing itself: `_watch` has `Stopped` raised again once the hook has returned."""
+
+    def quiet(error: Any) -> None:
+        if isinstance(error.exc_value, Stopped):
+            state.is_swallowed = True
+        elif state.asked is None:
+            hook(error)
+
+    return quiet
 
 
 def _watch(reader: int, state: _State) -> None:
@@ -187,8 +224,10 @@ def _watch(reader: int, state: _State) -> None:
         finishing = state.finishing
         if finishing is not None and not finishing.is_saving and now - first > STEP_SECONDS:
             state.finishing = None
-            state.own += 1  # it is heard here as well
-            _thread.interrupt_main(signal.Signals(signum))
+            state.interrupt(signum)
+        if state.is_swallowed:
+            state.is_swallowed = state.is_raised = False
+            state.interrupt(signum)
 
 
 def _seconds_left(state: _State) -> float:
@@ -198,8 +237,9 @@ def _seconds_left(state: _State) -> float:
 
 def _end(signum: signal.Signals) -> None:
     shows = "\x1b[?25h" if sys.stderr.isatty() else ""  # a live bar hides the cursor
-    if os.environ.get("RANK", "0") == "0":
-        os.write(2, f"{shows}{last_words(signum)}\n".encode())
+    if _is_speaker():
+        line = "" if _state.is_told else f"{_last_words(signum)}\n"
+        os.write(2, f"{shows}{line}".encode())
     os._exit(128 + signum)
 
 

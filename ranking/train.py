@@ -90,7 +90,11 @@ def _runs(given: Namespace, config: RankerConfig) -> list[_Run]:
     Raises:
         RankingError: the folder is there already and is not to be gone on with.
     """
-    goes_on = given.seeds > 1 and given.resume and not (given.out / RANKER_FILE).exists()
+    folder = given.out.with_name(f"{given.out.name}.checkpoints")
+    is_ranker = (given.out / RANKER_FILE).exists()
+    goes_on = given.resume and not given.overwrite
+    # of one seed: its process was ended between the ranker and the removal of its checkpoints
+    goes_on &= not is_ranker if given.seeds > 1 else is_ranker and folder.is_dir()
     if given.seeds > 1 and given.resume and given.overwrite:
         raise RankingError("--resume keeps finished seeds, --overwrite replaces them: give one")
     if not (given.out.is_dir() and goes_on):
@@ -101,7 +105,6 @@ def _runs(given: Namespace, config: RankerConfig) -> list[_Run]:
         except MoonRecError as error:
             hint = "; or go on with --resume" * (given.seeds > 1 and given.out.is_dir())
             raise RankingError(f"{error}{hint}") from None
-    folder = given.out.with_name(f"{given.out.name}.checkpoints")
     if any(folder.glob(f"**/{POSITION}")) and not (given.resume or given.overwrite):
         raise RankingError(
             f"{folder} keeps a training that was stopped: go on with --checkpoint-every N and --resume, begin anew "
@@ -165,10 +168,11 @@ def _is_finished(
         return False
     refuse_other_training(run.out, run.config, tables, vectors)
     if os.environ.get("RANK", "0") == "0":
-        say(f"{run.out}: trained already")
-        Checkpoints(
-            run.checkpoints
-        ).remove()  # of a process killed between the ranker and their removal
+        # of a process that was ended between the ranker and their removal
+        left = Checkpoints(run.checkpoints)
+        told = f"; what it went on from is removed: {left.folder}" * left.folder.is_dir()
+        say(f"{run.out}: trained already{told}")
+        left.remove()
         with suppress(OSError):  # those of other seeds are in it
             run.checkpoints.parent.rmdir()
     return True

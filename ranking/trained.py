@@ -270,7 +270,7 @@ def refuse_other_training(
     others = [name for name, is_same in found.items() if not is_same]
     if others:
         raise RankingError(
-            f"{path} was trained with other {', '.join(others)}; go on with the same ones, or name another folder"
+            f"{path} was trained with other {', '.join(others)}; go on with the same ones, replace it with --overwrite, or name another folder"
         )
 
 

@@ -16,7 +16,7 @@ from moon_rec.command import Parser, add_config_options, run
 from moon_rec.config import load_config
 from moon_rec.errors import ConfigError
 from moon_rec.files import read_json
-from moon_rec.outputs import add_overwrite_option, check_output
+from moon_rec.outputs import add_overwrite_option
 from moon_rec.shop import Shop
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> None:
     """The command."""
     chosen = _parser().parse_args(argv)
-    from representation.encoders.checkpoint import ENCODER
     from representation.posttraining import PosttrainConfig, posttrain
+    from representation.posttraining.places import check_out
     from representation.training.distributed import is_main, processes
 
     with ExitStack() as stack:
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
             raise ConfigError(
                 f"--vectors {chosen.vectors} changes nothing: only curation.hardest_query reads them; set curation, or leave them out"
             )
-        check_output(chosen.out, ENCODER, chosen.overwrite, inputs=(chosen.shop, chosen.start))
+        check_out(chosen.out, chosen.overwrite, inputs=(chosen.shop, chosen.start))
         # an address that can never work is refused before anything is read
         tracker = _tracker(chosen)
         shop = Shop.open(chosen.shop)

@@ -10,6 +10,7 @@ from the same start. Several processes (torchrun) train as one would with the sa
 """
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 
 from moon_rec.errors import EncoderError
+from moon_rec.files import read_json
 from moon_rec.kept import note_begins_again, note_done, note_kept
 from moon_rec.outputs import check_output
 from moon_rec.progress import progress, say
@@ -31,7 +33,14 @@ from representation.posttraining.config import PosttrainConfig, refuse_idle
 from representation.posttraining.loader import PrefetchingLoader
 from representation.posttraining.momentum import MomentumEncoder
 from representation.posttraining.pair_batch import PairBatch
-from representation.posttraining.places import check_size, check_steps, step_folder
+from representation.posttraining.places import (
+    check_out,
+    check_size,
+    check_steps,
+    has_left_saves,
+    made_before,
+    step_folder,
+)
 from representation.posttraining.preparation import Prepared, prepare
 from representation.posttraining.state import (
     check_state,
@@ -94,7 +103,8 @@ def posttrain(
         overwrite: replace encoders that stand at `out` and where checkpoints will be.
 
     Returns:
-        The checkpoints in order of steps; the last is at `out`.
+        The checkpoints in order of steps; the last is at `out`. Where this very training stands there whole, beside saves that it was ended before removing, these
+        go, and nothing is trained.
 
     Raises:
         MoonRecError: `out`, or a checkpoint's folder that another training wrote, exists, and is no encoder or `overwrite` is false.
@@ -106,7 +116,9 @@ def posttrain(
         "start": None,
         "shop": shop.digest,
     }
-    check_output(out, ENCODER, overwrite, inputs=(start, vectors, shop.path))
+    out = Path(out)
+    inputs = (start, vectors, shop.path)
+    check_out(out, overwrite, inputs)
     encoder = (
         ProductEncoder.from_pretrained(start)
         if start is not None
@@ -115,14 +127,30 @@ def posttrain(
     refuse_idle(config, encoder.widths)
     if start is not None:
         about["start"] = encoder.digest
+    if not overwrite and has_left_saves(out):
+        if made := made_before(out, config, about):
+            return _tidied(out, made)
+        check_output(out, ENCODER, overwrite, inputs=inputs)
     settings = config.model_dump(mode="json") | {"shop": shop.digest, "start": encoder.digest}
     check_state(resume_folder(out), settings)
-    check_steps(Path(out), config, about, overwrite)
-    check_size(Path(out), config, encoder)
+    check_steps(out, config, about, overwrite)
+    check_size(out, config, encoder)
     prepared = prepare(shop, config, encoder, vectors, rank(), world_size())
     _refuse_few_pairs(config, prepared)
     log = TrainingLog(about, prepared.curated, on_log if is_main() else None)
-    return _Run(encoder, prepared, config, Path(out), log, settings, overwrite).go()
+    return _Run(encoder, prepared, config, out, log, settings, overwrite).go()
+
+
+def _tidied(out: Path, made: Sequence[Path]) -> list[Checkpoint]:
+    """What a training that was ended after its last step and before its last removal has made, once that is done."""
+    note_done()
+    folder = resume_folder(out)
+    if is_main():
+        say(f"{out} is whole, its training had ended; what it went on from is removed: {folder}")
+    drop_state(folder)
+    logs = [read_json(path / LOG_FILE) for path in made]
+    counts = [(log["step"], log["num_tokens"], log["num_pairs"]) for log in logs]
+    return [Checkpoint(path, *each) for path, each in zip(made, counts, strict=True)]
 
 
 def _refuse_few_pairs(config: PosttrainConfig, prepared: Prepared) -> None:

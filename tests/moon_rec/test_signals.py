@@ -1,11 +1,15 @@
 """Signals end a command within seconds, in one line that says what is kept and goes on from it."""
 
+import contextlib
+import importlib
 import os
 import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -46,6 +50,93 @@ def test_what_a_library_makes_of_the_signal_does_not_matter(capsys):
 
     assert run(main, []) == 143
     assert capsys.readouterr().err.startswith("stopped by SIGTERM: ")
+
+
+def _dies():
+    class Dying:
+        def __del__(self):
+            _signalled()
+
+    Dying()
+
+
+def _is_forgotten():
+    class Known:
+        pass
+
+    known = Known()
+    weakref.finalize(known, _signalled)
+    del known
+
+
+def _is_imported():
+    """Each first import ends in the callback of a weak reference, to the module's lock."""
+
+    def look(frame, event, _):
+        if event == "call" and "_get_module_lock.<locals>" in frame.f_code.co_qualname:
+            sys.setprofile(None)
+            _signalled()
+
+    sys.setprofile(look)
+    try:
+        with contextlib.suppress(ImportError):
+            importlib.import_module("not_there")
+    finally:
+        sys.setprofile(None)
+
+
+def _fails_in_a_thread():
+    """What a thread cannot do any more once the command is being ended."""
+
+    def fail():
+        wait_for(lambda: asked() is not None)
+        raise RuntimeError("its files are gone")
+
+    thread = threading.Thread(target=fail)
+    thread.start()
+    try:
+        _signalled()
+    finally:
+        thread.join()
+
+
+def _signalled():
+    os.kill(os.getpid(), signal.SIGTERM)
+    for _ in range(20):  # the handler runs between two instructions
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("meet", [_dies, _is_forgotten, _is_imported, _fails_in_a_thread])
+def test_a_signal_where_nothing_can_be_raised_is_one_line(meet, capfd):
+    """Python prints a traceback there, and the command would go on."""
+
+    def main(argv):
+        meet()
+        for _ in range(1000):
+            time.sleep(0.001)
+        raise AssertionError("went on")
+
+    start, hooks = time.monotonic(), (sys.unraisablehook, threading.excepthook)
+    assert run(main, []) == 143
+    assert time.monotonic() - start < 1
+    assert (sys.unraisablehook, threading.excepthook) == hooks
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("stopped by SIGTERM: nothing is kept; begin again with: python -m ")
+
+
+def test_a_signal_just_before_the_command_has_its_line(monkeypatch, capsys):
+    install = signal.signal
+
+    def struck(signum, handler):
+        before = install(signum, handler)
+        if signum == signal.SIGTERM and before == signal.SIG_DFL:
+            _signalled()
+        return before
+
+    monkeypatch.setattr(signal, "signal", struck)
+    assert run(lambda argv: None, []) == 143
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("stopped by SIGTERM: nothing is kept; begin again with: python -m ")
 
 
 def test_a_step_is_finished_and_saved_first(tmp_path, capsys):
@@ -158,7 +249,8 @@ def test_what_hangs_is_ended(tmp_path, body, after, again, most):
     finally:
         child.kill()
         child.wait()
-    assert "stopped by SIGTERM: nothing is kept; begin again with: " in errors.read_text()
+    said = errors.read_text()
+    assert said.count("stopped by SIGTERM: nothing is kept; begin again with: ") == 1
 
 
 def test_while_libraries_load(tmp_path):

@@ -1,5 +1,6 @@
 """A ranker's training that a signal stops says where it stands, and the command it names ends with the bits of one that nothing stopped."""
 
+import os
 import shlex
 import signal
 
@@ -9,15 +10,30 @@ from safetensors.torch import load_file
 from moon_rec.command import run
 from ranking.features import RankingTables
 from ranking.train import RankerConfig, main, train_ranker
+from ranking.trained import TrainedRanker
 from ranking.training.checkpoint import Checkpoints
+from ranking.training.trainer import LocalTrainer
 from tests.stopping import stop_when
 
 SETTINGS = ["batch_size=16", "tower=[4]", "embedding_dim=2", "attention_dim=2", "epochs=3", "num_threads=1"]  # fmt: skip
+FEW = ["--set", "batch_size=128", "--set", "epochs=1"]
+"""Steps, where nothing has to be struck in their midst."""
 
 
 def words_of(planted, out) -> list[str]:
     words = ["ranking.train", str(planted.shop.path), "--out", str(out)]
     return [*words, *(word for setting in SETTINGS for word in ("--set", setting))]
+
+
+def after(monkeypatch, of, name, whole, signum) -> None:
+    """Signal this process once a call of that name is done."""
+
+    def struck(*given, **named):
+        found = whole(*given, **named)
+        os.kill(os.getpid(), signum)
+        return found
+
+    monkeypatch.setattr(of, name, struck)
 
 
 def test_the_named_command_goes_on_to_the_same_bits(planted, tmp_path):
@@ -40,23 +56,46 @@ def test_the_named_command_goes_on_to_the_same_bits(planted, tmp_path):
     assert all(bool((found[name] == value).all()) for name, value in wanted.items())
 
 
-def test_seeds_that_are_finished_are_kept(planted, tmp_path):
-    out, errors = tmp_path / "rankers", tmp_path / "errors"
-    words = [*words_of(planted, out), "--seeds", "3"]
-    ended = stop_when((out / "seed-0").exists, words, errors, signal.SIGINT)
-    assert ended.code == 130
-    done = len(list(out.iterdir()))
-    assert f"kept: {out} ({done} of 3 seeds); go on with: " in ended.last or done == 3
-    assert ended.last.endswith(" --resume")
+def test_seeds_that_are_finished_are_kept(planted, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "rankers"
+    save = TrainedRanker.save
+    after(monkeypatch, TrainedRanker, "save", save, signal.SIGINT)
+    words = [*words_of(planted, out), *FEW, "--seeds", "3"]
+    assert run(main, words[1:], words=["python", "-m", *words]) == 130
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert [path.name for path in out.iterdir()] == ["seed-0"]
+    assert f"kept: {out} (1 of 3 seeds); go on with: " in last and last.endswith(" --resume")
 
 
-def test_without_checkpoints_it_says_that_it_begins_again(planted, tmp_path):
-    errors = tmp_path / "errors"
-    words = [*words_of(planted, tmp_path / "ranker"), "--set", "epochs=300"]
-    ended = stop_when(lambda: "train:" in errors.read_text(), words, errors)
-    assert ended.code == 143
-    assert "nothing is kept (no --checkpoint-every is set); begin again with: " in ended.last
-    assert [path.name for path in tmp_path.iterdir()] == ["errors"]
+def test_without_checkpoints_it_says_that_it_begins_again(planted, tmp_path, monkeypatch, capsys):
+    after(monkeypatch, LocalTrainer, "steps", LocalTrainer.steps, signal.SIGTERM)
+    assert run(main, words_of(planted, tmp_path / "ranker")[1:]) == 143
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "nothing is kept (no --checkpoint-every is set); begin again with: " in last
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_whole_ranker_beside_its_checkpoints_needs_but_their_removal(
+    planted, tmp_path, monkeypatch, capsys
+):
+    """As a kill leaves it just before that."""
+    words = [*words_of(planted, tmp_path / "ranker")[1:], *FEW, "--checkpoint-every", "10"]
+    monkeypatch.setattr(Checkpoints, "remove", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(main, words)
+    monkeypatch.undo()
+    digests = {
+        path: path.read_bytes() for path in (tmp_path / "ranker").iterdir() if path.is_file()
+    }
+    assert (tmp_path / "ranker.checkpoints").is_dir()
+    assert run(main, [*words, "--resume", "--set", "seed=1"]) == 2
+    assert "was trained with other settings" in capsys.readouterr().err
+    assert (tmp_path / "ranker.checkpoints").is_dir()
+    assert run(main, [*words, "--resume"]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "trained already; what it went on from is removed: " in said
+    assert [path.name for path in tmp_path.iterdir()] == ["ranker"]
+    assert all(path.read_bytes() == whole for path, whole in digests.items())
 
 
 def test_overwrite_begins_anew_beside_checkpoints(planted, tmp_path, capsys):
@@ -74,5 +113,5 @@ def test_overwrite_begins_anew_beside_checkpoints(planted, tmp_path, capsys):
         )
     assert any(folder.glob("step-*"))
     assert run(main, words) == 2 and "--overwrite" in capsys.readouterr().err
-    assert run(main, [*words, "--overwrite"]) == 0
+    assert run(main, [*words, *FEW, "--overwrite"]) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["ranker"]

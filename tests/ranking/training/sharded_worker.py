@@ -1,8 +1,8 @@
-"""One rank of a training that `test_distributed.py` launches.
+"""One rank of the trainings that `test_distributed.py` launches.
 
-`torchrun ... sharded_worker.py FOLDER JOB`, where FOLDER holds `config.json`, `features.json`, the shop and
-its vectors, and a job is `train`, `pipelined`, `break` (is killed) or `resume` (goes on from
-`checkpoints-resume-<ranks>`).
+`torchrun ... sharded_worker.py FOLDER JOB ...`, where FOLDER holds `config.json`, `features.json`, the shop and its vectors, and a job is `table` (a large one is made
+in parts), `train`, `pipelined`, `resume` (goes on from `checkpoints-resume-<ranks>`) or `break` (is killed). One process does all of its jobs in turn: to begin takes
+it longer than any of them.
 """
 
 import sys
@@ -25,6 +25,7 @@ from ranking.training import train_on_rank
 from ranking.training.checkpoint import Checkpoints
 from ranking.training.devices import process_group
 from ranking.training.distributed import ShardedTrainer
+from tests.ranking.training import large_table
 
 KILLED_AT = 150
 
@@ -54,14 +55,18 @@ class Pipelined(ShardedTrainer):
 KINDS = {"train": ShardedTrainer, "resume": Pipelined, "break": Mortal, "pipelined": Pipelined}
 
 
-def main(folder: Path, job: str) -> None:
+def main(folder: Path, jobs: list[str]) -> None:
     torch.set_num_threads(1)
+    if jobs[0] == "table":  # first, for it looks at the highest memory of its process
+        large_table.make(folder)
+        del jobs[0]
     features = make_config(FeatureConfig, read_json(folder / "features.json"))
     config = make_config(RankerConfig, read_json(folder / "config.json"))
     tables = RankingTables.build(Shop.open(folder / "shop"), features)
     vectors = EmbeddingTable.open(folder / "items"), EmbeddingTable.open(folder / "queries")
     with process_group(torch.device("cpu")):
-        run(job, folder, tables, config, vectors)
+        for job in jobs:
+            run(job, folder, tables, config, vectors)
 
 
 def run(job, folder, tables, config, vectors) -> None:
@@ -91,4 +96,4 @@ def run(job, folder, tables, config, vectors) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -1,5 +1,6 @@
 """A post-training that a signal stops says where it stands, and the command it names ends with the bits of one that nothing stopped."""
 
+import os
 import shlex
 import signal
 
@@ -8,6 +9,7 @@ from safetensors.torch import load_file
 
 from moon_rec.command import run
 from representation.posttrain import main
+from representation.posttraining import train
 from tests.stopping import stop_when
 
 SETTINGS = [
@@ -18,13 +20,17 @@ SETTINGS = [
 ]  # fmt: skip
 
 
+def words_of(shop, out, *settings) -> list[str]:
+    words = [str(shop.path), "--out", str(out)]
+    return [*words, *(word for setting in settings for word in ("--set", setting))]
+
+
 @pytest.mark.parametrize(
     "signum", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
 )
 def test_the_named_command_goes_on_to_the_same_bits(little_shop, tmp_path, signum):
     out, whole, errors = tmp_path / "my encoder", tmp_path / "whole", tmp_path / "errors"
-    words = ["representation.posttrain", str(little_shop.path), "--out", str(out)]
-    words += [word for setting in [*SETTINGS, "resume_every=20"] for word in ("--set", setting)]
+    words = ["representation.posttrain", *words_of(little_shop, out, *SETTINGS, "resume_every=20")]
     resume = tmp_path / "my encoder.resume"
     ended = stop_when(lambda: any(resume.glob("step-*/state.json")), words, errors, signum)
     assert ended.code == 128 + signum and ended.seconds < 15
@@ -45,13 +51,45 @@ def test_the_named_command_goes_on_to_the_same_bits(little_shop, tmp_path, signu
     assert logs[0] == logs[1]
 
 
-def test_without_saves_it_says_that_it_begins_again(little_shop, tmp_path):
-    out, errors = tmp_path / "encoder", tmp_path / "errors"
-    words = ["representation.posttrain", str(little_shop.path), "--out", str(out)]
-    settings = [*SETTINGS[1:], "steps=90", "checkpoint_steps=[5]"]
-    words += [word for setting in settings for word in ("--set", setting)]
+def test_without_saves_it_says_that_it_begins_again(little_shop, tmp_path, monkeypatch, capsys):
+    out, save = tmp_path / "encoder", train._Run._save
+
+    def struck(of, step):
+        save(of, step)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(train._Run, "_save", struck)
+    words = words_of(little_shop, out, *SETTINGS[1:], "steps=90", "checkpoint_steps=[5]")
+    assert run(main, words) == 143
+    last = capsys.readouterr().err.splitlines()[-1]
     early = tmp_path / "encoder-step-000005"
-    ended = stop_when(early.exists, words, errors)
-    assert ended.code == 143
-    assert f"kept: {early} (an encoder) (resume_every is not set); begin again with: " in ended.last
-    assert (early / "posttraining_log.json").is_file()
+    assert f"kept: {early} (an encoder) (resume_every is not set); begin again with: " in last
+    assert (early / "posttraining_log.json").is_file() and not out.exists()
+
+
+def test_a_whole_encoder_beside_its_saves_needs_but_their_removal(
+    little_shop, tmp_path, monkeypatch, capsys
+):
+    """As a kill leaves it just before that; saves of other settings are not its own."""
+    out = tmp_path / "encoder"
+    words = words_of(little_shop, out, *SETTINGS[1:], "steps=4", "resume_every=2", "checkpoint_steps=[3]")  # fmt: skip
+    monkeypatch.setattr(train, "drop_state", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(main, words)
+    monkeypatch.undo()
+    printed = capsys.readouterr()
+    whole = {path: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    resume = tmp_path / "encoder.resume"
+    assert resume.is_dir() and printed.out == ""
+    assert run(main, [*words, "--set", "learning_rate=1e-4"]) == 2
+    assert "exists already" in capsys.readouterr().err and resume.is_dir()
+    assert run(main, words) == 0
+    printed = capsys.readouterr()
+    assert f"what it went on from is removed: {resume}" in " ".join(printed.err.split())
+    assert [line.split()[:3] for line in printed.out.splitlines()] == [
+        [f"{out}-step-000003", "step", "3,"], [str(out), "step", "4,"]
+    ]  # fmt: skip
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["encoder", "encoder-step-000003"]
+    assert all(path.read_bytes() == before for path, before in whole.items())
+    assert run(main, words) == 2  # with nothing left beside it, it is as ever
+    assert "--overwrite" in capsys.readouterr().err

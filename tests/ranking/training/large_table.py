@@ -2,7 +2,6 @@
 
 import json
 import resource
-import sys
 from pathlib import Path
 
 import torch
@@ -28,8 +27,8 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def main(folder: Path) -> None:
-    torch.set_num_threads(1)
+def make(folder: Path) -> None:
+    """Leave what was found in `FOLDER/table-RANK.json`."""
     with process_group(torch.device("cpu")):
         ShardedTrainer(ranker(1000, True), CONFIG, torch.device("cpu"))  # loads what it loads
         before = peak()
@@ -54,8 +53,4 @@ def main(folder: Path) -> None:
             "grown_mib": grown,
             "table_mib": ROWS * CONFIG.embedding_dim * 4 / 2**20,
         }
-        (folder / f"{dist.get_rank()}.json").write_text(json.dumps(found))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+        (folder / f"table-{dist.get_rank()}.json").write_text(json.dumps(found))
