@@ -111,7 +111,7 @@ def sample(work: Path) -> dict[str, float]:
     return {
         "resident_mib": int(status["VmRSS"].split()[0]) / 1024,
         "highest_mib": int(status["VmHWM"].split()[0]) / 1024,
-        "allocated_mib": _allocated() / 2**20,
+        "allocated_mib": allocated() / 2**20,
         "handles": len(os.listdir("/proc/self/fd")),
         "threads": int(status["Threads"]),
         "children": len(children.read_text().split()),
@@ -121,7 +121,7 @@ def sample(work: Path) -> dict[str, float]:
     }
 
 
-def _allocated() -> int:
+def allocated() -> int:
     """Bytes that C's `malloc` has given and not got back: what grows there is lost, where resident memory may only be scattered. 0 without glibc."""
     call = getattr(ctypes.CDLL(None), "mallinfo2", None)
     if call is None:
