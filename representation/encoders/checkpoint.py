@@ -23,6 +23,7 @@ from representation.encoders.rows import framing_tokens
 from representation.encoders.strangers import refuse_unfit
 from representation.model.panics import refused_panics
 from representation.model.quiet import quiet
+from representation.model.word_cache import forget_words
 
 Family = Literal["qwen", "dual", "text"]
 
@@ -323,6 +324,8 @@ def load_tokenizer(name: str | Path, model: Any) -> PreTrainedTokenizerFast:
     try:
         with refused_panics():
             tokenizer: Any = AutoTokenizer.from_pretrained(str(name), trust_remote_code=False)
+            if tokenizer.is_fast:
+                forget_words(tokenizer.backend_tokenizer)
             last = max(tokenizer.get_vocab().values(), default=-1)
             framing_tokens(tokenizer)  # a text is read, whatever its settings say
             special = (tokenizer.pad_token_id, tokenizer.eos_token_id)

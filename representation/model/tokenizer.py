@@ -20,6 +20,7 @@ from moon_rec.shop import Shop
 from moon_rec.texts import has_text, normal_texts
 from representation.model.panics import refused_panics
 from representation.model.prompt import searchable_texts
+from representation.model.word_cache import forget_words
 
 PADDING = "<|endoftext|>"
 IMAGE_PAD = "<|image_pad|>"
@@ -57,12 +58,14 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> PreTrainedTok
         show_progress=False,
     )
     engine.train_from_iterator(sorted(normal_texts(texts)), trainer)
-    return PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=engine,
         pad_token=PADDING,
         eos_token=TURN_END,
         additional_special_tokens=list(SPECIAL_TOKENS[1:]),
     )
+    forget_words(tokenizer.backend_tokenizer)  # a copy of the engine
+    return tokenizer
 
 
 def token_rarity(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> np.ndarray:
