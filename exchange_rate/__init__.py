@@ -4,16 +4,20 @@ import moon_rec.signals  # noqa: F401 - first: a signal is heard while the rest 
 
 # isort: split
 from exchange_rate.candidates import rank_metrics
+from exchange_rate.points_file import analyse_points as analyse
+from exchange_rate.points_file import read_points
 from exchange_rate.rate import ExchangeRate, fit_by_segment, fit_exchange_rate, pairwise_ratios
 from exchange_rate.scaling import ScalingLaw, compare_forms, fit_scaling_law
 
 __all__ = [
     "ExchangeRate",
     "ScalingLaw",
+    "analyse",
     "compare_forms",
     "fit_by_segment",
     "fit_exchange_rate",
     "fit_scaling_law",
     "pairwise_ratios",
     "rank_metrics",
+    "read_points",
 ]

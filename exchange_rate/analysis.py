@@ -44,7 +44,7 @@ def analyse(study: Study) -> dict[str, Any]:
     return {
         "study": {key: study.about[key] for key in _STUDY} | {"id": study.id},
         "rankers": study.about["rankers"],
-        "is_simulated": bool(study.about["shop"]["is_simulated"]),
+        "is_simulated": is_simulated(study),
         "counts": _counts(table),
         "rates": {
             outcome: _rate(content, steering, outcome, level)
@@ -64,6 +64,12 @@ def analyse(study: Study) -> dict[str, Any]:
     }
 
 
+def is_simulated(study: Study) -> bool:
+    """Whether its shop is, or what its points were measured on."""
+    shop = study.about["shop"]
+    return bool(study.about["is_simulated"] if shop is None else shop["is_simulated"])
+
+
 _STUDY = (
     *("name", "key", "period", "label", "engagement", "steering_metric"),
     *("num_seeds", "seed", "width", "level", "shop"),
@@ -80,6 +86,7 @@ OUTCOMES = {
 def _counts(table: pl.DataFrame) -> dict[str, int]:
     return {
         "encoders": table["encoder"].drop_nulls().n_unique(),
+        "paths": table["path"].drop_nulls().n_unique(),
         "seeds": table["seed"].n_unique(),
         "ranker_runs": len(table),
     }

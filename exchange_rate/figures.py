@@ -283,12 +283,17 @@ FIGURES: dict[str, Callable[[Data], Figure | None]] = {
 def _scope(data: Data) -> str:
     """What stands over every figure: it may be shown alone."""
     study, kind = data["study"], "simulated shop" if data["is_simulated"] else "shop"
+    if study["shop"] is None:
+        return f"{'simulated ' if data['is_simulated'] else ''}points of {study['name']}"
     seeds = "one seed" if study["num_seeds"] == 1 else f"{study['num_seeds']} seeds"
     return f"{kind} {study['shop']['name']}, {study['period']} period, {seeds}"
 
 
 def _auc_of(data: Data) -> str:
-    return wrapped(f"AUC of {data['rankers']['content']}, label {data['study']['label']}", 40)
+    label = data["study"]["label"]
+    return wrapped(
+        f"AUC of {data['rankers']['content']}" + (f", label {label}" if label else ""), 40
+    )
 
 
 def _rate_title(data: Data) -> str:

@@ -10,11 +10,13 @@ NUM_RIVALS_NAMED = 3
 
 
 def headline(data: Data) -> list[dict[str, str]]:
-    """Sentences, the answer first; each with its `kind` (rate, missing, gain, control or metric) and a `tone` (good, plain or caution)."""
+    """Sentences, the answer first; each with its `kind` (rate, paths, missing, gain, control or metric) and a `tone` (good, plain or caution)."""
     decided = decide(data)
     sentences = [_rate(data)]
     if text := data["missing"]["text"]:
         sentences.append({"kind": "missing", "tone": "caution", "text": text})
+    if text := _paths(data):
+        sentences.append({"kind": "paths", "tone": "caution", "text": text})
     for build in (_gain, _control, _metric):
         sentence = build(data, decided)
         if sentence is not None:
@@ -26,11 +28,23 @@ def scope(data: Data) -> str:
     """What all numbers of the report were measured on, to stand beside them wherever they are printed."""
     study, counts = data["study"], data["counts"]
     shop = study["shop"]
+    if shop is None:
+        return _scope_of_points(data)
     kind = "Simulated shop" if data["is_simulated"] else "Shop"
     seeds = "one seed each" if study["num_seeds"] == 1 else f"{study['num_seeds']} seeds each"
     return (
         f"{kind} {shop['name']} ({shop['source']}), {study['period']} period, label {study['label']}: {counts['encoders']} encoders, {seeds}, "
         f"{counts['ranker_runs']} trained rankers; intervals at {100 * study['level']:.0f} %."
+    )
+
+
+def _scope_of_points(data: Data) -> str:
+    study, counts = data["study"], data["counts"]
+    kind = "Simulated points" if data["is_simulated"] else "Points"
+    most = "one run each" if study["num_seeds"] == 1 else f"up to {study['num_seeds']} runs each"
+    return (
+        f"{kind} of {study['name']}, measured elsewhere: {counts['encoders']} encoders on {counts['paths']} training paths, {most} of "
+        f"{data['rankers']['content']}, {counts['ranker_runs']} in all; intervals at {100 * study['level']:.0f} %."
     )
 
 
@@ -59,6 +73,15 @@ def _rate(data: Data) -> dict[str, str]:
     else:
         text = f"The exchange rate of {metric} is {verdict}: {rate['reason']} ({interval} points of AUC for ten points of {metric}, {count} encoders)."
     return {"kind": "rate", "tone": tone, "text": text}
+
+
+def _paths(data: Data) -> str:
+    """That checkpoints of one training are no independent encoders; empty where there are none."""
+    encoders, paths = data["counts"]["encoders"], data["counts"]["paths"]
+    if paths == encoders:
+        return ""
+    trainings = "one training" if paths == 1 else f"{paths} trainings"
+    return f"The {encoders} encoders come from {trainings}: checkpoints of one training are alike, and the interval counts them as independent, so it is too narrow."
 
 
 def _gain(data: Data, decided: Decided) -> dict[str, str] | None:

@@ -17,6 +17,11 @@ _ESCAPES: dict[str, Callable[[Any], str]] = {
     "report.md.j2": lambda value: Markup(as_markdown(value)),
 }
 Columns = list[tuple[str, list[Data | None]]]
+NOTHING_OF = (
+    "A table of points says nothing of ids only, of a permuted control, or of training tokens: how much of an AUC is content is not known from it. "
+    "A study measures that (python -m exchange_rate.study)."
+)
+"""Stands on a page of points measured elsewhere."""
 NUM_NEAREST = 6
 """Rows of the short table of candidate metrics; the steering metric stands in it whatever its place."""
 
@@ -126,6 +131,7 @@ def _columns(data: Data) -> dict[str, Any]:
         ],
     }
     return columns | {
+        "nothing_of": NOTHING_OF,
         "pairs": pairs,
         "nearest": nearest + [one for one in steering if one not in nearest],
     }

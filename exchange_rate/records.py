@@ -55,12 +55,14 @@ class Study:
         about: `study.json`: name, shop, period, steering metric, definitions, failed cells, and of the cells those that count.
         runs: id -> run, of these cells.
         left_out: what does not count, and why.
+        metrics: names of the encoders' metrics, where they are told otherwise than by an interval beside each (`exchange_rate.points_file`).
     """
 
     id: str
     about: dict[str, Any]
     runs: dict[str, dict[str, Any]]
     left_out: tuple[LeftOut, ...] = ()
+    metrics: tuple[str, ...] | None = None
 
     def cells(self, kind: str) -> list[tuple[dict[str, Any], dict[str, float]]]:
         """Labels and metrics of every cell of a kind, in the plan's order."""
@@ -277,6 +279,8 @@ def encoder_table(study: Study) -> pl.DataFrame:
 
 def encoder_metrics(study: Study, content: pl.DataFrame) -> list[str]:
     """Names of the metrics that encoders of the study were measured by, but for those of the validation period."""
+    if study.metrics is not None:
+        return [*study.metrics]
     labels = {name for labels, _ in study.cells("encoder") for name in labels}
     return [
         name

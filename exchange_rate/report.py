@@ -1,14 +1,19 @@
-"""Tracked runs -> one page: `python -m exchange_rate.report --tracking sqlite:///runs/study/mlflow.db --out DIR`.
+"""Tracked runs, or a table of points -> one page: `python -m exchange_rate.report --tracking sqlite:///runs/study/mlflow.db --out DIR`.
 
-Writes `report.html` (one self-contained file), `report.md`, `report.json` and `figures/*.png`. Only the tracking store is read: runs, their metrics and the
-study's own artifact, never a model, a table or a folder.
+Writes `report.html` (one self-contained file), `report.md`, `report.json` and `figures/*.png`. Of a study only the tracking store is read: runs, their metrics
+and the study's own artifact, never a model, a table or a folder. With `--points` one file is read (`exchange_rate.points_file`).
 """
 
+import argparse
 import base64
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+import polars as pl
 
 from exchange_rate.analysis import analyse
 from exchange_rate.decision import decide
@@ -16,6 +21,7 @@ from exchange_rate.drawing import as_svg, save_png
 from exchange_rate.figures import draw_all
 from exchange_rate.headline import headline, scope
 from exchange_rate.page import render
+from exchange_rate.points_file import analyse_points, read_points
 from exchange_rate.records import Study, read_study
 from exchange_rate.study_file import CAPTIONS, read_sheet
 from moon_rec.command import Parser, run
@@ -74,10 +80,44 @@ def write_report(
     refuse_taken(out, REPORT, overwrite)
     say("report: read the tracked runs")
     tracked = read_study(tracker, study)
-    data = analyse(tracked)
+    engagement = tracked.about["engagement"]
+    sheets = _sheets(tracker, tracked)
+    captions = {name: CAPTIONS[name].format(engagement=engagement) for name in sheets}
+    return _write(analyse(tracked), out, overwrite, sheets, captions)
+
+
+def write_points_report(
+    points: pl.DataFrame,
+    out: str | Path,
+    metric: str | None = None,
+    ranker: str | None = None,
+    *,
+    name: str = "points",
+    is_simulated: bool = False,
+    level: float = 0.95,
+    overwrite: bool = False,
+) -> Report:
+    """Write the report of a table of points that were measured elsewhere (`exchange_rate.points_file` has its columns, `analyse_points` the arguments).
+
+    Raises:
+        StudyError: a table that is none.
+        MoonRecError: `out` exists, and is no report or `overwrite` is false.
+    """
+    refuse_taken(out, REPORT, overwrite)
+    data = analyse_points(points, metric, ranker, name=name, is_simulated=is_simulated, level=level)
+    return _write(data, out, overwrite)
+
+
+def _write(
+    data: dict[str, Any],
+    out: str | Path,
+    overwrite: bool,
+    sheets: Mapping[str, bytes] = MappingProxyType({}),
+    captions: Mapping[str, str] = MappingProxyType({}),
+) -> Report:
+    """The folder of a report: page, Markdown, figures and data."""
     data |= {"scope": scope(data), "decided": decide(data).as_dict(), "headline": headline(data)}
     figures = draw_all(data)
-    sheets = _sheets(tracker, tracked)
     with atomic_folder(out, REPORT, overwrite) as folder:
         (folder / "figures").mkdir()
         for name, figure in figures.items():
@@ -86,11 +126,7 @@ def write_report(
             (folder / "figures" / f"{name}.png").write_bytes(picture)
         svg = {name: as_svg(figure) for name, figure in figures.items()}
         shown = [
-            (
-                name,
-                CAPTIONS[name].format(engagement=tracked.about["engagement"]),
-                base64.b64encode(picture).decode(),
-            )
+            (name, captions[name], base64.b64encode(picture).decode())
             for name, picture in sheets.items()
         ]
         for name in ("report.html", "report.md"):
@@ -117,21 +153,60 @@ def main(argv: list[str] | None = None) -> None:
     refuse_many_processes("exchange_rate.report")
     parser = Parser(
         prog="python -m exchange_rate.report",
-        description="Turn a study's tracked runs into one HTML page, Markdown, JSON and figures.",
-        example="python -m exchange_rate.report --tracking sqlite:///runs/demo/mlflow.db --experiment demo --out runs/report",
+        description="Turn a study's tracked runs, or a table of points measured elsewhere, into one HTML page, Markdown, JSON and figures.",
+        example="python -m exchange_rate.report --tracking sqlite:///runs/demo/mlflow.db --experiment demo --out runs/report\n"
+        "  python -m exchange_rate.report --points points.csv --metric image_search_recall@10 --out runs/report",
     )
-    parser.add_argument("--tracking", default=DEFAULT_URI, help="MLflow tracking URI")
-    parser.add_argument("--experiment", default="moon_rec", help="MLflow experiment")
+    parser.add_argument("--tracking", help=f"MLflow tracking URI; default {DEFAULT_URI}")
+    parser.add_argument("--experiment", help="MLflow experiment; default moon_rec")
     parser.add_argument("--study", help="run id of the study; default: the newest")
+    parser.add_argument(
+        "--points",
+        type=Path,
+        help="a table instead of a study, one row a run: encoder, auc, a column a metric; path, ranker, seed, <metric>_error and auc_error where they are known",
+    )
+    parser.add_argument("--metric", help="of --points: the metric whose rate is asked for; default the first")  # fmt: skip
+    parser.add_argument("--ranker", help="of --points: which CTR model, where there are several")
+    parser.add_argument("--simulated", action="store_true", default=None, help="of --points: they were measured on simulated data")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="folder of the report")
     add_overwrite_option(parser, "the report")
     arguments = parser.parse_args(argv)
+    _refuse_mixed(arguments)
     check_output(arguments.out, REPORT, arguments.overwrite)
-    tracker = Tracker(arguments.tracking, arguments.experiment, must_exist=True)
-    report = write_report(tracker, arguments.out, arguments.study, arguments.overwrite)
+    report = _of_points(arguments) if arguments.points is not None else _of_study(arguments)
     for text in (report.data["scope"], *(one["text"] for one in report.data["headline"])):
         print(visible(text))
     print(f"written: {report.page}")
+
+
+def _refuse_mixed(arguments: argparse.Namespace) -> None:
+    """Refuse options that would count for nothing."""
+    of_points, of_study = ("metric", "ranker", "simulated"), ("tracking", "experiment", "study")
+    is_points = arguments.points is not None
+    for name in of_study if is_points else of_points:
+        if getattr(arguments, name) is not None:
+            other = "is of a study: leave it out beside --points" if is_points else "is of --points"
+            raise MoonRecError(f"--{name} {other}; see --help")
+
+
+def _of_points(arguments: argparse.Namespace) -> Report:
+    frame = read_points(arguments.points)
+    return write_points_report(
+        frame,
+        arguments.out,
+        arguments.metric,
+        arguments.ranker,
+        name=arguments.points.name,
+        is_simulated=bool(arguments.simulated),
+        overwrite=arguments.overwrite,
+    )
+
+
+def _of_study(arguments: argparse.Namespace) -> Report:
+    tracker = Tracker(
+        arguments.tracking or DEFAULT_URI, arguments.experiment or "moon_rec", must_exist=True
+    )
+    return write_report(tracker, arguments.out, arguments.study, arguments.overwrite)
 
 
 if __name__ == "__main__":

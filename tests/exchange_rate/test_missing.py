@@ -153,7 +153,7 @@ def test_a_metric_called_as_a_label_is_no_label(tracked):
     run["metrics"] |= {"path": 3.0, "path.low": 1.0, "encoder": 2.0, "seed": 9.0}
     run_of(tracked, **FULL_0)["metrics"] |= {"encoder": 2.0, "seed": 1.0, "ranker": 0.0}
     data = analyse(read_study(tracked))
-    assert data["counts"] == {"encoders": 6, "seeds": 2, "ranker_runs": 16}
+    assert data["counts"] == {"encoders": 6, "paths": 4, "seeds": 2, "ranker_runs": 16}
 
 
 def test_the_report_names_failed_cells_and_what_the_fit_lost(
