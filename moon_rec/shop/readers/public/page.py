@@ -14,7 +14,7 @@ Each set is read from the files that its publisher ships: `python -m moon_rec sh
 `shop import interactions`, in `moon_rec/shop/readers/public/NAME.toml`; settings of that command go over it (`--set`, `--map`).
 
 Columns that no map lists are left out and named at the import: one that nobody knows may tell the label. A listed column that a file lacks is
-refused. Behaviour without a time is counted and left out. This page is made of the maps: `python -m moon_rec.shop.readers.public.page`.
+refused. Behaviour without a time is counted and left out; of a set that has no times at all, the publisher's split and the order of its lists are read. This page is made of the maps: `python -m moon_rec.shop.readers.public.page`.
 
 How surely a column is known: **{known}**. Nothing here was downloaded for the tests: they use small files of the same form, with invented values.
 

@@ -2,6 +2,7 @@
 
 import shutil
 import tomllib
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,7 +78,7 @@ EXPECTED = {
     ),
     "taobao-mm": Expected(
         item=lambda item: str(-item - 1), has_times=False, log=("130_1", "130_2", "130_3", "130_4", "130_5", "206", "213", "214"),
-        says=("one user in 10 of the others is validation", "492 entries of 150_2_180 have no times", "_keys.npy --scale 0.007874015748031496"),
+        says=("one user in 10 of the others is validation", "63 events from 150_2_180, the last 100 of each list in their order", "_keys.npy --scale 0.007874015748031496"),
     ),
     "tencentgr": Expected(items=("100", "101", "102", "112", "122"), users=("103",)),
 }  # fmt: skip
@@ -202,6 +203,43 @@ def test_days_of_a_clock_are_the_publishers_periods(imported):
         set(shop.in_period(rows, each).collect()["user_id"]) for each in ("train", "validation")
     )
     assert train and validation and not train & validation
+
+
+@pytest.mark.parametrize(
+    ("name", "past"), [("taobao-mm", [-4, -5, -6]), ("microlens-mmctr", [3, 5])]
+)
+def test_lists_without_times_are_events_in_their_order_before_their_period(name, past, imported):
+    shop, _ = imported(name)
+    events, rows = shop.events.collect(), shop.impressions.collect()
+    for user, periods in rows.group_by("user_id").agg(pl.col("time").unique()).rows():
+        own = events.filter(pl.col("user_id") == user).sort("time")
+        assert own["item_id"].to_list() == past * len(periods)
+        for day in periods:
+            before = own.filter(pl.col("time").is_between(day - timedelta(milliseconds=1), day))
+            assert before["item_id"].to_list() == past
+    test = shop.in_period(rows, "test").collect()
+    starts, ends = Histories.of(shop).before(
+        test["user_id"].to_numpy(), test["time"].to_numpy(), 50
+    )
+    assert ((ends - starts) >= len(past)).all()
+
+
+def test_a_list_that_may_hold_another_rows_label_is_left_out(tmp_path, monkeypatch, capsys):
+    (tmp_path / "data").mkdir()
+    forms.taobao_mm(tmp_path / "data")
+    file = tmp_path / "data" / "test" / "test-shard-000000.parquet"
+    rows = pl.read_parquet(file)
+    user = rows["129_1"].value_counts(sort=True)["129_1"][0]
+    later = pl.Series([[-4, -5, -6, -9]], dtype=pl.List(pl.Int64))
+    first = pl.int_range(pl.len()) == pl.arg_where(pl.col("129_1") == user).first()
+    rows.with_columns(
+        pl.when(first).then(pl.lit(later).first()).otherwise("150_2_180").alias("150_2_180")
+    ).write_parquet(file)
+    monkeypatch.chdir(tmp_path)
+    main(["import", "taobao-mm", "--data", "data", "--out", "shop"])
+    assert "1 users' lists of a period differ from row to row" in capsys.readouterr().err
+    events = Shop.open("shop").events.collect().filter(pl.col("user_id") == user)
+    assert events.filter(pl.col("time") > datetime(2000, 1, 2)).height == 0
 
 
 def test_settings_of_the_user_go_over_the_map(imported):
