@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import polars as pl
 
+from moon_rec.shop.key_parts import parts_by
 from moon_rec.shop.problem import Problem, first_of
 
 Frames = dict[str, pl.LazyFrame]
@@ -69,17 +70,22 @@ def _request_problems(impressions: pl.LazyFrame, has: Callable[..., bool]) -> It
     if "search_id" in shared:
         search = pl.col("search_id")
         values.append((search.is_null().any() & search.is_not_null().any()).alias("mixed"))
-    requests = (
-        _numbered(impressions, "request_id", *shared)
-        .drop_nulls("request_id")
-        .group_by("request_id")
-        .agg(*values, row=pl.col("row").min())
-    )
+    differs = {}
     for name in shared:
-        low, high = pl.col(f"{name} low"), pl.col(f"{name} high")
-        differs = (low != high) | pl.col("mixed") if name == "search_id" else low != high
+        is_other = pl.col(f"{name} low") != pl.col(f"{name} high")
+        is_other = is_other | pl.col("mixed") if name == "search_id" else is_other
+        differs[name] = is_other.fill_null(False)
+    found = [
+        part.group_by("request_id")
+        .agg(*values, row=pl.col("row").min())
+        .filter(pl.any_horizontal(differs.values()))
+        .collect(engine="streaming")
+        for part in parts_by(_numbered(impressions, "request_id", *shared), "request_id")
+    ]
+    requests = pl.concat(found).lazy()
+    for name in shared:
         yield from first_of(
-            requests.filter(differs.fill_null(False)),
+            requests.filter(differs[name]),
             "impressions",
             f"has rows of more than one {name}",
             "give each page that was shown a request_id of its own",

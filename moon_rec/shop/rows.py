@@ -6,12 +6,12 @@ from datetime import datetime
 
 import polars as pl
 
+from moon_rec.shop.key_parts import parts_by
 from moon_rec.shop.problem import Problem, first_of
 from moon_rec.shop.readings import TableReader
 from moon_rec.shop.schema import KEYS, TABLES
 from moon_rec.values import FIRST_YEAR, LAST_YEAR, Rule
 
-KEYS_AT_A_TIME = 4_000_000
 ROW = "row of the file"
 
 
@@ -174,21 +174,19 @@ _FURTHER_RULES: dict[str, list[_RowRule]] = {
 
 
 def key_problems(reader: TableReader) -> Iterator[Problem]:
-    """Rows whose key an earlier row has. Keys are taken a residue class at a time, so that memory stays bounded."""
+    """Rows whose key an earlier row has. Keys are taken a part at a time, so that memory stays bounded."""
     keys = list(KEYS[reader.table])
     if any(name not in reader.readings or reader.readings[name].value is None for name in keys):
         return
     frame = reader.frame.select(keys)
-    num_parts = 1 + frame.select(pl.len()).collect().item() // KEYS_AT_A_TIME
     numbered = frame.with_row_index("row").drop_nulls(keys)
     copied = [
-        numbered.filter(pl.col(keys[0]) % num_parts == part)
-        .group_by(keys)
+        part.group_by(keys)
         .agg(first=pl.col("row").min(), copies=pl.len())
         .filter(pl.col("copies") > 1)
         .select(*keys, "first")
         .collect(engine="streaming")
-        for part in range(num_parts)
+        for part in parts_by(numbered, keys[0])
     ]
     copies = pl.concat(copied)
     if not copies.height:

@@ -129,12 +129,14 @@ MANIFEST = "manifest.json"
 
 IDS = "ids"
 """Where the user's own ids lie, a file a kind; they are derived, and no part of the digest."""
+BROKEN_PICTURES = "broken_pictures.csv"
+"""Every picture that an import could not use; no part of the digest either."""
 
 SHOP = OutputKind(
     "a shop",
     MANIFEST,
     json_with("schema_version", "cut_time", "test_time"),
-    (*FILES.values(), f"{IDS}/*.parquet"),
+    (*FILES.values(), f"{IDS}/*.parquet", BROKEN_PICTURES),
 )
 
 

@@ -31,7 +31,7 @@ from moon_rec.shop.readers.interactions.sampling import with_non_clicks
 from moon_rec.shop.readers.interactions.sidetables import SideTable
 from moon_rec.shop.readers.interactions.sources import Paths, Sources
 from moon_rec.shop.readers.split import check_cuts, check_shares, split_at
-from moon_rec.shop.schema import IDS
+from moon_rec.shop.schema import BROKEN_PICTURES, IDS
 from moon_rec.shop.shop import Shop
 from moon_rec.shop.writer import ShopWriter
 from moon_rec.values import Meanings
@@ -122,7 +122,8 @@ class Import:
         ) as writer:
             self._write_tables(writer)
             writer.keep_ids(self.log.ids.values())
-        self._say_what_came_of_it()
+            self._write_broken_pictures(writer.folder)
+        self._say_what_came_of_it(out)
         return Shop.open(out)
 
     def first_rows(self, number: int) -> dict[str, pl.DataFrame]:
@@ -151,6 +152,16 @@ class Import:
         if self.acts is not None:
             writer.write("events", self.acts)
         writer.write("impressions", self._impressions())
+
+    def _image_column(self) -> str | None:
+        """The column of pictures, None where there is none."""
+        table = self.beside.get("items")
+        return None if table is None else table.roles.get("image")
+
+    def _write_broken_pictures(self, folder: Path) -> None:
+        column = self._image_column()
+        if column is not None:
+            self.pictures.write_broken(folder, column, self.log.ids["item"])
 
     def _own_ids(self) -> dict[str, list[pl.Series]]:
         """Kind -> the ids that the tables beside the log write."""
@@ -205,7 +216,7 @@ class Import:
             )
         ]
 
-    def _say_what_came_of_it(self) -> None:
+    def _say_what_came_of_it(self, out: Path) -> None:
         log = self.log
         if log.num_again:
             say(f"{log.num_again:,} rows repeat an item of their page; outcomes are joined")
@@ -217,10 +228,11 @@ class Import:
             say(
                 f"{self.catalogue.num_bare:,} items of the log are not in the table of items: they have an id alone"
             )
-        pictures = self.pictures
-        if "items" in self.beside and "image" in self.beside["items"].roles:
+        if self._image_column() is not None:
+            pictures = self.pictures
             say(
                 f"pictures: {pictures.num_found:,} taken, {pictures.num_missing:,} missing, {len(pictures.broken):,} broken"
+                + f" (each is in {out / BROKEN_PICTURES})" * bool(pictures.broken)
             )
         kept = [each.kind for each in self.log.ids.values() if each.is_kept]
         if kept:
