@@ -5,6 +5,7 @@ Notable choices
   another ranker) needs no model.
 - Validation chooses, test is scored once; equal validation and test rows are refused.
 - Every number comes with its interval over users and its definition.
+- The table has the user's own ids where the shop keeps them.
 """
 
 import sys
@@ -28,6 +29,7 @@ from moon_rec.outputs import (
 )
 from moon_rec.processes import refuse_many_processes
 from moon_rec.shop import Shop
+from moon_rec.shop.own_ids import with_own_ids
 from moon_rec.vector_pairs import Coverage, add_accept_option, open_pair
 from ranking.features import Period, RankingTables
 from ranking.judging.figures import draw_evaluation
@@ -190,7 +192,7 @@ def _evaluate(
     out: Path,
 ) -> dict[str, Estimate]:
     """Score and judge one ranker, write and print it."""
-    scores = score(ranker, tables, given.period)
+    scores = with_own_ids(score(ranker, tables, given.period), shop.path)
     segments = segments_of(scores, given.by, given.min_users)
     truth = shop.truth if ranker.features.label == "clicked" else None
     metrics = evaluate(scores, truth, given.resamples, segments=segments)
