@@ -84,17 +84,28 @@ EXPECTED = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def made():
+    """(form, further words) -> folder and what was said: shops that tests only read."""
+    return {}
+
+
 @pytest.fixture
-def imported(tmp_path, monkeypatch, capsys):
-    """A function from a form's name to its shop and what was said."""
+def imported(made, tmp_path_factory, monkeypatch, capsys):
+    """A function from a form's name to its shop and what was said, inside the folder of `data` and `shop`."""
 
     def run(name, *further):
-        (tmp_path / "data").mkdir()
-        forms.FORMS[name](tmp_path / "data")
-        monkeypatch.chdir(tmp_path)
-        command, *words = forms.COMMANDS.get(name, name).split()
-        main(["import", command, "--data", "data", "--out", "shop", *words, *further])
-        return Shop.open("shop"), capsys.readouterr().err
+        if (name, further) not in made:
+            folder = tmp_path_factory.mktemp("form")
+            (folder / "data").mkdir()
+            forms.FORMS[name](folder / "data")
+            monkeypatch.chdir(folder)
+            command, *words = forms.COMMANDS.get(name, name).split()
+            main(["import", command, "--data", "data", "--out", "shop", *words, *further])
+            made[name, further] = folder, capsys.readouterr().err
+        folder, said = made[name, further]
+        monkeypatch.chdir(folder)
+        return Shop.open("shop"), said
 
     return run
 
@@ -297,16 +308,16 @@ VECTORS = {
 
 
 @pytest.mark.parametrize("name", list(VECTORS))
-def test_the_command_that_is_said_brings_the_shipped_vectors(name, imported):
+def test_the_command_that_is_said_brings_the_shipped_vectors(name, imported, tmp_path):
     """The line is run as it stands; every item has its own vector."""
     file, number, dim = VECTORS[name]
     shop, said = imported(name)
     line = next(
         each for each in said.splitlines() if "representation.bring" in each and file in each
     )
-    words = line.split("representation.bring ")[1].replace("TABLE", "table").split()
+    words = line.split("representation.bring ")[1].replace("TABLE", str(tmp_path / "table")).split()
     bring.main(words)
-    table = EmbeddingTable.open("table")
+    table = EmbeddingTable.open(tmp_path / "table")
     assert len(table) == number and table.dim == dim
     assert set(table.ids.tolist()) <= set(shop.items.collect()["item_id"])
     vectors, is_there = table.lookup(table.ids[:1])
