@@ -99,6 +99,11 @@ def _columns(layout: Layout) -> list[str]:
     for name, table in layout.tables.items():
         roles = {way.split("[")[0]: role for way, role in named[name].items()}
         kept = layout.map.get(name, {}).get("keep")
+        if name == "log":
+            roles |= {
+                each.column: "events, in their order" if each.last else "left out: no times"
+                for each in layout.untimed
+            }
         for column, known in table.columns.items():
             is_kept = name != "events" and (kept is None or column in kept)
             further = "further" if is_kept else "left out"

@@ -323,11 +323,13 @@ def test_the_command_that_is_said_brings_the_shipped_vectors(name, imported, tmp
     vectors, is_there = table.lookup(table.ids[:1])
     assert is_there.all()
     if name == "mmrec":
-        assert np.allclose(vectors[0], np.load(f"data/{file}")[table.ids[0]])
+        assert np.allclose(vectors[0], np.load(f"data/{file}", allow_pickle=False)[table.ids[0]])
     if name == "taobao-mm":
-        keys = np.load("data/feature_map/scl_emb_int8_p90_keys.npy")
+        keys = np.load("data/feature_map/scl_emb_int8_p90_keys.npy", allow_pickle=False)
         row = int(np.flatnonzero(keys == table.ids[0])[0])
-        assert np.allclose(vectors[0], np.load(f"data/feature_map/{file}")[row] / 127)
+        assert np.allclose(
+            vectors[0], np.load(f"data/feature_map/{file}", allow_pickle=False)[row] / 127
+        )
 
 
 def test_every_set_has_a_command_and_a_form(capsys):
