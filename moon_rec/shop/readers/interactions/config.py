@@ -45,7 +45,12 @@ class FileForm(Config):
 
 
 class TimeColumns(FileForm):
-    """How the times of a table are written; see the tables."""
+    """How the times of a table are written.
+
+    Attributes:
+        time_format: of times that are texts, such as "%d.%m.%Y %H:%M" (strftime); None takes ISO 8601.
+        time_zone: of times that name none, such as "Europe/Berlin".
+    """
 
     table: ClassVar[str]
     time_format: Name | None = None

@@ -5,8 +5,7 @@ Notable choices
   id "00017" stays one, and what is a number or a time is decided by `typed.py`, value by value.
 - A file's form is told by its name; the delimiter by the first line. A `.txt` or a file without ending is delimited text.
 - Quotes are those of CSV. Where tabs delimit they are plain characters unless a field of the first lines is quoted whole:
-  titles in publishers' TSV files begin with quotes that never end.
-- A separator of several characters parts lines as they stand, without quotes. Texts that are not UTF-8 are decoded in memory.
+  titles in publishers' TSV files begin with quotes that never end. Texts that are not UTF-8 are decoded in memory.
 """
 
 import contextlib

@@ -100,6 +100,11 @@ def read_rows(read: LogColumnsRead, config: InteractionsConfig) -> LogRows:
         say(
             f"{read.source.name}: {nulls['position']:,} rows have no position; the order of the rows stands for all"
         )
+    for name in OUTCOMES:
+        if nulls.get(name):
+            say(
+                f"{read.source.name}: {nulls[name]:,} rows have nothing in {read.raw[name]} ({name}): they count as false"
+            )
     texts = {role: each.to_series() for role, each in categories.items()}
     order = {role: each.arg_sort().to_numpy() for role, each in texts.items()}
     if not all(each.all() for each in used):  # ids of rows that are left out alone are none

@@ -14,7 +14,7 @@ Each set is read from the files that its publisher ships: `python -m moon_rec sh
 `shop import interactions`, in `moon_rec/shop/readers/public/NAME.toml`; settings of that command go over it (`--set`, `--map`).
 
 Columns that no map lists are left out and named at the import: one that nobody knows may tell the label. A listed column that a file lacks is
-refused. Behaviour without a time is counted and left out. This page is made of the maps: `python -m moon_rec.shop.readers.public.page`.
+refused. Behaviour without a time is counted and left out; of a set that has no times at all, the publisher's split and the order of its lists are read. This page is made of the maps: `python -m moon_rec.shop.readers.public.page`.
 
 How surely a column is known: **{known}**. Nothing here was downloaded for the tests: they use small files of the same form, with invented values.
 
@@ -99,6 +99,11 @@ def _columns(layout: Layout) -> list[str]:
     for name, table in layout.tables.items():
         roles = {way.split("[")[0]: role for way, role in named[name].items()}
         kept = layout.map.get(name, {}).get("keep")
+        if name == "log":
+            roles |= {
+                each.column: "events, in their order" if each.last else "left out: no times"
+                for each in layout.untimed
+            }
         for column, known in table.columns.items():
             is_kept = name != "events" and (kept is None or column in kept)
             further = "further" if is_kept else "left out"

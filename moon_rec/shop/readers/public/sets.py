@@ -49,14 +49,18 @@ class Table(_Described):
 
 
 class Untimed(_Described):
-    """A column of histories without times: events cannot be made of them.
+    """A column of histories without times, oldest first.
 
     Attributes:
         column: of the log. separator: of a text that holds them; None: a column of lists.
+        last: with a clock: so many of a list's last entries become events in their order; None: all are left out, and counted.
+        padding: an entry that stands for none.
     """
 
     column: str
     separator: str | None = None
+    last: int | None = None
+    padding: int = 0
 
 
 class Clock(_Described):
