@@ -208,7 +208,7 @@ class OwnNames:
         """
         if self.mapping is None:
             return ids
-        own = _looked_up(self._by_id, "id", "own", ids)
+        own = self.known(ids)
         unknown = own.is_null() & ids.is_not_null()
         if unknown.any():
             row = int(unknown.arg_true()[0])
@@ -216,6 +216,10 @@ class OwnNames:
                 f"{ids.name} {ids[row]} is not among the ids of {self.shop_folder}: was it made from this shop?"
             )
         return own
+
+    def known(self, ids: pl.Series) -> pl.Series:
+        """The user's of the shop's ids where a mapping is kept, null for one that is not in it."""
+        return _looked_up(self._by_id, "id", "own", ids)
 
     def name(self, number: int) -> object:
         """One of the shop's ids as the user calls it, for messages: itself where there is no other name."""
