@@ -221,12 +221,16 @@ class OwnNames:
         """The user's of the shop's ids where a mapping is kept, null for one that is not in it."""
         return _looked_up(self._by_id, "id", "own", ids)
 
-    def name(self, number: int) -> object:
-        """One of the shop's ids as the user calls it, for messages: itself where there is no other name."""
+    def own_or_number(self, number: int) -> str | int:
+        """One of the shop's ids as the user calls it; itself where there is no other name."""
         if self.mapping is None:
             return number
-        found = _looked_up(self._by_id, "id", "own", pl.Series("id", [number], pl.Int64))[0]
-        return number if found is None else shown(found)
+        found = self.known(pl.Series("id", [number], pl.Int64))[0]
+        return number if found is None else found
+
+    def name(self, number: int) -> str:
+        """The same for messages."""
+        return shown(self.own_or_number(number))
 
 
 def _looked_up(mapping: pl.DataFrame, key: str, value: str, wanted: pl.Series) -> pl.Series:

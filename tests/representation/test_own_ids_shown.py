@@ -92,3 +92,11 @@ def test_a_list_of_faults_names_rows_by_their_own_ids(own_shop, tmp_path, capsys
     assert (
         f"{own_request(first['request_id'])}, {own_item(first['item_id'])}" in found["id"].to_list()
     )
+
+
+def test_the_line_of_a_broken_rule_has_the_own_id(own_shop, capsys):
+    path = own_shop.path / "items.parquet"
+    pl.read_parquet(path).filter(pl.col("item_id") != 14).write_parquet(path)
+    assert run(shop_main, ["check", str(own_shop.path)]) == 2
+    assert "impressions.item_id row " in (said := capsys.readouterr().err)
+    assert f"'{own_item(14)}'" in said
