@@ -249,7 +249,7 @@ def _coverage(shop: Shop, kind: Whose, ids: np.ndarray) -> tuple[int, int]:
         )
     missing = wanted[~is_covered]
     if missing.size:
-        first = ", ".join(str(names.name(int(one))) for one in missing[:3])
+        first = ", ".join(names.name(int(one)) for one in missing[:3])
         say(
             f"{missing.size:,} of {len(wanted):,} {table} of the shop have no vector, such as {first}"
         )

@@ -18,12 +18,14 @@ import pyarrow.parquet as pq
 from moon_rec.command import Parser, count, run
 from moon_rec.embedding_table import EmbeddingTable, Kind, Precision
 from moon_rec.errors import EncoderError, TableError
-from moon_rec.files import digest_of
+from moon_rec.files import atomic_file, digest_of
 from moon_rec.kept import note_kept
 from moon_rec.outputs import check_output, check_room
 from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
+from moon_rec.shop.own_ids import Kind as IdKind
+from moon_rec.shop.own_ids import OwnNames
 from moon_rec.shop.schema import FILES, columns_of
 from moon_rec.table_writer import table_bytes
 from moon_rec.texts import has_text
@@ -250,6 +252,28 @@ def main(argv: list[str] | None = None) -> None:
         chosen.leave_out,
     )
     print(f"{len(items):,} items and {len(queries):,} queries, {items.dim} wide, at {chosen.out}")
+    tables: tuple[tuple[str, IdKind, EmbeddingTable], ...]
+    tables = ("items", "item", items), ("queries", "search", queries)
+    for name, kind, table in tables:
+        path = _write_own_ids(chosen.out / OWN_IDS / f"{name}.parquet", shop, kind, table)
+        if path is not None:
+            print(f"your own ids of its rows, in their order: {path}")
+
+
+OWN_IDS = "own_ids"
+"""Folder beside the tables of a shop that keeps its user's own ids."""
+
+
+def _write_own_ids(path: Path, shop: Shop, kind: IdKind, table: EmbeddingTable) -> Path | None:
+    """The user's ids of a table's rows (`id` as in the table, `own`), row by row; None where the shop's ids are the user's."""
+    names = OwnNames.of(shop.path, kind)
+    if not names.is_kept:
+        return None
+    ids = pl.Series("id", table.ids)
+    path.parent.mkdir(exist_ok=True)
+    with atomic_file(path) as temporary:
+        pl.DataFrame([ids, names.own(ids).alias("own")]).write_parquet(temporary)
+    return path
 
 
 if __name__ == "__main__":

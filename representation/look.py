@@ -8,13 +8,18 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
+import polars as pl
+
 from moon_rec.command import Parser, count, id_number, run, seed_number
+from moon_rec.errors import ShopError
 from moon_rec.outputs import add_overwrite_option, check_picture
 from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement
+from moon_rec.shop.own_ids import Kind, OwnNames
 from moon_rec.shop.shop import Period
+from moon_rec.values import shown
 from moon_rec.vector_pairs import add_accept_option, open_pair
 
 PROGRAM = "python -m representation.look"
@@ -70,7 +75,6 @@ def _add_neighbours(commands: Any) -> None:
     )
     parser.add_argument(
         "--searches",
-        type=id_number,
         nargs="+",
         metavar="ID",
         help="these searches, instead of drawn ones",
@@ -114,7 +118,6 @@ def _add_attention(commands: Any) -> None:
     )
     parser.add_argument(
         "--items",
-        type=id_number,
         nargs="+",
         metavar="ID",
         help="item_ids; default: a random draw of items with a picture",
@@ -138,6 +141,29 @@ def _add_attention(commands: Any) -> None:
     parser.set_defaults(run=_attention)
 
 
+def _ids(shop: Shop, kind: Kind, given: list[str] | None) -> list[int] | None:
+    """Ids of an option as the shop has them: the user's own where it keeps these.
+
+    Raises:
+        ShopError: one that is none, or none of the shop's own.
+    """
+    if given is None:
+        return None
+    names = OwnNames.of(shop.path, kind)
+    if not names.is_kept:
+        try:
+            return [id_number(text) for text in given]
+        except argparse.ArgumentTypeError as error:
+            raise ShopError(f"{kind} id {error}") from None
+    found = names.numbers(pl.Series(f"{kind}_id", given, pl.String))
+    if found.null_count():
+        first = given[int(found.is_null().arg_true()[0])]
+        raise ShopError(
+            f"{kind} id {shown(first)} is none of shop {shop.name} (it has such as {names.first}): give ids as the log writes them"
+        )
+    return found.to_list()
+
+
 def _neighbours(options: argparse.Namespace) -> None:
     from representation.evaluation.neighbour_sheet import draw_neighbours  # matplotlib is slow
 
@@ -151,7 +177,7 @@ def _neighbours(options: argparse.Namespace) -> None:
         items,
         queries,
         modalities=list(dict.fromkeys(options.modality)),
-        searches=options.searches,
+        searches=_ids(shop, "search", options.searches),
         count=options.count,
         by=options.by,
         neighbours=options.neighbours,
@@ -172,7 +198,7 @@ def _attention(options: argparse.Namespace) -> None:
 
     shop = Shop.open(options.shop)
     encoder = open_encoder(options.encoder, options.device)
-    texts, items = options.text, options.items
+    texts, items = options.text, _ids(shop, "item", options.items)
     if texts is None:
         texts, bought = searched_and_bought(shop, DRAWN_TEXTS, seed=options.seed)
         items = items or bought

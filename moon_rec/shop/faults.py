@@ -10,6 +10,7 @@ from moon_rec.errors import ShopError
 from moon_rec.files import atomic_file
 from moon_rec.outputs import OutputKind, begins_with, check_output, parquet_with
 from moon_rec.progress import say
+from moon_rec.shop.own_ids import own_names
 from moon_rec.shop.problem import Problem
 from moon_rec.shop.schema import FILES, KEYS
 from moon_rec.values import shown
@@ -89,7 +90,16 @@ def _pieces(folder: Path, problems: Sequence[Problem]) -> Iterator[pl.DataFrame]
             .join(problem.rows.with_columns(row), on="row", maintain_order="left")
         )
         for batch in found.collect_batches(maintain_order=True):
-            yield _rows(problem, batch, keys)
+            yield _rows(problem, _named(batch, folder), keys)
+
+
+def _named(rows: pl.DataFrame, folder: Path) -> pl.DataFrame:
+    """Broken rows with the user's own ids where the shop keeps them; an id that is none of these, which may be the fault, as it stands."""
+    for name, names in own_names(folder).items():
+        if name in rows.columns and rows[name].dtype == pl.Int64:
+            own = names.known(rows[name])
+            rows = rows.with_columns(own.fill_null(rows[name].cast(pl.String)))
+    return rows
 
 
 def _rows(problem: Problem, found: pl.DataFrame, keys: Sequence[str] = ()) -> pl.DataFrame:

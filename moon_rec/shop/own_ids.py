@@ -208,7 +208,7 @@ class OwnNames:
         """
         if self.mapping is None:
             return ids
-        own = _looked_up(self._by_id, "id", "own", ids)
+        own = self.known(ids)
         unknown = own.is_null() & ids.is_not_null()
         if unknown.any():
             row = int(unknown.arg_true()[0])
@@ -217,12 +217,20 @@ class OwnNames:
             )
         return own
 
-    def name(self, number: int) -> object:
-        """One of the shop's ids as the user calls it, for messages: itself where there is no other name."""
+    def known(self, ids: pl.Series) -> pl.Series:
+        """The user's of the shop's ids where a mapping is kept, null for one that is not in it."""
+        return _looked_up(self._by_id, "id", "own", ids)
+
+    def own_or_number(self, number: int) -> str | int:
+        """One of the shop's ids as the user calls it; itself where there is no other name."""
         if self.mapping is None:
             return number
-        found = _looked_up(self._by_id, "id", "own", pl.Series("id", [number], pl.Int64))[0]
-        return number if found is None else shown(found)
+        found = self.known(pl.Series("id", [number], pl.Int64))[0]
+        return number if found is None else found
+
+    def name(self, number: int) -> str:
+        """The same for messages."""
+        return shown(self.own_or_number(number))
 
 
 def _looked_up(mapping: pl.DataFrame, key: str, value: str, wanted: pl.Series) -> pl.Series:

@@ -1,12 +1,13 @@
 """A broken rule, told so that its owner can find the row and mend it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
 
 from moon_rec.errors import ShopError
+from moon_rec.shop.own_ids import KINDS, Kind, OwnNames
 from moon_rec.shop.schema import FILES
 from moon_rec.values import shown
 
@@ -47,6 +48,15 @@ class Problem:
     def file(self) -> str:
         """The file it is in, relative to the folder of the tables."""
         return FILES.get(self.table, self.table)
+
+
+def under_own_id(problem: Problem, folder: Path) -> Problem:
+    """The same problem with the id that breaks the rule as the user of the folder's shop calls it, where own ids are kept and this is one."""
+    kinds: dict[str | None, Kind] = {f"{kind}_id": kind for kind in KINDS}
+    if problem.column not in kinds or not isinstance(problem.value, int):
+        return problem
+    names = OwnNames.of(folder, kinds[problem.column])
+    return replace(problem, value=names.own_or_number(problem.value))
 
 
 def raise_all(folder: Path, problems: Iterable[Problem]) -> None:

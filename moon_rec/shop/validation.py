@@ -24,7 +24,7 @@ from moon_rec.shop.integrity import promise_problems, unread_problems
 from moon_rec.shop.log_rules import doubled_problems, silent_periods
 from moon_rec.shop.manifest import Manifest
 from moon_rec.shop.picture_rules import picture_problems
-from moon_rec.shop.problem import Problem
+from moon_rec.shop.problem import Problem, under_own_id
 from moon_rec.shop.readings import TableReader
 from moon_rec.shop.references import reference_problems
 from moon_rec.shop.rows import key_problems, row_problems
@@ -89,7 +89,7 @@ def validate_folder(
     for table in PICTURES:
         if table in readers:
             problems += picture_problems(readers[table], folder)
-    broken = [problem for problem in problems if not problem.is_told] + changed
+    broken = [under_own_id(one, folder) for one in problems if not one.is_told] + changed
     for problem in problems if not broken else []:
         say(f"{folder / problem.file}: {problem}")
     return broken

@@ -21,6 +21,7 @@ from moon_rec.errors import TableError
 from moon_rec.palette import FAINT, GREEN, MUTED
 from moon_rec.seeds import generator
 from moon_rec.shop.engagement import Engagement
+from moon_rec.shop.own_ids import OwnNames
 from moon_rec.shop.shop import Period, Shop
 from moon_rec.vector_pairs import check_pair
 from representation.evaluation.exact_ranking import top_rows
@@ -237,6 +238,8 @@ class _Contents:
         self.photos = pictures_of(shop.searches, "search_id", "query_image", searches)
         words = shop.searches.filter(pl.col("search_id").is_in(searches))
         self.words = dict(words.select("search_id", "query_text").collect().iter_rows())
+        own = OwnNames.of(shop.path, "search").own(pl.Series("search_id", searches, pl.Int64))
+        self.names = dict(zip(searches, own.to_list(), strict=True))
 
 
 def _draw_row(page: Page, contents: _Contents, found: Found, y: float, engagement: str) -> None:
@@ -249,7 +252,14 @@ def _draw_row(page: Page, contents: _Contents, found: Found, y: float, engagemen
     else:
         page.picture(MARGIN, y, QUERY_SIDE, None, MUTED)
         page.words(MARGIN + 0.06, y + 0.08, words, QUERY_SIDE - 0.12, 9.5, 6, bold=True)
-    page.words(MARGIN, y + SIDE + 0.38, f"search {found.search_id}", QUERY_SIDE, 6.5, color=MUTED)
+    page.words(
+        MARGIN,
+        y + SIDE + 0.38,
+        f"search {contents.names[found.search_id]}",
+        QUERY_SIDE,
+        6.5,
+        color=MUTED,
+    )
     x = MARGIN + QUERY_SIDE + 2 * GAP
     for place, (row, similarity) in enumerate(zip(found.rows, found.similarities, strict=True), 1):
         if row >= 0:
