@@ -28,6 +28,7 @@ from moon_rec.errors import MoonRecError, StudyError
 from moon_rec.files import atomic_file, digest_of, read_json
 from moon_rec.kept import as_a_part
 from moon_rec.shop import Shop
+from moon_rec.shop.own_ids import with_own_ids
 from moon_rec.shown import path_inside
 from moon_rec.signals import asked
 from moon_rec.vector_pairs import check_pair
@@ -210,7 +211,7 @@ def _ranker(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
         if "queries" in vectors:
             vectors["queries"] = vectors["queries"].permuted(settings["permuted"])
     ranker = train_ranker(tables, config, vectors.get("items"), vectors.get("queries"))
-    scores = score(ranker, tables, settings["period"])
+    scores = with_own_ids(score(ranker, tables, settings["period"]), _shop(spec).path)
     with atomic_file(folder / "scores.parquet") as temporary:
         scores.write_parquet(temporary)
     if settings["keep_rankers"]:

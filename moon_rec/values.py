@@ -170,7 +170,7 @@ def read_as(
             )
     if how.value is None:  # all are null
         return pl.Series(column.name, [None] * column.len(), wanted)
-    return frame.select(how.value).to_series()
+    return frame.select(how.value.alias(column.name)).to_series()
 
 
 def whole_ids(

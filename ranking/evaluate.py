@@ -1,15 +1,18 @@
-"""Score a period and judge the scores: `python -m ranking.evaluate RANKER SHOP --out scores.parquet`.
+"""Score a period and judge the scores: `python -m ranking.evaluate RANKER SHOP --out DIR`, or judge those of any other model: `--scores FILE`.
 
 Notable choices
 - Scores are a table of rows, so that whatever is asked later (other segments, paired comparison with
   another ranker) needs no model.
 - Validation chooses, test is scored once; equal validation and test rows are refused.
 - Every number comes with its interval over users and its definition.
+- The table has the user's own ids where the shop keeps them.
 """
 
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,7 @@ import polars as pl
 from moon_rec.command import Parser, count, run
 from moon_rec.errors import RankingError
 from moon_rec.estimate import Estimate
-from moon_rec.files import atomic_file, write_json
+from moon_rec.files import atomic_file, digest_file, write_json
 from moon_rec.outputs import (
     PICTURE,
     OutputKind,
@@ -28,10 +31,18 @@ from moon_rec.outputs import (
 )
 from moon_rec.processes import refuse_many_processes
 from moon_rec.shop import Shop
+from moon_rec.shop.own_ids import with_own_ids
+from moon_rec.tracking import Tracker
 from moon_rec.vector_pairs import Coverage, add_accept_option, open_pair
 from ranking.features import Period, RankingTables
 from ranking.judging.figures import draw_evaluation
-from ranking.judging.judgement import NUM_RESAMPLES, evaluate, share_of_the_way
+from ranking.judging.judgement import (
+    NUM_RESAMPLES,
+    are_probabilities,
+    evaluate,
+    share_of_the_way,
+)
+from ranking.judging.own_scores import read_own_scores
 from ranking.judging.reliability import curve_of
 from ranking.judging.segments import MIN_USERS, Segments, segments_of
 from ranking.seed_folders import SCORES, SCORES_FILE, files_by_seed, ranker_folders
@@ -61,6 +72,13 @@ def score(ranker: TrainedRanker, tables: RankingTables, period: Period = "test")
         RankingError: tables other than the ranker's, or validation and test that are the same rows.
     """
     refuse_equal_periods(tables)
+    rows = impressions_of(tables, period)
+    place = rows.columns.index("label") + 1
+    return rows.insert_column(place, pl.Series("score", ranker.predict(tables, period)))
+
+
+def impressions_of(tables: RankingTables, period: Period) -> pl.DataFrame:
+    """What `score` says of a period's impressions besides their score."""
     requests = tables.periods[period]
     place = requests.row_requests()
     return pl.DataFrame(
@@ -69,7 +87,6 @@ def score(ranker: TrainedRanker, tables: RankingTables, period: Period = "test")
             "item_id": requests.item_ids,
             "user_id": requests.user_ids[place],
             "label": requests.labels.astype(np.int8),
-            "score": ranker.predict(tables, period),
             "is_cold": requests.is_cold,
             "category": _leading_categories(tables)[requests.items],
             "price_bucket": _price_buckets(tables)[requests.items],
@@ -113,18 +130,61 @@ def _keys(tables: RankingTables, period: Period) -> pl.DataFrame:
 def main(argv: list[str] | None = None) -> None:
     """The command."""
     refuse_many_processes("ranking.evaluate")
+    given = _given(argv)
+    tracker = Tracker(given.track) if given.track else None
+    with tracker or nullcontext():
+        if given.scores:
+            _evaluate_own(given, tracker)
+        else:
+            _evaluate_rankers(given, tracker)
+
+
+def _given(argv: list[str] | None) -> Namespace:
+    """What is asked, checked as far as that goes without reading."""
+    parser = _parser()
+    given = parser.parse_args(argv)
+    if given.scores and given.shop is None:  # the one folder that is named is the shop
+        given.ranker, given.shop = None, given.ranker
+    if given.scores and given.ranker is not None:
+        parser.error(f"--scores are those of another model: leave out the ranker {given.ranker}")
+    if given.scores and (given.items or given.queries):
+        parser.error("--scores are made already: leave out --items and --queries")
+    if not given.scores and (given.ranker is None or given.shop is None):
+        parser.error("wanted a ranker and a shop, or --scores FILE")
+    for column in given.by:
+        if column not in COLUMNS and not given.scores:
+            parser.error(f"--by {column}: wanted one of {', '.join(COLUMNS)}")
+    if given.min_users < 1 or given.resamples < 1:
+        parser.error(
+            f"--min-users {given.min_users}, --resamples {given.resamples}: wanted at least 1"
+        )
+    return given
+
+
+def _parser() -> Parser:
     parser = Parser(
         prog="python -m ranking.evaluate",
-        description="Score a shop's period with a trained ranker, write the scores and print the metrics.",
+        description="Score a shop's period with a trained ranker, write the scores and print the metrics. With --scores: judge the scores of any "
+        "other model, with the shop that they are of (before --scores) or without one.",
         example="python -m ranking.evaluate demo/cube demo/shop --items demo/encoder/items "
         "--queries demo/encoder/queries --out demo/cube_scores",
     )
     parser.add_argument(
         "ranker",
         type=Path,
+        nargs="?",
         help="folder of the ranker, or of one ranker a seed (ranking.train --seeds)",
     )
-    parser.add_argument("shop", type=Path, help="folder of the shop")
+    parser.add_argument("shop", type=Path, nargs="?", help="folder of the shop")
+    parser.add_argument(
+        "--scores",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="scores of another model: item_id, score, and request_id, user_id, label, in your own ids; CSV, TSV, JSON lines or Parquet. "
+        "Given again, or with a column seed: one training seed each",
+    )
     parser.add_argument("--items", type=Path, help="embedding table of the items")
     parser.add_argument("--queries", type=Path, help="embedding table of the searches")
     add_accept_option(parser)
@@ -141,14 +201,11 @@ def main(argv: list[str] | None = None) -> None:
         "--by", action="append", default=[], metavar="COLUMN", help="segments; may be given again"
     )
     parser.add_argument("--min-users", type=count, default=MIN_USERS, help="of a segment")
-    given = parser.parse_args(argv)
-    for column in given.by:
-        if column not in COLUMNS:
-            parser.error(f"--by {column}: wanted one of {', '.join(COLUMNS)}")
-    if given.min_users < 1 or given.resamples < 1:
-        parser.error(
-            f"--min-users {given.min_users}, --resamples {given.resamples}: wanted at least 1"
-        )
+    parser.add_argument("--track", metavar="URI", help="log the metrics in this MLflow store")
+    return parser
+
+
+def _evaluate_rankers(given: Namespace, tracker: Tracker | None) -> None:
     folders = ranker_folders(given.ranker)
     for name in folders:
         check_scores_folder(given.out / name, given.overwrite)
@@ -162,13 +219,54 @@ def main(argv: list[str] | None = None) -> None:
         digest = ranker.preparation.digest
         if digest not in tables:
             tables = {digest: RankingTables.build(shop, preparation=ranker.preparation)}
-        if name:
-            print(f"{name}:")
-        found.append(_evaluate(given, ranker, tables[digest], shop, coverage, given.out / name))
+        scores = with_own_ids(score(ranker, tables[digest], given.period), shop.path)
+        truth = shop.truth if ranker.features.label == "clicked" else None
+        reads = {"shop": shop.digest, "tables": tables[digest].digest}
+        judged = _Judged(name, scores, given.ranker.name, reads, shop, truth, coverage)
+        found.append(_judge(given, judged, tracker))
     if len(found) > 1:
         print(over_seeds_text(found))
     if items is not None:
         print(coverage)
+
+
+def _evaluate_own(given: Namespace, tracker: Tracker | None) -> None:
+    """Judge the scores of another model."""
+    shop = Shop.open(given.shop) if given.shop else None
+    rows = None
+    if shop is not None:
+        rows = with_own_ids(impressions_of(RankingTables.build(shop), given.period), shop.path)
+    tables = read_own_scores(given.scores, rows, shop, given.period)
+    for name in tables:
+        check_scores_folder(given.out / name, given.overwrite)
+    _refuse_other_layout(given.out, list(tables))
+    reads = {f"scores {number}": digest_file(file) for number, file in enumerate(given.scores)}
+    if shop is not None:
+        reads["shop"] = shop.digest
+    found = []
+    for name, scores in tables.items():
+        truth = shop.truth if shop is not None else None
+        judged = _Judged(name, scores, given.scores[0].stem, reads, shop, truth, None)
+        found.append(_judge(given, judged, tracker))
+    if len(found) > 1:
+        print(over_seeds_text(found))
+
+
+@dataclass(frozen=True, repr=False)
+class _Judged:
+    """A table of scores, and where it comes from.
+
+    Attributes:
+        seed: name of its folder below the output, "" for none. model: for people. reads: digests of what it was made of.
+    """
+
+    seed: str
+    scores: pl.DataFrame
+    model: str
+    reads: dict[str, str]
+    shop: Shop | None
+    truth: pl.LazyFrame | None
+    coverage: Coverage | None
 
 
 def _refuse_other_layout(out: Path, seeds: list[str]) -> None:
@@ -181,28 +279,33 @@ def _refuse_other_layout(out: Path, seeds: list[str]) -> None:
         )
 
 
-def _evaluate(
-    given: Namespace,
-    ranker: TrainedRanker,
-    tables: RankingTables,
-    shop: Shop,
-    coverage: Coverage,
-    out: Path,
-) -> dict[str, Estimate]:
-    """Score and judge one ranker, write and print it."""
-    scores = score(ranker, tables, given.period)
+def _judge(given: Namespace, judged: _Judged, tracker: Tracker | None) -> dict[str, Estimate]:
+    """Judge one table of scores, write, print and track it."""
+    scores, shop, out = judged.scores, judged.shop, given.out / judged.seed
     segments = segments_of(scores, given.by, given.min_users)
-    truth = shop.truth if ranker.features.label == "clicked" else None
-    metrics = evaluate(scores, truth, given.resamples, segments=segments)
-    save_scores(scores, out, metrics, shop, given.period, segments, coverage)
-    about = f"{shop.name}{' (simulated)' if shop.is_simulated else ''}, {given.period} period"
-    curve = curve_of(scores, given.resamples)
+    metrics = evaluate(scores, judged.truth, given.resamples, segments=segments)
+    save_scores(scores, out, metrics, shop, given.period, segments, judged.coverage)
+    about = f"scores of {', '.join(file.name for file in given.scores)}, no shop"
+    if shop is not None:
+        about = f"{shop.name}{' (simulated)' if shop.is_simulated else ''}, {given.period} period"
+    curve = curve_of(scores, given.resamples) if are_probabilities(scores) else None
     picture = out / "evaluation.png"
-    name = given.ranker.name if out == given.out else f"{given.ranker.name}, {out.name}"
+    name = f"{judged.model}, {judged.seed}" if judged.seed else judged.model
     draw_evaluation(curve, metrics, segments, name, about, picture)
+    if judged.seed:
+        print(f"{judged.seed}:")
     print(f"{about}: {scores.height:,} impressions")
     print(metrics_text(metrics, segments))
     print(f"picture: {picture}")
+    if tracker is not None:
+        params = {"period": given.period, "by": list(given.by), "resamples": given.resamples}
+        title = f"{given.out.name}, {judged.seed}" if judged.seed else given.out.name
+        with tracker.run(
+            title, "evaluation", {"model": judged.model, **params}, judged.reads
+        ) as run:
+            run.log({name: metric.value for name, metric in metrics.items()})
+            run.artifact(out / "metrics.json")
+            run.artifact(picture)
     return metrics
 
 
@@ -267,23 +370,23 @@ def save_scores(
     scores: pl.DataFrame,
     folder: Path,
     metrics: dict[str, Estimate],
-    shop: Shop,
+    shop: Shop | None,
     period: Period,
     segments: Segments,
-    coverage: Coverage,
+    coverage: Coverage | None,
 ) -> None:
-    """Write `scores.parquet` and `metrics.json` into `folder`."""
+    """Write `scores.parquet` and `metrics.json` into `folder`; of scores without a shop nothing of one is known."""
     with atomic_file(folder / "scores.parquet") as temporary:
         scores.write_parquet(temporary)
     about = {
-        "shop": shop.name,
-        "shop_digest": shop.digest,
-        "source": shop.source,
-        "is_simulated": shop.is_simulated,
-        "period": period,
+        "shop": shop.name if shop else "",
+        "shop_digest": shop.digest if shop else "",
+        "source": shop.source if shop else "",
+        "is_simulated": shop.is_simulated if shop else None,
+        "period": period if shop else "",
         "metrics": {name: metric.as_dict() for name, metric in metrics.items()},
         "segments": segments.as_dict(),
-        "coverage": coverage.as_dict(),
+        "coverage": coverage.as_dict() if coverage else None,
     }
     write_json(folder / "metrics.json", about)
 

@@ -10,6 +10,8 @@ Notable choices
   embed it, or say `--accept other-shop`.
 - Items, users and queries that training never saw have unknown ids; an item's vector is looked up in the table
   that is given, which may hold more items than at training.
+- Ids are the user's own, in and out, where the shop keeps them (`moon_rec.shop.own_ids`): read exactly as they are written, and written so again.
+  How many rows have an item or a user that the shop does not know is said; files of which it knows no item are refused.
 - Rows stand in the order of the input. A repeated row is scored as often as it is there. Scores
   equal `TrainedRanker.predict` to 1e-6 whatever the chunks: the last bits of a matrix product depend on its shape.
 """
@@ -31,12 +33,14 @@ from moon_rec.outputs import add_overwrite_option, check_output
 from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import progress, say
 from moon_rec.shop import Shop
+from moon_rec.shop.integrity import UNREADABLE
+from moon_rec.shop.own_ids import OwnNames, own_names
 from moon_rec.vector_pairs import add_accept_option, open_pair
 from ranking.features import PERIODS, Period, RankingTables
 from ranking.features.impressions import in_requests
 from ranking.features.requests import RequestReader
 from ranking.seed_folders import SCORES
-from ranking.stream import ImpressionStream
+from ranking.stream import OWN, ImpressionStream
 from ranking.trained import TrainedRanker, predict, threads
 
 CHUNK_ROWS = 65_536
@@ -57,7 +61,7 @@ def score_impressions(
         ranker: any trained one.
         shop: items, searches and the events that histories are made of.
         out: file of columns `request_id, item_id, user_id, label (where there is one), score, is_cold`;
-            the score is a click probability (float64).
+            the score is a click probability (float64), ids are the user's own where the shop keeps them.
         impressions: Parquet files to score, in order; none: the shop's own impressions.
         period: of the shop's two times, only its rows; None for all.
         chunk_rows: rows read at a time.
@@ -67,7 +71,8 @@ def score_impressions(
         RankingError: no row to score, or a file that `ImpressionStream` refuses.
     """
     files = list(impressions) or [shop.file("impressions")]
-    stream = ImpressionStream(files, ranker.features, shop, period)
+    own = _own_of(files, shop) if impressions else {}
+    stream = ImpressionStream(files, ranker.features, shop, period, own)
     scorer = _Scorer(ranker, shop, batch_size)
     num_rows, total = 0, stream.num_rows if period is None else None
     with atomic_file(out) as temporary, progress("score", total) as bar:
@@ -85,7 +90,46 @@ def score_impressions(
         if num_rows == 0:
             where = f"the {period} period of {shop.path}" if period else "all files"
             raise RankingError(f"no impression to score in {where}: {', '.join(map(str, files))}")
+        _tell_unknown(stream, num_rows)
     return num_rows
+
+
+def _own_of(files: Sequence[Path], shop: Shop) -> dict[str, OwnNames]:
+    """Column -> the user's names of its ids, of the files' columns that hold these.
+
+    Requests are looked up nowhere. Where the shop keeps own ids but numbered its requests itself, texts are taken as their ids.
+    """
+    own = own_names(shop.path)
+    if own and "request_id" not in own and any(_has_texts(file) for file in files):
+        nothing = pl.DataFrame(schema={"id": pl.Int64, "own": pl.String})
+        own["request_id"] = OwnNames("request", shop.path, nothing)
+    return own
+
+
+def _has_texts(file: Path) -> bool:
+    try:
+        return pl.read_parquet_schema(file).get("request_id") == pl.String
+    except UNREADABLE:  # which the stream tells
+        return False
+
+
+def _tell_unknown(stream: ImpressionStream, num_rows: int) -> None:
+    """Say how many rows have an item or a user that the shop does not know.
+
+    Raises:
+        RankingError: all items are unknown.
+    """
+    for name, names in stream.own.items():
+        found = stream.unknown[name]
+        if not found.rows or name not in ("item_id", "user_id"):
+            continue
+        where = f"{stream.files[0]}: {name} of {found.rows:,} of {num_rows:,} rows"
+        if name == "item_id" and found.rows == num_rows:
+            raise RankingError(
+                f"{where} is none of the shop's (first {found.first}; the shop has such as {names.first}); give the ids of the "
+                "log that it was imported from, as they are written there"
+            )
+        say(f"{where} is not known to the shop, such as {found.first}: scored as new")
 
 
 class _Scorer:
@@ -96,6 +140,7 @@ class _Scorer:
         self.reader = RequestReader.of(shop, ranker.preparation)
         self.tables = RankingTables.of(shop, self.reader, {})
         self.content = ranker.content(self.tables)
+        self.names = own_names(shop.path)
 
     def score(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Scores of a chunk, in its order."""
@@ -109,11 +154,18 @@ class _Scorer:
         place = np.empty(frame.height, dtype=np.int64)
         place[ordered["row"].to_numpy()] = np.arange(frame.height)
         labels = [frame[label].alias("label")] if label in frame.columns else []
-        return frame.select("request_id", "item_id", "user_id").with_columns(
+        ids = [self._own(frame, name) for name in ("request_id", "item_id", "user_id")]
+        return pl.DataFrame(ids).with_columns(
             *labels,
             pl.Series("score", found[place]),
             pl.Series("is_cold", requests.is_cold[place]),
         )
+
+    def _own(self, frame: pl.DataFrame, name: str) -> pl.Series:
+        """A column of ids as the user writes them."""
+        if OWN.format(name) in frame.columns:
+            return frame[OWN.format(name)].alias(name)
+        return self.names[name].own(frame[name]) if name in self.names else frame[name]
 
 
 def _files(given: Sequence[Path]) -> list[Path]:
@@ -134,7 +186,7 @@ def main(argv: list[str] | None = None) -> None:
         prog="python -m ranking.score",
         description="Score impressions with a trained ranker, in bounded memory: a shop's period, or Parquet "
         "files with request_id, user_id, item_id, time (and search_id and context columns where the ranker "
-        "reads them), labelled or not. Histories are the shop's events before each request.",
+        "reads them), labelled or not; ids as your log writes them. Histories are the shop's events before each request.",
         example="python -m ranking.score demo/cube demo/shop --items demo/encoder/items "
         "--queries demo/encoder/queries --out demo/scores.parquet",
     )

@@ -22,11 +22,17 @@ import polars as pl
 
 from moon_rec.errors import MoonRecError, ShopError, first_line
 from moon_rec.shop.schema import IDS
-from moon_rec.values import Reading, Rule, as_ours, read_as, reading, shown
+from moon_rec.values import Reading, Rule, read_as, reading, shown
 
 Kind = Literal["item", "user", "request", "search"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-FILES: dict[Kind, str] = {"item": "item", "user": "user", "request": "request", "search": "request"}
+"""In the order in which doors name them."""
+FILES: dict[Kind, Kind] = {
+    "item": "item",
+    "user": "user",
+    "request": "request",
+    "search": "request",
+}
 """The file in `ids/` of each kind."""
 _WHOLE_FLOAT = r"^-?(0|[1-9][0-9]*)(\.0+)?$"
 
@@ -87,7 +93,7 @@ class OwnIds:
 
 
 def read_own_ids(shop_folder: Path, kind: Kind) -> pl.DataFrame | None:
-    """The mapping of a kind (id Int64, own String), or None where the shop's ids are the user's.
+    """The mapping of a kind (id Int64, own String, ascending by own), or None where the shop's ids are the user's.
 
     Raises:
         ShopError: it cannot be read, or names an id twice.
@@ -108,7 +114,7 @@ def read_own_ids(shop_folder: Path, kind: Kind) -> pl.DataFrame | None:
     for name in ("id", "own"):
         if frame[name].is_duplicated().any() or frame[name].null_count():
             raise ShopError(f"{path}: {name} is not one value a row; import the log again")
-    return frame
+    return frame.sort("own")
 
 
 @dataclass(frozen=True, repr=False)
@@ -118,7 +124,7 @@ class OwnNames:
     Attributes:
         kind: what they are of.
         shop_folder: the shop.
-        mapping: id Int64, own String; None where the shop's ids are the user's.
+        mapping: id Int64, own String, ascending by own; None where the shop's ids are the user's.
     """
 
     kind: Kind
@@ -140,9 +146,14 @@ class OwnNames:
         return self.mapping is not None
 
     @cached_property
+    def _by_id(self) -> pl.DataFrame:
+        assert self.mapping is not None, "the shop keeps no own ids of this kind"
+        return self.mapping.sort("id")
+
+    @property
     def largest(self) -> int:
         """The largest of the shop's ids in the mapping, 0 without one; every number beyond is free."""
-        return 0 if self.mapping is None or self.mapping.is_empty() else int(self.mapping["id"][-1])
+        return 0 if self.mapping is None or not self.mapping.height else self._by_id["id"][-1]
 
     @property
     def first(self) -> str:
@@ -152,7 +163,18 @@ class OwnNames:
 
     def reading(self, name: str, found: pl.DataType) -> Reading:
         """How a column of such ids is read that a user wrote: as the user's texts where they are kept, else as Int64."""
-        return id_text(name, found) if self.is_kept else reading(name, found, pl.Int64())
+        if not self.is_kept:
+            return reading(name, found, pl.Int64())
+        how = id_text(name, found)
+        if how.value is None or self.kind == "search":
+            return how  # a blank search is none
+        blank = Rule(
+            pl.col(name),
+            pl.col(name).is_not_null() & how.value.is_null(),
+            "is empty",
+            "give every row its id",
+        )
+        return Reading(how.value, (*how.broken, blank), how.told)
 
     def written(
         self, column: pl.Series, where: str, error: type[MoonRecError] = ShopError
@@ -162,10 +184,9 @@ class OwnNames:
         Raises:
             MoonRecError: an `error` that names column, first broken row, value and mend.
         """
-        if not self.is_kept:
-            return as_ours(column, pl.Int64(), where, error=error)
-        how = id_text(column.name, column.dtype)
-        found = read_as(column, how, pl.String(), where, error=error)
+        wanted = pl.String() if self.is_kept else pl.Int64()
+        how = self.reading(column.name, column.dtype)
+        found = read_as(column, how, wanted, where, error=error)
         if found.null_count():
             row = int(found.is_null().arg_true()[0])
             raise error(
@@ -177,12 +198,7 @@ class OwnNames:
         """The shop's ids of what `written` gave, Int64; null where the shop does not know one."""
         if self.mapping is None:
             return written
-        return (
-            written.alias("own")
-            .to_frame()
-            .join(self.mapping, on="own", how="left", maintain_order="left")["id"]
-            .alias(written.name)
-        )
+        return _looked_up(self.mapping, "own", "id", written)
 
     def own(self, ids: pl.Series) -> pl.Series:
         """The user's of the shop's ids; nulls stay null.
@@ -192,12 +208,7 @@ class OwnNames:
         """
         if self.mapping is None:
             return ids
-        own = (
-            ids.alias("id")
-            .to_frame()
-            .join(self.mapping, on="id", how="left", maintain_order="left")["own"]
-            .alias(ids.name)
-        )
+        own = _looked_up(self._by_id, "id", "own", ids)
         unknown = own.is_null() & ids.is_not_null()
         if unknown.any():
             row = int(unknown.arg_true()[0])
@@ -210,8 +221,27 @@ class OwnNames:
         """One of the shop's ids as the user calls it, for messages: itself where there is no other name."""
         if self.mapping is None:
             return number
-        found = self.mapping.filter(pl.col("id") == number)["own"]
-        return shown(found[0]) if found.len() else number
+        found = _looked_up(self._by_id, "id", "own", pl.Series("id", [number], pl.Int64))[0]
+        return number if found is None else shown(found)
+
+
+def _looked_up(mapping: pl.DataFrame, key: str, value: str, wanted: pl.Series) -> pl.Series:
+    """`value` of the row of a mapping that ascends by `key` for each wanted key, named as `wanted`; null where there is none.
+
+    By bisection: a hash of a whole mapping would be made anew for each chunk of rows.
+    """
+    if not mapping.height:
+        return pl.Series(wanted.name, [None] * wanted.len(), mapping.schema[value])
+    there = wanted.drop_nulls()
+    place = mapping[key].search_sorted(there).clip(0, mapping.height - 1)
+    found = mapping[value].gather(place)
+    found = (
+        found.to_frame()
+        .select(pl.when(mapping[key].gather(place) == there).then(pl.col(value)))
+        .to_series()
+    )
+    whole = pl.Series(wanted.name, [None] * wanted.len(), mapping.schema[value])
+    return whole.scatter(wanted.is_not_null().arg_true(), found).alias(wanted.name)
 
 
 def own_names(shop_folder: Path, kinds: Iterable[Kind] = KINDS) -> dict[str, OwnNames]:
@@ -226,7 +256,7 @@ def with_own_ids(frame: pl.DataFrame, shop_folder: Path) -> pl.DataFrame:
     Raises:
         ShopError: an id of the table is not in the mapping.
     """
-    there = [kind for kind in KINDS if f"{kind}_id" in frame.columns]
+    there: list[Kind] = [kind for kind in KINDS if f"{kind}_id" in frame.columns]
     named = own_names(shop_folder, there)
     return frame.with_columns([names.own(frame[name]) for name, names in named.items()])
 

@@ -131,21 +131,25 @@ def draw_power(tables: Sequence[PowerTable], about: str, path: Path) -> None:
 
 
 def draw_evaluation(
-    curve: CalibrationCurve,
+    curve: CalibrationCurve | None,
     metrics: Mapping[str, Estimate],
     segments: Segments,
     name: str,
     about: str,
     path: Path,
 ) -> None:
-    """One ranker: its calibration curve, and AUC and GAUC in every segment."""
+    """One ranker: its calibration curve (None: its scores are no probabilities), and AUC and GAUC in every segment."""
     with matplotlib.rc_context(STYLE):
         height = max(5.6, 0.34 * len(segments.judged) + 2.2)
-        figure = Figure(figsize=(12, height))
-        left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
-        _curves(left, {name: curve})
-        left.set_title("calibration")
-        left.set_aspect("equal", anchor="N")
+        figure = Figure(figsize=(12 if curve else 7, height))
+        panels = figure.subplots(
+            1, 2 if curve else 1, squeeze=False, width_ratios=(1, 1.1)[: 2 if curve else 1]
+        )[0]
+        right = panels[-1]
+        if curve is not None:
+            _curves(panels[0], {name: curve})
+            panels[0].set_title("calibration")
+            panels[0].set_aspect("equal", anchor="N")
         for row, segment in enumerate(segments.judged):
             for shift, metric, colour in ((-0.15, "auc", BLUE), (0.15, "gauc", VERMILION)):
                 found = metrics.get(metric + segment.key)
@@ -161,8 +165,13 @@ def draw_evaluation(
         right.grid(axis="x", color=FAINT, linewidth=0.6)
         right.set_title("AUC and GAUC by segment; dotted: chance")
         right.legend(loc="upper right", ncols=2)
-        words = f"calibration: {_bins_words({name: curve})}; AUCs: the same interval"
-        _head(figure, f"{name}: calibration, AUC and GAUC", words, about)
+        if curve is not None:
+            words = f"calibration: {_bins_words({name: curve})}; AUCs: the same interval"
+            _head(figure, f"{name}: calibration, AUC and GAUC", words, about)
+        else:
+            level = metrics["auc"].level
+            words = f"{level:.0%} intervals, bootstrap over users; the scores are no probabilities"
+            _head(figure, f"{name}: AUC and GAUC", words, about)
         _left_out(figure, segments)
         save_figure(figure, path, DPI)
 

@@ -26,6 +26,8 @@ from ranking.metrics import NUM_BINS, WEIGHTS, Weight, check_probabilities, chec
 NUM_RESAMPLES = 500
 """Of the intervals; each costs one pass over the rows a metric."""
 
+IS_PROBABILITY = "is_probability"
+"""Column of a table of scores that are none; only order is measured of them."""
 GAUC_NAMES: dict[Weight, str] = {
     weight: "gauc" if weight == "impressions" else f"gauc_{weight}" for weight in WEIGHTS
 }
@@ -50,7 +52,7 @@ def evaluate(
         segments: these instead, such as `segments_of(scores, by)` with other limits.
 
     Returns:
-        `auc, gauc, gauc_users, gauc_positives, log_loss, normalised_entropy, calibration` (predicted
+        `auc, gauc, gauc_users, gauc_positives`, and of probabilities `log_loss, normalised_entropy, calibration` (predicted
         over observed clicks), `calibration_error`, each also with `_cold` and `_warm`, and with
         `[column=value]` for each group; with truth also `auc_best`. What has no value (a segment
         without clicks, no user with both classes) is left out; `segments_of` names what was. What rests
@@ -60,14 +62,15 @@ def evaluate(
         RankingError: labels of one class overall, NaN scores, a column or a true probability missing.
     """
     check_columns(scores)
-    labels, given = checked(scores["label"].to_numpy(), scores["score"].to_numpy())
-    check_probabilities(given)
+    labels, given = _checked(scores)
     best = None if truth is None else true_probabilities(scores, truth)
     users = group_codes(scores["user_id"].to_numpy(), scores.height)
     found: dict[str, tuple[Statistic, int, str]] = {}
     for segment in (segments or segments_of(scores, by)).judged:
         rows = segment.rows
-        found |= _statistics(labels[rows], given[rows], users[rows], segment)
+        found |= _statistics(
+            labels[rows], given[rows], users[rows], segment, are_probabilities(scores)
+        )
         if best is not None:
             statistic = WeightedAuc(labels[rows], best[rows], users[rows])
             words = f"AUC of the true click probability (simulated){segment.words}"
@@ -143,10 +146,13 @@ def true_probabilities(scores: pl.DataFrame, truth: pl.DataFrame | pl.LazyFrame)
 
 
 def _statistics(
-    labels: np.ndarray, scores: np.ndarray, users: np.ndarray, segment: Segment
+    labels: np.ndarray,
+    scores: np.ndarray,
+    users: np.ndarray,
+    segment: Segment,
+    are_probabilities: bool,
 ) -> dict[str, tuple[Statistic, int, str]]:
     """Name -> statistic, number of rows, definition, of one segment."""
-    ratio, error = weighted_calibration(labels, scores, users)
     counted = segment.num_two_class_users
     left_out = f"{counted:,} users counted, {segment.num_users - counted:,} of one class left out"
     statistics: dict[str, tuple[Statistic, str]] = {
@@ -155,7 +161,20 @@ def _statistics(
     for weight, name in GAUC_NAMES.items():
         words = f"AUC within users, weighted by {weight}, {left_out}"
         statistics[name] = (weighted_gauc(labels, scores, users, weight), words)
-    statistics |= {
+    if are_probabilities:
+        statistics |= _of_probabilities(labels, scores, users)
+    return {
+        f"{name}{segment.key}": (statistic, labels.size, words + segment.words)
+        for name, (statistic, words) in statistics.items()
+    }
+
+
+def _of_probabilities(
+    labels: np.ndarray, scores: np.ndarray, users: np.ndarray
+) -> dict[str, tuple[Statistic, str]]:
+    """Name -> statistic and definition, of what only probabilities have."""
+    ratio, error = weighted_calibration(labels, scores, users)
+    return {
         "log_loss": (weighted_log_loss(labels, scores, users), "mean log loss in nats"),
         "normalised_entropy": (
             weighted_normalised_entropy(labels, scores, users),
@@ -167,10 +186,6 @@ def _statistics(
             f"root mean square gap of prediction and click rate over {NUM_BINS} equal bins of rows, "
             "freed of its bias",
         ),
-    }
-    return {
-        f"{name}{segment.key}": (statistic, labels.size, words + segment.words)
-        for name, (statistic, words) in statistics.items()
     }
 
 
@@ -212,6 +227,8 @@ def check_columns(scores: pl.DataFrame) -> None:
         raise RankingError("a table of scores has no row; score a period that has impressions")
     for name in sorted(wanted):
         empty = scores[name].is_null()
+        if name == "is_cold" and empty.all() and scores[name].dtype == pl.Boolean:
+            continue  # not known: cold and warm items are not told apart
         if empty.any():
             raise RankingError(
                 f"column {name} of the scores has no value in row {empty.arg_max()} "
@@ -234,6 +251,18 @@ def check_columns(scores: pl.DataFrame) -> None:
 def check_scores(scores: pl.DataFrame) -> None:
     """`check_columns`, and RankingError for a label, score or user id that is none, by its row."""
     check_columns(scores)
-    _, given = checked(scores["label"].to_numpy(), scores["score"].to_numpy())
-    check_probabilities(given)
+    _checked(scores)
     group_codes(scores["user_id"], scores.height)
+
+
+def are_probabilities(scores: pl.DataFrame) -> bool:
+    """Whether scores are click probabilities: they are, unless a column `is_probability` says that they are not."""
+    return IS_PROBABILITY not in scores.columns or bool(scores[IS_PROBABILITY].all())
+
+
+def _checked(scores: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and scores `(rows,)`; RankingError for one that is none."""
+    labels, given = checked(scores["label"].to_numpy(), scores["score"].to_numpy())
+    if are_probabilities(scores):
+        check_probabilities(given)
+    return labels, given

@@ -108,7 +108,7 @@ def segments_of(
     max_segments: int = MAX_SEGMENTS,
     num_quantiles: int = NUM_QUANTILES,
 ) -> Segments:
-    """All rows, cold and warm items, and the groups of each column in `by`.
+    """All rows, cold and warm items (where `is_cold` is known), and the groups of each column in `by`.
 
     Args:
         scores: with `user_id, label, is_cold` and the columns asked for.
@@ -125,11 +125,15 @@ def segments_of(
             f"min_users {min_users}, max_segments {max_segments}, num_quantiles {num_quantiles}: "
             "wanted at least 1 of each"
         )
-    cold = scores["is_cold"].to_numpy()
-    wanted = [("", "all", "", np.ones(cold.size, dtype=bool), 1)]
-    wanted += [("_cold", "cold items", "is_cold", cold, 1)]
-    wanted += [("_warm", "warm items", "is_cold", ~cold, 1)]
     left_out: list[LeftOut] = []
+    wanted = [("", "all", "", np.ones(scores.height, dtype=bool), 1)]
+    if scores.height and scores["is_cold"].is_null().all():
+        reason = "is_cold is not known without a shop"
+        left_out.append(_left_out(scores, "cold and warm items", wanted[0][3], reason))
+    else:
+        cold = scores["is_cold"].to_numpy()
+        wanted += [("_cold", "cold items", "is_cold", cold, 1)]
+        wanted += [("_warm", "warm items", "is_cold", ~cold, 1)]
     for column in dict.fromkeys(by):
         groups = groups_of(scores, column, num_quantiles)
         kept = _largest(groups, max_segments)

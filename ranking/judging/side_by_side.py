@@ -36,7 +36,7 @@ from moon_rec.shown import visible
 from ranking.comparison import ONE_SEED, TWO_SEEDS, Comparison
 from ranking.groups import group_codes
 from ranking.judging import figures
-from ranking.judging.judgement import check_columns, check_scores
+from ranking.judging.judgement import are_probabilities, check_columns, check_scores
 from ranking.judging.noise import Noise, noise_of_one_ranker
 from ranking.judging.power import TARGET, PowerTable, power_table, power_text
 from ranking.judging.reliability import CalibrationCurve, curve_of
@@ -64,6 +64,8 @@ MEASURES: dict[str, tuple[Metric, Weight | None]] = {
     "normalised_entropy": ("normalised_entropy", None),
 }
 """What is compared on all, cold and warm items."""
+OF_PROBABILITIES = ("log_loss", "normalised_entropy")
+"""Measures that scores have only where they are probabilities."""
 GROUP_MEASURES = ("auc", "gauc", "log_loss")
 """What is compared in the groups of a column; fewer, for every further interval may err."""
 POWER_MEASURES = ("auc", "gauc")
@@ -123,6 +125,8 @@ def about_scores(folder: Path) -> str:
     beside = next(iter(_files(folder).values())).parent / "metrics.json"
     try:
         about = read_json(beside)
+        if not about["shop"]:  # scores of another model, without its shop
+            return ""
         simulated = " (simulated)" if about["is_simulated"] else ""
         return visible(f"{about['shop']}{simulated}, {about['period']} period")[:200]
     except (OSError, ValueError, KeyError, TypeError):
@@ -187,6 +191,8 @@ def side_by_side(
     questions = {}
     for segment in (segments or segments_of(first, by)).judged:
         for name in GROUP_MEASURES if segment.is_group else MEASURES:
+            if MEASURES[name][0] in OF_PROBABILITIES and not all(map(are_probabilities, (*a, *b))):
+                continue
             questions[name + segment.key] = _question(name, segment, a, b, users)
     return answer(questions, int(users.max()) + 1, num_resamples, seed, description=description)
 
@@ -361,6 +367,11 @@ def _report_difference(given: Namespace) -> None:
     print(multiplicity(found))
     for segment in segments.left_out:
         print(f"left out: {segment}")
+    has_curves = all(map(are_probabilities, (*a, *b)))
+    if not has_curves:
+        print(
+            f"not compared: {', '.join(OF_PROBABILITIES)} and calibration: scores of one side or both are no probabilities"
+        )
     if covered := told_coverage(dict(zip(names, (given.a, given.b), strict=True))):
         print(covered)
     power = power_tables(found, given.target)
@@ -375,8 +386,10 @@ def _report_difference(given: Namespace) -> None:
     write_json(given.out / "segments.json", segments.as_dict())
     figures.draw_differences(found, names, about, given.out / "comparison.png")
     figures.draw_segments(found, segments, names, about, given.out / "segments.png")
-    figures.draw_calibration(_curves(names, (a, b)), about, given.out / "calibration.png")
-    drawn = ["comparison", "segments", "calibration"]
+    drawn = ["comparison", "segments"]
+    if has_curves:
+        figures.draw_calibration(_curves(names, (a, b)), about, given.out / "calibration.png")
+        drawn.append("calibration")
     if power:
         figures.draw_power(power, about, given.out / "power.png")
         drawn.append("power")

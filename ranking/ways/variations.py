@@ -29,6 +29,7 @@ from moon_rec.kept import note_begins_again, note_kept
 from moon_rec.outputs import OutputKind, atomic_folder, json_that, refuse_taken
 from moon_rec.progress import progress, say, silence
 from moon_rec.shop import Shop
+from moon_rec.shop.own_ids import with_own_ids
 from moon_rec.vector_pairs import Accepted, open_pair
 from ranking.config import RankerConfig
 from ranking.features import FeatureConfig, Period
@@ -227,7 +228,7 @@ def train_and_score(inputs: Inputs, run: Run) -> None:
         ranker = train_ranker(tables, run.config, *vectors, description=run.variation.name)
     except MoonRecError as error:
         raise RankingError(f"{run.variation.name}, seed {run.config.seed}: {error}") from None
-    scores = score(ranker, tables, inputs.period)
+    scores = with_own_ids(score(ranker, tables, inputs.period), shop.path)
     about = {"made_of": made_of, "config": run.config.model_dump(mode="json")}
     with atomic_folder(run.folder, RUN, overwrite=True) as folder:
         scores.write_parquet(folder / "scores.parquet")

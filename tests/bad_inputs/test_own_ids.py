@@ -7,6 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from moon_rec.shop import Shop
+from moon_rec.shop.own_ids import own_names, with_own_ids
+from ranking.features.feature_config import FeatureConfig
+from ranking.stream import ImpressionStream
 from tests.bad_inputs.harness import Case, check
 from tests.bad_inputs.test_shop_tables import also
 from tests.own_ids import keep_own_ids, own_item
@@ -84,7 +88,44 @@ BROUGHT = [
     Case("own ids: mapping that is no Parquet", BRING, ("shop/ids/item.parquet cannot be read", "import the log again"), also(vectors(), lambda folder: (folder / "shop/ids/item.parquet").write_bytes(b"junk"))),
 ]  # fmt: skip
 
-CASES = BROUGHT
+
+def scored(folder: Path) -> str:
+    """All rows of a file to score."""
+    shop = Shop.open(folder / "shop")
+    file = folder / "tables/impressions.parquet"
+    stream = ImpressionStream([file], FeatureConfig(), own=own_names(shop.path))
+    return f"{sum(chunk.height for chunk in stream.chunks(500))} rows, unknown: {stream.unknown}"
+
+
+def shown(**changes):
+    """Impressions to score under own ids; `changes` as column -> a function of the column's values."""
+
+    def damage(folder: Path) -> None:
+        kept(folder)
+        file = folder / "tables/impressions.parquet"
+        rows = with_own_ids(pl.read_parquet(file), folder / "shop")
+        changed = [
+            pl.Series(name, change(rows[name].to_list())) for name, change in changes.items()
+        ]
+        rows.with_columns(changed).write_parquet(file)
+
+    return damage
+
+
+def at(row: int, value: object):
+    return lambda values: [*values[:row], value, *values[row + 1 :]]
+
+
+SCORED = [
+    Case("own ids: scored, an item that is null", scored, ("impressions.parquet: ", "item_id row 901: None is null"), shown(item_id=at(901, None))),
+    Case("own ids: scored, a user that is blank", scored, ("user_id row 3: ' ' is empty", "give every row its id"), shown(user_id=at(3, " "))),
+    Case("own ids: scored, users as fractions", scored, ("user_id row 0: 0.5 is no whole number",), shown(user_id=lambda values: [0.5 for _ in values])),
+    Case("own ids: scored, requests as floats that lost digits", scored, ("request_id row 0: 9.223372036854776e+18 is Float64 of 2^53 or more",), shown(request_id=lambda values: [float(one) for one in values])),
+    Case("own ids: scored, items as booleans", scored, ("item_id row 0: True is Boolean, wanted an id",), shown(item_id=lambda values: [True for _ in values])),
+    Case("own ids: scored, some are unknown", scored, ("5400 rows", "'item_id': Unknown(rows=1, first=\"'007'\")"), shown(item_id=at(7, "007")), told=True),
+]  # fmt: skip
+
+CASES = [*BROUGHT, *SCORED]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
