@@ -43,7 +43,8 @@ def main(out: Path) -> Comparison:
     words = [shop.path, "--scores", out / "mine.parquet", "--out", out / "mine"]
     evaluate_scores([str(word) for word in words])  # what `python -m ranking.evaluate` does
     mine = pl.read_parquet(out / "mine" / "scores.parquet").sort(KEYS)
-    difference = compare(ids["label"], ids["score"], mine["score"], ids["user_id"])
+    columns = (ids["label"], ids["score"], mine["score"], ids["user_id"])
+    difference = compare(*(column.to_numpy() for column in columns))
     print(f"my model minus ids only: {difference}: {difference.verdict}")
     # --8<-- [end:judge]
     return difference
