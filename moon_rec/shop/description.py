@@ -1,6 +1,7 @@
 """What a shop holds, in numbers: for `shop describe` and `shop check`.
 
-Cold: never shown before the cut. History: at least one click of the user strictly before the impression.
+Cold: never shown before the cut. History: at least one click of the user, on an impression or in an event, strictly before
+the impression.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import polars as pl
 
 from moon_rec.shop.engagement import exposure_counts
 from moon_rec.shop.history import Histories
+from moon_rec.shop.schema import empty_table
 from moon_rec.shop.shop import Period, Shop
 from moon_rec.texts import has_text
 
@@ -35,7 +37,7 @@ class PeriodNumbers:
 
 @dataclass(frozen=True)
 class Description:
-    """The whole shop; shares are of items or of searches."""
+    """The whole shop; shares are of items or of searches. `events`: behaviour that was no impression, 0 without such a table."""
 
     items: int
     spus: int
@@ -50,6 +52,9 @@ class Description:
     impressions: int
     first: object
     last: object
+    events: int
+    first_event: object
+    last_event: object
     periods: tuple[PeriodNumbers, ...]
 
 
@@ -76,8 +81,12 @@ def describe(shop: Shop) -> Description:
         first=pl.col("time").min(),
         last=pl.col("time").max(),
     )
+    acts = empty_table("events").lazy() if shop.events is None else shop.events
+    events = acts.select(
+        events=pl.len(), first_event=pl.col("time").min(), last_event=pl.col("time").max()
+    )
     numbers = {}
-    for frame in (items, pictures, searches, impressions):
+    for frame in (items, pictures, searches, impressions, events):
         numbers |= frame.collect(engine="streaming").row(0, named=True)
     return Description(**numbers, periods=_periods(shop))
 

@@ -16,7 +16,8 @@ def summary(shop: Shop) -> str:
     """One line: counts, the two times, simulated or not."""
     counts = ", ".join(
         f"{shop.table(table).select(pl.len()).collect().item():,} {table}"
-        for table in ("items", "searches", "impressions")
+        for table in ("items", "searches", "impressions", "events")
+        if shop.has(table)
     )
     simulated = "simulated, " if shop.is_simulated else ""
     return f"{simulated}{counts}; cut {shop.cut_time}, test {shop.test_time}; digest {shop.digest}"
@@ -33,7 +34,8 @@ def print_description(shop: Shop, description: Description) -> None:
     console.print(_whole(shop, description))
     console.print(_periods(shop, description.periods))
     console.print(
-        "cold: never shown before the cut. history: the user's clicks strictly before the impression."
+        "cold: never shown before the cut. history: the user's clicks, events "
+        "included, strictly before the impression."
     )
 
 
@@ -52,6 +54,8 @@ def _whole(shop: Shop, found: Description) -> Table:
         ),
         "impressions": f"{found.impressions:,}, from {found.first} to {found.last}",
     }
+    if found.events:
+        rows["events"] = f"{found.events:,}, from {found.first_event} to {found.last_event}"
     for name, value in rows.items():
         table.add_row(as_console_text(name), as_console_text(value))
     return table

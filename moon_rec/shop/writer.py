@@ -111,11 +111,16 @@ class ShopWriter:
         for frame in [frames] if isinstance(frames, pl.DataFrame | pl.LazyFrame) else frames:
             self._tables[table].append(frame)
 
+    @property
+    def folder(self) -> Path:
+        """Where the shop is being written, for what is kept beside its tables."""
+        assert self._folder is not None, "there is a folder while the shop is being written"
+        return self._folder
+
     def keep_ids(self, ids: Iterable[OwnIds]) -> None:
         """Keep the user's own ids beside the tables, where they differ from the shop's; may be called once."""
-        assert self._folder is not None, "ids are kept while the shop is being written"
         for each in ids:
-            each.write(self._folder)
+            each.write(self.folder)
 
     def __exit__(
         self,

@@ -85,6 +85,19 @@ class Requests:
         """Request of each row, `(rows,)`."""
         return np.repeat(np.arange(self.request_ids.size), np.diff(self.offsets))
 
+    def take(self, chosen: np.ndarray) -> "Requests":
+        """Some of the requests with their rows; `chosen` are their numbers `(few,)`."""
+        sizes = np.diff(self.offsets)[chosen]
+        offsets = np.append(0, np.cumsum(sizes))
+        rows = np.arange(offsets[-1]) + np.repeat(self.offsets[chosen] - offsets[:-1], sizes)
+        by_row = ("item_ids", "items", "labels", "context", "is_cold")
+        found = {
+            name: value[rows if name in by_row else chosen]
+            for name, value in vars(self).items()
+            if name != "offsets"
+        }
+        return Requests(**found, offsets=offsets)
+
 
 @dataclass(frozen=True, repr=False)
 class RequestReader:

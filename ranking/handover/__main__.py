@@ -10,6 +10,7 @@ from moon_rec.outputs import add_overwrite_option, check_output
 from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
+from moon_rec.shop.own_ids import own_names
 from moon_rec.vector_pairs import add_accept_option, open_pair
 from ranking.features import FeatureConfig, RankingTables, add_feature_options
 from ranking.handover.fuxictr import FUXICTR, write_fuxictr
@@ -46,10 +47,11 @@ def main(argv: list[str] | None = None) -> None:
     shop = Shop.open(given.shop)
     items, _, coverage = open_pair(shop, given.items, accept=given.accept)
     tables = RankingTables.build(shop, load_config(FeatureConfig, None, given.features))
+    names = own_names(shop.path)
     if given.to == "fuxictr":
-        write_fuxictr(tables, given.out, items, given.overwrite)
+        write_fuxictr(tables, given.out, items, given.overwrite, names)
     else:
-        write_torcheasyrec(tables, given.out, items, given.history_vectors, given.overwrite)
+        write_torcheasyrec(tables, given.out, items, given.history_vectors, given.overwrite, names)
     rows = ", ".join(f"{name} {period.num_rows:,}" for name, period in tables.periods.items())
     say(f"{given.out}: {rows} rows for {given.to}" + (f"; {coverage}" if items is not None else ""))
 

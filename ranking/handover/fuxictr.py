@@ -11,11 +11,13 @@ Notable choices
 - Frozen vectors go in as one more feature of the item and of its history, over *all* items: a new item
   is unknown as an id, but its vector is there. An item without a vector has zeros, FuxiCTR's way.
 - Request and user ids go along as `meta` columns, for GAUC (`group_id: user_id`).
+- Where the shop keeps its user's own ids, vocabularies of items and users have these. Its arrays can hold numbers alone, so the `meta`
+  columns and the keys of vectors are the shop's; `ids/` has which is which.
 - Files are written column by column, block by block; a column is never held whole.
 """
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.files import write_json
 from moon_rec.outputs import OutputKind, atomic_folder, json_with
 from moon_rec.progress import progress
+from moon_rec.shop.own_ids import OwnNames
 from ranking.features import Period, RankingTables
 from ranking.handover.columns import Block, Sequence, blocks, scalar_names, sequence_names
 
@@ -40,6 +43,7 @@ FUXICTR = OutputKind(
         "config/*.yaml",
         f"{DATASET}/feature_vocab.json",
         f"{DATASET}/{VECTORS}",
+        "ids/*.parquet",
         *(f"{DATASET}/{name}.npz" for name in FILES.values()),
     ),
 )
@@ -52,11 +56,13 @@ def write_fuxictr(
     out: Path,
     items: EmbeddingTable | None = None,
     overwrite: bool = False,
+    names: Mapping[str, OwnNames] | None = None,
 ) -> None:
     """Write the folder `out`, atomically.
 
     Args:
         items: frozen vectors by item_id, to go along.
+        names: column -> the user's own ids, where the shop keeps them.
 
     Raises:
         MoonRecError: `out` exists, and is no such hand-over or `overwrite` is false.
@@ -80,7 +86,11 @@ def write_fuxictr(
             "features": [{name: spec} for name, spec in features.items()],
         }
         write_json(data / "feature_map.json", about)
-        write_json(data / "feature_vocab.json", _vocabularies(tables, items))
+        write_json(data / "feature_vocab.json", _vocabularies(tables, items, names or {}))
+        for name, one in (names or {}).items():
+            if one.mapping is not None and name in ("item_id", "user_id", "request_id"):
+                (folder / "ids").mkdir(exist_ok=True)
+                one.mapping.write_parquet(folder / "ids" / f"{one.kind}.parquet")
         if items is not None:
             vectors, present = items.lookup(tables.items.ids)
             np.savez(data / VECTORS, key=tables.items.ids[present], value=vectors[present])
@@ -132,9 +142,15 @@ def _source(name: str) -> str:
     return "user" if name in ("user", "query") else "item"
 
 
-def _vocabularies(tables: RankingTables, items: EmbeddingTable | None) -> dict[str, dict[str, int]]:
+def _vocabularies(
+    tables: RankingTables, items: EmbeddingTable | None, names: Mapping[str, OwnNames]
+) -> dict[str, dict[str, int]]:
+    def own(name: str) -> Iterable[object]:
+        known = tables.vocabularies[name].values
+        return names[f"{name}_id"].own(known) if f"{name}_id" in names else known
+
     values = {
-        name: [str(value) for value in tables.vocabularies[name].values]
+        name: [str(value) for value in own(name)]
         for name in scalar_names(tables)
         if name in tables.vocabularies
     }

@@ -12,17 +12,21 @@ Notable choices
   `sequence_length` cuts off is then the oldest. They share the target's table by `embedding_name`.
 - The target's frozen vector is a raw feature (`item_vector`, zeros where there is none); the history's,
   `history__vector`, is large and is written only when asked for.
+- `request_id` and `user_id` are no features, and go along for GAUC. Where the shop keeps its user's own ids they are these, and so is a further column `item_id`.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.outputs import OutputKind, atomic_folder, begins_with
 from moon_rec.progress import progress
+from moon_rec.shop.own_ids import OwnNames
 from ranking.features import PERIODS, Period, RankingTables
 from ranking.handover.columns import Block, Sequence, blocks, scalar_names, sequence_names
 
@@ -44,19 +48,23 @@ def write_torcheasyrec(
     items: EmbeddingTable | None = None,
     history_vectors: bool = False,
     overwrite: bool = False,
+    names: Mapping[str, OwnNames] | None = None,
 ) -> None:
     """Write the folder `out`, atomically.
 
     Args:
         items: frozen vectors by item_id, to go along.
         history_vectors: whether those of the history go along too.
+        names: column -> the user's own ids, where the shop keeps them.
 
     Raises:
         MoonRecError: `out` exists, and is no such hand-over or `overwrite` is false.
     """
     with atomic_folder(out, TORCHEASYREC, overwrite) as folder:
         for period in PERIODS:
-            _write_period(tables, period, folder / f"{period}.parquet", items, history_vectors)
+            _write_period(
+                tables, period, folder / f"{period}.parquet", items, history_vectors, names or {}
+            )
         text = _configuration(tables, out, items, history_vectors)
         (folder / SAMPLE).write_text(text, encoding="utf-8")
 
@@ -72,12 +80,13 @@ def _write_period(
     path: Path,
     items: EmbeddingTable | None,
     history_vectors: bool,
+    names: Mapping[str, OwnNames],
 ) -> None:
     step = {"num_rows": VECTOR_BLOCK_ROWS} if items is not None else {}
     writer = None
     with progress(f"write {path.name}", total=tables.periods[period].num_rows) as bar:
         for block in blocks(tables, period, **step):
-            table = _table(tables, block, items, history_vectors)
+            table = _table(tables, block, items, history_vectors, names)
             writer = writer or pq.ParquetWriter(path, table.schema)
             writer.write_table(table)
             bar.advance(table.num_rows)
@@ -86,11 +95,20 @@ def _write_period(
 
 
 def _table(
-    tables: RankingTables, block: Block, items: EmbeddingTable | None, history_vectors: bool
+    tables: RankingTables,
+    block: Block,
+    items: EmbeddingTable | None,
+    history_vectors: bool,
+    names: Mapping[str, OwnNames],
 ) -> pa.Table:
+    ids = {"request_id": block.request_ids, "user_id": block.user_ids}
+    if "item_id" in names:
+        ids["item_id"] = tables.items.ids[block.item_rows]
     columns: dict[str, pa.Array] = {
-        "request_id": pa.array(block.request_ids),
-        "user_id": pa.array(block.user_ids),
+        name: pa.array(names[name].own(pl.Series(name, each)).to_list() if name in names else each)
+        for name, each in ids.items()
+    }
+    columns |= {
         LABEL: pa.array(block.labels.astype(np.int64)),
     }
     columns |= {name: pa.array(rows) for name, rows in block.scalars.items()}

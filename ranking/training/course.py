@@ -11,7 +11,7 @@ Notable choices
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
@@ -43,18 +43,15 @@ from ranking.search_unit import search_options
 from ranking.trained import SCORING_ROWS, TrainedRanker, content_stores, threads
 from ranking.training.checkpoint import Checkpoints, Position, load_state, read_position
 from ranking.training.devices import is_launched, process_group, rank, training_device, world_size
+from ranking.training.following import STEPS_BETWEEN_LINES, Following, Log, judge_of
 from ranking.training.make_pretraining import pretrain_content_model, refuse_other_content_model
 from ranking.training.optimiser import rate_factor
 from ranking.training.trainer import DivergedError, LocalTrainer, Trainer
 from ranking.version import made_by
 
-STEPS_BETWEEN_LOGS = 100
 RATES = ("learning_rate", "embedding_learning_rate")
 ABSURD = 1.2
 """A loss at the end that is so many times that of a guess by the click rate is told."""
-
-Log = Callable[[dict[str, float], int], None]
-"""Takes figures and the step they are of, as `moon_rec.tracking.TrackedRun.log` does."""
 
 
 def train_ranker(
@@ -228,6 +225,11 @@ class _Course:
         seed, unknown = config.seed, config.unknown_rate
         self.train = Loader(tables, "train", config.batch_size, content, seed, unknown, **options)
         self.validation = Loader(tables, "validation", SCORING_ROWS, content, **options)
+        self.following: Following | None = None
+        if self.log is not None:
+            is_alone = world_size() == 1
+            judge = judge_of(trainer.predict, tables, content, options) if is_alone else None
+            self.following = Following(self.log, judge)
 
     def run(self, description: str | None) -> None:
         """Train to the end; no description, no progress shown.
@@ -255,6 +257,8 @@ class _Course:
                     self._validate()
                 position.epoch, position.batch = position.epoch + 1, 0
         self._warn()
+        if self.following is not None:
+            self.following.end(position.step)
         self.trainer.restore_best()
 
     def _epoch(self, total: int, bar: Bar | None, ending: Finishing) -> None:
@@ -274,19 +278,19 @@ class _Course:
             self.losses.append(loss)
             if self.is_near and not math.isfinite(float(loss)):
                 self._look(loss[None])
-            if position.step % STEPS_BETWEEN_LOGS == 0:
-                self._log()
+            if self.following is not None:
+                self.following.step(position.step, loss, batch_rows)
+            if position.step % STEPS_BETWEEN_LINES == 0:
+                self._look_at_losses()
             self._save_where_due(ending)
         next(steps, None)
 
-    def _log(self) -> None:
-        """Tell the mean loss since the last line of the log."""
+    def _look_at_losses(self) -> None:
+        """End where one since the last look is no number; keep their mean."""
         losses = torch.stack(self.losses)
         self.losses.clear()
         self._look(losses)
         self.last = float(losses.mean())
-        if self.log is not None:
-            self.log({"loss": self.last}, self.position.step)
 
     def _save_where_due(self, ending: Finishing) -> None:
         """A checkpoint where it is time for one, or where a signal asks to end."""

@@ -143,6 +143,7 @@ CASES = [
     ),
     Case("interactions: empty rows dropped", f"{PLAIN} --set incomplete=dropped", ("1 rows of 60 have no user and are left out",), log(row=4, user=None), told=True),
     Case("interactions: an outcome that is neither", PLAIN, ("clicked row 9: 'maybe' is neither true nor false",), log(row=9, clicked="maybe")),
+    Case("interactions: an outcome that is empty", PLAIN, ("log.csv: 1 rows have nothing in clicked (clicked): they count as false",), log(row=9, clicked=None), told=True),
     Case("interactions: ratings without a threshold", PLAIN, ("clicked row 0: '4' is neither true nor false", "60 rows do", "clicked_at_least=4"), log(clicked="4")),
     Case("interactions: a threshold of no number", f"{PLAIN} --set clicked_at_least=4", ("clicked row 2: 'five' is no number",), log(row=2, clicked="five")),
     Case("interactions: a purchase without a click", f"{PLAIN} --set log.purchased=bought", ("purchased", "is without a click"), log(further={"bought": ["1"] * 60})),

@@ -155,7 +155,7 @@ def short_line(folder):
 IMPORT = "moon_rec shop import interactions"
 TIMES = [["2024-03-01", "2024-03-02"], ["2024-03-03"]]
 MAP = [
-    Case("map: lists of several lengths", f"{IMPORT} log.parquet --out new --set log.unfold=['item','time']", ("log.parquet: row 1 has lists of several lengths: item 2, time 1",), lists(item=[["x", "y"], ["z", "x"]], time=TIMES)),
+    Case("map: lists of several lengths", f"{IMPORT} log.parquet --out new --set log.unfold=['item','time']", ("log.parquet: item and time row 1: lists of different lengths (item 2, time 1)",), lists(item=[["x", "y"], ["z", "x"]], time=TIMES)),
     Case("map: no list to unfold", f"{IMPORT} log.parquet --out new --set log.unfold=['user']", ("'user' (log.unfold) is no column of lists: it is String",), lists(item=[["x", "y"], ["z"]], time=TIMES)),
     Case("map: a time in a list", f"{IMPORT} log.parquet --out new --set log.unfold=['item','time']", ("log.parquet: time row 1: 'soon' is no time",), lists(item=[["x", "y"], ["z"]], time=[TIMES[0], ["soon"]])),
     Case("map: a way that leads nowhere", f"{IMPORT} log.parquet --out new --set log.item=item[0].id", ("has no column 'item[0].id' (log.item)",), lists(item=[["x", "y"], ["z"]], time=["2024-03-01", "2024-03-02"])),

@@ -56,7 +56,7 @@ def test_the_first_row_of_each_kind_is_the_first(tmp_path, seed, group):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_first_doubled_key_is_the_first_that_an_earlier_row_has(tmp_path, seed, monkeypatch):
-    monkeypatch.setattr("moon_rec.shop.rows.KEYS_AT_A_TIME", 3_000)
+    monkeypatch.setattr("moon_rec.shop.key_parts.ROWS_A_PART", 3_000)
     random = np.random.default_rng(seed)
     ids = random.permutation(NUM_ROWS)
     ids[random.choice(NUM_ROWS, 30, replace=False)] = random.choice(ids, 30)

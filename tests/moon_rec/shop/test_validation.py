@@ -261,7 +261,7 @@ def test_all_problems_are_listed(make_shop, capsys):
 
 def test_keys_checked_a_part_at_a_time_miss_nothing(make_shop, monkeypatch):
     """Ids below zero and one that stands three times, in tables cut into many residue classes."""
-    monkeypatch.setattr("moon_rec.shop.rows.KEYS_AT_A_TIME", 2)
+    monkeypatch.setattr("moon_rec.shop.key_parts.ROWS_A_PART", 2)
     path = make_shop()
     pl.DataFrame({"user_id": [-4, 1, 2, 3, -4, -5, 5, 2, -4]}).write_parquet(path / "users.parquet")
     promise_nothing(path)

@@ -13,6 +13,7 @@ from moon_rec.bounds import Name, Names
 from moon_rec.config import Config, CountsWhen, Rules
 from moon_rec.shop.non_clicks import NonClickConfig
 from moon_rec.shop.readers.tables import TablesConfig
+from moon_rec.values import Unit
 
 Column = Name | None
 
@@ -43,7 +44,27 @@ class FileForm(Config):
         return encoding
 
 
-class LogColumns(FileForm):
+class TimeColumns(FileForm):
+    """How the times of a table are written.
+
+    Attributes:
+        time_format: of times that are texts, such as "%d.%m.%Y %H:%M" (strftime); None takes ISO 8601.
+        time_zone: of times that name none, such as "Europe/Berlin".
+    """
+
+    table: ClassVar[str]
+    time_format: Name | None = None
+    time_zone: Name = "UTC"
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_zone(cls, zone: str) -> str:
+        if zone not in available_timezones():
+            raise ValueError(f"{zone!r} is no time zone; name one such as 'Europe/Berlin'")
+        return zone
+
+
+class LogColumns(TimeColumns):
     """Columns of the log, by what they are; one that is not named is looked for by its usual names.
 
     Attributes:
@@ -57,6 +78,9 @@ class LogColumns(FileForm):
         query: the words that were searched for.
         unfold: columns of lists of one length a row, such as a user's items and their times; each element becomes a row. Of a list of structs
             the fields become columns.
+        kind: what a row is, such as `event_type`; only `event_kinds` read it.
+        event_kinds: values of `kind` whose rows are no impressions: they go to the table of events, where `events.clicked_kinds` and its like
+            say what was done.
         time_format: of times that are texts, such as "%d.%m.%Y %H:%M" (strftime); None takes ISO 8601.
         time_zone: of times that name none, such as "Europe/Berlin".
         keep: further columns that become context columns; None keeps all.
@@ -74,16 +98,41 @@ class LogColumns(FileForm):
     chosen: Column = None
     query: Column = None
     unfold: Names = ()
-    time_format: Name | None = None
-    time_zone: Name = "UTC"
+    kind: Column = None
+    event_kinds: Names = ()
     keep: Names | None = None
 
-    @field_validator("time_zone")
-    @classmethod
-    def _is_a_zone(cls, zone: str) -> str:
-        if zone not in available_timezones():
-            raise ValueError(f"{zone!r} is no time zone; name one such as 'Europe/Berlin'")
-        return zone
+    table: ClassVar[str] = "log"
+
+
+class EventColumns(TimeColumns):
+    """Columns of a table of behaviour that was no impression. A row whose item and time are lists is a row for each of them.
+
+    Attributes:
+        user, item, time: the three that nothing can stand in for; ids are those of the log.
+        clicked, carted, purchased: what was done, as of the log; without them and `kind` every row is a click (a view of the product).
+        kind: what was done, in one column of words, such as `event_type`.
+        clicked_kinds, carted_kinds, purchased_kinds: which words of `kind` mean that, in any case of letters; what was carted or bought
+            counts as clicked, too.
+        left_out_kinds: words of `kind` whose rows are left out and counted. Any other word is refused.
+        time_format, time_zone: as of the log.
+        time_unit: of this table, where it is another than the log's.
+    """
+
+    user: Column = None
+    item: Column = None
+    time: Column = None
+    clicked: Column = None
+    carted: Column = None
+    purchased: Column = None
+    kind: Column = None
+    clicked_kinds: Names = ("view", "click", "pv", "detail", "product_view", "impression_click")
+    carted_kinds: Names = ("cart", "addtocart", "add_to_cart")
+    purchased_kinds: Names = ("purchase", "buy", "order", "transaction")
+    left_out_kinds: Names = ()
+    time_unit: Unit | None = None
+
+    table: ClassVar[str] = "events"
 
 
 class ItemColumns(FileForm):
@@ -126,7 +175,7 @@ class InteractionsConfig(TablesConfig):
     """How a log, and what there is beside it, becomes a shop.
 
     Attributes:
-        log, items, users: which column is what.
+        log, items, users, events: which column is what.
         page_gap: seconds; rows of a user with less between them are one page, of the first one's time. None: rows of one moment are.
         incomplete: rows of the log without user, item or time, and rows of the tables beside it without an id, are `refused`, or `dropped` and counted.
         non_clicks: how they are drawn where the log has positives alone.
@@ -135,6 +184,7 @@ class InteractionsConfig(TablesConfig):
     log: LogColumns = LogColumns()
     items: ItemColumns = ItemColumns()
     users: UserColumns = UserColumns()
+    events: EventColumns = EventColumns()
     page_gap: Annotated[float, Field(gt=0, le=86_400)] | None = None
     incomplete: Literal["refused", "dropped"] = "refused"
     non_clicks: NonClickConfig = NonClickConfig()

@@ -18,7 +18,12 @@ from moon_rec.shop.readers.interactions.sources import Paths, Sources
 from moon_rec.values import shown
 
 LOOKED_AT = 20_000
-NEEDED = {"log": ("user", "item", "time"), "items": ("item",), "users": ("user",)}
+NEEDED = {
+    "log": ("user", "item", "time"),
+    "items": ("item",),
+    "users": ("user",),
+    "events": ("user", "item", "time"),
+}
 
 
 def draft_import(
@@ -27,13 +32,15 @@ def draft_import(
     users: Paths,
     pictures: Path | None,
     config: InteractionsConfig,
+    events: Paths = (),
 ) -> str:
     """Print what was found in the first `LOOKED_AT` rows of each table, and give the settings as TOML.
 
     Raises:
         ShopError: a file that cannot be opened.
     """
-    sources = Sources.open(log, {"items": items, "users": users}, config).head(LOOKED_AT)
+    beside = {"items": items, "users": users, "events": events}
+    sources = Sources.open(log, beside, config).head(LOOKED_AT)
     guesses = sources.guesses
     for name, source in {"log": sources.log, **sources.beside}.items():
         _print_columns(source, guesses[name])

@@ -20,16 +20,18 @@ from moon_rec.errors import ShopError
 from moon_rec.progress import progress, say
 from moon_rec.shop.readers.interactions.catalogue import Catalogue, user_frames
 from moon_rec.shop.readers.interactions.config import InteractionsConfig
+from moon_rec.shop.readers.interactions.events import Events
 from moon_rec.shop.readers.interactions.further import further_columns
 from moon_rec.shop.readers.interactions.impressions import Impressions
-from moon_rec.shop.readers.interactions.log import check_values, read_arrays, read_columns
+from moon_rec.shop.readers.interactions.log import read_columns
 from moon_rec.shop.readers.interactions.numbered import NumberedLog
 from moon_rec.shop.readers.interactions.pictures import Pictures
+from moon_rec.shop.readers.interactions.rows import read_rows
 from moon_rec.shop.readers.interactions.sampling import with_non_clicks
 from moon_rec.shop.readers.interactions.sidetables import SideTable
 from moon_rec.shop.readers.interactions.sources import Paths, Sources
-from moon_rec.shop.readers.split import check_cuts, check_shares, split_times
-from moon_rec.shop.schema import IDS
+from moon_rec.shop.readers.split import check_cuts, check_shares, split_at
+from moon_rec.shop.schema import BROKEN_PICTURES, IDS
 from moon_rec.shop.shop import Shop
 from moon_rec.shop.writer import ShopWriter
 from moon_rec.values import Meanings
@@ -43,11 +45,12 @@ def import_interactions(
     pictures: str | Path | None = None,
     config: InteractionsConfig | None = None,
     overwrite: bool = False,
+    events: Paths = (),
 ) -> Shop:
     """Write a shop from a log of interactions.
 
     Args:
-        log, items, users: files or folders of one form each (`files.py`).
+        log, items, users, events: files or folders of one form each (`files.py`).
         pictures: the folder, zip or tar that a column of names is looked up in.
 
     Raises:
@@ -56,7 +59,7 @@ def import_interactions(
     config = config or InteractionsConfig()
     check_cuts(config.cut_time, config.test_time)
     check_shares(config.cut_share, config.test_share)
-    sources = Sources.open(log, {"items": items, "users": users}, config)
+    sources = Sources.open(log, {"items": items, "users": users, "events": events}, config)
     sources.check_needed()
     return Import(sources, config, Path(pictures) if pictures else None).write(Path(out), overwrite)
 
@@ -71,12 +74,12 @@ class Import:
     def __init__(self, sources: Sources, config: InteractionsConfig, pictures: Path | None):
         """Read the log and number its ids; nothing is written."""
         self.sources, self.config = sources, config
-        with progress("reading the log", 4) as bar:
+        with progress("reading the log", 3) as bar:
             self.read = read_columns(sources.log, sources.guesses["log"].roles, config)
             self._check_settings()
-            used = check_values(self.read, config)
-            bar.advance(note="values")
-            rows = read_arrays(self.read, used)
+            self.events = Events(sources, config)
+            self.read = self.events.without_own(self.read)
+            rows = read_rows(self.read, config)
             bar.advance(note="rows")
             unit = Meanings(time_unit=config.time_unit)
             self.beside = {
@@ -89,14 +92,16 @@ class Import:
                     leave_out=config.incomplete == "dropped",
                 )
                 for name, source in sources.beside.items()
+                if name != "events"
             }
             bar.advance(note="tables beside it")
             self.log = NumberedLog(rows, self._own_ids(), config.page_gap)
-            bar.advance(note="ids")
+            bar.advance(note="ids and pages")
+        self.acts = self.events.frame(self.log.ids)
         self.pictures = Pictures(pictures)
         self.impressions = Impressions(self.read, self.log)
         self.catalogue = Catalogue(
-            self.beside.get("items"), self.log.ids["item"], self.log.first_seen()
+            self.beside.get("items"), self.log.ids["item"], self.log.first_seen(self.acts)
         )
 
     def write(self, out: Path, overwrite: bool) -> Shop:
@@ -118,11 +123,13 @@ class Import:
         ) as writer:
             self._write_tables(writer)
             writer.keep_ids(self.log.ids.values())
-        self._say_what_came_of_it()
+            self._write_broken_pictures(writer.folder)
+        self._say_what_came_of_it(out)
         return Shop.open(out)
 
     def first_rows(self, number: int) -> dict[str, pl.DataFrame]:
         """The first rows of each table as they will be written."""
+        searches = list(self.impressions.searches())
         for _ in self.catalogue.frames(None):
             pass  # non-clicks are drawn among all items, of which pictures need not be decoded
         found = {
@@ -131,23 +138,40 @@ class Import:
         }
         if "users" in self.beside:
             found["users"] = next(user_frames(self.beside["users"], self.log.ids["user"]))
-        if self.impressions.searches is not None:
-            found["searches"] = self.impressions.searches
+        if self.impressions.has_queries:
+            found["searches"] = pl.concat(searches)
+        if self.acts is not None:
+            found["events"] = self.acts
         return {name: rows.head(number) for name, rows in found.items()}
 
     def _write_tables(self, writer: ShopWriter) -> None:
         writer.write("items", self.catalogue.frames(self.pictures))
-        if self.impressions.searches is not None:
-            writer.write("searches", self.impressions.searches)
+        if self.impressions.has_queries:
+            writer.write("searches", self.impressions.searches())
         if "users" in self.beside:
             writer.write("users", user_frames(self.beside["users"], self.log.ids["user"]))
+        if self.acts is not None:
+            writer.write("events", self.acts)
         writer.write("impressions", self._impressions())
+
+    def _image_column(self) -> str | None:
+        """The column of pictures, None where there is none."""
+        table = self.beside.get("items")
+        return None if table is None else table.roles.get("image")
+
+    def _write_broken_pictures(self, folder: Path) -> None:
+        column = self._image_column()
+        if column is not None:
+            self.pictures.write_broken(folder, column, self.log.ids["item"])
 
     def _own_ids(self) -> dict[str, list[pl.Series]]:
         """Kind -> the ids that the tables beside the log write."""
         found: dict[str, list[pl.Series]] = {}
         for table in self.beside.values():
             found.setdefault(table.key, []).append(table.own)
+        for rows in self.events.rows:
+            for kind, texts in rows.texts.items():
+                found.setdefault(kind, []).append(texts)
         return found
 
     def _check_settings(self) -> None:
@@ -168,7 +192,7 @@ class Import:
     def _split(self) -> tuple[datetime, datetime]:
         if self.config.cut_time is not None and self.config.test_time is not None:
             return self.config.cut_time, self.config.test_time
-        return split_times(self.log.moments(), self.config.cut_share, self.config.test_share)
+        return split_at(self.log.moment_at, self.config.cut_share, self.config.test_share)
 
     def _impressions(self) -> Iterable[pl.DataFrame]:
         """The table of impressions; where non-clicks are drawn the table of items must have gone by."""
@@ -189,26 +213,27 @@ class Import:
                 self.config.non_clicks,
                 self.sources.log.name,
                 cut,
+                self.acts,
             )
         ]
 
-    def _say_what_came_of_it(self) -> None:
-        pages = self.log.pages
-        again = int((~pages.kept).sum())
-        if again:
-            say(f"{again:,} rows repeat an item of their page; outcomes are joined")
-        if pages.num_split:
+    def _say_what_came_of_it(self, out: Path) -> None:
+        log = self.log
+        if log.num_again:
+            say(f"{log.num_again:,} rows repeat an item of their page; outcomes are joined")
+        if log.num_split:
             say(
-                f"{pages.num_split:,} pages of the log are of several users or moments, and are as many requests; requests are numbered anew"
+                f"{log.num_split:,} pages of the log are of several users or moments, and are as many requests; requests are numbered anew"
             )
         if self.catalogue.num_bare:
             say(
                 f"{self.catalogue.num_bare:,} items of the log are not in the table of items: they have an id alone"
             )
-        pictures = self.pictures
-        if "items" in self.beside and "image" in self.beside["items"].roles:
+        if self._image_column() is not None:
+            pictures = self.pictures
             say(
                 f"pictures: {pictures.num_found:,} taken, {pictures.num_missing:,} missing, {len(pictures.broken):,} broken"
+                + f" (each is in {out / BROKEN_PICTURES})" * bool(pictures.broken)
             )
         kept = [each.kind for each in self.log.ids.values() if each.is_kept]
         if kept:

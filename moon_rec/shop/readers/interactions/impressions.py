@@ -6,90 +6,99 @@ import numpy as np
 import polars as pl
 
 from moon_rec.shop.readers.interactions.log import OUTCOMES, LogColumnsRead
-from moon_rec.shop.readers.interactions.numbered import NumberedLog
+from moon_rec.shop.readers.interactions.numbered import PAGED, NumberedLog
 from moon_rec.shop.writer import ROW_GROUP
 
 
 class Impressions:
-    """What a log says of pages, row by row.
-
-    Attributes:
-        searches: the table of searches, one for each page with words; None where the log has no such column.
-    """
+    """What a log says of pages, row by row."""
 
     def __init__(self, read: LogColumnsRead, log: NumberedLog) -> None:
-        """Find the searches."""
+        """Look whether there are searches."""
         self.read, self.log = read, log
-        self.searches, self._has_query = None, np.zeros(0, bool)
         how = read.readings.get("query")
-        if how is not None and how.value is not None:
-            self._find_searches(how.value)
+        self._query = None if how is None else how.value
+        self._has_query: np.ndarray | None = None
+
+    @property
+    def has_queries(self) -> bool:
+        """Whether the log has a column of words that were searched for."""
+        return self._query is not None
 
     def frames(self, further: dict[str, pl.Expr]) -> Iterator[pl.DataFrame]:
-        """The log's own rows, in the order of the files, a row group's worth at a time.
+        """The log's own rows, in the order of the files, a row group's worth at a time; `searches` must have run to its end.
 
         Args:
             further: context columns by name.
         """
-        kept = self.log.pages.kept
-        outcomes = {
-            name: self.log.pages.merged(values) for name, values in self.log.rows.outcomes.items()
-        }
-        if not further:
-            places = np.flatnonzero(kept)
-            for start in range(0, places.size, ROW_GROUP):
-                yield self._frame(places[start : start + ROW_GROUP], outcomes)
-            return
-        wanted = [value.alias(name) for name, value in further.items()]
-        used, start = pl.Series(self.log.rows.used), 0
-        done = 0
-        for piece in self.read.frame.select(wanted).collect_batches(
-            chunk_size=ROW_GROUP, maintain_order=True
-        ):
-            rows = piece.filter(used.slice(start, piece.height))
-            start += piece.height
-            mask = kept[done : done + rows.height]
-            here = done + np.flatnonzero(mask)
-            done += rows.height
-            yield self._frame(here, outcomes).hstack(rows.filter(pl.Series(mask)))
+        assert not self.has_queries or self._has_query is not None, "searches come first"
+        pieces = self._beside_source(further) if further else self._alone()
+        for records, beside in pieces:
+            kept = records["is_kept"]
+            yield self._frame(records[kept]).hstack(beside.filter(pl.Series(kept)))
 
-    def _frame(self, places: np.ndarray, outcomes: dict[str, np.ndarray]) -> pl.DataFrame:
+    def searches(self) -> Iterator[pl.DataFrame]:
+        """A search for each page that has words, at its first row that has them."""
+        log = self.log
+        if self._query is None:
+            return
+        self._has_query = np.zeros(log.num_pages, bool)
+        for records, beside in self._beside_source({"query_text": self._query}):
+            places = np.flatnonzero(beside["query_text"].is_not_null().to_numpy())
+            places = places[~self._has_query[records["page"][places]]]
+            _, first = np.unique(records["page"][places], return_index=True)
+            places = places[np.sort(first)]
+            found = records[places]
+            self._has_query[found["page"]] = True
+            yield pl.DataFrame(
+                {
+                    "search_id": log.request_ids(found),
+                    "user_id": log.numbers["user"][found["user"]],
+                    "time": _moments(found),
+                    "query_text": beside["query_text"].gather(places),
+                }
+            )
+
+    def _alone(self) -> Iterator[tuple[np.ndarray, pl.DataFrame]]:
+        for records in self.log.parts():
+            for start in range(0, records.size, ROW_GROUP):
+                piece = records[start : start + ROW_GROUP]
+                yield piece, pl.DataFrame(height=piece.size)
+
+    def _beside_source(
+        self, values: dict[str, pl.Expr]
+    ) -> Iterator[tuple[np.ndarray, pl.DataFrame]]:
+        """Records of the log, and columns of the same rows that its files are read again for."""
+        frame = self.read.frame.select(value.alias(name) for name, value in values.items())
+        parts, waiting, start = self.log.parts(), np.empty(0, PAGED), 0
+        for batch in self.read.source.batches(frame, ROW_GROUP):
+            rows = batch.filter(self.log.rows.used.slice(start, batch.height))
+            start += batch.height
+            while waiting.size < rows.height:
+                waiting = np.concatenate([waiting, next(parts)])
+            yield waiting[: rows.height], rows
+            waiting = waiting[rows.height :]
+
+    def _frame(self, records: np.ndarray) -> pl.DataFrame:
         """Rows of the log as impressions."""
-        log, pages = self.log, self.log.pages
+        log = self.log
         columns = {
-            "request_id": log.request_ids(places),
-            "user_id": log.numbers["user"][log.rows.user[places]],
-            "item_id": log.numbers["item"][log.rows.item[places]],
-            "time": pl.Series(pages.time[places], dtype=pl.Int64).cast(pl.Datetime("us")),
-            "position": pl.Series(pages.position[places]).cast(pl.Int32),
+            "request_id": log.request_ids(records),
+            "user_id": log.numbers["user"][records["user"]],
+            "item_id": log.numbers["item"][records["item"]],
+            "time": _moments(records),
+            "position": np.ascontiguousarray(records["position"]),
         }
-        for name in reversed(OUTCOMES):
-            absent = np.full(places.size, name == "clicked")
-            columns[name] = outcomes[name][places] if name in outcomes else absent
+        for bit, name in reversed(list(enumerate(OUTCOMES))):
+            absent = np.full(records.size, name == "clicked")
+            there = name in log.rows.outcomes
+            columns[name] = (records["outcomes"] >> bit & 1).astype(bool) if there else absent
         frame = pl.DataFrame(columns)
-        if self.searches is None:
+        if self._has_query is None:
             return frame.with_columns(search_id=pl.lit(None, pl.Int64))
-        known = pl.Series(self._has_query[pages.number[places]])
+        known = pl.Series(self._has_query[records["page"]])
         return frame.with_columns(search_id=pl.when(known).then(pl.col("request_id")))
 
-    def _find_searches(self, query: pl.Expr) -> None:
-        """A search for each page that has words, at its first row that has them."""
-        log, pages = self.log, self.log.pages
-        texts = self.read.frame.select(query.alias("query_text")).collect(engine="streaming")
-        texts = texts.filter(pl.Series(log.rows.used)).with_columns(page=pl.Series(pages.number))
-        first = (
-            texts.with_row_index("row")
-            .drop_nulls("query_text")
-            .unique("page", keep="first", maintain_order=True)
-        )
-        rows = first["row"].to_numpy().astype(np.int64)
-        self._has_query = np.zeros(int(pages.number.max(initial=-1)) + 1, bool)
-        self._has_query[pages.number[rows]] = True
-        self.searches = pl.DataFrame(
-            {
-                "search_id": log.request_ids(rows),
-                "user_id": log.numbers["user"][log.rows.user[rows]],
-                "time": pl.Series(pages.time[rows], dtype=pl.Int64).cast(pl.Datetime("us")),
-                "query_text": first["query_text"],
-            }
-        )
+
+def _moments(records: np.ndarray) -> pl.Series:
+    return pl.Series("time", records["time"], dtype=pl.Int64).cast(pl.Datetime("us"))

@@ -43,7 +43,7 @@ def as_said(source: Source, form: FileForm) -> Source:
     """
     unfold = getattr(form, "unfold", ())
     if unfold:
-        source = _unfolded(source, unfold)
+        source = unfolded(source, unfold)
     columns, found = source.columns, {}
     for _, name in form:
         if isinstance(name, str) and name not in columns:
@@ -75,14 +75,22 @@ def _value_at(way: str, columns: dict[str, pl.DataType]) -> pl.Expr | None:
     return value
 
 
-def _unfolded(source: Source, names: Sequence[str]) -> Source:
+def unfolded(source: Source, names: Sequence[str], table: str = "log") -> Source:
+    """A row for each entry of columns of lists, entry by entry.
+
+    Args:
+        names: the columns. table: `log` or `events`, for messages.
+
+    Raises:
+        ShopError: a column that is none of lists, or lists of one row of different lengths.
+    """
     columns = source.columns
     for name in names:
         kind = columns.get(name)
         if not isinstance(kind, pl.List):
             found = "no such column" if kind is None else f"it is {kind}"
             raise ShopError(
-                f"{source.name}: {name!r} (log.unfold) is no column of lists: {found}; it has {', '.join(columns)}"
+                f"{source.name}: {name!r} ({table}.unfold) is no column of lists: {found}; it has {', '.join(columns)}"
             )
     numbered = source.frame.with_row_index(_ROW)
     lengths = [pl.col(name).list.len() for name in names]
@@ -92,9 +100,9 @@ def _unfolded(source: Source, names: Sequence[str]) -> Source:
         found = ", ".join(f"{name} {len(bad[name][0])}" for name in names)
         file, row = source.place(bad[_ROW][0])
         raise ShopError(
-            f"{file}: row {row} has lists of several lengths: {found}; unfold lists that go together"
+            f"{file}: {' and '.join(names)} row {row}: lists of different lengths ({found}); give each item its time"
         )
-    frame = numbered.explode(list(names), empty_as_null=False, keep_nulls=False)
+    frame = numbered.explode(list(names), empty_as_null=False)
     for name in names:
         kind = columns[name]
         if isinstance(kind, pl.List) and isinstance(kind.inner, pl.Struct):

@@ -5,31 +5,46 @@ Notable choices
   "12.jpg", "12" or an address that ends in one of these. Nothing is ever fetched from an address, and nothing outside the
   folder or archive is read, whatever a name says.
 - A picture that is not there is none, and counted. One that is there and cannot be decoded is a fault of the file: it is none, too,
-  and named, with the reason, in the file that `broken` collects.
+  and named, with the reason, in `BROKEN_PICTURES` of the shop's folder.
 """
 
-import io
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import polars as pl
-from PIL import Image
 
 from moon_rec.errors import ShopError, first_line
+from moon_rec.shop.faults import SCHEMA
+from moon_rec.shop.own_ids import OwnIds
+from moon_rec.shop.pictures import PictureError, decode
+from moon_rec.shop.schema import BROKEN_PICTURES
+from moon_rec.values import shown
 
-ENDINGS = (".jpg", ".jpeg", ".png")
-MOST_PIXELS = 100_000_000
+ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp")
 _DAMAGED = (OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class BrokenPicture:
+    """A picture that cannot be used: its item, the row of the table of items, what the table has there, and why."""
+
+    item_id: int
+    row: int
+    value: object
+    error: PictureError
 
 
 class Pictures:
     """Pictures by name, and a count of what was missing or broken.
 
     Attributes:
-        num_missing: names that no file has. broken: (item_id, name, reason) of files that cannot be decoded.
+        num_found, num_missing: pictures that were taken, and names that no file has.
+        broken: pictures that cannot be decoded.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -39,7 +54,7 @@ class Pictures:
             ShopError: neither a folder nor an archive.
         """
         self.path, self.num_missing, self.num_found = path, 0, 0
-        self.broken: list[tuple[int, str, str]] = []
+        self.broken: list[BrokenPicture] = []
         self._read: Callable[[str], bytes] | None = None
         self._exact: dict[str, str] = {}
         self._by_name: dict[str, str] = {}
@@ -54,8 +69,12 @@ class Pictures:
                 self._by_name.setdefault(file.name, name)
                 self._by_stem.setdefault(file.stem, name)
 
-    def read_into(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The rows with the bytes of each picture in `image`, null where there is none."""
+    def read_into(self, rows: pl.DataFrame, places: np.ndarray) -> pl.DataFrame:
+        """The rows with the bytes of each picture in `image`, null where there is none.
+
+        Args:
+            places: `(rows,)` of each row in its table.
+        """
         values = rows["image"]
         if isinstance(values.dtype, pl.Struct):
             fields = [field.name for field in values.dtype.fields]
@@ -65,15 +84,37 @@ class Pictures:
         else:
             found = [self._of_name(name) for name in values.to_list()]
         kept = []
-        for item, name, data in zip(rows["item_id"], values, found, strict=True):
-            reason = None if data is None else _fault(data)
-            if reason is not None:
-                shown = name if isinstance(name, str) else ""
-                self.broken.append((item, shown, reason))
+        for place, item, value, data in zip(places, rows["item_id"], values, found, strict=True):
+            error = None if data is None else _fault(data)
+            if error is not None:
+                self.broken.append(BrokenPicture(item, int(place), value, error))
             self.num_missing += data is None
-            self.num_found += data is not None and reason is None
-            kept.append(None if reason is not None else data)
+            self.num_found += data is not None and error is None
+            kept.append(None if error is not None else data)
         return rows.with_columns(pl.Series("image", kept, dtype=pl.Binary))
+
+    def write_broken(self, folder: Path, column: str, ids: OwnIds) -> None:
+        """Name every broken picture in `BROKEN_PICTURES`, in the columns of `moon_rec.shop.faults`; nothing where none is.
+
+        Args:
+            column: of the table of items. ids: the items', for the user's own.
+        """
+        if not self.broken:
+            return
+        own = dict(ids.frame().iter_rows())
+        rows = [
+            {
+                "table": "items",
+                "column": column,
+                "row": each.row,
+                "id": own[each.item_id],
+                "value": shown(each.value),
+                "rule": each.error.fault,
+                "mend": each.error.mend,
+            }
+            for each in self.broken
+        ]
+        pl.DataFrame(rows, schema=SCHEMA).write_csv(folder / BROKEN_PICTURES)
 
     def _of_struct(self, value: dict | None, fields: list[str]) -> bytes | None:
         if value is None:
@@ -129,15 +170,10 @@ def _member(path: Path, name: str, read: Callable[[], bytes]) -> bytes:
         ) from None
 
 
-def _fault(data: bytes) -> str | None:
+def _fault(data: bytes) -> PictureError | None:
     """Why a picture cannot be used, None where it can."""
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            if picture.format not in ("JPEG", "PNG"):
-                return f"is {picture.format}, wanted JPEG or PNG"
-            if picture.width * picture.height > MOST_PIXELS:
-                return f"has {picture.width} x {picture.height} pixels"
-            picture.load()
-    except Exception as error:
-        return f"cannot be decoded: {first_line(error)}"
+        decode(data)
+    except PictureError as error:
+        return error
     return None

@@ -11,7 +11,12 @@ from moon_rec.shop.readers.interactions.log import OUTCOMES
 
 
 def with_non_clicks(
-    rows: pl.DataFrame, listing: pl.DataFrame, config: NonClickConfig, name: str, cut: datetime
+    rows: pl.DataFrame,
+    listing: pl.DataFrame,
+    config: NonClickConfig,
+    name: str,
+    cut: datetime,
+    events: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """The positives and what was drawn for them, in the order of their pages; what the sampling gives away is said.
 
@@ -20,8 +25,12 @@ def with_non_clicks(
         listing: item_id, listed_at and category of all items.
         name: the log, for messages.
         cut: where train ends.
+        events: what users did besides, which is no non-click either.
     """
-    drawn = sample_non_clicks(rows, listing, config)
+    acts = [
+        each.select("user_id", "item_id", "time") for each in (rows, events) if each is not None
+    ]
+    drawn = sample_non_clicks(rows, listing, config, pl.concat(acts))
     say(f"{name} has no outcomes, so every row is a positive; {drawn.told()}")
     others = rows[drawn.rows["positive"]].with_columns(
         *(pl.lit(False).alias(outcome) for outcome in OUTCOMES), item_id=drawn.rows["item_id"]

@@ -155,11 +155,12 @@ class SideTable:
                     pl.Series(NAMES[self.key], ids.numbers(codes[start:stop]))
                 )
                 rows = rows.filter(pl.Series(kept[start:stop]))
+                places = start + np.flatnonzero(kept[start:stop])
                 start = stop
                 yield (
                     rows
                     if pictures is None or "image" not in self.roles
-                    else pictures.read_into(rows)
+                    else pictures.read_into(rows, places)
                 )
         except (pl.exceptions.PolarsError, OSError) as error:
             raise unreadable(self.source, error) from None

@@ -20,7 +20,7 @@ class Sources:
 
     Attributes:
         log: the log.
-        beside: `items`, `users`: those of them that are given.
+        beside: `items`, `users`, `events`: those of them that are given.
         guesses: table -> which column is what.
     """
 
@@ -68,20 +68,21 @@ class Sources:
         return Sources(log, dict(zip(self.beside, others, strict=True)), self.guesses)
 
     def check_needed(self) -> None:
-        """Refuse a log that lacks one of the three indispensable columns.
+        """Refuse a log, or events, without one of the three indispensable columns.
 
         Raises:
             ShopError: names those that are missing, and the columns that there are.
         """
-        roles = self.guesses["log"].roles
-        lost = [role for role in ("user", "item", "time") if role not in roles]
-        if "shown" in roles and "item" in lost:
-            lost.remove("item")
-        if lost:
-            raise ShopError(
-                f"{self.log.name}: no column is the {', nor the '.join(lost)}: name it, such as --set log.{lost[0]}=NAME; "
-                f"it has {', '.join(self.log.columns)}"
-            )
+        for table, source in (("log", self.log), ("events", self.beside.get("events"))):
+            roles = {} if source is None else self.guesses[table].roles
+            lost = [role for role in ("user", "item", "time") if role not in roles]
+            if "shown" in roles and "item" in lost:
+                lost.remove("item")
+            if lost and source is not None:
+                raise ShopError(
+                    f"{source.name}: no column is the {', nor the '.join(lost)}: name it, such as --set {table}.{lost[0]}=NAME; "
+                    f"it has {', '.join(source.columns)}"
+                )
 
     def say_what_was_taken(self) -> None:
         """Print which column was taken for what, and what goes without those that are missing."""

@@ -14,7 +14,7 @@ Each set is read from the files that its publisher ships: `python -m moon_rec sh
 `shop import interactions`, in `moon_rec/shop/readers/public/NAME.toml`; settings of that command go over it (`--set`, `--map`).
 
 Columns that no map lists are left out and named at the import: one that nobody knows may tell the label. A listed column that a file lacks is
-refused. Behaviour without a time is counted and left out. This page is made of the maps: `python -m moon_rec.shop.readers.public.page`.
+refused. Behaviour without a time is counted and left out; of a set that has no times at all, the publisher's split and the order of its lists are read. This page is made of the maps: `python -m moon_rec.shop.readers.public.page`.
 
 How surely a column is known: **{known}**. Nothing here was downloaded for the tests: they use small files of the same form, with invented values.
 
@@ -38,8 +38,8 @@ def page() -> str:
 def _known_from(described: PublicSet) -> str:
     counts = dict.fromkeys(KNOWN, 0)
     for layout in described.layouts:
-        for table in (*layout.tables.values(), layout.events):
-            for known in table.columns.values() if table is not None else ():
+        for table in layout.tables.values():
+            for known in table.columns.values():
                 counts[known] += 1
     return ", ".join(f"{known} ({number})" for known, number in counts.items() if number) or "-"
 
@@ -99,13 +99,17 @@ def _columns(layout: Layout) -> list[str]:
     for name, table in layout.tables.items():
         roles = {way.split("[")[0]: role for way, role in named[name].items()}
         kept = layout.map.get(name, {}).get("keep")
+        if name == "log":
+            roles |= {
+                each.column: "events, in their order" if each.last else "left out: no times"
+                for each in layout.untimed
+            }
         for column, known in table.columns.items():
-            further = "further" if kept is None or column in kept else "left out"
+            is_kept = name != "events" and (kept is None or column in kept)
+            further = "further" if is_kept else "left out"
             if not layout.map:
                 further = ""
             lines.append(f"| {name} | `{column}` | {roles.get(column, further)} | {known} |")
-    for column, known in layout.events.columns.items() if layout.events else ():
-        lines.append(f"| events | `{column}` | | {known} |")
     return [*lines, ""]
 
 

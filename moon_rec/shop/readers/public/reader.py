@@ -3,14 +3,12 @@
 Notable choices
 - A column that the map names and the file has not is refused with all that was expected; one that the file has and nobody listed is left
   out and named.
-- Behaviour without a time is counted and left out, never given one. Where a whole set has no times (`Clock`), the publisher's split stands for
-  them: a day for each period, so that nothing is said of what came first within one.
+- Behaviour without a time is counted and left out, never given one. Where a whole set has no times, the publisher's split stands for them (`clock`).
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from moon_rec.shop.readers.interactions.files import Source, first_lines, open_s
 from moon_rec.shop.readers.interactions.importer import Import
 from moon_rec.shop.readers.interactions.opening import as_said
 from moon_rec.shop.readers.interactions.sources import Sources
+from moon_rec.shop.readers.public.clock import PERIOD_TIME, clock_map, past_events, with_periods
 from moon_rec.shop.readers.public.sets import Layout, PublicSet, Table, public_set
 from moon_rec.shop.readers.split import check_cuts, check_shares
 from moon_rec.shop.shop import Shop
@@ -35,9 +34,6 @@ TYPES: dict[str, pl.DataType] = {
     "texts": pl.List(pl.String),
     "pictures": pl.List(pl.Struct({"large": pl.String})),
 }
-FIRST_DAY = datetime(2000, 1, 1)
-"""Of the clock of a set without times: train; validation and test are the next days."""
-PERIOD_TIME = "the publisher's split"
 
 
 @dataclass(frozen=True)
@@ -60,13 +56,7 @@ def map_of(name: str, folder: str | Path) -> dict[str, Any]:
     for table_name, table in layout.tables.items():
         if not table.has_header:
             values = merged({table_name: {"names": list(table.columns)}}, values)
-    if layout.clock is not None:
-        times = {
-            "cut_time": FIRST_DAY + timedelta(days=1),
-            "test_time": FIRST_DAY + timedelta(days=2),
-        }
-        values = merged({"log": {"time": PERIOD_TIME}, **times}, values)
-    return values
+    return merged(clock_map(layout), values)
 
 
 def find_layout(name: str, folder: Path) -> Found:
@@ -116,12 +106,9 @@ def import_public_set(
     described, layout = public_set(name), found.layout
     say(f"{described.title}: {layout.name}")
     opened = {table: _open(found, table, config) for table in found.files}
-    if layout.clock is not None:
-        opened["log"] = _with_periods(found, opened["log"], config)
-    for table, source in opened.items():
-        opened[table] = _checked(
-            described, table, source, layout.tables[table], config, layout.guess
-        )
+    _set_clock(found, opened, config)
+    for table in found.files:
+        opened[table] = _checked(described, found, table, opened[table], config)
     _say_what_is_left_out(found, opened["log"])
     config = _named(config, name, described, layout)
     sources = Sources.of(opened, config, guess=layout.guess)
@@ -174,17 +161,12 @@ def _lacks(path: Path | str, lost: Sequence[str], there: Sequence[str]) -> str:
 
 
 def _checked(
-    described: PublicSet,
-    name: str,
-    source: Source,
-    table: Table,
-    config: InteractionsConfig,
-    guess: bool,
+    described: PublicSet, found: Found, name: str, source: Source, config: InteractionsConfig
 ) -> Source:
     """The source with the columns that are known, its lists unfolded; further ones are named and left out."""
-    form = getattr(config, name)
+    form, table = getattr(config, name), found.layout.tables[name]
     there = list(source.columns)
-    if guess:
+    if found.layout.guess:
         return as_said(source, form)
     if not table.types:  # JSON lines are checked by their first one
         lost = [column for column in table.columns if column not in {*there, *table.may_lack}]
@@ -204,32 +186,20 @@ def _checked(
     return as_said(source, form)
 
 
-def _with_periods(found: Found, log: Source, config: InteractionsConfig) -> Source:
-    """The log with the publisher's test files behind it, and a day for each period."""
-    clock = found.layout.clock
-    assert clock is not None and config.log.user is not None
+def _set_clock(found: Found, opened: dict[str, Source], config: InteractionsConfig) -> None:
+    """Where a set has no times: a day for each row of the log, and what came before as events."""
+    clock, user = found.layout.clock, config.log.user
+    if clock is None or user is None:
+        return
     paths = _matches(found.folder, clock.test)
     if not paths:
         raise ShopError(
             f"{found.folder} has no {' or '.join(clock.test)}: without times its test files are the test period"
         )
-    test = open_source(paths)
-    if test.columns != log.columns:
-        raise ShopError(
-            f"{test.name} has columns {', '.join(test.columns)}, {log.name} has {', '.join(log.columns)}: take files of one release"
-        )
-    user = pl.col(config.log.user)
-    is_validation = user.hash(0) % clock.validation_users == 0
-    days = [pl.lit(FIRST_DAY + timedelta(days=day)).cast(pl.Datetime("us")) for day in range(3)]
-    train = log.frame.with_columns(
-        pl.when(is_validation).then(days[1]).otherwise(days[0]).alias(PERIOD_TIME)
-    )
-    say(
-        f"{log.name}: no times, so the publisher's split stands for them: its test files are the test period, one user in "
-        f"{clock.validation_users} of the others is validation; nothing tells what came first within a period, so rows of a period make no history"
-    )
-    frame = pl.concat([train, test.frame.with_columns(days[2].alias(PERIOD_TIME))])
-    return replace(log, frame=frame, paths=(*log.paths, *test.paths))
+    opened["log"] = with_periods(opened["log"], paths, clock, user)
+    for untimed in found.layout.untimed:
+        if untimed.last and untimed.column in opened["log"].columns:
+            opened["events"] = past_events(opened["log"], user, untimed)
 
 
 def _say_what_is_left_out(found: Found, log: Source) -> None:
@@ -238,7 +208,7 @@ def _say_what_is_left_out(found: Found, log: Source) -> None:
         for path in _matches(found.folder, [pattern])[:1]:
             say(f"{path} is not read: {why}")
     for untimed in found.layout.untimed:
-        if untimed.column not in log.columns:
+        if untimed.last or untimed.column not in log.columns:
             continue
         column = pl.col(untimed.column)
         if untimed.separator is not None:

@@ -49,14 +49,18 @@ class Table(_Described):
 
 
 class Untimed(_Described):
-    """A column of histories without times: events cannot be made of them.
+    """A column of histories without times, oldest first.
 
     Attributes:
         column: of the log. separator: of a text that holds them; None: a column of lists.
+        last: with a clock: so many of a list's last entries become events in their order; None: all are left out, and counted.
+        padding: an entry that stands for none.
     """
 
     column: str
     separator: str | None = None
+    last: int | None = None
+    padding: int = 0
 
 
 class Clock(_Described):
@@ -88,11 +92,10 @@ class Layout(_Described):
 
     Attributes:
         name: what tells it from others of the set.
-        log, items, users: the tables.
+        log, items, users: the tables. events: behaviour that was no impression.
         pictures: folders or archives of pictures; the first that is there is read.
         guess: whether columns that the map does not name are looked for by their usual names.
         map: the importer's settings.
-        events: behaviour that was no impression, with the map of its columns.
         untimed, clock, vectors: see their classes.
         ignored: pattern of files that are not read -> why, said where they are there.
     """
@@ -113,7 +116,7 @@ class Layout(_Described):
     @property
     def tables(self) -> dict[str, Table]:
         """The tables that there are, by name."""
-        found = {"log": self.log, "items": self.items, "users": self.users}
+        found = {name: getattr(self, name) for name in ("log", "items", "users", "events")}
         return {name: table for name, table in found.items() if table is not None}
 
 

@@ -170,7 +170,7 @@ def hundred_k(folder):
     rows = [line.split(",") for line in RATINGS.splitlines()[1:]]
     text = "".join(f"{u}\t{m}\t{float(r):.0f}\t{t}\n" for u, m, r, t in rows)
     (folder / "u.data").write_text(text.replace("\t0\t", "\t1\t"))
-    genres = {10: (8, 17), 20: (5,), 30: (), 40: (15,), 50: (8,), 60: (8,)}
+    genres = {10: (8, 17), 20: (5,), 30: (0,), 40: (15,), 50: (8,), 60: (8,)}
     titles = [
         "Café, The (1995)",
         "Second (2001)",
@@ -208,6 +208,8 @@ def test_other_sizes_in_their_own_forms(write, users, clicks, tmp_path, capsys):
     assert items["item_id"].to_list() == [10, 20, 30, 40, 50, 60]
     assert items["title"][0] == "Café, The (1995)"
     assert [each["value"] for each in items["attributes"][0].to_list()] == ["Drama", "War", "1995"]
+    if write is hundred_k:
+        assert items["category"][2] == "Unknown" and items["attributes"][2].to_list() == []
     assert items["category"].to_list()[3:] == ["Sci-Fi", "Drama", "Drama"]
     assert shop.name == "movielens" and "MovieLens of 10 ratings" in shop.source
     if users is None:

@@ -57,8 +57,8 @@ def test_lists_are_rows_and_messages_name_the_rows_of_the_file(tmp_path):
     frame = pl.DataFrame(
         {
             "user": ["a", "b", "c", "d"],
-            "item": [[1, 2], [], None, [3]],
-            "time": [[5, 6], [], None, [7]],
+            "item": [[1, 2], [], [], [3]],
+            "time": [[5, 6], [], [], [7]],
         }
     )
     frame.head(2).write_parquet(tmp_path / "1.parquet")
