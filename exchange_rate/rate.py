@@ -299,7 +299,7 @@ def _judge(points: Points, line: _Line, level: float) -> tuple[str, str, float]:
         return (
             "saturating",
             f"a curve that flattens fits clearly better than a line: at the best metric it rises {end_slope:.3g} per unit "
-            f"against {line.slope:.3g} on average, so the next gain buys less than the slope says",
+            f"against {line.slope:.3g} on average, so the next gain brings less than the slope says",
             end_slope,
         )
     for row, name in enumerate(points.names):

@@ -18,7 +18,7 @@ COMMANDS = {
 }
 STAGES = """\
 python -m representation.pretrain   stage 1: next-token prediction on product questions
-python -m representation.posttrain  stage 2: contrastive, on what shoppers searched and bought
+python -m representation.posttrain  stage 2: contrastive, on what users searched and purchased
 python -m representation.curate     which positive pairs are worth training on, and why
 python -m representation.embed      a whole catalogue and its searches -> embedding tables
 python -m representation.recall     image-, text- and mixed-search recall of those tables
@@ -32,7 +32,7 @@ python -m ranking.ways              every way of using frozen vectors beside ids
 python -m ranking.score             impressions of any number -> click probabilities
 python -m ranking.handover          tables and vectors for FuxiCTR and TorchEasyRec
 python -m exchange_rate.study       many encoders, many seeds, tracked in MLflow
-python -m exchange_rate.report      what recall buys in AUC: HTML, Markdown, JSON, figures"""
+python -m exchange_rate.report      what recall brings in AUC: HTML, Markdown, JSON, figures"""
 
 
 def usage() -> str:

@@ -164,8 +164,7 @@ def _given(argv: list[str] | None) -> Namespace:
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m ranking.evaluate",
-        description="Score a shop's period with a trained ranker, write the scores and print the metrics. With --scores: judge the scores of any "
-        "other model, with the shop that they are of (before --scores) or without one.",
+        description="Score a shop's period with a trained ranker, write the scores and print the metrics. With --scores: evaluate the scores of any other model, with their shop (named before --scores) or without it.",
         example="python -m ranking.evaluate demo/cube demo/shop --items demo/encoder/items "
         "--queries demo/encoder/queries --out demo/cube_scores",
     )
@@ -183,7 +182,7 @@ def _parser() -> Parser:
         default=[],
         metavar="FILE",
         help="scores of another model: item_id, score, and request_id, user_id, label, in your own ids; CSV, TSV, JSON lines or Parquet. "
-        "Given again, or with a column seed: one training seed each",
+        "Repeated, or with a column seed: one training seed each",
     )
     parser.add_argument("--items", type=Path, help="embedding table of the items")
     parser.add_argument("--queries", type=Path, help="embedding table of the searches")
@@ -193,14 +192,22 @@ def _parser() -> Parser:
         "--out",
         type=Path,
         required=True,
-        help="folder for scores and metrics; with several seeds one below it a seed",
+        help="folder for scores and metrics; with several seeds, one folder per seed inside",
     )
     add_overwrite_option(parser, "scores, metrics and picture")
-    parser.add_argument("--resamples", type=count, default=NUM_RESAMPLES, help="of users")
     parser.add_argument(
-        "--by", action="append", default=[], metavar="COLUMN", help="segments; may be given again"
+        "--resamples", type=count, default=NUM_RESAMPLES, help="bootstrap resamples of users"
     )
-    parser.add_argument("--min-users", type=count, default=MIN_USERS, help="of a segment")
+    parser.add_argument(
+        "--by",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="a column whose values are segments; may be repeated",
+    )
+    parser.add_argument(
+        "--min-users", type=count, default=MIN_USERS, help="fewest users of a segment"
+    )
     parser.add_argument("--track", metavar="URI", help="log the metrics in this MLflow store")
     return parser
 

@@ -261,20 +261,18 @@ def _parser() -> Parser:
         "--checkpoint-every",
         type=count,
         metavar="STEPS",
-        help="write the training down in OUT.checkpoints that often",
+        help="write a checkpoint to OUT.checkpoints every so many steps",
     )
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on from the last checkpoint, on any number of processes; without one, begin; with --seeds "
-        "finished ones are kept",
+        help="continue from the last checkpoint, on any number of processes; start if there is none; with --seeds, keep finished seeds",
     )
     parser.add_argument(
         "--seeds",
         type=count,
         default=1,
-        help="rankers to train, each with the next seed, in folders OUT/seed-N; evaluate and compare take OUT "
-        "as one ranker. Only several seeds tell rankers apart",
+        help="number of seeds: one training each, in folders OUT/seed-N; evaluate and compare take OUT as one ranker. Comparing rankers requires several seeds",
     )
     parser.add_argument("--track", metavar="URI", help="follow the training in this MLflow store")
     add_config_options(parser)

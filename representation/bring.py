@@ -314,16 +314,18 @@ def _parser() -> Parser:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="Parquet column of lists, or the float columns; found where not given and there is no doubt, such as v0 ... v63",
+        help="Parquet column of lists, or the float columns; default: found by name if unambiguous, such as v0 ... v63",
     )
     parser.add_argument("--tensor", default="vectors", help="the vectors' name in safetensors")
-    parser.add_argument("--scale", type=positive, help="what whole numbers are multiplied by")
+    parser.add_argument(
+        "--scale", type=positive, help="factor for whole numbers, such as 0.00787 (1/127)"
+    )
     parser.add_argument("--normalise", action="store_true", help="store unit vectors")
     parser.add_argument(
         "--precision",
         choices=("float32", "float16", "int8"),
         default="float32",
-        help="of the stored vectors; int8 with a scale a row",
+        help="precision of the stored vectors; int8 has one scale per row",
     )
     parser.add_argument(
         "--widths",
@@ -331,7 +333,7 @@ def _parser() -> Parser:
         nargs="+",
         default=[],
         metavar="N",
-        help="Matryoshka widths, the dim last",
+        help="Matryoshka widths, rising, the full width last",
     )
     parser.add_argument("--encoder", default="", metavar="NAME", help="what made the vectors")
     parser.add_argument("--shop", type=Path, help="the shop that they are for")
@@ -341,7 +343,7 @@ def _parser() -> Parser:
         help="whose ids these are; by their column's name (item_id, search_id) where not given",
     )
     parser.add_argument(
-        "--leave-out", action="store_true", help="leave faulty vectors out and count them"
+        "--leave-out", action="store_true", help="leave out faulty vectors, and count them"
     )
     add_overwrite_option(parser, "the table")
     return parser

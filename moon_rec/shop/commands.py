@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
 def _parser() -> Parser:
     parser = Parser(
         prog=PROGRAM,
-        description="Make a shop, import one, check one, or look at one.",
+        description="Simulate, import, check or describe a shop.",
         example=f"{PROGRAM} simulate --out runs/shop --set num_users=500",
     )
     commands: Any = parser.add_subparsers(
@@ -88,7 +88,7 @@ def _add_simulate(commands: Any) -> None:
         example=f"{PROGRAM} simulate --out runs/shop --set num_users=500 --set seed=1",
     )
     parser.add_argument("--out", type=Path, required=True, help="the new shop's folder")
-    parser.add_argument("--data", type=Path, help="folder of the real catalogue, if one is used")
+    parser.add_argument("--data", type=Path, help="folder of the real catalogue (catalogue=myntra)")
     add_overwrite_option(parser, "the shop")
     add_config_options(parser)
     parser.set_defaults(run=_simulate)
@@ -144,18 +144,16 @@ def _add_check(commands: Any) -> None:
     parser = commands.add_parser(
         "check",
         help="check every rule of a shop's folder",
-        description="Check every rule of a shop's tables and that the files are those of the manifest; each broken rule is named "
-        "with table, column, first row and value. Then warn of what makes figures better than they are: columns that know the "
-        "label, copied rows, pictures and users (docs/design.md).",
+        description="Check every rule of a shop's tables and that the files are those of the manifest; each broken rule is named with table, column, first row and value. Then warn of leaks, which make results look better than they are: columns that know the label, copied rows, pictures and users (docs/design.md).",
         example=f"{PROGRAM} check runs/shop --all",
     )
     parser.add_argument("shop", type=Path, help="the shop's folder")
-    parser.add_argument("--all", action="store_true", help="print every broken rule, a line each")
+    parser.add_argument("--all", action="store_true", help="print every broken rule, one per line")
     _add_faults(parser)
     parser.add_argument(
         "--renew",
         action="store_true",
-        help="accept tables that were changed: where every other rule is kept, record their rows and digests",
+        help="accept changed tables: if all other rules hold, record their new rows and digests",
     )
     add_overwrite_option(parser, "the file of --faults")
     parser.set_defaults(run=_check)

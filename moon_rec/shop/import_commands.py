@@ -32,8 +32,7 @@ def add_interactions(sources: Any, report: Callable[[Any], None]) -> None:
         "interactions",
         help="your own log: CSV, TSV, JSON lines, Parquet, Arrow, Lance, DuckDB, packed or not",
         description=(
-            "Make a shop of your own log. Only user, item and time are indispensable; columns are found by their usual names, or named "
-            "in a map (--guess drafts one). Ids may be any texts or numbers and are kept. A log without outcomes gets sampled non-clicks."
+            "Make a shop of your own log. Only user, item and time are required; columns are found by their usual names, or named in a map (--guess drafts one). Ids may be any texts or numbers and are kept. A log without outcomes gets sampled non-clicks."
         ),
         example=f"{PROGRAM} clicks.csv --items products.csv --pictures pictures.zip --out runs/mine --set time_unit=s",
     )
@@ -60,7 +59,7 @@ def add_interactions(sources: Any, report: Callable[[Any], None]) -> None:
         nargs="?",
         const="",
         metavar="FILE",
-        help="write no shop: show what was found, three rows of each table as they would stand, and a draft of the map (into FILE)",
+        help="write no shop: show what was found, three rows of each table as they would be, and a draft of the map (written to FILE)",
     )
     add_config_options(
         parser, "--map", "which column is what, and what values mean, in a TOML file"

@@ -309,20 +309,29 @@ def main(argv: list[str] | None = None) -> None:
     parser = Parser(
         prog="python -m ranking.compare",
         description="Compare the scores of two rankers on the same impressions: differences with paired "
-        "intervals over users, segments, and how many users and seeds a difference takes to be seen. "
-        "With one folder of several seeds: how much that ranker varies by luck.",
+        "intervals over users, segments, and how many users and seeds are required to see a difference. With one folder of several seeds: how much that ranker varies between seeds.",
         example="python -m ranking.compare demo/ids_scores demo/cube_scores --by category --out demo/comparison",
     )
     parser.add_argument("a", type=Path, help="folder of scores, or of one folder of scores a seed")
     parser.add_argument("b", type=Path, nargs="?", help="the same, of the other ranker")
     parser.add_argument("--out", type=Path, help="folder for comparison.json and the pictures")
     add_overwrite_option(parser, "the comparison")
-    parser.add_argument("--resamples", type=count, default=1000, help="of users")
     parser.add_argument(
-        "--by", action="append", default=[], metavar="COLUMN", help="segments; may be given again"
+        "--resamples", type=count, default=1000, help="bootstrap resamples of users"
     )
-    parser.add_argument("--min-users", type=count, default=MIN_USERS, help="of a segment")
-    parser.add_argument("--target", type=positive, default=TARGET, help="difference to plan for")
+    parser.add_argument(
+        "--by",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="a column whose values are segments; may be repeated",
+    )
+    parser.add_argument(
+        "--min-users", type=count, default=MIN_USERS, help="fewest users of a segment"
+    )
+    parser.add_argument(
+        "--target", type=positive, default=TARGET, help="difference that the power table plans for"
+    )
     given = parser.parse_args(argv)
     if given.resamples < 2:
         parser.error(f"--resamples {given.resamples}: wanted at least 2")
