@@ -284,7 +284,8 @@ def _scope(data: Data) -> str:
     """What stands over every figure: it may be shown alone."""
     study, kind = data["study"], "simulated shop" if data["is_simulated"] else "shop"
     seeds = "one seed" if study["num_seeds"] == 1 else f"{study['num_seeds']} seeds"
-    return f"{kind} {study['shop']['name']}, {study['period']} period, {seeds}"
+    sampled = "; non-clicks sampled" if study["shop"].get("non_clicks") else ""
+    return f"{kind} {study['shop']['name']}, {study['period']} period, {seeds}{sampled}"
 
 
 def _auc_of(data: Data) -> str:

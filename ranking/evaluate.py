@@ -27,7 +27,9 @@ from moon_rec.outputs import (
     json_with,
 )
 from moon_rec.processes import refuse_many_processes
+from moon_rec.progress import say
 from moon_rec.shop import Shop
+from moon_rec.shop.non_click_recipe import NonClickRecipe, non_clicks_said, other_recipes
 from moon_rec.vector_pairs import Coverage, add_accept_option, open_pair
 from ranking.features import Period, RankingTables
 from ranking.judging.figures import draw_evaluation
@@ -194,13 +196,16 @@ def _evaluate(
     segments = segments_of(scores, given.by, given.min_users)
     truth = shop.truth if ranker.features.label == "clicked" else None
     metrics = evaluate(scores, truth, given.resamples, segments=segments)
-    save_scores(scores, out, metrics, shop, given.period, segments, coverage)
+    save_scores(scores, out, metrics, shop, given.period, segments, coverage, ranker.non_clicks)
     about = f"{shop.name}{' (simulated)' if shop.is_simulated else ''}, {given.period} period"
     curve = curve_of(scores, given.resamples)
     picture = out / "evaluation.png"
     name = given.ranker.name if out == given.out else f"{given.ranker.name}, {out.name}"
-    draw_evaluation(curve, metrics, segments, name, about, picture)
-    print(f"{about}: {scores.height:,} impressions")
+    titled = about + non_clicks_said(shop.non_clicks, "; ", is_brief=True)
+    draw_evaluation(curve, metrics, segments, name, titled, picture)
+    print(f"{about}: {scores.height:,} impressions{non_clicks_said(shop.non_clicks, '; ')}")
+    if told := other_recipes(ranker.non_clicks, shop.non_clicks):
+        say(f"warning: trained (A) and evaluated (B) on {told}")
     print(metrics_text(metrics, segments))
     print(f"picture: {picture}")
     return metrics
@@ -271,8 +276,13 @@ def save_scores(
     period: Period,
     segments: Segments,
     coverage: Coverage,
+    trained_on: NonClickRecipe | None = None,
 ) -> None:
-    """Write `scores.parquet` and `metrics.json` into `folder`."""
+    """Write `scores.parquet` and `metrics.json` into `folder`.
+
+    Args:
+        trained_on: how the non-clicks were sampled that the ranker learnt from.
+    """
     with atomic_file(folder / "scores.parquet") as temporary:
         scores.write_parquet(temporary)
     about = {
@@ -281,11 +291,17 @@ def save_scores(
         "source": shop.source,
         "is_simulated": shop.is_simulated,
         "period": period,
+        "non_clicks": _plain(shop.non_clicks),
+        "trained_on_non_clicks": _plain(trained_on),
         "metrics": {name: metric.as_dict() for name, metric in metrics.items()},
         "segments": segments.as_dict(),
         "coverage": coverage.as_dict(),
     }
     write_json(folder / "metrics.json", about)
+
+
+def _plain(recipe: NonClickRecipe | None) -> dict[str, object] | None:
+    return None if recipe is None else recipe.as_dict()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from moon_rec.shop.description import Description, PeriodNumbers
+from moon_rec.shop.non_click_recipe import non_clicks_said
 from moon_rec.shop.shop import Shop
 from moon_rec.shown import as_console_text
 
@@ -31,6 +32,8 @@ def print_description(shop: Shop, description: Description) -> None:
         console.print(
             Text("SIMULATED: every number below is of a simulated shop", style="bold red")
         )
+    if shop.non_clicks is not None:
+        console.print(Text(non_clicks_said(shop.non_clicks), style="bold"))
     console.print(_whole(shop, description))
     console.print(_periods(shop, description.periods))
     console.print(
