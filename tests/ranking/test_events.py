@@ -134,7 +134,7 @@ def test_written_as_impressions_they_move_click_rates_and_calibration_as_events_
     start, cut, _ = times
     frames, act = few_clicks(start, cut)
     keys = ["user_id", "item_id", "time"]
-    first = frames["impressions"]["request_id"].max() + 1
+    first = int(frames["impressions"]["request_id"].to_numpy().max()) + 1
     rows = {"request_id": pl.int_range(pl.len()) + first, "search_id": pl.lit(None, pl.Int64), "position": 0, "dwell": 0.0}  # fmt: skip
     as_rows = act.with_columns(**rows).select(frames["impressions"].columns)
     joined = pl.concat([frames["impressions"], as_rows.cast(frames["impressions"].schema)])
@@ -150,7 +150,9 @@ def test_written_as_impressions_they_move_click_rates_and_calibration_as_events_
         tables = RankingTables.build(shop, FeatureConfig(history_length=12))
         config = RankerConfig(content="none", epochs=2, learning_rate=0.01, **SMALL)
         found = score(train_ranker(tables, config), tables, "test")
-        calibrations[name] = found["score"].sum() / found["label"].sum()
+        calibrations[name] = float(
+            found["score"].to_numpy().sum() / found["label"].to_numpy().sum()
+        )
     assert rates["plain"] == rates["events"] == (0.1, 0.1)
     assert rates["impressions"] == (0.58, 0.1)
     assert abs(calibrations["events"] - 1) < 0.3 and abs(calibrations["plain"] - 1) < 0.3
