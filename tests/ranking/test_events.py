@@ -168,7 +168,7 @@ def few_clicks(start, cut):
     )  # in every period one row in ten, at any place of a page
     log = log.with_columns(clicked=clicked, carted=pl.lit(False), purchased=pl.lit(False))
     train = log.filter(pl.col("time") < cut)
-    number = round((0.58 * train.height - train["clicked"].sum()) / 0.42)
+    number = round((0.58 * train.height - train.filter("clicked").height) / 0.42)
     random = np.random.default_rng(3)
     act = pl.DataFrame(
         {
