@@ -286,7 +286,8 @@ def _scope(data: Data) -> str:
     if study["shop"] is None:
         return f"{'simulated ' if data['is_simulated'] else ''}points of {study['name']}"
     seeds = "one seed" if study["num_seeds"] == 1 else f"{study['num_seeds']} seeds"
-    return f"{kind} {study['shop']['name']}, {study['period']} period, {seeds}"
+    sampled = "; non-clicks sampled" if study["shop"].get("non_clicks") else ""
+    return f"{kind} {study['shop']['name']}, {study['period']} period, {seeds}{sampled}"
 
 
 def _auc_of(data: Data) -> str:

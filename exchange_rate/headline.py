@@ -31,10 +31,11 @@ def scope(data: Data) -> str:
     if shop is None:
         return _scope_of_points(data)
     kind = "Simulated shop" if data["is_simulated"] else "Shop"
+    sampled = f" Beside every AUC: {said}." if (said := shop.get("non_clicks")) else ""
     seeds = "one seed each" if study["num_seeds"] == 1 else f"{study['num_seeds']} seeds each"
     return (
         f"{kind} {shop['name']} ({shop['source']}), {study['period']} period, label {study['label']}: {counts['encoders']} encoders, {seeds}, "
-        f"{counts['ranker_runs']} trained rankers; intervals at {100 * study['level']:.0f} %."
+        f"{counts['ranker_runs']} trained rankers; intervals at {100 * study['level']:.0f} %.{sampled}"
     )
 
 

@@ -47,6 +47,7 @@ from moon_rec.kept import note_begins_again, note_kept
 from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
+from moon_rec.shop.non_click_recipe import non_clicks_said
 from moon_rec.shop.shop import Period
 from moon_rec.tracking import Tracker, plain_metric_name
 
@@ -112,7 +113,9 @@ def _run_study(
         f"study {config.name!r}: {len(config.encoder_names())} encoders, {len(cells)} cells, {workers} at a time"
     )
     params = {"study": config.model_dump(mode="json"), "period": period}
-    with tracker.run(config.name, "study", params, {"shop": shop.digest}, key) as parent:
+    tags = {"non_clicks": non_clicks_said(shop.non_clicks)}
+    reads = {"shop": shop.digest}
+    with tracker.run(config.name, "study", params, reads, key, tags=tags) as parent:
         if others := num_of_other_code(folder):
             say(f"study: {others} finished cells in {folder} are left aside: other code made them")
         book = _Book(tracker, folder, parent.id)
@@ -241,6 +244,7 @@ def _about(shop: Shop, config: StudyConfig, period: str, key: str) -> dict[str, 
             "digest": shop.digest,
             "source": shop.source,
             "is_simulated": shop.is_simulated,
+            "non_clicks": non_clicks_said(shop.non_clicks),
             "cut_time": shop.cut_time.isoformat(sep=" "),
             "test_time": shop.test_time.isoformat(sep=" "),
         },

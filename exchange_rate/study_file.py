@@ -58,6 +58,7 @@ class AboutShop(Fields):
     digest: Short
     source: Text
     is_simulated: bool
+    non_clicks: Text = ""
     cut_time: Short
     test_time: Short
 

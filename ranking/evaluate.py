@@ -30,7 +30,9 @@ from moon_rec.outputs import (
     json_with,
 )
 from moon_rec.processes import refuse_many_processes
+from moon_rec.progress import say
 from moon_rec.shop import Shop
+from moon_rec.shop.non_click_recipe import NonClickRecipe, non_clicks_said, other_recipes
 from moon_rec.shop.own_ids import with_own_ids
 from moon_rec.tracking import Tracker
 from moon_rec.vector_pairs import Coverage, add_accept_option, open_pair
@@ -229,7 +231,9 @@ def _evaluate_rankers(given: Namespace, tracker: Tracker | None) -> None:
         scores = with_own_ids(score(ranker, tables[digest], given.period), shop.path)
         truth = shop.truth if ranker.features.label == "clicked" else None
         reads = {"shop": shop.digest, "tables": tables[digest].digest}
-        judged = _Judged(name, scores, given.ranker.name, reads, shop, truth, coverage)
+        judged = _Judged(
+            name, scores, given.ranker.name, reads, shop, truth, coverage, True, ranker.non_clicks
+        )
         found.append(_judge(given, judged, tracker))
     if len(found) > 1:
         print(over_seeds_text(found))
@@ -253,7 +257,7 @@ def _evaluate_own(given: Namespace, tracker: Tracker | None) -> None:
     found = []
     for name, scores in tables.items():
         truth = shop.truth if shop is not None else None
-        judged = _Judged(name, scores, given.scores[0].stem, reads, shop, truth, None)
+        judged = _Judged(name, scores, given.scores[0].stem, reads, shop, truth, None, False)
         found.append(_judge(given, judged, tracker))
     if len(found) > 1:
         print(over_seeds_text(found))
@@ -265,6 +269,7 @@ class _Judged:
 
     Attributes:
         seed: name of its folder below the output, "" for none. model: for people. reads: digests of what it was made of.
+        is_ours: of a ranker of this library, which says how the non-clicks were sampled that it learnt from (`trained_on`); of another model that is not known.
     """
 
     seed: str
@@ -274,6 +279,8 @@ class _Judged:
     shop: Shop | None
     truth: pl.LazyFrame | None
     coverage: Coverage | None
+    is_ours: bool
+    trained_on: NonClickRecipe | None = None
 
 
 def _refuse_other_layout(out: Path, seeds: list[str]) -> None:
@@ -291,24 +298,29 @@ def _judge(given: Namespace, judged: _Judged, tracker: Tracker | None) -> dict[s
     scores, shop, out = judged.scores, judged.shop, given.out / judged.seed
     segments = segments_of(scores, given.by, given.min_users)
     metrics = evaluate(scores, judged.truth, given.resamples, segments=segments)
-    save_scores(scores, out, metrics, shop, given.period, segments, judged.coverage)
+    trained_on, sampled = judged.trained_on, shop.non_clicks if shop is not None else None
+    save_scores(scores, out, metrics, shop, given.period, segments, judged.coverage, trained_on)
     about = f"scores of {', '.join(file.name for file in given.scores)}, no shop"
     if shop is not None:
         about = f"{shop.name}{' (simulated)' if shop.is_simulated else ''}, {given.period} period"
     curve = curve_of(scores, given.resamples) if are_probabilities(scores) else None
     picture = out / "evaluation.png"
     name = f"{judged.model}, {judged.seed}" if judged.seed else judged.model
-    draw_evaluation(curve, metrics, segments, name, about, picture)
+    titled = about + non_clicks_said(sampled, "; ", is_brief=True)
+    draw_evaluation(curve, metrics, segments, name, titled, picture)
     if judged.seed:
         print(f"{judged.seed}:")
-    print(f"{about}: {scores.height:,} impressions")
+    print(f"{about}: {scores.height:,} impressions{non_clicks_said(sampled, '; ')}")
+    if judged.is_ours and (told := other_recipes(trained_on, sampled)):
+        say(f"warning: trained (A) and evaluated (B) on {told}")
     print(metrics_text(metrics, segments))
     print(f"picture: {picture}")
     if tracker is not None:
         params = {"period": given.period, "by": list(given.by), "resamples": given.resamples}
         title = f"{given.out.name}, {judged.seed}" if judged.seed else given.out.name
+        tags = {"non_clicks": non_clicks_said(sampled)}
         with tracker.run(
-            title, "evaluation", {"model": judged.model, **params}, judged.reads
+            title, "evaluation", {"model": judged.model, **params}, judged.reads, tags
         ) as run:
             run.log({name: metric.value for name, metric in metrics.items()})
             run.artifact(out / "metrics.json")
@@ -381,8 +393,13 @@ def save_scores(
     period: Period,
     segments: Segments,
     coverage: Coverage | None,
+    trained_on: NonClickRecipe | None = None,
 ) -> None:
-    """Write `scores.parquet` and `metrics.json` into `folder`; of scores without a shop nothing of one is known."""
+    """Write `scores.parquet` and `metrics.json` into `folder`; of scores without a shop nothing of one is known.
+
+    Args:
+        trained_on: how the non-clicks were sampled that the ranker learnt from.
+    """
     with atomic_file(folder / "scores.parquet") as temporary:
         scores.write_parquet(temporary)
     about = {
@@ -391,11 +408,17 @@ def save_scores(
         "source": shop.source if shop else "",
         "is_simulated": shop.is_simulated if shop else None,
         "period": period if shop else "",
+        "non_clicks": _plain(shop.non_clicks) if shop else None,
+        "trained_on_non_clicks": _plain(trained_on),
         "metrics": {name: metric.as_dict() for name, metric in metrics.items()},
         "segments": segments.as_dict(),
         "coverage": coverage.as_dict() if coverage else None,
     }
     write_json(folder / "metrics.json", about)
+
+
+def _plain(recipe: NonClickRecipe | None) -> dict[str, object] | None:
+    return None if recipe is None else recipe.as_dict()
 
 
 if __name__ == "__main__":

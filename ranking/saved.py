@@ -13,6 +13,7 @@ from moon_rec.config import make_config
 from moon_rec.errors import MoonRecError, RankingError, first_line
 from moon_rec.mapped_tensors import WEIGHTS, Stored, stored_tensors
 from moon_rec.recorded import difference, recorded_files
+from moon_rec.shop.non_click_recipe import NonClickRecipe
 from ranking.config import RankerConfig
 from ranking.model import InputSizes, Ranker
 from ranking.seed_folders import RANKER_FILE
@@ -41,6 +42,7 @@ class Said:
         vectors: of items and queries: digest and encoder, both texts.
         tables, preparation: digests.
         validation_auc, rows_per_second: of the training.
+        non_clicks: how those that it was trained on were sampled.
     """
 
     config: RankerConfig
@@ -50,6 +52,7 @@ class Said:
     preparation: str
     validation_auc: tuple[float, ...]
     rows_per_second: float
+    non_clicks: NonClickRecipe | None = None
 
 
 def parse_about(about: Mapping[str, Any], where: Path) -> Said:
@@ -67,6 +70,10 @@ def parse_about(about: Mapping[str, Any], where: Path) -> Said:
             raise RankingError(f"{where}: vectors.{name:.40} is {repr(origin)[:80]}; {_AGAIN}")
     if not all(isinstance(one, int | float) for one in about["validation_auc"]):
         raise RankingError(f"{where}: validation_auc holds what is no number; {_AGAIN}")
+    try:
+        non_clicks = NonClickRecipe.read(about.get("non_clicks"))
+    except ValueError as error:
+        raise RankingError(f"{where}: non_clicks: {error}; {_AGAIN}") from None
     return Said(
         make_config(RankerConfig, about["config"]),
         _sizes(about["sizes"], where),
@@ -75,6 +82,7 @@ def parse_about(about: Mapping[str, Any], where: Path) -> Said:
         about["preparation"],
         tuple(about["validation_auc"]),
         float(about["rows_per_second"]),
+        non_clicks,
     )
 
 

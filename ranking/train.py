@@ -22,6 +22,7 @@ from moon_rec.kept import note_done, note_kept, note_to_go_on
 from moon_rec.outputs import add_overwrite_option, check_output, check_room, remove_folder
 from moon_rec.progress import say
 from moon_rec.shop import Shop
+from moon_rec.shop.non_click_recipe import non_clicks_said
 from moon_rec.tracking import Tracker
 from moon_rec.vector_pairs import add_accept_option, open_pair
 from ranking.config import WAYS, RankerConfig, refuse_whole_history
@@ -215,6 +216,12 @@ def _train(
         checkpoints.remove()
         if given.seeds > 1 and not any(run.checkpoints.parent.iterdir()):
             run.checkpoints.parent.rmdir()
+    if ranker.validation_auc:
+        best = max(ranker.validation_auc)
+        beside = non_clicks_said(tables.non_clicks, "; ")
+        say(f"{run.out}: validation AUC {best:.4f}, of the epoch that is kept{beside}")
+    elif tables.non_clicks is not None:
+        say(f"{run.out}: {non_clicks_said(tables.non_clicks)}")
     say(
         f"{run.out}: {ranker.rows_per_second:,.0f} rows/s; score it with python -m ranking.evaluate"
     )
@@ -232,7 +239,8 @@ def _tracked(
     found = {name: table.digest for name, table in vectors.items() if table is not None}
     params = run.config.model_dump(mode="json")
     name = given.out.name if given.seeds == 1 else f"{given.out.name}, {run.out.name}"
-    run_of = tracker.run(name, "training", params, {"tables": tables.digest} | found)
+    tags = {"non_clicks": non_clicks_said(tables.non_clicks)}
+    run_of = tracker.run(name, "training", params, {"tables": tables.digest} | found, tags=tags)
     with run_of as tracked:
         yield tracked.log
 

@@ -25,6 +25,7 @@ from moon_rec.files import read_json, write_json
 from moon_rec.outputs import OutputKind, atomic_folder, json_with
 from moon_rec.progress import progress
 from moon_rec.recorded import record
+from moon_rec.shop.non_click_recipe import NonClickRecipe
 from moon_rec.shown import visible
 from ranking.config import RankerConfig
 from ranking.content import ContentStores
@@ -78,6 +79,7 @@ class TrainedRanker:
         validation_auc: after each epoch, empty with one.
         rows_per_second: of training.
         semantic_ids: the centroids that give new items their codes, None where it reads none.
+        non_clicks: how those of the shop that it was trained on were sampled, None where they were observed.
         rates_lowered: where the training went on with lower rates after it had diverged: each `step`, and the rates `before`.
     """
 
@@ -92,6 +94,7 @@ class TrainedRanker:
     rows_per_second: float = 0.0
     semantic_ids: SemanticIds | None = None
     rates_lowered: tuple[dict[str, Any], ...] = ()
+    non_clicks: NonClickRecipe | None = None
 
     @property
     def features(self) -> FeatureConfig:
@@ -187,6 +190,8 @@ class TrainedRanker:
             "validation_auc": list(self.validation_auc),
             "rows_per_second": self.rows_per_second,
         }
+        if self.non_clicks is not None:
+            about["non_clicks"] = self.non_clicks.as_dict()
         if self.rates_lowered:
             about["rates_lowered"] = list(self.rates_lowered)
         weights = {key: value.cpu().contiguous() for key, value in self.model.state_dict().items()}
@@ -246,6 +251,7 @@ class TrainedRanker:
                 else None
             ),
             rates_lowered=tuple(about.get("rates_lowered", ())),
+            non_clicks=said.non_clicks,
         )
 
 

@@ -5,6 +5,7 @@ Notable choices
   `schema_version`, `name`, `source`, `is_simulated`, `cut_time`, `test_time`.
 - Row counts, sizes and fingerprints (the digest of a table's file) are written by `ShopWriter`. They are a promise that
   `integrity.py` holds the files to, and never taken for the files: the digest of a shop is that of the bytes on disk.
+- `non_clicks` is how non-clicks were drawn, null (or absent) where they were observed; like the source it is no part of the digest.
 - A table that they do not name is promised nothing. `shop check --renew` writes them for the files as they are.
 """
 
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 
 from moon_rec.errors import MoonRecError, ShopError, first_line
 from moon_rec.files import digest_file, digest_of, read_json, write_json
+from moon_rec.shop.non_click_recipe import NonClickRecipe
 from moon_rec.shop.schema import FILES, MANIFEST, SCHEMA_VERSION
 
 EXAMPLE = (
@@ -40,6 +42,7 @@ class Manifest:
     rows: dict[str, int] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     fingerprints: dict[str, str] = field(default_factory=dict)
+    non_clicks: NonClickRecipe | None = None
     schema_version: int = SCHEMA_VERSION
 
     def write(self, folder: Path) -> None:
@@ -151,7 +154,12 @@ def _parse(values: dict[str, Any], path: Path) -> Manifest:
                 f"{path}: {name} names a table {unknown[0]!r}, wanted {', '.join(FILES)}; leave it out"
             )
         optional[name] = entries
+    try:
+        non_clicks = NonClickRecipe.read(values.get("non_clicks"))
+    except ValueError as error:
+        raise ShopError(f"{path}: non_clicks: {error}") from None
     return Manifest(
+        non_clicks=non_clicks,
         name=values["name"],
         source=values["source"],
         is_simulated=values["is_simulated"],

@@ -25,7 +25,9 @@ import pydantic
 from moon_rec.bounds import Seed, Share
 from moon_rec.config import Config
 from moon_rec.errors import ShopError
+from moon_rec.estimate import Estimate
 from moon_rec.seeds import generator
+from moon_rec.shop.non_click_recipe import NonClickRecipe, ProbeAuc
 
 ROUNDS = 12
 """Times that a slot is drawn anew in its own way before it is filled from the list of what is allowed."""
@@ -58,9 +60,14 @@ class NonClickConfig(Config):
             )
         return self
 
+    def recipe(self, probe: Estimate | None = None) -> NonClickRecipe:
+        """The sampling as the manifest has it, with what a probe made of it."""
+        auc = None if probe is None else ProbeAuc(probe.value, probe.low, probe.high)
+        return NonClickRecipe("moon_rec", self.num_negatives, self.rules, self.seed, auc)
+
     @property
-    def recipe(self) -> str:
-        """The sampling in words, as the manifest and every figure have it."""
+    def rules(self) -> str:
+        """Among what is drawn, how, and what is never drawn, in words."""
         uniform = 1 - self.popular_share - self.category_share
         ways = [
             f"{share:.0%} {how}"
@@ -76,10 +83,7 @@ class NonClickConfig(Config):
             "before": "never what the user engaged with before",
             "ever": "never what the user ever engaged with",
         }[self.excluded]
-        return (
-            f"non-clicks sampled: {self.num_negatives} a positive among items listed by then, "
-            f"{', '.join(ways)}; {never}; seed {self.seed}"
-        )
+        return f"among items listed by then, {', '.join(ways)}; {never}"
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def _whole(found: Description) -> Table:
             percent(share) for share in (queries.text_only, queries.image_only, queries.both)
         ),
         "impressions": f"{counts.impressions:,}, from {origin.first} to {origin.last}",
-        "non-clicks": origin.non_clicks,
+        "non-clicks": origin.non_click_recipe or origin.non_clicks,
     }
     if counts.events is not None:
         rows["events"] = f"{counts.events:,}"

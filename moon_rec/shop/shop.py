@@ -21,6 +21,7 @@ from moon_rec.errors import ShopError
 from moon_rec.parquet_bounds import refuse_bombs
 from moon_rec.shop.integrity import promise_problems, unread_problems
 from moon_rec.shop.manifest import Manifest
+from moon_rec.shop.non_click_recipe import NonClickRecipe
 from moon_rec.shop.picture_pieces import picture_pieces, pictured
 from moon_rec.shop.problem import raise_all
 from moon_rec.shop.readings import texts_read
@@ -75,6 +76,11 @@ class Shop:
     def is_simulated(self) -> bool:
         """Whether its behaviour is simulated; every printed number then says so."""
         return self.manifest.is_simulated
+
+    @property
+    def non_clicks(self) -> NonClickRecipe | None:
+        """How its non-clicks were sampled, None where they were observed; said beside every AUC (`non_clicks_said`)."""
+        return self.manifest.non_clicks
 
     @property
     def cut_time(self) -> datetime:

@@ -22,6 +22,7 @@ from moon_rec.files import digest_file
 from moon_rec.outputs import atomic_folder
 from moon_rec.progress import say
 from moon_rec.shop.manifest import Manifest, parse_time
+from moon_rec.shop.non_click_recipe import NonClickRecipe
 from moon_rec.shop.own_ids import OwnIds
 from moon_rec.shop.problem import Problem, in_one_line
 from moon_rec.shop.readings import readings_of
@@ -66,6 +67,7 @@ class ShopWriter:
         test_time: datetime | str,
         overwrite: bool = False,
         validate: str = "",
+        non_clicks: NonClickRecipe | None = None,
     ) -> None:
         """Remember what the manifest will say; the folder is made on entering.
 
@@ -73,11 +75,14 @@ class ShopWriter:
             validate: what the tables are made of, as errors call it; where it is given every rule is checked at the end, and a shop that breaks one does
                 not appear.
 
+            non_clicks: how they were drawn, where nobody recorded them; may be set until the folder is finished.
+
         Raises:
             ShopError: a time cannot be read, or `test_time` is not after `cut_time`.
         """
         self.out = Path(out)
         self._overwrite, self._validate = overwrite, validate
+        self.non_clicks = non_clicks
         self._about = {"name": name, "source": source, "is_simulated": is_simulated}
         self.cut_time = parse_time(cut_time, "cut_time")
         self.test_time = parse_time(test_time, "test_time")
@@ -154,6 +159,7 @@ class ShopWriter:
             **self._about,
             cut_time=self.cut_time,
             test_time=self.test_time,
+            non_clicks=self.non_clicks,
             rows={table: writer.num_rows for table, writer in sorted(self._tables.items())},
             sizes={table: (folder / FILES[table]).stat().st_size for table in sorted(self._tables)},
             fingerprints={

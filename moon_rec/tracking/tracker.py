@@ -42,7 +42,9 @@ from moon_rec.tracking.journal import (
 )
 from moon_rec.tracking.names import (
     MOST_NAME,
+    MOST_TAG,
     fitting_name,
+    fitting_text,
     plain_text,
 )
 from moon_rec.tracking.run import TrackedRun
@@ -121,6 +123,7 @@ class Tracker:
         reads: Mapping[str, str],
         key: str | None = None,
         parent: str | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> Iterator[TrackedRun]:
         """Track a block of work: the run is FINISHED when it ends well, FAILED when it raises, KILLED when it is stopped.
 
@@ -129,8 +132,15 @@ class Tracker:
             reads: name -> digest of every artifact read.
             key: digest of all the result depends on.
             parent: id of the run this one belongs to.
+            tags: name -> what else is to be seen of the run, under our prefix; empty ones are left out.
         """
-        run = self._open(name, kind, reads, key, parent)
+        labels = {TAG + "kind": kind}
+        labels |= {fitting_name(f"{TAG}reads.{what}"): digest for what, digest in reads.items()}
+        labels |= {TAG + "key": key} if key is not None else {}
+        labels |= {PARENT: parent} if parent is not None else {}
+        told = (tags or {}).items()
+        labels |= {TAG + what: fitting_text(text, MOST_TAG) for what, text in told if text}
+        run = self._open(name, labels)
         run.begin(params)
         self._num_open += 1
         status = "KILLED"
@@ -244,15 +254,10 @@ class Tracker:
             known = ", ".join(self._store.experiments())
             raise StudyError(f"{self.uri} has no experiment {self.experiment!r}; it has {known}")
 
-    def _open(
-        self, name: str, kind: str, reads: Mapping[str, str], key: str | None, parent: str | None
-    ) -> TrackedRun:
+    def _open(self, name: str, tags: dict[str, str]) -> TrackedRun:
         assert not self._must_exist, "opened to read"
         run_id, name = new_id(), plain_text(name)[:MOST_NAME]
-        tags = {RUN: run_id, TAG + "kind": kind, "mlflow.runName": name}
-        tags |= {fitting_name(f"{TAG}reads.{what}"): digest for what, digest in reads.items()}
-        tags |= {TAG + "key": key} if key is not None else {}
-        tags |= {PARENT: parent} if parent is not None else {}
+        tags = {RUN: run_id, "mlflow.runName": name} | tags
         opening = {"op": "open", "version": VERSION, "id": run_id, "name": name, "time": now()}
         opening |= {"uri": shown_uri(self._address), "experiment": self.experiment, "tags": tags}
         if self._sender is None:

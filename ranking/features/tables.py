@@ -20,6 +20,7 @@ import numpy as np
 from moon_rec.errors import RankingError
 from moon_rec.files import digest_of
 from moon_rec.shop import Shop
+from moon_rec.shop.non_click_recipe import NonClickRecipe
 from ranking.features.feature_config import PERIODS, FeatureConfig, Period
 from ranking.features.impressions import read_period
 from ranking.features.preparation import Preparation
@@ -60,6 +61,7 @@ class RankingTables:
         history_events: `(events,)` rows of `items`; query_events: `(events,)` rows of `queries`.
         periods: train, validation and test.
         digest: 16 hex digits of shop and preparation; shop: of the shop alone, empty where there is none.
+        non_clicks: how the shop's non-clicks were sampled, None where they were observed.
     """
 
     preparation: Preparation
@@ -70,6 +72,7 @@ class RankingTables:
     periods: dict[Period, Requests]
     digest: str
     shop: str = ""
+    non_clicks: NonClickRecipe | None = None
 
     @classmethod
     def build(
@@ -118,6 +121,7 @@ class RankingTables:
             periods=periods,
             digest=digest_of([shop.digest, reader.preparation.digest]),
             shop=shop.digest,
+            non_clicks=shop.non_clicks,
         )
 
     def __repr__(self) -> str:

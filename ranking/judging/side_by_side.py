@@ -38,6 +38,7 @@ from ranking.groups import group_codes
 from ranking.judging import figures
 from ranking.judging.judgement import are_probabilities, check_columns, check_scores
 from ranking.judging.noise import Noise, noise_of_one_ranker
+from ranking.judging.non_clicks import print_non_clicks, sampled_in
 from ranking.judging.power import TARGET, PowerTable, power_table, power_text
 from ranking.judging.reliability import CalibrationCurve, curve_of
 from ranking.judging.resampling import MIN_USERS
@@ -128,7 +129,8 @@ def about_scores(folder: Path) -> str:
         if not about["shop"]:  # scores of another model, without its shop
             return ""
         simulated = " (simulated)" if about["is_simulated"] else ""
-        return visible(f"{about['shop']}{simulated}, {about['period']} period")[:200]
+        sampled = sampled_in(folder)
+        return visible(f"{about['shop']}{simulated}, {about['period']} period")[:200] + sampled
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 
@@ -352,6 +354,7 @@ def _report_noise(given: Namespace) -> None:
     tables = list(read_scores(given.a).values())
     power = noise_tables(tables, given.resamples, given.target)
     print(f"{given.a.name}, against itself with other seeds")
+    print_non_clicks(given.a)
     _print_power(power, about)
     if given.out is not None:
         write_json(given.out / "power.json", [table.as_dict() for table in power])
@@ -369,6 +372,7 @@ def _report_difference(given: Namespace) -> None:
     )
     first = next(iter(found.values()))
     print(f"A: {names[0]}   B: {names[1]}   seeds: {first.num_seeds}   users: {first.count:,}")
+    print_non_clicks(given.a, given.b)
     print(table_of(found))
     print(f"differences: {first.level:.0%} intervals, paired, bootstrap over users")
     if first.num_seeds < 3:

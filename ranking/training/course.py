@@ -134,6 +134,7 @@ def train_on_rank(
         rows_per_second=(position.rows - before) / seconds,
         semantic_ids=semantic_ids,
         rates_lowered=tuple(position.lowered),
+        non_clicks=tables.non_clicks,
     )
 
 

@@ -19,6 +19,7 @@ from moon_rec.outputs import PICTURE, OutputKind, check_output, json_with
 from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import track
 from moon_rec.shop import Shop
+from moon_rec.shop.non_click_recipe import non_clicks_said
 from moon_rec.vector_pairs import add_accept_option, open_pair
 from ranking.comparison import ONE_SEED, Comparison
 from ranking.config import refuse_whole_history
@@ -135,6 +136,7 @@ def main(argv: list[str] | None = None) -> None:
         "shop": shop.name,
         "shop_digest": shop.digest,
         "is_simulated": shop.is_simulated,
+        "non_clicks": None if shop.non_clicks is None else shop.non_clicks.as_dict(),
         "period": inputs.period,
         "seeds": list(seeds),
         "settings": settings,
@@ -145,8 +147,10 @@ def main(argv: list[str] | None = None) -> None:
     }
     write_json(given.out / "ways.json", about)
     title = f"{shop.name} ({simulated}), {inputs.period}, {len(seeds)} seeds"
-    draw(results, title, given.out / "ways.png")
-    print(f"{title}; ids only: AUC {ids['auc'].a:.4f}, GAUC {ids['gauc'].a:.4f}")
+    sampled = non_clicks_said(shop.non_clicks, "; ")
+    brief = non_clicks_said(shop.non_clicks, "; ", is_brief=True)
+    draw(results, title + brief, given.out / "ways.png")
+    print(f"{title}; ids only: AUC {ids['auc'].a:.4f}, GAUC {ids['gauc'].a:.4f}{sampled}")
     print(markdown(results))
     print(coverage)
     count = sum(len(one.gains) for one in results)

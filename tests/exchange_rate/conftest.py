@@ -44,6 +44,7 @@ def make_shop(folder) -> Any:
         digest="0123456789abcdef",
         source="planted for a test",
         is_simulated=True,
+        non_clicks=None,
         cut_time=datetime(2025, 1, 20),
         test_time=datetime(2025, 1, 25),
         items=rows,

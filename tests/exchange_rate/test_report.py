@@ -20,6 +20,7 @@ from exchange_rate.summary import summary_table
 from moon_rec.command import run
 from moon_rec.errors import StudyError
 from moon_rec.files import read_json
+from moon_rec.shop.non_click_recipe import NonClickRecipe
 from ranking.config import RankerConfig
 from ranking.features import FeatureConfig
 
@@ -120,6 +121,7 @@ def test_simulated_is_said_at_the_top_and_in_every_figure(report):
 def test_labels_are_those_of_the_settings(shop, lean, planted, tmp_path, tracker, capsys):
     """Of a real shop too: nothing is called simulated, and there is no share of the way."""
     shop.is_simulated = False
+    shop.non_clicks = NonClickRecipe("moon_rec", 7, "drawn for a test", 5)
     update = {
         "ranker": RankerConfig(content="simtier+sata", epochs=2),
         "ids_ranker": RankerConfig(sequence="bst"),
@@ -133,8 +135,16 @@ def test_labels_are_those_of_the_settings(shop, lean, planted, tmp_path, tracker
         assert "CUBE" not in text and "DIN" not in text and "cube" not in text
         assert "SimTier + SA-TA" in text and "BST on ids only" in text
         assert "label purchased" in text and "Simulated" not in text
+        assert "non-clicks sampled (7 a positive drawn for a test; seed 5)" in " ".join(
+            text.split()
+        )
         assert "epochs = 2 (ids only: 1)" in text
         assert not re.search(r"[23] seeds", text)
+    sampled = "non-clicks sampled (7 a positive drawn for a test; seed 5)"
+    assert data["study"]["shop"]["non_clicks"] == sampled
+    (study,) = tracker.runs("study")
+    assert study["tags"]["moon_rec.non_clicks"] == sampled
+    assert all("non-clicks sampled" in each.get_suptitle() for each in draw_all(data).values())
     assert "features.cold_below = 7" in data["definitions"]["cold item"]
     assert "purchased" in data["definitions"]["AUC"]
     assert not (folder / "figures" / "share_of_the_way.png").exists()

@@ -6,11 +6,14 @@ import numpy as np
 import polars as pl
 import pytest
 
+from moon_rec.shop.description import describe
 from ranking.evaluate import score
 from ranking.features import FeatureConfig, RankingTables
 from ranking.features.preparation import Preparation
 from ranking.score import score_impressions
 from ranking.train import RankerConfig, train_ranker
+
+from .conftest import draw_frames
 
 FEATURES = FeatureConfig(history_length=12, query_history_length=4, context=("dwell",))
 SMALL = {"batch_size": 64, "tower": (16,), "attention_dim": 8, "embedding_dim": 8}
@@ -119,3 +122,60 @@ def test_items_of_events_alone_are_known_to_histories_and_cold(planted, make_sho
     shown = plain.vocabularies["item"].values
     counts = [each.item_counts[each.vocabularies["item"].rows(shown)] for each in (plain, other)]
     assert counts[0].tolist() == counts[1].tolist()
+
+
+def test_written_as_impressions_they_move_click_rates_and_calibration_as_events_they_do_not(
+    times, make_shop, tmp_path
+):
+    """A history of clicks from before the cut, as EB-NeRD and MIND ship it, beside pages with one click in ten.
+
+    As clicked impressions it makes the click rates of train and test .58 and .10 and predictions far too high.
+    """
+    start, cut, _ = times
+    frames, act = few_clicks(start, cut)
+    keys = ["user_id", "item_id", "time"]
+    first = int(frames["impressions"]["request_id"].to_numpy().max()) + 1
+    rows = {"request_id": pl.int_range(pl.len()) + first, "search_id": pl.lit(None, pl.Int64), "position": 0, "dwell": 0.0}  # fmt: skip
+    as_rows = act.with_columns(**rows).select(frames["impressions"].columns)
+    joined = pl.concat([frames["impressions"], as_rows.cast(frames["impressions"].schema)])
+    shops = {
+        "plain": make_shop(frames, tmp_path / "plain"),
+        "impressions": make_shop({**frames, "impressions": joined}, tmp_path / "impressions"),
+        "events": make_shop({**frames, "events": act.select(*keys, "clicked", "carted", "purchased")}, tmp_path / "events"),
+    }  # fmt: skip
+    rates, calibrations = {}, {}
+    for name, shop in shops.items():
+        periods = describe(shop).periods
+        rates[name] = (round(periods[0].click_rate, 2), round(periods[2].click_rate, 2))
+        tables = RankingTables.build(shop, FeatureConfig(history_length=12))
+        config = RankerConfig(content="none", epochs=2, learning_rate=0.01, **SMALL)
+        found = score(train_ranker(tables, config), tables, "test")
+        calibrations[name] = float(
+            found["score"].to_numpy().sum() / found["label"].to_numpy().sum()
+        )
+    assert rates["plain"] == rates["events"] == (0.1, 0.1)
+    assert rates["impressions"] == (0.58, 0.1)
+    assert abs(calibrations["events"] - 1) < 0.3 and abs(calibrations["plain"] - 1) < 0.3
+    assert calibrations["impressions"] > 1.5
+
+
+def few_clicks(start, cut):
+    """Pages of which one row in ten is clicked, and as many earlier clicks as make .58 of the rows before the cut."""
+    frames, _ = draw_frames()
+    log = frames["impressions"].sort("time", "request_id", "item_id")
+    clicked = (
+        pl.int_range(pl.len()) * 7 % 10 == 0
+    )  # in every period one row in ten, at any place of a page
+    log = log.with_columns(clicked=clicked, carted=pl.lit(False), purchased=pl.lit(False))
+    train = log.filter(pl.col("time") < cut)
+    number = round((0.58 * train.height - train.filter("clicked").height) / 0.42)
+    random = np.random.default_rng(3)
+    act = pl.DataFrame(
+        {
+            "user_id": random.integers(1000, 1040, number),
+            "item_id": random.integers(0, 96, number) * 7,
+            "time": start + pl.Series(random.integers(1, 6 * 86_400 * 10**6, number)).cast(pl.Duration("us")),
+        }
+    ).unique(maintain_order=True)  # fmt: skip
+    done = {"clicked": pl.lit(True), "carted": pl.lit(False), "purchased": pl.lit(False)}
+    return {**frames, "impressions": log}, act.with_columns(**done)

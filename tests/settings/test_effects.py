@@ -121,8 +121,8 @@ EFFECTS: dict[type[Config], Effects] = {
     ),
     OnlineRetailConfig: Effects(
         observed.of_online_retail,
-        {"num_negatives": 2, "cut_share": 0.6, "test_share": 0.8},
-        {"num_negatives": 1, "popular_share": 1.0, "cut_share": 0.5, "test_share": 0.7, "num_customers": 2, "seed": 1},
+        {"num_negatives": 1, "cut_share": 0.6, "test_share": 0.8},
+        {"num_negatives": 2, "popular_share": 1.0, "cut_share": 0.5, "test_share": 0.7, "num_customers": 2, "seed": 1, "excluded": "ever"},
     ),
     TablesConfig: Effects(
         observed.of_import,

@@ -47,7 +47,9 @@ class Provenance(Result):
     is_simulated: bool
     """Whether its behaviour is simulated: then every number here is."""
     non_clicks: Literal["simulated", "sampled", "observed"]
-    """How rows without a click came to be: simulated, drawn by a sampler, or shown to a user as far as the source says."""
+    """How rows without a click came to be: simulated, drawn by a sampler, or shown to a user as far as the manifest says."""
+    non_click_recipe: str
+    """How they were sampled, in words; empty where they were not."""
     folder: str
     """The shop's folder."""
     digest: str

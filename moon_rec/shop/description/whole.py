@@ -1,6 +1,5 @@
 """A shop, described: what is worked out in which order."""
 
-import re
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
@@ -19,13 +18,13 @@ from moon_rec.shop.description.rates import INTERVAL
 from moon_rec.shop.description.results import Description, Provenance
 from moon_rec.shop.description.sample import sample_users
 from moon_rec.shop.description.spreads import spreads
+from moon_rec.shop.non_click_recipe import non_clicks_said
 from moon_rec.shop.own_ids import KINDS, read_own_ids
 from moon_rec.shop.schema import FILES
 from moon_rec.shop.shop import Shop
 from moon_rec.shown import visible
 
 NUM_STEPS = 11
-SAMPLED = re.compile(r"non-clicks (are )?sampled")
 T = TypeVar("T")
 
 
@@ -82,6 +81,7 @@ def _origin(shop: Shop, log: Log) -> Provenance:
         source=shop.source,
         is_simulated=shop.is_simulated,
         non_clicks=_non_clicks(shop),
+        non_click_recipe=non_clicks_said(shop.non_clicks),
         folder=visible(shop.path),
         digest=shop.digest,
         tables={table: digest_file(file) for table, file in files.items()},
@@ -94,7 +94,6 @@ def _origin(shop: Shop, log: Log) -> Provenance:
 
 
 def _non_clicks(shop: Shop) -> Literal["simulated", "sampled", "observed"]:
-    """As the source says, which names the recipe of sampled ones."""
-    if shop.is_simulated:
-        return "simulated"
-    return "sampled" if SAMPLED.search(shop.source) else "observed"
+    if shop.non_clicks is not None:
+        return "sampled"
+    return "simulated" if shop.is_simulated else "observed"

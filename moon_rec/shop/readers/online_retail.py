@@ -3,10 +3,12 @@
 How its rows are read; none of it is said by a paper:
 - A customer's rows of one moment are one request (an invoice); each distinct product of it is clicked, carted and purchased.
   Rows without customer, without description, with quantity <= 0 (returns) or of services (postage, fees) are left out.
-- **The non-clicks are sampled**: nobody recorded what customers saw. `num_negatives` a purchase are drawn from the products sold
-  before that moment and not bought in that invoice, half of them (`popular_share`) in proportion to their sales so far, the
-  others uniformly. Popular ones alone would make every new product a purchase, uniform ones alone would make popularity
-  tell nearly everything. Click rates and calibration are therefore those of the sampling.
+- **The non-clicks are sampled** (`moon_rec.shop.non_clicks`): nobody recorded what customers saw. `num_negatives` a purchase are drawn
+  among the products listed by then, half of them (`popular_share`) by purchases so far, the others uniformly. Popular ones alone
+  would make every new product a purchase, uniform ones alone would make popularity tell nearly everything. What was bought in
+  the same invoice is never drawn; what the customer bought at other times may be (`excluded`), for shops buy the same thing
+  again, and to leave it out would make "had it before" the mark of a purchase. Click rates and calibration are those of
+  the sampling.
 - Positions are unknown: 0. The description, with its spaces made single, is the product (the file may lack stock codes).
 - A product is listed at its first sale to anyone, at its first price; it has no category: "Giftware".
 - Anything after a moment plays no part in that moment's negatives.
@@ -14,7 +16,6 @@ How its rows are read; none of it is said by a paper:
 
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pydantic
 
@@ -23,7 +24,8 @@ from moon_rec.config import Config
 from moon_rec.errors import ShopError, first_line
 from moon_rec.packed import open_zip, refuse_packed_bomb
 from moon_rec.parquet_bounds import refuse_bombs
-from moon_rec.seeds import generator
+from moon_rec.shop.non_clicks import Excluded, NonClickConfig
+from moon_rec.shop.readers.interactions.sampling import with_non_clicks
 from moon_rec.shop.readers.sources import find_file, require_columns
 from moon_rec.shop.readers.split import check_shares, split_times
 from moon_rec.shop.shop import Shop
@@ -64,27 +66,30 @@ SERVICES = (
 """Descriptions, upper-cased, that are no products."""
 
 MOST_WORKBOOK_BYTES = 4 << 30
-EXTRA_DRAWS = 2
-"""Draws a wanted negative: some hit a product of the invoice or one drawn already, and fall away."""
 
 
 class OnlineRetailConfig(Config):
     """How Online Retail becomes a shop.
 
     Attributes:
-        num_negatives: sampled non-clicks a purchase.
-        popular_share: share of them drawn by sales so far; the others are uniform over the products sold so far.
-        cut_share, test_share: shares of the impressions before `cut_time` and `test_time`.
+        num_negatives, popular_share, excluded, seed: of the sampled non-clicks, as of `NonClickConfig`.
+        cut_share, test_share: shares of the purchases before `cut_time` and `test_time`.
         num_customers: only the customers with the smallest ids, for a quick look; None takes all.
-        seed: of the sampling.
     """
 
     num_negatives: int = pydantic.Field(default=4, ge=1, le=100)
     popular_share: Share = 0.5
+    excluded: Excluded = "request"
     cut_share: InnerShare = 0.8
     test_share: InnerShare = 0.9
     num_customers: int | None = pydantic.Field(default=None, ge=2, le=MOST_COUNTED)
     seed: Seed = 0
+
+    @property
+    def non_clicks(self) -> NonClickConfig:
+        """The settings of the sampler."""
+        names = ("num_negatives", "popular_share", "excluded", "seed")
+        return NonClickConfig(**{name: getattr(self, name) for name in names})
 
 
 def import_online_retail(
@@ -109,18 +114,21 @@ def import_online_retail(
         raise ShopError(
             f"{folder}: no purchase by a known customer is left; take the publisher's file"
         )
-    impressions = _impressions(invoices, sales, items, config)
-    cut_time, test_time = split_times(impressions["time"], config.cut_share, config.test_share)
+    positives = _positives(invoices)
+    cut_time, test_time = split_times(positives["time"], config.cut_share, config.test_share)
+    impressions, recipe = with_non_clicks(
+        positives, items, config.non_clicks, str(folder), cut_time
+    )
     with ShopWriter(
         out,
         name="online-retail",
-        source=f"UCI Online Retail; non-clicks are sampled ({config.num_negatives} a purchase, "
-        f"{config.popular_share:.0%} by sales so far, the others uniformly); no searches, no pictures",
+        source="UCI Online Retail; no searches, no pictures",
         is_simulated=False,
         cut_time=cut_time,
         test_time=test_time,
         overwrite=overwrite,
         validate=str(folder),
+        non_clicks=recipe,
     ) as writer:
         writer.write("items", items)
         writer.write("impressions", impressions)
@@ -221,56 +229,17 @@ def _sales_and_items(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return sales.select("user_id", "item_id", "time", "country"), items
 
 
-def _impressions(
-    invoices: pl.DataFrame, sales: pl.DataFrame, items: pl.DataFrame, config: OnlineRetailConfig
-) -> pl.DataFrame:
+def _positives(invoices: pl.DataFrame) -> pl.DataFrame:
+    """What was bought, an invoice a request."""
     bought = (
         invoices.select("time", "user_id", "item_id")
         .unique()
         .sort("time", "user_id", "item_id")
         .with_columns(request_id=pl.struct("time", "user_id").rle_id().cast(pl.Int64))
     )
-    others = _negatives(bought, sales, items, config)
-    rows = pl.concat(
-        [bought.with_columns(clicked=pl.lit(True)), others.with_columns(clicked=pl.lit(False))],
-        how="diagonal",
-    )
-    return rows.sort("request_id", "item_id").with_columns(
-        search_id=pl.lit(None, pl.Int64),
-        position=pl.lit(0, pl.Int32),
-        carted=pl.col("clicked"),
-        purchased=pl.col("clicked"),
-    )
-
-
-def _negatives(
-    bought: pl.DataFrame, sales: pl.DataFrame, items: pl.DataFrame, config: OnlineRetailConfig
-) -> pl.DataFrame:
-    """Sampled non-clicks: products sold strictly before the request, not in its invoice, each once.
-
-    A draw in proportion to sales so far is a uniform draw among the sales so far; a uniform draw among the products sold so far
-    is one among the first listed. The first requests of all have fewer, for little was sold before.
-    """
-    random = generator(config.seed, "online retail negatives")
-    draws = config.num_negatives * EXTRA_DRAWS
-    asked = bought.select(pl.all().exclude("item_id").repeat_by(draws).explode())
-    times = asked["time"].to_numpy()
-    by_listing = items.sort("listed_at", "item_id")
-    num_sold = np.searchsorted(sales["time"].to_numpy(), times, side="left")
-    num_listed = np.searchsorted(by_listing["listed_at"].to_numpy(), times, side="left")
-    is_popular = random.random(asked.height) < config.popular_share
-    draw = random.random(asked.height)
-    of_sales = sales["item_id"].to_numpy()[(draw * num_sold).astype(np.int64)]
-    of_items = by_listing["item_id"].to_numpy()[(draw * num_listed).astype(np.int64)]
-    wanted = bought.group_by("request_id").agg(wanted=pl.len() * config.num_negatives)
-    return (
-        asked.with_columns(item_id=pl.Series(np.where(is_popular, of_sales, of_items)))
-        .filter(pl.Series(num_listed > 0))
-        .unique(["request_id", "item_id"], keep="first", maintain_order=True)
-        .join(bought, on=["request_id", "item_id"], how="anti", maintain_order="left")
-        .join(wanted, on="request_id", maintain_order="left")
-        .filter(pl.int_range(pl.len()).over("request_id") < pl.col("wanted"))
-        .drop("wanted")
+    outcomes = dict.fromkeys(("clicked", "carted", "purchased"), pl.lit(True))
+    return bought.with_columns(
+        search_id=pl.lit(None, pl.Int64), position=pl.lit(0, pl.Int32), **outcomes
     )
 
 

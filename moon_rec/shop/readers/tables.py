@@ -3,7 +3,7 @@
 Notable choices
 - The tables are checked where they lie, so an error names the file that was read and its row, and nothing is begun that would have to be undone.
 - What a log does not say itself is said by a setting: the unit of times that are whole numbers, from which number on a rating is a click.
-- A `manifest.json` beside the tables is that of the shop they came from: name, source, the two times and whether it is simulated are kept where no
+- A `manifest.json` beside the tables is that of the shop they came from: name, source, the two times, whether it is simulated and how its non-clicks were sampled are kept where no
   setting says otherwise. Behaviour that is simulated stays so: no setting turns it into a log.
 """
 
@@ -110,6 +110,7 @@ def import_tables(
         cut_time=manifest.cut_time,
         test_time=manifest.test_time,
         overwrite=overwrite,
+        non_clicks=manifest.non_clicks,
     ) as writer:
         for table, file in FILES.items():
             if (folder / file).is_file():
@@ -176,7 +177,9 @@ def _manifest(folder: Path, config: TablesConfig) -> tuple[Manifest | None, list
         )
     name = config.name or (known.name if known else "shop")
     source = config.source or (known.source if known else "imported tables")
-    return Manifest(name, source, is_simulated or bool(config.is_simulated), *times), []
+    is_simulated = is_simulated or bool(config.is_simulated)
+    non_clicks = known.non_clicks if known else None
+    return Manifest(name, source, is_simulated, *times, non_clicks=non_clicks), []
 
 
 def _split(folder: Path, config: TablesConfig) -> tuple[datetime, datetime] | None:

@@ -3,8 +3,8 @@
 Notable choices
 - Only user, item and time are indispensable. What else there is not is derived (groups are single items, an item is listed when
   the log first has it, places are the order of the rows) or absent, and each is said with what it costs.
-- A log without outcomes holds positives alone: non-clicks are sampled (`moon_rec.shop.non_clicks`), the recipe is part of the shop's
-  source, which stands beside every number, and a probe says what the sampling gives away. Such a log's further columns are
+- A log without outcomes holds positives alone: non-clicks are sampled (`moon_rec.shop.non_clicks`), the recipe is a field of the
+  manifest, which is said beside every AUC, and a probe says what the sampling gives away. Such a log's further columns are
   of what was clicked, and cannot be known of what was not, so they are left out unless `log.keep` names them; then a
   sampled row has those of the positive that it was drawn for.
 - Behaviour is never invented: a row that cannot be used is refused or counted.
@@ -18,6 +18,7 @@ import polars as pl
 
 from moon_rec.errors import ShopError
 from moon_rec.progress import progress, say
+from moon_rec.shop.non_click_recipe import NonClickRecipe
 from moon_rec.shop.readers.interactions.catalogue import Catalogue, user_frames
 from moon_rec.shop.readers.interactions.config import InteractionsConfig
 from moon_rec.shop.readers.interactions.events import Events
@@ -74,6 +75,7 @@ class Import:
     def __init__(self, sources: Sources, config: InteractionsConfig, pictures: Path | None):
         """Read the log and number its ids; nothing is written."""
         self.sources, self.config = sources, config
+        self.non_clicks: NonClickRecipe | None = None
         with progress("reading the log", 3) as bar:
             self.read = read_columns(sources.log, sources.guesses["log"].roles, config)
             self._check_settings()
@@ -108,8 +110,6 @@ class Import:
         """Write the shop."""
         self.sources.say_what_was_taken()
         source = self.config.source or self.sources.log.name
-        if not self.log.has_outcomes:
-            source = f"{source}; {self.config.non_clicks.recipe}"
         cut, test = self._split()
         with ShopWriter(
             out,
@@ -122,6 +122,7 @@ class Import:
             validate=self.sources.log.name,
         ) as writer:
             self._write_tables(writer)
+            writer.non_clicks = self.non_clicks
             writer.keep_ids(self.log.ids.values())
             self._write_broken_pictures(writer.folder)
         self._say_what_came_of_it(out)
@@ -206,16 +207,15 @@ class Import:
         if self.log.has_outcomes:
             return rows
         cut, _ = self._split()
-        return [
-            with_non_clicks(
-                pl.concat(rows, how="vertical"),
-                self.catalogue.listing,
-                self.config.non_clicks,
-                self.sources.log.name,
-                cut,
-                self.acts,
-            )
-        ]
+        rows, self.non_clicks = with_non_clicks(
+            pl.concat(rows, how="vertical"),
+            self.catalogue.listing,
+            self.config.non_clicks,
+            self.sources.log.name,
+            cut,
+            self.acts,
+        )
+        return [rows]
 
     def _say_what_came_of_it(self, out: Path) -> None:
         log = self.log

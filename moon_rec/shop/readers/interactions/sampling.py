@@ -6,6 +6,7 @@ import polars as pl
 
 from moon_rec.progress import say
 from moon_rec.shop.non_click_probe import probe_non_clicks
+from moon_rec.shop.non_click_recipe import NonClickRecipe, non_clicks_said
 from moon_rec.shop.non_clicks import NonClickConfig, sample_non_clicks
 from moon_rec.shop.readers.interactions.log import OUTCOMES
 
@@ -17,8 +18,8 @@ def with_non_clicks(
     name: str,
     cut: datetime,
     events: pl.DataFrame | None = None,
-) -> pl.DataFrame:
-    """The positives and what was drawn for them, in the order of their pages; what the sampling gives away is said.
+) -> tuple[pl.DataFrame, NonClickRecipe]:
+    """The positives and what was drawn for them, in the order of their pages, and how; what the sampling gives away is said.
 
     Args:
         rows: impressions, all clicked.
@@ -36,10 +37,12 @@ def with_non_clicks(
         *(pl.lit(False).alias(outcome) for outcome in OUTCOMES), item_id=drawn.rows["item_id"]
     )
     rows = pl.concat([rows, others])
+    say(non_clicks_said(config.recipe()))
     found = probe_non_clicks(rows, listing, cut, config.seed)
     if found.all_rows is not None:
         say(f"what the sampling gives away: {found.all_rows} ({found.all_rows.definition})")
     for warning in found.warnings():
         say(f"warning: {warning}")
     # what was shown where is not known, and a place behind the positives would tell what was sampled
-    return rows.with_columns(position=pl.lit(0, pl.Int32)).sort("request_id", "item_id")
+    rows = rows.with_columns(position=pl.lit(0, pl.Int32)).sort("request_id", "item_id")
+    return rows, config.recipe(found.all_rows)

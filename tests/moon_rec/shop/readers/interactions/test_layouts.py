@@ -50,7 +50,8 @@ def test_positives_alone_get_non_clicks_that_are_said_everywhere(imported):
     assert clicked.equals(
         expected(int, lambda item: item + 1).filter("clicked").unique().sort(pl.all())
     )
-    assert "non-clicks sampled: 4 a positive" in shop.source
+    assert shop.non_clicks is not None and shop.non_clicks.number == 4
+    assert "non-clicks sampled (4 a positive among items listed by then" in said
     assert "what the sampling gives away" in said and "every row is a positive" in said
     assert (rows["position"] == 0).all()
     others = rows.filter(~pl.col("clicked"))
