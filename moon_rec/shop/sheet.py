@@ -49,7 +49,8 @@ def draw_sheet(shop: Shop, path: str | Path, seed: int = 0) -> None:
     save_figure(figure, path, dpi=110)
 
 
-def _sample(ids: pl.Series, count: int, seed: int, name: str) -> list[int]:
+def sample(ids: pl.Series, count: int, seed: int, name: str) -> list[int]:
+    """At most `count` of the ids, each once, drawn at random; the same for the same seed and name."""
     ids = ids.unique().sort()
     rows = generator(seed, "sheet", name).choice(len(ids), min(count, len(ids)), replace=False)
     return ids.gather(rows).to_list()
@@ -58,7 +59,7 @@ def _sample(ids: pl.Series, count: int, seed: int, name: str) -> list[int]:
 def _sample_items(shop: Shop, seed: int) -> list[tuple[str, bytes]]:
     """(title, picture) of some items with a picture."""
     ids = shop.pictured("items").filter("has_picture").collect()["item_id"]
-    chosen = _sample(ids, NUM_ITEMS, seed, "items")
+    chosen = sample(ids, NUM_ITEMS, seed, "items")
     rows = shop.items.filter(pl.col("item_id").is_in(chosen)).select("item_id", "title", "image")
     return rows.sort("item_id").collect().select("title", "image").rows()
 
@@ -74,7 +75,7 @@ def _sample_pairs(shop: Shop, seed: int) -> list[tuple[str | None, bytes, str, b
         .sort("time", "search_id", "item_id")
         .unique("search_id", keep="first", maintain_order=True)
     )
-    chosen = _sample(bought["search_id"], NUM_QUERIES, seed, "searches")
+    chosen = sample(bought["search_id"], NUM_QUERIES, seed, "searches")
     bought = bought.filter(pl.col("search_id").is_in(chosen))
     searches = shop.searches.filter(pl.col("search_id").is_in(chosen))
     items = shop.items.filter(pl.col("item_id").is_in(bought["item_id"].implode()))

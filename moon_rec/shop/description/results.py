@@ -367,6 +367,8 @@ class Description(Result):
     """Where the numbers come from."""
     interval: str
     """What the intervals of shares are."""
+    sample: str
+    """What intervals, histories and drift were measured on: all users' rows, or those of some."""
     counts: Counts
     """What the tables hold."""
     periods: tuple[PeriodNumbers, ...]

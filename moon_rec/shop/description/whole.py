@@ -58,6 +58,7 @@ def describe(shop: Shop, checked: bool = False) -> Description:
             headline=headline(origin, counts, periods, drift, checks),
             provenance=origin,
             interval=INTERVAL,
+            sample=sample.source,
             counts=counts,
             periods=periods,
             funnels=step("funnels", funnels, shop, sample),
