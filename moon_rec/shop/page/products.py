@@ -42,8 +42,11 @@ def products(shop: Shop, seed: int = 0) -> list[Product]:
         for has, count in ((True, WITH), (False, WITHOUT))
     ]
     ids = [one for some in chosen for one in some]
-    columns = ["item_id", "title", "category", "price", "image"]
+    columns = ["item_id", "title", "category", "price"]
     rows = shop.items.filter(pl.col("item_id").is_in(ids)).select(columns).collect()
+    pieces = (piece.filter(pl.col("item_id").is_in(ids)) for piece in shop.pictures("items"))
+    pictures = pl.concat([pl.DataFrame(schema={"item_id": pl.Int64, "image": pl.Binary}), *pieces])
+    rows = rows.join(pictures, on="item_id", how="left", maintain_order="left")
     rows = rows.with_columns(own=with_own_ids(rows.select("item_id"), shop.path)["item_id"])
     found = {row["item_id"]: row for row in rows.iter_rows(named=True)}
     return [_product(found[one]) for one in ids]
