@@ -28,8 +28,12 @@ def shop(tmp_path_factory) -> Shop:
     return simulate_shop(config, tmp_path_factory.mktemp("shops") / "plain")
 
 
-def plant(shop: Shop, out, seconds: list[int]) -> Shop:
-    """The shop with marked items, searches and clicked-and-bought impressions of old and new items after its cut."""
+def plant(shop: Shop, out, seconds: list[int], shown: bool = True) -> Shop:
+    """The shop with marked items, searches, events and clicked-and-bought impressions of old and new items after its cut.
+
+    Args:
+        shown: whether items are planted as impressions, too, or as events alone.
+    """
     times = [shop.cut_time + timedelta(seconds=second) for second in seconds]
     ids = list(range(FIRST_ID, FIRST_ID + len(times)))
     items, searches = shop.items.collect(), shop.searches.collect()
@@ -69,9 +73,14 @@ def plant(shop: Shop, out, seconds: list[int]) -> Shop:
         test_time=shop.test_time,
     ) as writer:
         writer.write("items", pl.concat([items, new_items.select(items.columns)]))
-        writer.write("searches", pl.concat([searches, new_searches.select(searches.columns)]))
-        planted = planted.select(impressions.columns).cast(dict(impressions.schema))
-        writer.write("impressions", pl.concat([impressions, planted]))
+        acts = planted.with_columns(pl.col("time") + timedelta(microseconds=1))
+        writer.write("events", acts.unique(["user_id", "item_id", "time"], maintain_order=True))
+        if shown:
+            searches = pl.concat([searches, new_searches.select(searches.columns)])
+            planted = planted.select(impressions.columns).cast(impressions.schema)
+            impressions = pl.concat([impressions, planted])
+        writer.write("searches", searches)
+        writer.write("impressions", impressions)
     return Shop.open(out)
 
 
@@ -120,10 +129,10 @@ def ranking_reads(shop: Shop) -> dict[str, object]:
     return found
 
 
-@settings(max_examples=4)
-@given(st.lists(st.integers(0, 3 * 86_400), min_size=1, max_size=40))
-def test_what_is_planted_after_the_cut_is_found_nowhere(shop, tmp_path_factory, seconds):
-    planted = plant(shop, tmp_path_factory.mktemp("planted") / "shop", seconds)
+@settings(max_examples=5)
+@given(st.lists(st.integers(0, 3 * 86_400), min_size=1, max_size=40), st.booleans())
+def test_what_is_planted_after_the_cut_is_found_nowhere(shop, tmp_path_factory, seconds, shown):
+    planted = plant(shop, tmp_path_factory.mktemp("planted") / "shop", seconds, shown)
     before, after = what_training_reads(shop), what_training_reads(planted)
     assert before.keys() == after.keys()
     for name, value in before.items():
@@ -139,3 +148,13 @@ def test_the_same_events_before_the_cut_are_found(shop, tmp_path):
     for name in ("texts", "tokenizer", "questions", "exposures", "pairs text", "train", "sizes"):
         assert name in changed, name
     assert np.any([MARK in text for text in after["texts"]])  # type: ignore[attr-defined]
+
+
+def test_events_before_the_cut_are_found_by_histories_alone(shop, tmp_path):
+    """Positives, exposures and labels are those of impressions: encoders and the notion of a cold item learn nothing of events."""
+    planted = plant(shop, tmp_path / "shop", [-3_600 * hours for hours in range(1, 200)], False)
+    before, after = what_training_reads(shop), what_training_reads(planted)
+    of_items = {"texts", "tokenizer", "questions", "pretraining items", "train features"}
+    assert {name for name in before if before[name] != after[name]} - of_items == {
+        *("history 0", "vocabulary item", "vocabulary category", "vocabulary brand", "sizes"),
+    }

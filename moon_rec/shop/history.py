@@ -4,6 +4,9 @@ Notable choices
 - Events lie in one array sorted by user, then time (compressed sparse rows), so a history is a slice and a batch of
   histories is two integer arrays: nothing is copied until a loader asks for it.
 - Ties in time are ordered by request, position and item, so the same shop gives the same array however its file is sorted.
+- What a user did is what impressions say they engaged with and, where the shop has them, its `events`. An event of the user, item
+  and moment of an impression that was engaged with is that act written twice, and counts once. At one moment impressions
+  come first, then events by item.
 - Strictly before: an event at the very moment of the impression, as of the same request, is not in its history.
 """
 
@@ -34,18 +37,19 @@ class Histories:
 
     @classmethod
     def of(cls, shop: Shop, kind: Engagement = "clicked") -> "Histories":
-        """Histories of the items that users clicked, carted or purchased, in all periods.
+        """Histories of the items that users clicked, carted or purchased, on impressions and in events, in all periods.
 
         Raises:
             ShopError: the kind is unknown.
         """
         check_kind(kind)
-        events = (
-            shop.impressions.filter(pl.col(kind))
-            .select("user_id", "time", "request_id", "position", "item_id")
-            .sort("user_id", "time", "request_id", "position", "item_id")
-            .select("user_id", "time", "item_id")
-        )
+        order = ("user_id", "time", "request_id", "position", "item_id")
+        acts = shop.impressions.filter(pl.col(kind)).select(order)
+        if shop.events is not None:
+            keys = ["user_id", "item_id", "time"]
+            others = shop.events.filter(pl.col(kind)).select(keys).join(acts, on=keys, how="anti")
+            acts = pl.concat([acts, others], how="diagonal")
+        events = acts.sort(order, nulls_last=True).select("user_id", "time", "item_id")
         return cls.from_events(events.collect(engine="streaming"))
 
     @classmethod

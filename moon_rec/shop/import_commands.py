@@ -36,6 +36,13 @@ def add_interactions(sources: Any, report: Callable[[Any], None]) -> None:
     parser.add_argument("--items", nargs="+", default=[], metavar="FILE", help="the table of items")
     parser.add_argument("--users", nargs="+", default=[], metavar="FILE", help="the table of users")
     parser.add_argument(
+        "--events",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="what users did that was no impression; only histories read it",
+    )
+    parser.add_argument(
         "--pictures",
         type=Path,
         metavar="PATH",
@@ -63,7 +70,8 @@ def _import(options: argparse.Namespace, report: Callable[[Any], None]) -> None:
         return
     if options.out is None:
         raise ShopError("--out is absent: name the new shop's folder, or look first with --guess")
-    reads = [*options.log, *options.items, *options.users, options.pictures, options.map]
+    reads = [*options.log, *options.items, *options.users, *options.events]
+    reads += [options.pictures, options.map]
     check_output(options.out, SHOP, options.overwrite, inputs=reads)
     report(
         import_interactions(
@@ -74,6 +82,7 @@ def _import(options: argparse.Namespace, report: Callable[[Any], None]) -> None:
             options.pictures,
             config,
             options.overwrite,
+            options.events,
         )
     )
 
@@ -84,7 +93,8 @@ def _guess(options: argparse.Namespace, config: InteractionsConfig) -> None:
     file = Path(options.guess) if options.guess else None
     if file is not None and file.exists():
         raise ShopError(f"--guess {file} exists already; remove it or name another file")
-    text = draft_import(options.log, options.items, options.users, options.pictures, config)
+    tables = options.log, options.items, options.users
+    text = draft_import(*tables, options.pictures, config, options.events)
     if file is None:
         print(f"\n# a draft of the map: keep it in a file, and give that to --map\n{text}", end="")
         return

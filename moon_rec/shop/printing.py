@@ -19,7 +19,8 @@ def summary(shop: Shop) -> str:
     """One line: counts, the two times, simulated or not."""
     counts = ", ".join(
         f"{shop.table(table).select(pl.len()).collect().item():,} {table}"
-        for table in ("items", "searches", "impressions")
+        for table in ("items", "searches", "impressions", "events")
+        if shop.has(table)
     )
     simulated = "simulated, " if shop.is_simulated else ""
     return f"{simulated}{counts}; cut {shop.cut_time}, test {shop.test_time}; digest {shop.digest}"
@@ -39,7 +40,7 @@ def print_description(found: Description) -> None:
     console.print(_whole(found))
     console.print(_periods(found))
     console.print(
-        "cold: never shown before the cut. history: what the user engaged with strictly before the impression."
+        "cold: never shown before the cut. history: what the user engaged with, events included, strictly before the impression."
     )
     console.print(_drift(found))
     for check in found.checks or ():
@@ -65,7 +66,7 @@ def _whole(found: Description) -> Table:
         "non-clicks": origin.non_clicks,
     }
     if counts.events is not None:
-        rows["events"] = f"{counts.events:,}"
+        rows["events"] = f"{counts.events:,}, from {origin.first_event} to {origin.last_event}"
     for name, value in rows.items():
         table.add_row(as_console_text(name), as_console_text(value))
     return table

@@ -4,12 +4,14 @@ Each rule is one streaming join or group-by over ids and times; pictures and tex
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import polars as pl
 
 from moon_rec.shop.problem import Problem, first_of
 
 Frames = dict[str, pl.LazyFrame]
+OUTCOME_KEYS = ("user_id", "item_id", "time", "clicked")
 
 
 def reference_problems(frames: Frames) -> Iterator[Problem]:
@@ -22,8 +24,11 @@ def reference_problems(frames: Frames) -> Iterator[Problem]:
     yield from _unknown_references(frames, has)
     if has("impressions", "request_id"):
         yield from _request_problems(frames["impressions"], has)
-    if has("impressions", "item_id", "time") and has("items", "item_id", "listed_at"):
-        yield from _listing_problems(frames)
+    for table in ("impressions", "events"):
+        if has(table, "item_id", "time") and has("items", "item_id", "listed_at"):
+            yield from _listing_problems(frames, table)
+    if has("events", *OUTCOME_KEYS) and has("impressions", *OUTCOME_KEYS):
+        yield from _events_again(frames)
     if has("impressions", "search_id", "user_id", "time") and has(
         "searches", "search_id", "user_id", "time"
     ):
@@ -36,6 +41,8 @@ def _unknown_references(frames: Frames, has: Callable[..., bool]) -> Iterator[Pr
         ("impressions", "search_id", "searches"),
         ("impressions", "user_id", "users"),
         ("searches", "user_id", "users"),
+        ("events", "item_id", "items"),
+        ("events", "user_id", "users"),
     ]
     for table, column, target in links:
         if has(table, column) and has(target, column):
@@ -81,15 +88,26 @@ def _request_problems(impressions: pl.LazyFrame, has: Callable[..., bool]) -> It
         )
 
 
-def _listing_problems(frames: Frames) -> Iterator[Problem]:
+def _listing_problems(frames: Frames, table: str) -> Iterator[Problem]:
     late = (
-        _numbered(frames["impressions"], "item_id", "time")
+        _numbered(frames[table], "item_id", "time")
         .join(frames["items"].select("item_id", "listed_at"), on="item_id", how="inner")
         .filter(pl.col("time") < pl.col("listed_at"))
     )
     value = pl.format("{} of item {}, listed at {}", "time", "item_id", "listed_at")
     mend = "set items.listed_at no later than the item's first event"
-    yield from first_of(late, "impressions", "is before its item was listed", mend, "time", value)
+    yield from first_of(late, table, "is before its item was listed", mend, "time", value)
+
+
+def _events_again(frames: Frames) -> Iterator[Problem]:
+    """Events that are an impression's own act, written a second time: told, for histories count it once."""
+    keys = ["user_id", "item_id", "time"]
+    acts = frames["impressions"].filter(pl.col("clicked")).select(keys)
+    again = _numbered(frames["events"], *keys).join(acts, on=keys, how="semi")
+    value = pl.format("{} of user {} and item {}", "time", "user_id", "item_id")
+    rule, told = "is that of an impression of the same item, clicked", "histories count it once"
+    for problem in first_of(again, "events", rule, told, "time", value):
+        yield replace(problem, is_told=True)
 
 
 def _search_problems(frames: Frames) -> Iterator[Problem]:

@@ -107,14 +107,21 @@ def _nameless_attribute() -> pl.Expr:
     return pl.col("attributes").list.eval(nameless).list.any()
 
 
-def _event() -> _RowRule:
+def _moment() -> _RowRule:
     years = datetime(FIRST_YEAR, 1, 1), datetime(LAST_YEAR, 12, 31, 23, 59, 59)
     rule = f"is outside the years {FIRST_YEAR} to {LAST_YEAR}"
     mend = "write when it happened; were seconds or milliseconds read as something else?"
     return _rule("time", ~pl.col("time").is_between(*years), rule, mend)
 
 
-_CLICKED = "set clicked to true, for a product that was taken was of interest"
+def _taken_without_a_click() -> list[_RowRule]:
+    mend = "set clicked to true, for a product that was taken was of interest"
+    return [
+        _rule(name, pl.col(name) & ~pl.col("clicked"), "is without a click", mend, "clicked")
+        for name in ("carted", "purchased")
+    ]
+
+
 _PRICE = "give the price or null"
 
 _FURTHER_RULES: dict[str, list[_RowRule]] = {
@@ -129,7 +136,7 @@ _FURTHER_RULES: dict[str, list[_RowRule]] = {
         ),
     ],
     "searches": [
-        _event(),
+        _moment(),
         _rule(
             "query_text",
             pl.col("query_text").is_null() & pl.col("query_image").is_null(),
@@ -139,18 +146,21 @@ _FURTHER_RULES: dict[str, list[_RowRule]] = {
         ),
     ],
     "impressions": [
-        _event(),
+        _moment(),
         _rule("position", pl.col("position") < 0, "is negative", "count positions from 0"),
-        *(
-            _rule(
-                column,
-                pl.col(column) & ~pl.col("clicked"),
-                "is without a click",
-                _CLICKED,
-                "clicked",
-            )
-            for column in ("carted", "purchased")
+        *_taken_without_a_click(),
+    ],
+    "events": [
+        _moment(),
+        _rule(
+            "clicked",
+            ~(pl.col("clicked") | pl.col("carted") | pl.col("purchased")),
+            "is false, and so are carted and purchased, so nothing was done",
+            "drop the row; what was shown and not clicked is an impression",
+            "carted",
+            "purchased",
         ),
+        *_taken_without_a_click(),
     ],
     "truth": [
         _rule(

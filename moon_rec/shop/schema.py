@@ -3,6 +3,9 @@
 Notable choices
 - Times are `Datetime("us")` without zone, read as UTC; ids are `Int64`.
 - Every table may carry further columns (context, profiles): they are kept and never checked.
+- `events` holds what users did that was no impression (a product's own page, a purchase outside of search, what another app
+  saw). Only histories read it. Its outcomes are three Booleans, as those of impressions, so one act is one row and one kind of
+  history is one column of both tables; `clicked` is true in every row, for all that is done to a product is of interest.
 - `truth` lies apart, in `truth/`, so that nothing which globs the folder for training tables can meet it.
 """
 
@@ -81,6 +84,14 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("carted", pl.Boolean(), "false"),
         Column("purchased", pl.Boolean(), "false"),
     ),
+    "events": (
+        Column("user_id", _ID, needed="leave the table out"),
+        Column("item_id", _ID, needed="leave the table out"),
+        Column("time", TIME, needed="histories hold what was done before a moment"),
+        Column("clicked", pl.Boolean(), "true"),
+        Column("carted", pl.Boolean(), "false"),
+        Column("purchased", pl.Boolean(), "false"),
+    ),
     "users": (Column("user_id", _ID, needed="leave the table out"),),
     "truth": (
         Column("request_id", _ID, needed="leave the table out"),
@@ -95,6 +106,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "items": ("item_id",),
     "searches": ("search_id",),
     "impressions": ("request_id", "item_id"),
+    "events": ("user_id", "item_id", "time"),
     "users": ("user_id",),
     "truth": ("request_id", "item_id"),
 }
@@ -106,6 +118,7 @@ FILES: dict[str, str] = {
     "items": "items.parquet",
     "searches": "searches.parquet",
     "impressions": "impressions.parquet",
+    "events": "events.parquet",
     "users": "users.parquet",
     "truth": "truth/truth.parquet",
 }

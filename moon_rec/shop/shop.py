@@ -113,6 +113,11 @@ class Shop:
         return self.table("impressions")
 
     @property
+    def events(self) -> pl.LazyFrame | None:
+        """What users did that was no impression, or None when the shop has no such table; only histories read it."""
+        return self.table("events") if self.has("events") else None
+
+    @property
     def users(self) -> pl.LazyFrame | None:
         """Profiles of users, or None when the shop has none."""
         return self.table("users") if self.has("users") else None

@@ -72,7 +72,7 @@ def _table_problems(table: str, path: Path, is_shop: bool) -> Iterator[Problem]:
             )
     if num_rows == 0 and table not in MAY_BE_EMPTY:
         yield Problem(
-            table, "is empty", "write its rows" + ", or remove it" * (table in ("users", "truth"))
+            table, "is empty", "write its rows" + ", or remove it" * (table not in REQUIRED_TABLES)
         )
 
 

@@ -3,6 +3,8 @@
 Notable choices
 - Everything that turns a raw value into a row or a number is here, so the tables of any other shop or
   later period can be made for a ranker: the same ids get the same rows, all others row 0.
+- An item that is known from an event before the cut alone, where the shop has events, has a row, so that histories can say which
+  it was; it counts no impression, so it is cold, and prices of items that were shown alone make the price edges.
 - Nothing after the cut enters, so a shop that only grew has the same preparation, with the same digest.
   (That the shop has searches at all is the one exception: it decides a model's shape.)
 - On disk: `preparation.json` and one Parquet file a vocabulary, items and users with their train impressions
@@ -83,7 +85,7 @@ class Preparation:
                 f"{train[config.label][0]}; a ranker needs both"
             )
         refuse_answers(train, config, shop.path)
-        shown = train.group_by("item_id").len("shown").sort("item_id")
+        shown = _shown_or_read(shop, train, config)
         items = shop.items.select("item_id", "category", "brand", "price").collect()
         items = items.join(shown, on="item_id", how="inner").sort("item_id")
         users = train.group_by("user_id").len("shown").sort("user_id")
@@ -98,7 +100,7 @@ class Preparation:
             vocabularies=vocabularies,
             item_counts=_counts(items["shown"]),
             user_counts=_counts(users["shown"]),
-            price_edges=_price_edges(items["price"], config),
+            price_edges=_price_edges(items.filter(pl.col("shown") > 0)["price"], config),
             context=tuple(ContextColumn.fit(train, name, config) for name in context_names(config)),
             max_candidates=config.max_candidates or cheapest_cut(np.diff(request_bounds(train))),
             has_searches=shop.searches.select(pl.len()).collect().item() > 0,
@@ -201,6 +203,17 @@ class Preparation:
                 f"{about['digest']}); save the ranker again"
             )
         return found
+
+
+def _shown_or_read(shop: Shop, train: pl.DataFrame, config: FeatureConfig) -> pl.DataFrame:
+    """item_id and `shown`, its train impressions: none for an item that only histories hold, from an event before the cut."""
+    shown = train.group_by("item_id").agg(shown=pl.len())
+    if shop.events is not None:
+        acts = shop.in_period(shop.events.filter(pl.col(config.history_kind)), "train")
+        read = acts.select("item_id").unique().collect(engine="streaming")
+        read = read.join(shown, on="item_id", how="anti")
+        shown = pl.concat([shown, read.with_columns(shown=pl.lit(0, shown["shown"].dtype))])
+    return shown
 
 
 def _counts(shown: pl.Series) -> np.ndarray:

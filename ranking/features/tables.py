@@ -2,7 +2,7 @@
 
 Notable choices
 - **Vocabularies, price edges and context scales come from train rows alone** (`Preparation`): items,
-  users, categories and brands of train impressions, query texts of train searches. Anything else is
+  users, categories and brands of train impressions (items also of events before the cut), query texts of train searches. Anything else is
   unknown (row 0), so to a model of ids a new item is an unknown id: that is what cold means to it.
 - **A ranker's preparation makes tables of any other shop or later period**, with the ranker's rows.
 - Validation and test histories reach up to the moment of serving; nothing is learnt from them.

@@ -194,17 +194,19 @@ def of_interactions(config: Any) -> str:
     """A shop of a log that has each of its columns twice, another value in the second; the error's text where it is refused."""
     folder = fresh()
     interactions_files(folder)
-    log, items, users = (folder / f"{name}.csv" for name in ("log", "items", "users"))
+    names = ("log", "items", "users", "events")
+    log, items, users, events = (folder / f"{name}.csv" for name in names)
     if config.log.shown is not None or config.log.chosen is not None:
         log = folder / "lists.parquet"
     try:
-        shop = import_interactions([log], folder / "shop", [items], [users], folder, config)
+        out = folder / "shop"
+        shop = import_interactions([log], out, [items], [users], folder, config, events=[events])
     except MoonRecError as error:
         return digest(str(error).replace(str(folder), ""))
-    profiles = shop.users.collect() if shop.users is not None else None
+    further = [None if each is None else each.collect() for each in (shop.users, shop.events)]
     return digest(
         of_tables(shop),
-        profiles,
+        *further,
         shop.name,
         shop.source.replace(str(folder), ""),
         shop.is_simulated,
@@ -234,6 +236,7 @@ def interactions_files(folder: Path) -> None:
         purchased=3 - number % 4 % 3, purchased2=number * 0 + 1,
         request=number // 2, request2=number, position=number % 2, position2=number % 2 + 3,
         query=pl.format("mug {}", number // 2), query2=pl.format("cup {}", number // 2), device=number % 3,
+        act=pl.when(number % 7 == 6).then(pl.lit("view")).otherwise(pl.lit("shown")),
     )  # fmt: skip
     clicked = rows.with_columns(clicked=pl.when(pl.col("carted") == 3).then(3).otherwise("clicked"))
     clicked.with_columns(pl.col("time", "time2").dt.to_string("%Y-%m-%d %H:%M:%S")).write_csv(
@@ -267,6 +270,13 @@ def interactions_files(folder: Path) -> None:
     ).write_csv(folder / "items.csv")
     for n in range(8):
         Image.new("RGB", (8, 8), (n * 30, 9, 9)).save(folder / f"{n}.png")
+    words = ["look", "basket", "sale", "gone"]
+    same = ("user", "user2", "item", "item2", "carted", "carted2", "purchased", "purchased2")
+    rows.select(
+        *same, *(pl.col(name).dt.to_string("%Y-%m-%d %H:%M:%S") for name in ("time", "time2")),
+        clicked=3 - number % 2, clicked2=3 - number % 3,
+        kind3=pl.lit("view"), kind4=pl.Series([words[n % 3] for n in range(60)]), kind5=pl.Series([words[n % 4] for n in range(60)]),
+    ).head(40).write_csv(folder / "events.csv")  # fmt: skip
     pl.DataFrame(
         {
             "user": [f"u{n}" for n in range(5)],

@@ -15,6 +15,7 @@ from moon_rec.config import LENIENT, Config
 from moon_rec.shop.non_clicks import NonClickConfig
 from moon_rec.shop.readers import MovieLensConfig, OnlineRetailConfig, TablesConfig
 from moon_rec.shop.readers.interactions import (
+    EventColumns,
     InteractionsConfig,
     ItemColumns,
     LogColumns,
@@ -141,9 +142,25 @@ EFFECTS: dict[type[Config], Effects] = {
         {},
         {
             **{name: f"{name}2" for name in ("user", "item", "time", "clicked", "carted", "purchased", "request", "position", "shown", "chosen", "query")},
-            "names": tuple(f"c{number}" for number in range(17)), "time_format": "%Y-%d-%m %H:%M:%S", "time_zone": "Asia/Tokyo", "keep": ("device",),
+            "kind": "act", "event_kinds": ("view",),
+            "names": tuple(f"c{number}" for number in range(18)), "time_format": "%Y-%d-%m %H:%M:%S", "time_zone": "Asia/Tokyo", "keep": ("device",),
         },
         {"chosen": {"shown": "shown"}},
+    ),
+    EventColumns: Effects(
+        observed.of_part("events"),
+        {},
+        {
+            **{name: f"{name}2" for name in ("user", "item", "time", "clicked", "carted", "purchased")},
+            "kind": "kind3", "clicked_kinds": ("look",), "carted_kinds": ("basket",), "purchased_kinds": ("sale",), "left_out_kinds": ("gone",),
+            "names": tuple(f"c{number}" for number in range(15)), "time_format": "%Y-%d-%m %H:%M:%S", "time_zone": "Asia/Tokyo", "time_unit": "s",
+        },
+        {
+            "clicked_kinds": {"kind": "kind4", "carted_kinds": ("basket",), "purchased_kinds": ("sale",)},
+            "carted_kinds": {"kind": "kind4", "clicked_kinds": ("look", "basket"), "purchased_kinds": ("sale",)},
+            "purchased_kinds": {"kind": "kind4", "clicked_kinds": ("look", "sale"), "carted_kinds": ("basket",)},
+            "left_out_kinds": {"kind": "kind5", "clicked_kinds": ("look",), "carted_kinds": ("basket",), "purchased_kinds": ("sale",)},
+        },
     ),
     ItemColumns: Effects(
         observed.of_part("items"),
@@ -160,7 +177,7 @@ EFFECTS: dict[type[Config], Effects] = {
         {
             "time_unit": "ms", "clicked_at_least": 2.5, "carted_at_least": 2.5, "purchased_at_least": 2.5,
             "name": "other", "source": "elsewhere", "is_simulated": True, "cut_time": datetime(2024, 3, 30, 6), "test_time": datetime(2024, 3, 30, 12),
-            "cut_share": 0.5, "test_share": 0.95, "log": LogColumns(user="user2"), "items": ItemColumns(title="title2"), "users": UserColumns(user="user2"),
+            "cut_share": 0.5, "test_share": 0.95, "log": LogColumns(user="user2"), "items": ItemColumns(title="title2"), "users": UserColumns(user="user2"), "events": EventColumns(user="user2"),
             "page_gap": 20_000.0, "incomplete": "dropped", "non_clicks": NonClickConfig(seed=1),
         },
         {"page_gap": {"log": LogColumns(position="request")}, "incomplete": {"log": LogColumns(user="user3")}},

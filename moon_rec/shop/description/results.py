@@ -60,6 +60,10 @@ class Provenance(Result):
     """Time of the first impression (UTC)."""
     last: datetime | None
     """Time of the last impression (UTC)."""
+    first_event: datetime | None
+    """Time of the first event that was no impression; null without such a table."""
+    last_event: datetime | None
+    """Time of the last one."""
     cut_time: datetime
     """Train ends here, validation begins."""
     test_time: datetime

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 import polars as pl
@@ -89,9 +90,15 @@ def _origin(shop: Shop, log: Log) -> Provenance:
         own_ids=tuple(kind for kind in KINDS if read_own_ids(shop.path, kind) is not None),
         first=first,
         last=last,
+        first_event=_event_time(shop, pl.col("time").min()),
+        last_event=_event_time(shop, pl.col("time").max()),
         cut_time=shop.cut_time,
         test_time=shop.test_time,
     )
+
+
+def _event_time(shop: Shop, which: pl.Expr) -> datetime | None:
+    return None if shop.events is None else shop.events.select(which).collect().item()
 
 
 def _non_clicks(shop: Shop) -> Literal["simulated", "sampled", "observed"]:

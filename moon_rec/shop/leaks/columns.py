@@ -32,7 +32,7 @@ KEYS = {"item_id": "items", "user_id": "users"}
 def label_columns(shop: Shop) -> Iterator[Problem]:
     """Columns of the log that know `clicked` or `purchased` in the train period, position included."""
     names = further_columns(shop, "impressions")
-    rows = _sample(shop, shop.in_period(shop.impressions, "train"), [*names, *LABELS, "position"])
+    rows = sample_requests(shop.in_period(shop.impressions, "train"), [*names, *LABELS, "position"])
     rows = rows.drop_nulls(["clicked", "purchased"])
     for name in names:
         for label in ("clicked", "purchased"):
@@ -61,7 +61,7 @@ def mean_columns(shop: Shop) -> Iterator[Problem]:
     tables["impressions"] = further_columns(shop, "impressions", numeric=True)
     if not any(tables.values()):
         return
-    rows = _sample(shop, shop.impressions, [*KEYS, *LABELS, *tables["impressions"]])
+    rows = sample_requests(shop.impressions, [*KEYS, *LABELS, *tables["impressions"]])
     for key, table in KEYS.items():
         means = _means(shop, rows, key)
         for where in (table, "impressions"):
@@ -94,7 +94,7 @@ def further_columns(shop: Shop, table: str, numeric: bool = False) -> list[str]:
     return names
 
 
-def _sample(shop: Shop, frame: pl.LazyFrame, columns: list[str]) -> pl.DataFrame:
+def sample_requests(frame: pl.LazyFrame, columns: list[str]) -> pl.DataFrame:
     """Whole requests, about `SAMPLE_ROWS` rows at most."""
     number = frame.select(pl.len()).collect(engine="streaming").item()
     parts = -(-number // SAMPLE_ROWS)

@@ -5,6 +5,7 @@ from pathlib import Path
 from moon_rec.progress import progress
 from moon_rec.shop.leaks.columns import label_columns, mean_columns
 from moon_rec.shop.leaks.copies import catalogue_copies, doubled_pages, query_copies, repeated_pages
+from moon_rec.shop.leaks.events import early_events
 from moon_rec.shop.leaks.periods import one_sided_periods, unknown_users
 from moon_rec.shop.problem import Problem
 from moon_rec.shop.shop import Shop
@@ -12,6 +13,7 @@ from moon_rec.shop.shop import Shop
 CHECKS = {
     "columns that know the label": label_columns,
     "means of the label": mean_columns,
+    "events that know the label": early_events,
     "doubled pages": doubled_pages,
     "pages of train in test": repeated_pages,
     "products on both sides of the cut": catalogue_copies,

@@ -1,10 +1,13 @@
 """Where time cuts a shop that came without cuts of its own."""
 
-from datetime import datetime
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import polars as pl
 
 from moon_rec.errors import ShopError
+
+_EPOCH = datetime(1970, 1, 1)
 
 
 def check_shares(cut_share: float, test_share: float) -> None:
@@ -37,13 +40,33 @@ def split_times(times: pl.Series, cut_share: float, test_share: float) -> tuple[
     Raises:
         ShopError: the two fall on one moment, so that validation would be empty, or train is empty.
     """
-    cut_time = times.quantile(cut_share, interpolation="lower")
-    test_time = times.quantile(test_share, interpolation="lower")
-    if not isinstance(cut_time, datetime) or not isinstance(test_time, datetime):
+    if not times.len() - times.null_count():
         raise ShopError("there are no events to split: the table of impressions is empty")
-    if not times.min() < cut_time < test_time:  # type: ignore[operator]
+    counts = times.cast(pl.Datetime("us")).cast(pl.Int64)
+    return split_at(
+        lambda share: int(counts.quantile(share, interpolation="lower")),  # type: ignore[arg-type]
+        cut_share,
+        test_share,
+    )
+
+
+def split_at(
+    moment_at: Callable[[float], int], cut_share: float, test_share: float
+) -> tuple[datetime, datetime]:
+    """The same of events that need not be in memory.
+
+    Args:
+        moment_at: gives the time, in microseconds since 1970, before which a share of them lies: the quantile, the lower of two.
+
+    Raises:
+        ShopError: as `split_times`.
+    """
+    first, cut_time, test_time = (
+        _EPOCH + timedelta(microseconds=moment_at(share)) for share in (0, cut_share, test_share)
+    )
+    if not first < cut_time < test_time:
         raise ShopError(
-            f"cut_time {cut_time} and test_time {test_time} leave a period empty (events begin at {times.min()}): "
+            f"cut_time {cut_time} and test_time {test_time} leave a period empty (events begin at {first}): "
             "move cut_share and test_share apart, or take more data"
         )
     return cut_time, test_time

@@ -24,13 +24,13 @@ from moon_rec.shop.manifest import Manifest, parse_time
 from moon_rec.shop.problem import Problem, raise_all
 from moon_rec.shop.readers.split import check_cuts, check_shares, split_times
 from moon_rec.shop.readings import TableReader
-from moon_rec.shop.schema import FILES, MANIFEST, PICTURES, SHOP
+from moon_rec.shop.schema import FILES, MANIFEST, PICTURES, REQUIRED_TABLES, SHOP
 from moon_rec.shop.shop import Shop
 from moon_rec.shop.validation import Import, validate_folder
 from moon_rec.shop.writer import PICTURE_ROW_GROUP, ROW_GROUP, ShopWriter
 from moon_rec.values import Meanings, Unit
 
-TIMES = {"items": "listed_at", "searches": "time", "impressions": "time"}
+TIMES = {"items": "listed_at", "searches": "time", "impressions": "time", "events": "time"}
 LABELS = ("clicked", "carted", "purchased")
 
 
@@ -83,7 +83,7 @@ def import_tables(
     overwrite: bool = False,
     faults: Path | None = None,
 ) -> Shop:
-    """Write a shop from `items.parquet`, `impressions.parquet` and, if there, `searches`, `users` and `truth/truth`.
+    """Write a shop from `items.parquet`, `impressions.parquet` and, if there, `searches`, `events`, `users` and `truth/truth`.
 
     Tables are streamed: they may be larger than memory.
 
@@ -126,7 +126,9 @@ def _check_settings(folder: Path, config: TablesConfig) -> None:
             f"{folder} is not a folder: --data names the folder of items.parquet and impressions.parquet"
         )
     if config.time_unit is not None and not any(
-        _is_number(folder / FILES[table], column) for table, column in TIMES.items()
+        _is_number(folder / FILES[table], column)
+        for table, column in TIMES.items()
+        if table in REQUIRED_TABLES or (folder / FILES[table]).is_file()
     ):
         raise ShopError(
             f"time_unit = {config.time_unit!r} changes nothing: no time in {folder} is a number; leave it out"

@@ -9,11 +9,27 @@ from moon_rec.bounds import Name, Names
 from moon_rec.config import Config, CountsWhen, Rules
 from moon_rec.shop.non_clicks import NonClickConfig
 from moon_rec.shop.readers.tables import TablesConfig
+from moon_rec.values import Unit
 
 Column = Name | None
 
 
-class LogColumns(Config):
+class TimeColumns(Config):
+    """How the times of a table are written; see the tables."""
+
+    table: ClassVar[str]
+    time_format: Name | None = None
+    time_zone: Name = "UTC"
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_zone(cls, zone: str) -> str:
+        if zone not in available_timezones():
+            raise ValueError(f"{zone!r} is no time zone; name one such as 'Europe/Berlin'")
+        return zone
+
+
+class LogColumns(TimeColumns):
     """Columns of the log, by what they are; one that is not named is looked for by its usual names.
 
     Attributes:
@@ -25,6 +41,9 @@ class LogColumns(Config):
         shown, chosen: lists of what a page showed and of what was clicked of it (instead of `item` and `clicked`); a text such as
             `N1-1 N2-0` holds both.
         query: the words that were searched for.
+        kind: what a row is, such as `event_type`; only `event_kinds` read it.
+        event_kinds: values of `kind` whose rows are no impressions: they go to the table of events, where `events.clicked_kinds` and its like
+            say what was done.
         names: the columns in their order, for files without a header.
         time_format: of times that are texts, such as "%d.%m.%Y %H:%M" (strftime); None takes ISO 8601.
         time_zone: of times that name none, such as "Europe/Berlin".
@@ -42,17 +61,43 @@ class LogColumns(Config):
     shown: Column = None
     chosen: Column = None
     query: Column = None
+    kind: Column = None
+    event_kinds: Names = ()
     names: Names = ()
-    time_format: Name | None = None
-    time_zone: Name = "UTC"
     keep: Names | None = None
 
-    @field_validator("time_zone")
-    @classmethod
-    def _is_a_zone(cls, zone: str) -> str:
-        if zone not in available_timezones():
-            raise ValueError(f"{zone!r} is no time zone; name one such as 'Europe/Berlin'")
-        return zone
+    table: ClassVar[str] = "log"
+
+
+class EventColumns(TimeColumns):
+    """Columns of a table of behaviour that was no impression. A row whose item and time are lists is a row for each of them.
+
+    Attributes:
+        user, item, time: the three that nothing can stand in for; ids are those of the log.
+        clicked, carted, purchased: what was done, as of the log; without them and `kind` every row is a click (a view of the product).
+        kind: what was done, in one column of words, such as `event_type`.
+        clicked_kinds, carted_kinds, purchased_kinds: which words of `kind` mean that, in any case of letters; what was carted or bought
+            counts as clicked, too.
+        left_out_kinds: words of `kind` whose rows are left out and counted. Any other word is refused.
+        names, time_format, time_zone: as of the log.
+        time_unit: of this table, where it is another than the log's.
+    """
+
+    user: Column = None
+    item: Column = None
+    time: Column = None
+    clicked: Column = None
+    carted: Column = None
+    purchased: Column = None
+    kind: Column = None
+    clicked_kinds: Names = ("view", "click", "pv", "detail", "product_view", "impression_click")
+    carted_kinds: Names = ("cart", "addtocart", "add_to_cart")
+    purchased_kinds: Names = ("purchase", "buy", "order", "transaction")
+    left_out_kinds: Names = ()
+    names: Names = ()
+    time_unit: Unit | None = None
+
+    table: ClassVar[str] = "events"
 
 
 class ItemColumns(Config):
@@ -95,7 +140,7 @@ class InteractionsConfig(TablesConfig):
     """How a log, and what there is beside it, becomes a shop.
 
     Attributes:
-        log, items, users: which column is what.
+        log, items, users, events: which column is what.
         page_gap: seconds; rows of a user with less between them are one page, of the first one's time. None: rows of one moment are.
         incomplete: rows without user, item or time are `refused`, or `dropped` and counted.
         non_clicks: how they are drawn where the log has positives alone.
@@ -104,6 +149,7 @@ class InteractionsConfig(TablesConfig):
     log: LogColumns = LogColumns()
     items: ItemColumns = ItemColumns()
     users: UserColumns = UserColumns()
+    events: EventColumns = EventColumns()
     page_gap: Annotated[float, Field(gt=0, le=86_400)] | None = None
     incomplete: Literal["refused", "dropped"] = "refused"
     non_clicks: NonClickConfig = NonClickConfig()

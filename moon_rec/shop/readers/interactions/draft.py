@@ -1,8 +1,6 @@
 """`shop import interactions --guess`: what an import would take, leave and refuse, and a draft of its settings; nothing is written."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -11,41 +9,40 @@ from rich.table import Table
 from moon_rec.console import table_console
 from moon_rec.errors import MoonRecError
 from moon_rec.shop.readers.interactions.config import InteractionsConfig
-from moon_rec.shop.readers.interactions.files import Source, open_source
-from moon_rec.shop.readers.interactions.guess import COSTS, USUAL, Guess, guess_roles, units_of
-from moon_rec.shop.readers.interactions.importer import Import, Sources
+from moon_rec.shop.readers.interactions.files import Source
+from moon_rec.shop.readers.interactions.guess import COSTS, USUAL, Guess, units_of
+from moon_rec.shop.readers.interactions.importer import Import
+from moon_rec.shop.readers.interactions.sources import Paths, Sources
 from moon_rec.values import shown
 
 LOOKED_AT = 20_000
-NEEDED = {"log": ("user", "item", "time"), "items": ("item",), "users": ("user",)}
+NEEDED = {
+    "log": ("user", "item", "time"),
+    "items": ("item",),
+    "users": ("user",),
+    "events": ("user", "item", "time"),
+}
 
 
 def draft_import(
-    log: Sequence[str | Path],
-    items: Sequence[str | Path],
-    users: Sequence[str | Path],
+    log: Paths,
+    items: Paths,
+    users: Paths,
     pictures: Path | None,
     config: InteractionsConfig,
+    events: Paths = (),
 ) -> str:
     """Print what was found in the first `LOOKED_AT` rows of each table, and give the settings as TOML.
 
     Raises:
         ShopError: a file that cannot be opened.
     """
-    opened = {"log": open_source(log, config.log.names)}
-    for name, paths in (("items", items), ("users", users)):
-        if paths:
-            opened[name] = open_source(paths, getattr(config, name).names)
-    opened = {
-        name: replace(each, frame=each.frame.head(LOOKED_AT)) for name, each in opened.items()
-    }
-    guesses = {
-        name: guess_roles(name, each.columns, getattr(config, name))
-        for name, each in opened.items()
-    }
-    for name, source in opened.items():
+    beside = {"items": items, "users": users, "events": events}
+    sources = Sources.open(log, beside, config).head(LOOKED_AT)
+    guesses = sources.guesses
+    for name, source in {"log": sources.log, **sources.beside}.items():
         _print_columns(source, guesses[name])
-    config, unit = _with_unit(opened["log"], guesses["log"], config)
+    config, unit = _with_unit(sources.log, guesses["log"], config)
     missing = [
         f"{name}.{role}"
         for name, guess in guesses.items()
@@ -56,7 +53,7 @@ def draft_import(
         names = ", ".join(missing)
         print(f"Not found, and needed: {names}. Name each, such as --set {missing[0]}=COLUMN.")
     else:
-        _print_rows(opened, guesses, config, pictures)
+        _print_rows(sources, config, pictures)
     return _toml(guesses, unit)
 
 
@@ -110,13 +107,11 @@ def _with_unit(
 
 
 def _print_rows(
-    opened: dict[str, Source],
-    guesses: dict[str, Guess],
+    sources: Sources,
     config: InteractionsConfig,
     pictures: Path | None,
 ) -> None:
     """The first rows of each table as they will stand, or what stands in the way."""
-    sources = Sources(opened["log"], opened.get("items"), opened.get("users"), guesses)
     try:
         tables = Import(sources, config, pictures).first_rows(3)
     except MoonRecError as error:

@@ -77,6 +77,17 @@ class Source:
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
             raise unreadable(self, error) from None
 
+    def batches(self, frame: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
+        """What a query over the rows gives, in their order, some `rows` at a time.
+
+        Raises:
+            ShopError: rows that polars cannot read.
+        """
+        try:
+            yield from frame.collect_batches(chunk_size=rows, maintain_order=True)
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+            raise unreadable(self, error) from None
+
     def place(self, row: int) -> tuple[Path, int]:
         """The file of a row of all files together, and its row there, from 0."""
         for path in self.paths[:-1]:

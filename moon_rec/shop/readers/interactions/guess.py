@@ -16,14 +16,25 @@ import polars as pl
 from moon_rec.config import Config
 from moon_rec.values import TIME, UNITS, Meanings, reading
 
+USERS = (
+    "user_id user uid userid customer_id customer visitor_id visitorid reviewer_id reviewerid buyer_id member_id client_id "
+    "account_id profile_id player_id session_user"
+)
+ITEMS = (
+    "item_id item iid parent_asin asin product_id product sku article_id article news_id movie_id video_id photo_id goods_id "
+    "adgroup_id ad_id creative_id book_id track_id song_id recipe_id stock_code content_id"
+)
+TIMES = (
+    "timestamp time ts unix_review_time unixreviewtime event_time impression_time date_time datetime t_dat time_ms invoice_date "
+    "order_time created_at review_time click_time date day"
+)
+"""Usual names in a log and a table of events."""
+
 USUAL: dict[str, dict[str, str]] = {
     "log": {
-        "user": "user_id user uid userid customer_id customer visitor_id visitorid reviewer_id reviewerid buyer_id member_id client_id "
-        "account_id profile_id player_id session_user",
-        "item": "item_id item iid parent_asin asin product_id product sku article_id article news_id movie_id video_id photo_id goods_id "
-        "adgroup_id ad_id creative_id book_id track_id song_id recipe_id stock_code content_id",
-        "time": "timestamp time ts unix_review_time unixreviewtime event_time impression_time date_time datetime t_dat time_ms invoice_date "
-        "order_time created_at review_time click_time date day",
+        "user": USERS,
+        "item": ITEMS,
+        "time": TIMES,
         "clicked": "clicked click is_click is_clicked label clk",
         "carted": "carted cart is_cart add_to_cart addtocart is_carted",
         "purchased": "purchased purchase is_purchase is_buy buy bought conversion is_conversion is_conv converted",
@@ -32,6 +43,16 @@ USUAL: dict[str, dict[str, str]] = {
         "shown": "shown impressions article_ids_inview inview candidates candidate_ids impression_list shown_items slate",
         "chosen": "chosen article_ids_clicked clicked_items clicked_ids clicks",
         "query": "query query_text search_query keywords search_text",
+        "kind": "",
+    },
+    "events": {
+        "user": USERS,
+        "item": f"{ITEMS} article_id_fixed",
+        "time": f"{TIMES} impression_time_fixed",
+        "clicked": "clicked click is_click is_clicked clk",
+        "carted": "carted cart is_cart add_to_cart addtocart is_carted",
+        "purchased": "purchased purchase is_purchase is_buy buy bought is_conversion converted",
+        "kind": "event_type event action_type action behavior_type behavior behaviour_type behaviour interaction_type activity_type kind",
     },
     "items": {
         "item": "item_id item iid parent_asin asin product_id product sku id article_id news_id movie_id video_id photo_id goods_id adgroup_id ad_id "
@@ -101,7 +122,7 @@ def guess_roles(table: str, schema: Mapping[str, pl.DataType], said: Config) -> 
     """Which column has which role.
 
     Args:
-        table: `log`, `items` or `users`.
+        table: `log`, `events`, `items` or `users`.
         schema: names and types of the columns.
         said: what the user named; those are taken as they are.
     """
@@ -117,7 +138,7 @@ def guess_roles(table: str, schema: Mapping[str, pl.DataType], said: Config) -> 
             continue
         for usual in names.split():
             column = by_plain.get(plain(usual))
-            if column is not None and column not in taken and _fits(role, schema[column]):
+            if column is not None and column not in taken and _fits(table, role, schema[column]):
                 roles[role] = column
                 taken.add(column)
                 guessed.append(role)
@@ -133,14 +154,14 @@ def guess_roles(table: str, schema: Mapping[str, pl.DataType], said: Config) -> 
     return Guess(table, roles, tuple(guessed), tuple(missing), tuple(further))
 
 
-def _fits(role: str, kind: pl.DataType) -> bool:
+def _fits(table: str, role: str, kind: pl.DataType) -> bool:
     """Whether a column of that type can have the role at all."""
     nested = isinstance(kind, pl.List | pl.Array | pl.Struct)
     if role == "shown":
         return isinstance(kind, pl.List | pl.Array) or kind == pl.String
     if role == "chosen":
         return isinstance(kind, pl.List | pl.Array)
-    if role == "category":
+    if role == "category" or (table == "events" and role in ("item", "time")):
         return not isinstance(kind, pl.Struct)
     if role == "image":
         return isinstance(kind, pl.Struct) or kind in (pl.String, pl.Binary)

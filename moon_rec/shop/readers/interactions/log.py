@@ -1,23 +1,19 @@
-"""A log as arrays of whole numbers, whatever its files looked like; bounded by some 60 bytes a row.
-
-Two streaming passes: faults of values, and the rows with their ids as codes. A text stands in memory once.
-"""
+"""The columns of a log by what they are, whatever its files look like, and lists of what a page showed unfolded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import polars as pl
 
 from moon_rec.errors import ShopError
-from moon_rec.progress import say
 from moon_rec.shop.readers.interactions.config import InteractionsConfig
 from moon_rec.shop.readers.interactions.files import Source
 from moon_rec.shop.readers.interactions.typed import id_text, value_reading
-from moon_rec.values import TIME, Meanings, Reading, Rule, shown
+from moon_rec.values import TIME, Meanings, Reading
 
 OUTCOMES = ("clicked", "carted", "purchased")
 IDS = ("user", "item", "request")
+NEEDED = ("user", "item", "time")
 ROW = "row of the log"
 
 
@@ -37,42 +33,26 @@ class LogColumnsRead:
     raw: dict[str, str]
 
 
-@dataclass(frozen=True, repr=False)
-class LogArrays:
-    """The rows that are used, in the order of the files.
-
-    Attributes:
-        user, item: `(rows,)` places among the texts of their kind; request: the same, -1 where there is none, or None.
-        time: microseconds since 1970.
-        outcomes: name -> `(rows,)` bool; without "clicked" where the log has positives alone.
-        position: `(rows,)` or None. used: which rows of the unfolded log these are.
-        texts: kind -> the ids as they are written, ascending, each once.
-    """
-
-    user: np.ndarray
-    item: np.ndarray
-    request: np.ndarray | None
-    time: np.ndarray
-    outcomes: dict[str, np.ndarray]
-    position: np.ndarray | None
-    used: np.ndarray
-    texts: dict[str, pl.Series]
-
-
 def read_columns(
-    source: Source, roles: Mapping[str, str], config: InteractionsConfig
+    source: Source, roles: Mapping[str, str], config: InteractionsConfig, table: str = "log"
 ) -> LogColumnsRead:
     """How each role's column is read; a list of what a page showed is unfolded into a row each.
+
+    Args:
+        table: `log` or `events`: which part of the settings says what its columns are.
 
     Raises:
         ShopError: a named column is not there.
     """
+    columns = config.log if table == "log" else config.events
     for role, column in roles.items():
         if column not in source.columns:
             raise ShopError(
-                f"{source.name} has no column {column!r} (log.{role}): it has {', '.join(source.columns)}"
+                f"{source.name} has no column {column!r} ({table}.{role}): it has {', '.join(source.columns)}"
             )
     frame, raw = source.frame.with_row_index(ROW), dict(roles)
+    if table == "events":
+        frame = _with_lists_unfolded(frame, source, roles)
     if "shown" in roles:
         frame = _unfolded(frame, source, roles)
         raw["item"] = "shown item"
@@ -84,11 +64,12 @@ def read_columns(
         if role in ("shown", "chosen"):
             continue
         found = schema[column]
-        if role in IDS:
+        if role in IDS or role == "kind":
             readings[role] = id_text(column, found)
         elif role == "time":
-            unit = Meanings(time_unit=config.time_unit)
-            readings[role] = value_reading(column, found, TIME, unit, config.log)
+            unit = getattr(columns, "time_unit", None) or config.time_unit
+            meanings = Meanings(time_unit=unit)
+            readings[role] = value_reading(column, found, TIME, meanings, columns)
         elif role in OUTCOMES:
             least = Meanings(at_least=getattr(config, f"{role}_at_least"))
             readings[role] = value_reading(column, found, pl.Boolean(), least)
@@ -97,6 +78,24 @@ def read_columns(
         else:
             readings[role] = value_reading(column, found, pl.String())
     return LogColumnsRead(source, frame, readings, raw)
+
+
+def _with_lists_unfolded(
+    frame: pl.LazyFrame, source: Source, roles: Mapping[str, str]
+) -> pl.LazyFrame:
+    """A row for each entry of the columns that are lists, entry by entry."""
+    lists = [name for name in roles.values() if isinstance(source.columns[name], pl.List)]
+    if not lists:
+        return frame
+    first, *others = (pl.col(name).list.len() for name in lists)
+    uneven = frame.filter(pl.any_horizontal(*(each != first for each in others), False))
+    rows = source.collect(uneven.select(ROW).head(1))
+    if rows.height:
+        file, row = source.place(rows.item())
+        raise ShopError(
+            f"{file}: {' and '.join(lists)} row {row}: lists of different lengths; give each item its time"
+        )
+    return frame.explode(lists, empty_as_null=False)
 
 
 def _unfolded(frame: pl.LazyFrame, source: Source, roles: Mapping[str, str]) -> pl.LazyFrame:
@@ -132,114 +131,3 @@ def _unfolded(frame: pl.LazyFrame, source: Source, roles: Mapping[str, str]) -> 
 def _chosen(column: str) -> pl.Expr:
     chosen = pl.col(column).list.contains(pl.col("shown item"))
     return chosen.fill_null(False).alias("shown clicked")
-
-
-def check_values(read: LogColumnsRead, config: InteractionsConfig) -> pl.Expr:
-    """Refuse what breaks a rule, all rules in one pass; which rows are used is returned.
-
-    Raises:
-        ShopError: one line: file, row, column, value, how many, and how to mend it, for every rule that is broken.
-    """
-    rules: list[tuple[str, Rule, bool]] = []
-    for role, how in read.readings.items():
-        column = pl.col(read.raw[role])
-        for rule in how.broken:
-            rules.append((role, rule, False))
-        if role in ("user", "item", "time") and how.value is not None:
-            nothing = column.is_null() | (
-                column.cast(pl.String).str.strip_chars() == ""
-                if read.source.is_text
-                else pl.lit(False)
-            )
-            mend = "give every row one, or leave such rows out with --set incomplete=dropped"
-            rules.append((role, Rule(column, nothing, "is empty", mend), True))
-    wanted: list[pl.Expr] = [pl.len().alias("rows")]
-    for number, (_, rule, _) in enumerate(rules):
-        bad = rule.bad.fill_null(False)
-        wanted += [
-            bad.sum().alias(f"count {number}"),
-            pl.when(bad).then(pl.col(ROW)).min().alias(f"row {number}"),
-            rule.value.filter(bad).first().alias(f"value {number}"),
-        ]
-    found = read.source.collect(read.frame.select(wanted)).row(0, named=True)
-    if not found["rows"]:
-        raise ShopError(f"{read.source.name} has no rows: name a log with rows")
-    dropped = config.incomplete == "dropped"
-    lines = []
-    for number, (role, rule, is_nothing) in enumerate(rules):
-        count, column = found[f"count {number}"], read.raw[role]
-        if not count:
-            continue
-        if is_nothing and dropped:
-            say(
-                f"{read.source.name}: {count:,} rows of {found['rows']:,} have no {role} and are left out"
-            )
-            continue
-        file, row = read.source.place(found[f"row {number}"])
-        value = found[f"value {number}"]
-        others = f" ({count:,} rows do)" * (count > 1)
-        lines.append(
-            f"{file}: {column} row {row}: {shown(value)} {rule.rule}{others}; {rule.mend_of(value)}"
-        )
-    if lines:
-        raise ShopError(" | ".join(lines))
-    needed = [read.readings[role].value for role in ("user", "item", "time")]
-    return pl.all_horizontal(value.is_not_null() for value in needed if value is not None)
-
-
-def read_arrays(read: LogColumnsRead, used: pl.Expr) -> LogArrays:
-    """The rows as arrays, in one pass; ids as codes into the texts that there are."""
-    values = {role: how.value for role, how in read.readings.items() if how.value is not None}
-    wanted = [used.alias("used")]
-    for role, value in values.items():
-        if role in IDS:
-            wanted.append(
-                value.cast(pl.Categorical(pl.Categories(f"moon_rec log {role}"))).alias(role)
-            )
-        elif role == "time":
-            wanted.append(value.cast(pl.Int64).alias(role))
-        elif role in OUTCOMES:
-            wanted.append(value.fill_null(False).alias(role))
-        elif role == "position":
-            wanted.append(value.alias(role))
-    rows = read.source.collect(read.frame.select(wanted))
-    used_rows = rows["used"].to_numpy()
-    if not used_rows.all():
-        rows = rows.filter(pl.col("used"))
-    position = None
-    if "position" in rows.columns and not rows["position"].null_count():
-        position = rows["position"].to_numpy().astype(np.int64)
-    elif "position" in rows.columns:
-        missing = rows["position"].null_count()
-        say(
-            f"{read.source.name}: {missing:,} rows have no position; the order of the rows stands for all"
-        )
-    codes, texts = {}, {}
-    for role in IDS:
-        if role in rows.columns:
-            texts[role], codes[role] = _coded(rows[role])
-    return LogArrays(
-        user=codes["user"],
-        item=codes["item"],
-        request=codes.get("request"),
-        time=rows["time"].to_numpy(),
-        outcomes={
-            name: rows[name].to_numpy().astype(bool) for name in OUTCOMES if name in rows.columns
-        },
-        position=position,
-        used=used_rows,
-        texts=texts,
-    )
-
-
-def _coded(ids: pl.Series) -> tuple[pl.Series, np.ndarray]:
-    """The texts of a column, ascending, and each row's place among them; -1 where it is null."""
-    physical = ids.to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
-    there = ids.unique().drop_nulls()
-    texts = there.cast(pl.String)
-    order = texts.arg_sort().to_numpy()
-    place = np.full(int(physical.max(initial=-1)) + 2, -1, np.int64)
-    place[there.to_physical().cast(pl.Int64).to_numpy()[order]] = np.arange(order.size)
-    return texts[order].rename("own"), place[
-        physical
-    ]  # a code of -1 reads the last place, which is -1

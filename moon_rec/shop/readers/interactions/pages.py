@@ -18,24 +18,24 @@ class Pages:
 
     Attributes:
         number: `(rows,)` of each row's page, from 0 in the order of time, user and name.
-        time: `(rows,)` microseconds: of the page.
         position: `(rows,)` place on the page, from 0.
         kept: `(rows,)` whether the row stands for its page and item; the others are merged into one that does.
         stands: `(rows,)` the row that stands for each.
-        num_split: names that are of several pages.
+        names: `(pages,)` each page's name; None where the log names none.
+        num_pages: how many there are.
     """
 
     number: np.ndarray
-    time: np.ndarray
     position: np.ndarray
     kept: np.ndarray
     stands: np.ndarray
-    num_split: int
+    names: np.ndarray | None
+    num_pages: int
 
-    def merged(self, outcome: np.ndarray) -> np.ndarray:
-        """An outcome of the rows that are kept: true where any row that they stand for has it."""
-        found = np.zeros(self.kept.size, bool)
-        np.logical_or.at(found, self.stands[outcome], True)
+    def merged(self, outcomes: np.ndarray) -> np.ndarray:
+        """The outcomes, a bit each, of the rows that are kept: those of any row that they stand for."""
+        found = outcomes.copy()
+        np.bitwise_or.at(found, self.stands[~self.kept], outcomes[~self.kept])
         return found
 
 
@@ -45,25 +45,15 @@ def pages_of(
     time: np.ndarray,
     name: np.ndarray | None = None,
     position: np.ndarray | None = None,
-    gap: float | None = None,
 ) -> Pages:
     """Group the rows of a log.
 
     Args:
-        user, item, name: codes from 0, `(rows,)`; `name` of the log's own pages.
-        time: microseconds since 1970.
+        user, item, name: codes from 0, `(rows,)`; `name` of the log's own pages, -1 where a row names none.
+        time: `(rows,)` microseconds since 1970, of the page.
         position: places that the log gives; None takes the order of the rows.
-        gap: seconds between two rows of a user from which on they are two pages; None: any.
     """
     rows = np.arange(user.size)
-    if gap is not None:
-        order = np.lexsort((time, user))
-        begins = _differs(user[order])
-        begins[1:] |= np.diff(time[order]) >= gap * 1e6
-        first = order[np.maximum.accumulate(np.where(begins, np.arange(order.size), 0))]
-        moved = np.empty_like(time)
-        moved[order] = time[first]
-        time = moved
     order = np.lexsort(
         (user, time) if name is None else (name, user, time)
     )  # stable: rows keep their order
@@ -72,10 +62,6 @@ def pages_of(
         begins |= _differs(name[order])
     number = np.empty(user.size, np.int64)
     number[order] = np.cumsum(begins) - 1
-    num_split = 0
-    if name is not None:
-        of_pages = np.bincount(name[order][begins])
-        num_split = int((of_pages > 1).sum())
     place = np.arange(order.size) - np.maximum.accumulate(
         np.where(begins, np.arange(order.size), 0)
     )
@@ -89,7 +75,23 @@ def pages_of(
         counted = np.cumsum(kept[order]) - kept[order]
         start = np.maximum.accumulate(np.where(begins, counted, 0))
         found[order] = counted - start
-    return Pages(number, time, found, kept, stands, num_split)
+    names = None if name is None else name[order][begins]
+    return Pages(number, found, kept, stands, names, int(begins.sum()))
+
+
+def times_of_pages(user: np.ndarray, time: np.ndarray, gap: float) -> np.ndarray:
+    """The time of each row's page, that of its first row, where a page of a user ends with a gap.
+
+    Args:
+        user, time: `(rows,)` codes and microseconds. gap: seconds between two rows from which on they are two pages.
+    """
+    order = np.lexsort((time, user))
+    begins = _differs(user[order])
+    begins[1:] |= np.diff(time[order]) >= gap * 1e6
+    first = order[np.maximum.accumulate(np.where(begins, np.arange(order.size), 0))]
+    found = np.empty_like(time)
+    found[order] = time[first]
+    return found
 
 
 def _differs(values: np.ndarray) -> np.ndarray:

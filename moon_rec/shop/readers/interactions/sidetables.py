@@ -9,6 +9,7 @@ import polars as pl
 from moon_rec.errors import ShopError
 from moon_rec.progress import say
 from moon_rec.shop.own_ids import OwnIds
+from moon_rec.shop.readers.interactions.broken_rules import find_broken, refuse
 from moon_rec.shop.readers.interactions.files import Source, unreadable
 from moon_rec.shop.readers.interactions.pictures import Pictures
 from moon_rec.shop.readers.interactions.typed import (
@@ -18,7 +19,7 @@ from moon_rec.shop.readers.interactions.typed import (
     value_reading,
 )
 from moon_rec.shop.schema import columns_of
-from moon_rec.values import TIME, Meanings, Reading, shown
+from moon_rec.values import TIME, Meanings, Reading
 
 PIECE = 1_024
 NAMES = {
@@ -101,29 +102,12 @@ class SideTable:
 
     def _check(self) -> None:
         """Refuse values that break a rule: one pass."""
-        rules = [(role, rule) for role, how in self.readings.items() for rule in how.broken]
-        if not rules:
-            return
-        wanted = []
-        for number, (_, rule) in enumerate(rules):
-            bad = rule.bad.fill_null(False)
-            wanted += [
-                bad.sum().alias(f"count {number}"),
-                pl.when(bad).then(pl.int_range(pl.len())).min().alias(f"row {number}"),
-                rule.value.filter(bad).first().alias(f"value {number}"),
-            ]
-        row = self.source.collect(self.source.frame.select(wanted)).row(0, named=True)
-        lines = []
-        for number, (role, rule) in enumerate(rules):
-            if row[f"count {number}"]:
-                file, place = self.source.place(row[f"row {number}"])
-                count, value = row[f"count {number}"], row[f"value {number}"]
-                others = f" ({count:,} rows do)" * (count > 1)
-                lines.append(
-                    f"{file}: {self.roles[role]} row {place}: {shown(value)} {rule.rule}{others}; {rule.mend_of(value)}"
-                )
-        if lines:
-            raise ShopError(" | ".join(lines))
+        rules = [
+            (self.roles[role], rule) for role, how in self.readings.items() for rule in how.broken
+        ]
+        if rules:
+            row = pl.int_range(pl.len())
+            refuse(self.source, find_broken(self.source, self.source.frame, rules, row)[1])
 
     def pieces(self, ids: OwnIds, pictures: Pictures | None) -> Iterator[pl.DataFrame]:
         """The table in pieces of `PIECE` rows, each id once (its first row), with the shop's columns; nothing is added."""

@@ -6,13 +6,15 @@ Notable choices
 - A time is ISO 8601, with or without a zone, or a number in a unit that is named (`time_unit`); digits are never taken for a
   date. Anything else needs `time_format`. Times without a zone are of `time_zone`; an hour that clocks show twice is its first.
 - What a further column holds is decided by all of its values: whole numbers, numbers, else text.
+- Most files write a column in one way. A batch whose values are all written so is read by it alone (`_at_once`), and one that is not by
+  every way that there is; what comes out is the same.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import polars as pl
 
-from moon_rec.shop.readers.interactions.config import LogColumns
+from moon_rec.shop.readers.interactions.config import LogColumns, TimeColumns
 from moon_rec.values import TIME, Meanings, Reading, Rule, reading, time_of_count
 
 NOTHING = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "\\N")
@@ -38,7 +40,7 @@ def value_reading(
     found: pl.DataType,
     wanted: pl.DataType,
     meanings: Meanings | None = None,
-    times: LogColumns | None = None,
+    times: TimeColumns | None = None,
 ) -> Reading:
     """How a column is read: of a text column what it says, of any other by `moon_rec.values.reading`.
 
@@ -58,7 +60,8 @@ def value_reading(
         return _checked(name, text, number >= meanings.at_least, number, "is no number", _NUMBER)
     if wanted in (pl.Int64, pl.Int32):
         whole = text.str.replace(r"\.0+$", "").cast(wanted, strict=False)
-        return _checked(name, text, whole, whole, "is no whole number", _NUMBER)
+        checked = _checked(name, text, whole, whole, "is no whole number", _NUMBER)
+        return _at_once(name, checked, [pl.col(name).cast(wanted, strict=False)], wanted)
     assert wanted == pl.Float64, f"no rule for {wanted}"
     return _checked(name, text, number, number, "is no number", _NUMBER)
 
@@ -133,10 +136,13 @@ def _outcome(name: str, text: pl.Expr) -> Reading:
     is_true, is_false = small.is_in(TRUE), small.is_in(FALSE)
     mend = "write 0 and 1, or name a threshold of numbers, such as --set clicked_at_least=4"
     bad = Rule(pl.col(name), ~(is_true | is_false), "is neither true nor false", mend)
-    return Reading(pl.when(is_true).then(True).when(is_false).then(False), (bad,))
+    found = Reading(pl.when(is_true).then(True).when(is_false).then(False), (bad,))
+    column = pl.col(name)
+    digit = pl.when(column == "1").then(True).when(column == "0").then(False)
+    return _at_once(name, found, [digit], pl.Boolean())
 
 
-def _time(name: str, found: pl.DataType, meanings: Meanings, times: LogColumns) -> Reading:
+def _time(name: str, found: pl.DataType, meanings: Meanings, times: TimeColumns) -> Reading:
     if isinstance(found, pl.Datetime) and found.time_zone is None and times.time_zone != "UTC":
         local = _in_utc(pl.col(name).cast(TIME), times.time_zone)
         return _checked(name, pl.col(name), local, local, *_NO_HOUR)
@@ -151,18 +157,38 @@ def _time(name: str, found: pl.DataType, meanings: Meanings, times: LogColumns) 
         whole = text.str.replace(r"\.0*$", "").cast(pl.Int64, strict=False)
         if meanings.time_unit in ("s", "d"):  # fractions of seconds, as Python's time() writes them
             whole = pl.coalesce(whole, number.floor().cast(pl.Int64, strict=False))
-        return time_of_count(whole, meanings.time_unit, rules=[broken])
-    value = _iso(text, times) if times.time_format is None else _formatted(text, times)
+        counted = time_of_count(whole, meanings.time_unit, rules=[broken])
+        plain = time_of_count(pl.col(name).cast(pl.Int64, strict=False), meanings.time_unit)
+        return counted if plain.value is None else _at_once(name, counted, [plain.value], TIME)
+    forms = [_formatted(text, times)] if times.time_format is not None else _iso(text, times)
+    value = pl.coalesce(*forms)
     bad = text.is_not_null() & value.is_null()
-    return Reading(
-        pl.when(~bad).then(value), (Rule(pl.col(name), bad, "is no time", _mend_of(times)),)
-    )
+    rule = Rule(pl.col(name), bad, "is no time", _mend_of(times))
+    return _at_once(name, Reading(pl.when(~bad).then(value), (rule,)), forms, TIME)
+
+
+def _at_once(name: str, how: Reading, ways: Sequence[pl.Expr], wanted: pl.DataType) -> Reading:
+    """The same reading of a text column, faster where one of the ways reads every text of a batch."""
+    value = how.value
+    assert value is not None
+
+    def read(texts: pl.Series) -> pl.Series:
+        batch, nothing = texts.alias(name).to_frame(), texts.null_count()
+        for way in ways:
+            found = batch.select(way).to_series()
+            if found.null_count() == nothing:
+                return found
+        return batch.select(value).to_series()
+
+    quick = pl.col(name).map_batches(read, return_dtype=wanted, is_elementwise=True)
+    return Reading(quick, how.broken, how.told)
 
 
 _NO_HOUR = ("is an hour that the clocks skip", "write times in UTC, or with their zone")
 
 
-def _iso(text: pl.Expr, times: LogColumns) -> pl.Expr:
+def _iso(text: pl.Expr, times: TimeColumns) -> list[pl.Expr]:
+    """The forms of ISO 8601, each null where a text is not written so."""
     text = text.str.replace(r"(Z| UTC| GMT)$", "+00:00")
     zoned = [
         text.str.to_datetime(
@@ -172,10 +198,10 @@ def _iso(text: pl.Expr, times: LogColumns) -> pl.Expr:
     ]
     plain = [text.str.to_datetime(form, time_unit="us", strict=False) for form in ISO[ZONED:]]
     day = text.str.to_date(_DAY, strict=False).cast(TIME)
-    return pl.coalesce(*zoned, _in_utc(pl.coalesce(*plain, day), times.time_zone))
+    return [*zoned, *(_in_utc(local, times.time_zone) for local in (*plain, day))]
 
 
-def _formatted(text: pl.Expr, times: LogColumns) -> pl.Expr:
+def _formatted(text: pl.Expr, times: TimeColumns) -> pl.Expr:
     form = str(times.time_format)
     if "%z" in form or "%#z" in form or "%:z" in form:
         return text.str.to_datetime(
@@ -193,14 +219,14 @@ def _in_utc(local: pl.Expr, zone: str) -> pl.Expr:
     return there.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
 
 
-def _mend_of(times: LogColumns) -> Callable[[object], str]:
+def _mend_of(times: TimeColumns) -> Callable[[object], str]:
     def mend(value: object) -> str:
         text = str(value).strip()
         if text.lstrip("-").replace(".", "", 1).isdigit() and times.time_format is None:
             return _of_number(text)
         if times.time_format is not None:
-            return f"log.time_format is {times.time_format!r}"
-        return 'write ISO 8601 (2024-05-20 13:00:00), or say how it is written, such as --set log.time_format="%d.%m.%Y %H:%M"'
+            return f"{times.table}.time_format is {times.time_format!r}"
+        return f'write ISO 8601 (2024-05-20 13:00:00), or say how it is written, such as --set {times.table}.time_format="%d.%m.%Y %H:%M"'
 
     return mend
 
