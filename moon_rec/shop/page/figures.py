@@ -67,34 +67,37 @@ def over_time(found: Description) -> Figure | None:
     if not steps:
         return None
     when = [step.start for step in steps]
-    figure = Figure(figsize=(8.6, 7.2), layout="constrained")
-    panels = figure.subplots(4, 1, sharex=True, height_ratios=(1.2, 1.2, 1.2, 1.2))
-    counts, clicks, bought, histories = panels
-    numbers = [step.impressions for step in steps]
+    is_bought = any(step.cart_rate.value or step.purchase_rate.value for step in steps)
+    num_panels = 3 + is_bought
+    figure = Figure(figsize=(8.6, 1.8 * num_panels), layout="constrained")
+    panels = list(figure.subplots(num_panels, 1, sharex=True))
+    counts, clicks, histories = panels[0], panels[1], panels[-1]
+    above: Any = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 2, "fontsize": 8}
     ends = [*when[1:], when[-1] + _WIDTHS[found.days.unit]]
+    numbers = [step.impressions for step in steps]
     counts.stairs(
         numbers, dates.date2num([when[0], *ends]), baseline=None, color=BLUE, linewidth=1.5
     )
     counts.set_title(f"Impressions by {found.days.unit}")
+    counts.yaxis.set_major_formatter(ticker.EngFormatter(sep=""))
     _band(clicks, when, [step.click_rate for step in steps], BLUE, "clicked")
     clicks.set_title("Click rate")
-    _band(bought, when, [step.cart_rate for step in steps], PURPLE, "carted")
-    _band(bought, when, [step.purchase_rate for step in steps], GREEN, "purchased")
-    bought.set_title("Carted and purchased")
+    if is_bought:
+        _band(panels[2], when, [step.cart_rate for step in steps], PURPLE, "carted")
+        _band(panels[2], when, [step.purchase_rate for step in steps], GREEN, "purchased")
+        panels[2].set_title("Carted and purchased")
+        panels[2].legend(handles=panels[2].get_lines(), **above)
     lengths = [np.nan if step.median_history is None else step.median_history for step in steps]
-    histories.plot(when, lengths, color=INK)
+    histories.plot(when, lengths, color=INK)  # type: ignore[arg-type]
     histories.set_title("Median history at an impression")
     for axes in panels:
         axes.set_ylim(bottom=0)
         axes.margins(x=0.01)
         _shade(axes, found, when)
         axes.grid(axis="y", color=FAINT, linewidth=0.6)
-    for axes in (clicks, bought):
+    for axes in panels[1:-1]:
         axes.yaxis.set_major_formatter(_PERCENT)
-    counts.yaxis.set_major_formatter(ticker.EngFormatter(sep=""))
-    above: Any = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 2, "fontsize": 8}
     counts.legend(handles=counts.patches[1:], **above)
-    bought.legend(handles=bought.get_lines(), **above)
     locator = dates.AutoDateLocator(maxticks=8)
     histories.xaxis.set_major_locator(locator)
     histories.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
@@ -252,7 +255,7 @@ def _shade(axes: Axes, found: Description, when: list[datetime]) -> None:
         (origin.test_time, last, "test", VERMILION),
     ):
         if end > begin:
-            axes.axvspan(begin, end, color=colour, alpha=0.18, linewidth=0, label=label)  # type: ignore[arg-type]
+            axes.axvspan(begin, end, color=colour, alpha=0.18, linewidth=0, zorder=0, label=label)  # type: ignore[arg-type]
 
 
 def _reach(share: Share) -> np.ndarray:
