@@ -13,7 +13,7 @@ from moon_rec.errors import ShopError
 from moon_rec.outputs import add_overwrite_option, check_output, check_picture
 from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
-from moon_rec.shop.description import describe
+from moon_rec.shop.description import Description, describe
 from moon_rec.shop.faults import check_faults_file, write_faults
 from moon_rec.shop.import_commands import add_interactions
 from moon_rec.shop.leaks import leak_warnings
@@ -257,8 +257,9 @@ def _describe(options: argparse.Namespace) -> None:
         _describe_as_page(options)
         return
     shop = Shop.open(options.shop)
-    print_description(describe(shop))
-    _draw_sheet(options, shop)
+    found = describe(shop)
+    print_description(found)
+    _draw_sheet(options, shop, found)
 
 
 def _describe_as_page(options: argparse.Namespace) -> None:
@@ -272,15 +273,15 @@ def _describe_as_page(options: argparse.Namespace) -> None:
     shown = products(shop)
     found = describe(shop, checked=True)
     print_description(found)
-    _draw_sheet(options, shop)
+    _draw_sheet(options, shop, found)
     print(f"written: {write_description(found, shown, options.out, options.overwrite)}")
 
 
-def _draw_sheet(options: argparse.Namespace, shop: Shop) -> None:
+def _draw_sheet(options: argparse.Namespace, shop: Shop, found: Description) -> None:
     if options.picture is not None:
         from moon_rec.shop.sheet import draw_sheet  # matplotlib is slow to load
 
-        draw_sheet(shop, options.picture)
+        draw_sheet(shop, options.picture, days=found.days)
         say(f"drawn: {options.picture}")
 
 
