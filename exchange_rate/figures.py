@@ -13,15 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from exchange_rate.drawing import (
-    STYLE,
     VERDICT_COLOURS,
-    as_figure_texts,
     error_bars,
     offsets,
     short,
     words,
     wrapped,
 )
+from moon_rec.drawing import STYLE, as_figure_texts
 from moon_rec.palette import BLUE, FAINT, GREEN, GREY, INK, MUTED, ORANGE, PURPLE, SKY, VERMILION
 
 Data = dict[str, Any]

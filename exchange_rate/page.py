@@ -1,17 +1,15 @@
 """The words of the report's page: what its templates print of each number, and what stands under each table."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from exchange_rate.decision import PAIRS
 from exchange_rate.drawing import words
+from moon_rec.pages import Data, page_environment
 from moon_rec.shown import as_markdown, visible
 
-Data = dict[str, Any]
 _ESCAPES: dict[str, Callable[[Any], str]] = {
     "report.html.j2": visible,  # jinja escapes the rest
     "report.md.j2": lambda value: Markup(as_markdown(value)),
@@ -35,40 +33,9 @@ def render(template: str, data: Data, figures: dict[str, str], sheets: list[Any]
         sheets: name, caption and base64 of each.
     """
     context = {"data": data, "figures": figures, "sheets": sheets}
-    return _environment(_ESCAPES[template]).get_template(template).render(context | _columns(data))
-
-
-def interval(number: Data | None, digits: int = 4, scale: float = 1, sign: bool = False) -> str:
-    """A number with its interval, a dash where there is none."""
-    if not number or number["value"] is None:
-        return "–"
-    form = f"{'+' if sign else ''}.{digits}f"
-    text = format(scale * number["value"], form)
-    if number["low"] is None or number["high"] is None:
-        return f"{text} [no interval]"
-    return f"{text} [{format(scale * number['low'], form)}, {format(scale * number['high'], form)}]"
-
-
-def short(value: float | None) -> str:
-    """A count of tokens or pairs in three figures: 12.3k, 4.56M."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g}{letter}"
-    return f"{value:g}"
-
-
-def told(numbers: list[Data | None]) -> list[str]:
-    """What numbers are and on how much they were measured, each definition once."""
-    sources: dict[str, dict[str, None]] = {}
-    for number in numbers:
-        if number and number["definition"]:
-            sources.setdefault(number["definition"], {})[number["source"]] = None
-    return [
-        f"{definition} ({', '.join(filter(None, found))})" if any(found) else definition
-        for definition, found in sources.items()
-    ]
+    environment = page_environment("exchange_rate", _ESCAPES[template])
+    environment.filters |= {one.__name__: one for one in (words, beside_the_best)}
+    return environment.get_template(template).render(context | _columns(data))
 
 
 def beside_the_best(candidate: Data) -> str:
@@ -135,23 +102,3 @@ def _columns(data: Data) -> dict[str, Any]:
         "pairs": pairs,
         "nearest": nearest + [one for one in steering if one not in nearest],
     }
-
-
-def _environment(escape: Callable[[Any], str]) -> jinja2.Environment:
-    """Templates whose every value is shown as text: `escape` makes it so, but for markup that is ours (figures, numbers, what a macro wrote)."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("exchange_rate"),
-        autoescape=True,  # what `escape` returns is Markup or escaped for HTML; a macro's text is Markup, and not escaped twice
-        finalize=lambda value: value if isinstance(value, Markup) else escape(value),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {one.__name__: one for one in (words, told, beside_the_best)}
-    environment.filters |= {"interval": _own(interval), "short": _own(short)}
-    return environment
-
-
-def _own(filter_of_numbers: Callable[..., str]) -> Callable[..., Markup]:
-    """A filter whose text is made of digits and our words alone."""
-    return lambda *values, **options: Markup(filter_of_numbers(*values, **options))

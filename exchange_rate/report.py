@@ -17,7 +17,6 @@ import polars as pl
 
 from exchange_rate.analysis import analyse
 from exchange_rate.decision import decide
-from exchange_rate.drawing import as_svg, save_png
 from exchange_rate.figures import draw_all
 from exchange_rate.headline import headline, scope
 from exchange_rate.page import render
@@ -25,6 +24,7 @@ from exchange_rate.points_file import analyse_points, read_points
 from exchange_rate.records import Study, read_study
 from exchange_rate.study_file import CAPTIONS, read_sheet
 from moon_rec.command import Parser, run
+from moon_rec.drawing import as_svg, save_png
 from moon_rec.errors import MoonRecError
 from moon_rec.files import write_json
 from moon_rec.outputs import (

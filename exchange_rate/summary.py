@@ -6,8 +6,8 @@ from rich.table import Table
 from rich.text import Text
 
 from exchange_rate.drawing import words
-from exchange_rate.page import interval
 from exchange_rate.report import Report
+from moon_rec.pages import interval
 from moon_rec.shown import as_console_text
 
 

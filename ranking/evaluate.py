@@ -320,7 +320,7 @@ def _judge(given: Namespace, judged: _Judged, tracker: Tracker | None) -> dict[s
         title = f"{given.out.name}, {judged.seed}" if judged.seed else given.out.name
         tags = {"non_clicks": non_clicks_said(sampled)}
         with tracker.run(
-            title, "evaluation", {"model": judged.model, **params}, judged.reads, tags
+            title, "evaluation", {"model": judged.model, **params}, judged.reads, tags=tags
         ) as run:
             run.log({name: metric.value for name, metric in metrics.items()})
             run.artifact(out / "metrics.json")

@@ -13,12 +13,11 @@ from moon_rec.errors import ShopError
 from moon_rec.outputs import add_overwrite_option, check_output, check_picture
 from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
-from moon_rec.shop.description import describe
+from moon_rec.shop.description import Description, describe
 from moon_rec.shop.faults import check_faults_file, write_faults
 from moon_rec.shop.import_commands import PUBLIC, add_interactions, add_public_sets
 from moon_rec.shop.leaks import leak_warnings
 from moon_rec.shop.manifest import Manifest
-from moon_rec.shop.page import DESCRIBED, write_description
 from moon_rec.shop.printing import print_description, summary
 from moon_rec.shop.problem import raise_all
 from moon_rec.shop.readers import (
@@ -257,18 +256,46 @@ def _describe(options: argparse.Namespace) -> None:
     if options.picture is not None:
         check_picture(options.picture, options.overwrite, (".png", ".pdf", ".svg"))
     if options.out is not None:
-        check_output(options.out, DESCRIBED, options.overwrite, inputs=(options.shop,))
+        _describe_as_page(options)
+        return
     shop = Shop.open(options.shop)
-    found = describe(shop, checked=options.out is not None)
+    found = describe(shop)
     print_description(found)
+    _draw_sheet(options, shop, found)
+
+
+def _describe_as_page(options: argparse.Namespace) -> None:
+    from moon_rec.shop.page import DESCRIBED, products, write_description  # slow to load
+
+    check_output(options.out, DESCRIBED, options.overwrite, inputs=(options.shop,))
+    _refuse_inside(options.out, options.shop, "the shop")
+    if options.picture is not None:
+        _refuse_inside(options.picture, options.out, "the page's folder")
+    shop = Shop.open(options.shop)
+    shown = products(shop)
+    found = describe(shop, checked=True)
+    print_description(found)
+    _draw_sheet(options, shop, found)
+    print(f"written: {write_description(found, shown, options.out, options.overwrite)}")
+
+
+def _draw_sheet(options: argparse.Namespace, shop: Shop, found: Description) -> None:
     if options.picture is not None:
         from moon_rec.shop.sheet import draw_sheet  # matplotlib is slow to load
 
-        draw_sheet(shop, options.picture)
+        draw_sheet(shop, options.picture, days=found.days)
         say(f"drawn: {options.picture}")
-    if options.out is not None:
-        write_description(found, options.out, options.overwrite)
-        print(f"written: {options.out / 'shop.json'}")
+
+
+def _refuse_inside(path: Path, folder: Path, what: str) -> None:
+    """
+    Raises:
+        ShopError: an output would lie in a folder that holds nothing but its own files.
+    """
+    if folder.resolve() in path.resolve().parents:
+        raise ShopError(
+            f"{path} lies in {what} {folder}, which holds its own files alone; name another place"
+        )
 
 
 if __name__ == "__main__":

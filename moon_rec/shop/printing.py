@@ -66,7 +66,7 @@ def _whole(found: Description) -> Table:
         "non-clicks": origin.non_click_recipe or origin.non_clicks,
     }
     if counts.events is not None:
-        rows["events"] = f"{counts.events:,}"
+        rows["events"] = f"{counts.events:,}, from {origin.first_event} to {origin.last_event}"
     for name, value in rows.items():
         table.add_row(as_console_text(name), as_console_text(value))
     return table

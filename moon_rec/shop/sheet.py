@@ -13,6 +13,8 @@ from moon_rec.errors import ShopError
 from moon_rec.figure_files import save_figure
 from moon_rec.palette import BLUE, ORANGE, VERMILION
 from moon_rec.seeds import generator
+from moon_rec.shop.description import describe
+from moon_rec.shop.description.results import Days
 from moon_rec.shop.engagement import engagements
 from moon_rec.shop.pictures import decode
 from moon_rec.shop.shop import Shop
@@ -25,8 +27,11 @@ TITLE_WIDTH = 20
 FORMATS = (".png", ".pdf", ".svg")
 
 
-def draw_sheet(shop: Shop, path: str | Path, seed: int = 0) -> None:
+def draw_sheet(shop: Shop, path: str | Path, seed: int = 0, days: Days | None = None) -> None:
     """Draw the sheet into a PNG, PDF or SVG file; the samples are the same for the same seed.
+
+    Args:
+        days: the log over time, of a description of the shop where there is one already.
 
     Raises:
         ShopError: the file's ending is none of these, or a sampled picture does not decode.
@@ -45,11 +50,12 @@ def draw_sheet(shop: Shop, path: str | Path, seed: int = 0) -> None:
         _draw_items(panels[0], items)
     if pairs:
         _draw_pairs(panels[1], pairs)
-    _draw_days(panels[2], shop)
+    _draw_days(panels[2], shop, describe(shop).days if days is None else days)
     save_figure(figure, path, dpi=110)
 
 
-def _sample(ids: pl.Series, count: int, seed: int, name: str) -> list[int]:
+def sample(ids: pl.Series, count: int, seed: int, name: str) -> list[int]:
+    """At most `count` of the ids, each once, drawn at random; the same for the same seed and name."""
     ids = ids.unique().sort()
     rows = generator(seed, "sheet", name).choice(len(ids), min(count, len(ids)), replace=False)
     return ids.gather(rows).to_list()
@@ -58,7 +64,7 @@ def _sample(ids: pl.Series, count: int, seed: int, name: str) -> list[int]:
 def _sample_items(shop: Shop, seed: int) -> list[tuple[str, bytes]]:
     """(title, picture) of some items with a picture."""
     ids = shop.pictured("items").filter("has_picture").collect()["item_id"]
-    chosen = _sample(ids, NUM_ITEMS, seed, "items")
+    chosen = sample(ids, NUM_ITEMS, seed, "items")
     rows = shop.items.filter(pl.col("item_id").is_in(chosen)).select("item_id", "title", "image")
     return rows.sort("item_id").collect().select("title", "image").rows()
 
@@ -74,7 +80,7 @@ def _sample_pairs(shop: Shop, seed: int) -> list[tuple[str | None, bytes, str, b
         .sort("time", "search_id", "item_id")
         .unique("search_id", keep="first", maintain_order=True)
     )
-    chosen = _sample(bought["search_id"], NUM_QUERIES, seed, "searches")
+    chosen = sample(bought["search_id"], NUM_QUERIES, seed, "searches")
     bought = bought.filter(pl.col("search_id").is_in(chosen))
     searches = shop.searches.filter(pl.col("search_id").is_in(chosen))
     items = shop.items.filter(pl.col("item_id").is_in(bought["item_id"].implode()))
@@ -110,18 +116,17 @@ def _draw_pairs(panel: SubFigure, pairs: list[tuple[str | None, bytes, str, byte
         _show(grid[1, column], image, title)
 
 
-def _draw_days(panel: SubFigure, shop: Shop) -> None:
-    """Impressions a day (a month where the shop spans years), with the cuts."""
-    times = shop.impressions.select(pl.col("time").min().alias("first"), pl.col("time").max())
-    first, last = times.collect(engine="streaming").row(0)
-    unit = "1d" if (last - first).days <= 800 else "1mo"
-    days = shop.impressions.group_by(pl.col("time").dt.truncate(unit)).len().sort("time")
-    counts = days.collect(engine="streaming")
+def _draw_days(panel: SubFigure, shop: Shop, days: Days) -> None:
+    """Impressions over time, with the cuts."""
+    if not days.steps:
+        return
     axes = panel.subplots()
-    axes.plot(counts["time"].to_numpy(), counts["len"].to_numpy(), color=BLUE, linewidth=1.2)
+    when = np.array([step.start for step in days.steps], dtype="datetime64[us]")
+    axes.plot(when, [step.impressions for step in days.steps], color=BLUE, linewidth=1.2)
     axes.set_ylim(bottom=0)
-    axes.set_ylabel("impressions a " + ("day" if unit == "1d" else "month"), fontsize=8)
+    axes.set_ylabel(f"impressions by {days.unit}", fontsize=8)
     axes.tick_params(labelsize=7)
+    last = shop.impressions.select(pl.col("time").max()).collect(engine="streaming").item()
     cut, test, end = (np.datetime64(time) for time in (shop.cut_time, shop.test_time, last))
     for begin, until, label, colour in (
         (cut, test, "validation", ORANGE),

@@ -24,6 +24,7 @@ FOLDERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "train": ("ranking.train shop", "ranker.json", ("format_version", "config", "preparation")),
     "train, seeds": ("ranking.train shop --seeds 2", "seed-0/ranker.json", ("format_version", "config", "preparation")),
     "handover to FuxiCTR": ("ranking.handover.__main__ shop --to fuxictr", "shop/feature_map.json", ("dataset_id", "num_fields", "features")),
+    "shop describe": ("moon_rec shop describe shop", "shop.json", ("format_version", "headline", "provenance", "drift")),
     "report": ("exchange_rate.report --tracking sqlite:///none.db", "report.json", ("scope", "headline")),
     "demo": ("moon_rec demo", "demo.json", ("made by", "seed", "shop")),
 }  # fmt: skip

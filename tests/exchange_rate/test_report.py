@@ -11,7 +11,6 @@ from matplotlib.text import Text
 from exchange_rate.analysis import analyse
 from exchange_rate.figures import candidates as draw_candidates
 from exchange_rate.figures import draw_all
-from exchange_rate.page import interval
 from exchange_rate.plan import EncoderRun
 from exchange_rate.records import read_study
 from exchange_rate.report import main, write_report
@@ -21,6 +20,7 @@ from moon_rec.command import run
 from moon_rec.errors import StudyError
 from moon_rec.files import read_json
 from moon_rec.shop.non_click_recipe import NonClickRecipe
+from moon_rec.pages import interval
 from ranking.config import RankerConfig
 from ranking.features import FeatureConfig
 

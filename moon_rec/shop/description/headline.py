@@ -73,15 +73,16 @@ def _test(test: PeriodNumbers) -> str:
 
 
 def _drift(drift: Drift) -> str:
-    drifting = [f"{one.column}" for one in drift.columns if one.verdict in ("large", "moderate")]
-    if all(one.verdict == "cannot be told" for one in drift.columns):
+    told = [one for one in drift.columns if one.verdict != "cannot be told"]
+    drifting = [one.column for one in told if one.verdict in ("large", "moderate")]
+    if not told:
         return "Drift from train to test cannot be told: too few users in one of them."
     if not drifting:
-        return f"None of {many(len(drift.columns), 'column')} drifts from train to test."
+        return f"None of {many(len(told), 'column')} drifts from train to test."
     others = len(drifting) - MOST_NAMED
     named = ", ".join(drifting[:MOST_NAMED]) + (f" and {others} more" if others > 0 else "")
     verb = "drifts" if len(drifting) == 1 else "drift"
-    return f"{len(drifting)} of {many(len(drift.columns), 'column')} {verb} from train to test: {named}."
+    return f"{len(drifting)} of {many(len(told), 'column')} {verb} from train to test: {named}."
 
 
 def _checks(checks: Sequence[Check]) -> str:

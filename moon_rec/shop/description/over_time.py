@@ -61,7 +61,7 @@ def days_of(shop: Shop, sample: Sample) -> Days:
     return Days(
         unit=unit,
         definition=definition,
-        source=f"rates: all impressions; histories and intervals: {sample.source}",
+        source=f"all impressions; their intervals and the histories on {sample.source}",
         steps=steps,
     )
 
@@ -89,6 +89,6 @@ def places_of(shop: Shop, sample: Sample) -> Places:
     )
     return Places(
         definition="Clicked impressions at each position of a request, as the log numbers them. Higher at the top by what is shown there and by being seen first.",
-        source=f"all impressions; intervals: {sample.source}",
+        source=f"all impressions; their intervals on {sample.source}",
         positions=places,
     )

@@ -11,7 +11,6 @@ from moon_rec.shop.description.rates import NOTHING, rates, share
 from moon_rec.shop.description.results import Counts, PeriodNumbers, Share
 from moon_rec.shop.description.sample import HISTORY, LABELS, PERIOD, PERIODS, Sample, period_of
 from moon_rec.shop.history import Histories, microseconds
-from moon_rec.shop.schema import FILES
 from moon_rec.shop.shop import Period, Shop
 
 NO_CUT = 1_000_000
@@ -73,7 +72,7 @@ def count_tables(shop: Shop, log: Log) -> Counts:
         impressions=int(log.users["rows"].sum()),
         searches=_rows(shop.searches),
         profiles=_rows(shop.table("users")) if shop.has("users") else None,
-        events=_rows(shop.table("events")) if "events" in FILES and shop.has("events") else None,
+        events=None if shop.events is None else _rows(shop.events),
     )
 
 

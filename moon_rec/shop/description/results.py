@@ -62,6 +62,10 @@ class Provenance(Result):
     """Time of the first impression (UTC)."""
     last: datetime | None
     """Time of the last impression (UTC)."""
+    first_event: datetime | None
+    """Time of the first event that was no impression; null without such a table."""
+    last_event: datetime | None
+    """Time of the last one."""
     cut_time: datetime
     """Train ends here, validation begins."""
     test_time: datetime
@@ -369,6 +373,8 @@ class Description(Result):
     """Where the numbers come from."""
     interval: str
     """What the intervals of shares are."""
+    sample: str
+    """What intervals, histories and drift were measured on: all users' rows, or those of some."""
     counts: Counts
     """What the tables hold."""
     periods: tuple[PeriodNumbers, ...]

@@ -77,14 +77,14 @@ def _bins(numbers: np.ndarray) -> tuple[Bin, ...]:
 
 
 def steps_around(numbers: np.ndarray) -> list[float]:
-    """Edges 1, 2, 5, 10 ... of either sign around values, with 0 among them; below a millionth of the largest they have no step of their own.
+    """Edges 1, 2, 5, 10 ... of either sign around values, with 0 among them; below a ten-thousandth of the largest they have no step of their own.
 
     Args:
         numbers: at least one, ascending.
     """
     sizes = np.abs(numbers[numbers != 0])
     most, least = float(sizes.max(initial=0)) or 1.0, float(sizes.min(initial=np.inf))
-    least = max(min(least, most), most * 1e-6)
+    least = max(min(least, most), most * 1e-4)
     powers = range(math.floor(math.log10(least)), math.floor(math.log10(most)) + 2)
     steps = [float(f"{digit}e{power}") for power in powers for digit in (1, 2, 5)]
     edges = [*(-step for step in reversed(steps)), 0.0, *steps]

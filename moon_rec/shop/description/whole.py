@@ -1,6 +1,7 @@
 """A shop, described: what is worked out in which order."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 import polars as pl
@@ -57,6 +58,7 @@ def describe(shop: Shop, checked: bool = False) -> Description:
             headline=headline(origin, counts, periods, drift, checks),
             provenance=origin,
             interval=INTERVAL,
+            sample=sample.source,
             counts=counts,
             periods=periods,
             funnels=step("funnels", funnels, shop, sample),
@@ -88,9 +90,15 @@ def _origin(shop: Shop, log: Log) -> Provenance:
         own_ids=tuple(kind for kind in KINDS if read_own_ids(shop.path, kind) is not None),
         first=first,
         last=last,
+        first_event=_event_time(shop, pl.col("time").min()),
+        last_event=_event_time(shop, pl.col("time").max()),
         cut_time=shop.cut_time,
         test_time=shop.test_time,
     )
+
+
+def _event_time(shop: Shop, which: pl.Expr) -> datetime | None:
+    return None if shop.events is None else shop.events.select(which).collect().item()
 
 
 def _non_clicks(shop: Shop) -> Literal["simulated", "sampled", "observed"]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from moon_rec.shop.log_rules import SHARE_DOUBLED, doubled, pages_of
+from moon_rec.shop.own_ids import Kind, with_own_ids
 from moon_rec.shop.problem import Problem
 from moon_rec.shop.shop import Shop
 
@@ -89,7 +90,7 @@ def catalogue_copies(shop: Shop) -> Iterator[Problem]:
             yield Problem(
                 "items",
                 f"of {number:,} items listed after the cut {alike.height:,} ({alike.height / number:.1%}) have that of "
-                f"another product listed before, such as {row['item_id']} of {row['item_id early']}",
+                f"another product listed before, such as {_own(shop, 'item', row['item_id'])} of {_own(shop, 'item', row['item_id early'])}",
                 "give one product's variants one spu_id, or drop relisted products: they are not new",
                 column,
             )
@@ -107,10 +108,15 @@ def query_copies(shop: Shop) -> Iterator[Problem]:
         yield Problem(
             "searches",
             f"of {number:,} pictures {found.height:,} ({found.height / number:.1%}) are an item's own, byte by byte, such "
-            f"as that of search {row['search_id']}, which is item {row['item_id']}'s",
+            f"as that of search {_own(shop, 'search', row['search_id'])}, which is item {_own(shop, 'item', row['item_id'])}'s",
             "search with photos of shoppers; recall by catalogue pictures is near 1 for any encoder",
             "query_image",
         )
+
+
+def _own(shop: Shop, kind: Kind, number: int) -> object:
+    """An id as its owner wrote it."""
+    return with_own_ids(pl.DataFrame({f"{kind}_id": [number]}), shop.path).item()
 
 
 def _count(frame: pl.LazyFrame) -> int:

@@ -194,14 +194,20 @@ def test_a_changed_file_is_refused(both, tmp_path):
 def test_nothing_said_of_impressions_changes(both):
     plain, shop = both
     one, other = describe(plain), describe(shop)
-    of_histories = ("share_with_history", "median_history")
-    for name in vars(one):
-        if name not in ("events", "first_event", "last_event", "periods"):
-            assert getattr(one, name) == getattr(other, name), name
-    for before, after in zip(one.periods, other.periods, strict=True):
-        for name in vars(before):
-            if name not in of_histories:
-                assert getattr(before, name) == getattr(after, name), name
+    assert one.counts.events is None and other.counts.events == shop.events.collect().height
+    assert one.counts.model_copy(update={"events": other.counts.events}) == other.counts
+    for name in ("funnels", "places", "coverage", "queries", "pictures"):
+        assert getattr(one, name) == getattr(other, name), name
+    of_histories = {"with_history": None, "median_history": None}
+    pairs = [*zip(one.periods, other.periods, strict=True)]
+    pairs += zip(one.days.steps, other.days.steps, strict=True)
+    for before, after in pairs:
+        assert before.model_copy(update=of_histories) == after.model_copy(update=of_histories)
+    for columns in (one.drift.columns, other.drift.columns):
+        assert any(each.column == "history at the impression" for each in columns)
+    assert [each for each in one.drift.columns if "history" not in each.column] == [
+        each for each in other.drift.columns if "history" not in each.column
+    ]
     assert exposure_counts(plain).collect().equals(exposure_counts(shop).collect())
     for kind in KINDS:
         for period in ("train", "validation", "test"):
