@@ -10,8 +10,22 @@ DEMO   ?= runs/demo
 # Two processes with a thread each take three fifths of the time of one with two; the tests of a file stay together, for they share what is slow to make.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
+# What installs: pip or uv (pip install uv). torch without CUDA comes from PyTorch's own index; where only PyPI is reached, TORCH= takes its CUDA build.
+INSTALLER ?= pip
+UV        ?= uv
+TORCH     ?= --torch-backend cpu
+TORCHREC_lowest  := 1.6.1
+TORCHREC_highest := 1.9.2
+RESOLUTION_lowest  := lowest-direct
+RESOLUTION_highest := highest
+# A few fast tests of every package, for other versions than the pinned ones: each meets another dependency.
+QUICK := $(addprefix tests/,moon_rec/test_values.py moon_rec/test_embedding_table.py moon_rec/tracking/test_stores.py \
+	moon_rec/shop/readers/interactions/test_layouts.py representation/model/test_tokenizer.py representation/model/test_backbone.py \
+	representation/model/test_lora.py representation/losses/test_infonce.py representation/evaluation/test_approximate.py \
+	ranking/test_metrics.py ranking/test_model.py ranking/test_loader.py exchange_rate/test_rate.py exchange_rate/test_report.py)
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint check docs peers clean
+.PHONY: help setup demo test test-all lint check docs peers wheel lowest highest clean
 
 help:
 	@echo "make setup     make the environment in $(VENV) (about 2 minutes)"
@@ -21,6 +35,9 @@ help:
 	@echo "make check     lint, types, import rules and tests: what CI runs"
 	@echo "make docs      the docs site, in site/, with every link checked (half a minute; its own environment in $(DOCS))"
 	@echo "make peers     the libraries that the benchmarks measure beside this one, in $(PEERS) (1 minute, 2 GB)"
+	@echo "make wheel     the wheel, installed in an empty environment (INSTALLER=pip or uv), its commands run outside the checkout"
+	@echo "make lowest    a few tests of every package with the lowest versions that pyproject.toml allows, in .venv-lowest (requires uv)"
+	@echo "make highest   the same with the highest versions"
 	@echo "make clean     remove the environment and everything the demo wrote"
 
 setup: $(READY)
@@ -72,5 +89,19 @@ $(PEERS)/.ready: requirements/peers.txt
 	@$(PEERS)/bin/python -m pip install --quiet --requirement requirements/peers.txt
 	@touch $@
 
+wheel:
+	@$(PYTHON) requirements/preflight.py
+	@requirements/try_wheel.sh $(PYTHON) $(INSTALLER)
+
+lowest highest: %: .venv-%/.ready
+	@echo "some tests of every package, with the $@ versions that pyproject.toml allows"
+	@OMP_NUM_THREADS=1 .venv-$@/bin/python -m pytest -W default -m "not slow and not gpu" -q $(QUICK)
+
+.venv-%/.ready: requirements/%.txt pyproject.toml
+	@$(UV) venv --quiet --clear --python $(PYTHON) .venv-$*
+	@$(UV) pip install --python .venv-$*/bin/python $(TORCH) --resolution $(RESOLUTION_$*) --requirement pyproject.toml --requirement $<
+	@$(UV) pip install --python .venv-$*/bin/python --no-deps torchrec==$(TORCHREC_$*)
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(PEERS) $(DOCS) site runs
+	rm -rf $(VENV) $(PEERS) $(DOCS) .venv-lowest .venv-highest site runs

@@ -123,6 +123,8 @@ CASES = [
     ),
     Case("interactions: two columns missing at once", PLAIN, ("no column is the user, nor the time",), log(without=["user", "time"])),
     Case("interactions: named column absent", f"{PLAIN} --set log.user=who", ("no column 'who' (log.user)", "it has user, item"), log()),
+    Case("interactions: no value in a typed column of users", TYPED, ("log.parquet: user row 0: None is empty (60 rows do)", "--set incomplete=dropped"), frame("log.parquet", good().with_columns(user=pl.lit(None), time=pl.col("time").str.to_datetime()))),
+    Case("interactions: nothing left when rows are dropped", f"{TYPED} --set incomplete=dropped", ("log.parquet has no rows with user, item and time",), frame("log.parquet", good().with_columns(user=pl.lit(None), time=pl.col("time").str.to_datetime()))),
     Case("interactions: times without a unit", PLAIN, ("log.csv: time row 0: '1709251200' is no time", "60 rows do", '"s" it is 2024-03-01'), log(time="1709251200")),
     Case("interactions: times in another unit", f"{PLAIN} --set time_unit=s", ("time row 0: 1709251200000 as s since 1970", '"ms" it is 2024-03-01'), log(time="1709251200000")),
     Case("interactions: one time is none", PLAIN, ("log.csv: time row 7: 'soon' is no time", "ISO 8601"), log(row=7, time="soon")),

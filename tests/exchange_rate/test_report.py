@@ -19,8 +19,8 @@ from exchange_rate.summary import summary_table
 from moon_rec.command import run
 from moon_rec.errors import StudyError
 from moon_rec.files import read_json
-from moon_rec.shop.non_click_recipe import NonClickRecipe
 from moon_rec.pages import interval
+from moon_rec.shop.non_click_recipe import NonClickRecipe
 from ranking.config import RankerConfig
 from ranking.features import FeatureConfig
 
