@@ -7,7 +7,8 @@ PEERS  := .venv-peers
 SEED   ?= 0
 DEMO   ?= runs/demo
 # Two processes with a thread each take three fifths of the time of one with two; the tests of a file stay together, for they share what is slow to make.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+# tests/conftest.py says which files begin: the long ones, which at the end would keep one process alone.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all lint check peers clean
