@@ -8,7 +8,8 @@ DOCS   := .venv-docs
 SEED   ?= 0
 DEMO   ?= runs/demo
 # Two processes with a thread each take three fifths of the time of one with two; the tests of a file stay together, for they share what is slow to make.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+# tests/conftest.py says which files begin: the long ones, which at the end would keep one process alone.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # What installs: pip or uv (pip install uv). torch without CUDA comes from PyTorch's own index; where only PyPI is reached, TORCH= takes its CUDA build.
 INSTALLER ?= pip

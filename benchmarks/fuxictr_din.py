@@ -14,6 +14,7 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,9 +81,9 @@ class DIN(BaseModel):
         return {"y_pred": self.dnn(joined)}
 
 
-def loader(feature_map: FeatureMap, given: argparse.Namespace, name: str, shuffle: bool):
+def loader(feature_map: FeatureMap, given: argparse.Namespace, name: str, shuffle: bool) -> Any:
     """FuxiCTR's own loader of one file."""
-    found, _ = RankDataLoader(
+    found: Any = RankDataLoader(
         feature_map,
         stage="train",
         train_data=str(given.data / DATASET / f"{name}.npz"),
@@ -91,7 +92,8 @@ def loader(feature_map: FeatureMap, given: argparse.Namespace, name: str, shuffl
         data_format="npz",
         num_workers=given.workers,
     )
-    return found
+    of_training, _ = found
+    return of_training
 
 
 def read_feature_map(given: argparse.Namespace) -> FeatureMap:

@@ -92,13 +92,14 @@ def checkpoint(shop: Shop, size: str, folder: Path, device: str) -> Path:
     text, vision = SIZES[size]
     tokenizer = train_tokenizer(shop_texts(shop), 4000)
     names = {"image": "<|image_pad|>", "video": "<|video_pad|>", "vision_start": "<|vision_start|>", "vision_end": "<|vision_end|>"}  # fmt: skip
-    ids = {f"{name}_token_id": tokenizer.get_vocab()[token] for name, token in names.items()}
+    ids: dict[str, Any] = {f"{name}_token_id": tokenizer.get_vocab()[token] for name, token in names.items()}  # fmt: skip
     config = Qwen3VLConfig(
         text_config={**text, "tie_word_embeddings": True}, vision_config=vision, tie_word_embeddings=True, **ids
     )  # fmt: skip
     torch.manual_seed(0)
     with torch.device(device):
-        model = Qwen3VLForConditionalGeneration(config).to(torch.bfloat16)
+        model: Any = Qwen3VLForConditionalGeneration(config)
+        model.to(torch.bfloat16)
     with quiet():
         model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -134,7 +135,7 @@ class Card:
         best = np.inf
         for _ in range(12):
             started = self.wait()
-            one @ other
+            torch.matmul(one, other)
             best = min(best, self.wait() - started)
         return 2 * side**3 / best
 

@@ -38,6 +38,7 @@ from moon_rec.outputs import (
 from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shown import visible
+from moon_rec.surroundings import is_of_disk
 from moon_rec.tracking import DEFAULT_URI, Tracker
 
 DATA = "report.json"
@@ -144,6 +145,8 @@ def _sheets(tracker: Tracker, study: Study) -> dict[str, bytes]:
             what = f"sheet {name!r} of study {study.id}"
             found[name] = read_sheet(tracker.fetch(study.id, f"{name}.png"), what)
         except (MoonRecError, OSError) as error:
+            if is_of_disk(error):
+                raise  # a disk that is full is no fault of the sheet's
             say(f"left out: sheet {name!r}: {error}")
     return found
 

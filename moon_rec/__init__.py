@@ -1,6 +1,9 @@
 """What all stages share: shops, embedding tables, settings, tracking. See docs/design.md."""
 
-import moon_rec.signals  # noqa: F401 - first: a signal is heard while the rest loads
+import moon_rec.signals  # first: a signal is heard while the rest loads
+
+# isort: split
+import moon_rec.reachable  # noqa: F401 - then: a tracking server is asked while the rest loads
 
 # isort: split
 from moon_rec.data_folder import data_folder

@@ -51,6 +51,19 @@ def line_of_surroundings(error: BaseException, writing: Path | None = None) -> s
     return None
 
 
+def is_of_disk(error: BaseException) -> bool:
+    """Whether it comes of a disk that takes no more or gives back nothing, in whichever library's words; of no disk is a file that is not there."""
+    for one in _chain(error):
+        if isinstance(one, OSError) and one.errno:
+            if one.errno in _OF_DISKS:
+                return True
+        elif any(
+            number in _OF_DISKS and phrase in str(one).lower() for phrase, number in _WORDS.items()
+        ):
+            return True
+    return False
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """What an error was made from and says so, the innermost first, then itself. One that merely came about while a disk was full counts as made from that."""
     found: list[BaseException] = []

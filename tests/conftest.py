@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -16,6 +17,31 @@ for each, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHU
 
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("repeatable")
+
+
+LONG = (
+    "ranking/training/test_distributed.py",
+    "test_faults.py",
+    "ranking/test_stopped.py",
+    "representation/posttraining/test_one_or_many.py",
+    "representation/training/test_distributed.py",
+    "representation/pretraining/test_two_processes.py",
+    "representation/training/test_picture_file.py",
+    "representation/posttraining/test_step_memory.py",
+    "representation/posttraining/test_stopped.py",
+    "ranking/ways/test_orphans.py",
+    "moon_rec/test_signals.py",
+    "exchange_rate/test_study.py",
+)
+"""Files of few tests that take long, the longest first: a file is one process's work, and the last one's is everybody's."""
+
+
+def pytest_collection_modifyitems(items):
+    """The long files begin; all others keep their order."""
+    root = Path(__file__).parent
+    places = {root / name: place for place, name in enumerate(LONG)}
+    assert all(path.is_file() for path in places), "a file of LONG is gone"
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session")

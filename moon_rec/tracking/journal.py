@@ -209,7 +209,7 @@ class Journal(JournalReader):
     def append_file(self, path: Path) -> None:
         """Copy a file, then tell of it; one that cannot be copied is sent from where it lies."""
         number = self.num_entries
-        entry = {"op": "file", "name": path.name, "digest": digest_file(path)}
+        entry: Entry = {"op": "file", "name": path.name, "digest": digest_file(path)}
         copy = self.file(entry, number)
         try:
             if self._handle is None:
@@ -220,6 +220,7 @@ class Journal(JournalReader):
         except OSError as error:
             self.fault = error.strerror or type(error).__name__
             self._elsewhere[number] = path.absolute()
+            entry["fault"] = self.fault  # for who looks for the copy later
         self.append(entry, sync=True)
 
     def read(self, start: int = 0) -> Iterator[tuple[int, Entry]]:

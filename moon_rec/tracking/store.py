@@ -4,7 +4,6 @@ MLflow's own retries, which back off for minutes, are turned off, and a request 
 otherwise by MLflow's environment variables. Whoever must not wait even that long asks through `within`.
 """
 
-import contextlib
 import logging
 import os
 import re
@@ -200,18 +199,6 @@ def why_of(error: BaseException, uri: str) -> str:
             break
     text = without_secrets(" ".join(text.split()), uri)
     return text if len(text) <= 300 else f"{text[:300]} ..."
-
-
-def ask_server(uri: str, seconds: float) -> None:
-    """Nothing where a server answers, whatever it answers.
-
-    Raises:
-        OSError: it does not; of the kinds that `requests` knows.
-    """
-    import requests
-
-    with contextlib.suppress(requests.exceptions.SSLError):  # an answer, too
-        requests.get(f"{uri.rstrip('/')}/health", timeout=seconds, stream=True).close()
 
 
 def code_of(error: BaseException) -> str:

@@ -19,9 +19,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from moon_rec import reachable
 from moon_rec.addresses import MASK, shown_uri
 from moon_rec.errors import MoonRecError, StudyError
 from moon_rec.progress import say
+from moon_rec.surroundings import is_of_disk
 from moon_rec.tracking import view
 from moon_rec.tracking.address import (
     DEFAULT_URI,
@@ -49,10 +51,9 @@ from moon_rec.tracking.names import (
 )
 from moon_rec.tracking.run import TrackedRun
 from moon_rec.tracking.sending import Delivery, Sender, deliver
-from moon_rec.tracking.store import PARENT, RUN, TAG, Store, ask_server, why_of, within
+from moon_rec.tracking.store import PARENT, RUN, TAG, Store, why_of, within
 
-SECONDS_TO_REACH = 6.0
-"""A store that has not answered by then is away: little enough to be told within ten seconds of a command's start."""
+SECONDS_TO_REACH = reachable.SECONDS
 SECONDS_AWAY = 60.0
 SECONDS_OF_PATIENCE = 10.0
 """How long a command waits at its end for a server that takes nothing; a store on this machine is waited for longer."""
@@ -185,12 +186,14 @@ class Tracker:
         """A file among a run's artifacts, on this machine; it may go with the tracker, so copy what is to stay.
 
         Raises:
-            StudyError: it is not where it was tracked.
+            StudyError: it is not where it was tracked, or was kept out of the journal by a full disk when it was.
+        OSError: this machine's disk has no room for it, or cannot be read; of libraries in their own words.
         """
+        kept_out = ""
         for journal in self._journals():
             with contextlib.suppress(FileNotFoundError):  # sent and removed meanwhile
                 if journal.folder.name == run_id:
-                    path = _file_of(journal, name, self._new_folder)
+                    path, kept_out = _file_of(journal, name, self._new_folder)
                     if path is not None:
                         return path
         try:
@@ -198,8 +201,16 @@ class Tracker:
             known = self._store.find(run_id)
             return self._store.download(known[0] if known else run_id, name, self._new_folder())
         except Exception as error:
+            if is_of_disk(error):
+                raise  # here, not in the store
+            why = kept_out or self._store.why(error)
+            mend = (
+                "run again what tracked it"
+                if kept_out
+                else "put the store's artifacts back where they were tracked"
+            )
             raise StudyError(
-                f"run {run_id} in {self.uri}: its artifact {name} cannot be read ({self._store.why(error)}); put the store's artifacts back where they were tracked"
+                f"run {run_id} in {self.uri}: its artifact {name} cannot be read ({why}); {mend}"
             ) from None
 
     def _new_folder(self) -> Path:
@@ -227,7 +238,7 @@ class Tracker:
     def _ask(self) -> None:
         """Does the server answer at all?"""
         try:
-            within(self._reach_within, lambda: ask_server(self._address, self._reach_within))
+            reachable.wait_for_answer(self._address, self._reach_within)
         except Exception as error:  # the network's
             self._note_away(why_of(error, self._address))
 
@@ -382,17 +393,22 @@ class Tracker:
             say(f"warning: {error}")
 
 
-def _file_of(journal: JournalReader, name: str, new_folder: Callable[[], Path]) -> Path | None:
-    """A file or document that a journal has, where it can be read; None where it has none of that name."""
+def _file_of(
+    journal: JournalReader, name: str, new_folder: Callable[[], Path]
+) -> tuple[Path | None, str]:
+    """A file or document that a journal has, where it can be read, and why it was kept out of the journal where it was; None where there is none."""
     found = None
     for number, entry in journal.read():
         if entry["op"] in ("file", "text") and entry["name"] == name:
             found = number, entry  # the last of a name counts, as in MLflow
     if found is None:
-        return None
+        return None, ""
     number, entry = found
     if entry["op"] == "file":
-        return journal.file(entry, number)
+        path = journal.file(entry, number)
+        if path.exists() or "fault" not in entry:
+            return path, ""
+        return None, f"it could not be copied when it was tracked: {entry['fault']}"
     path = new_folder() / Path(name).name
     path.write_text(str(entry["text"]), encoding="utf-8")
-    return path
+    return path, ""

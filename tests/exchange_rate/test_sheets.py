@@ -1,6 +1,7 @@
 """Sheets of a study: drawn once for its control's encoder, kept with its run, shown in its report."""
 
 import base64
+import errno
 import re
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ from PIL import Image
 
 from exchange_rate import study as study_module
 from exchange_rate.cell_files import CellResult, CellSpec
-from exchange_rate.report import write_report
+from exchange_rate.report import _sheets, write_report
 from exchange_rate.sheets import draw_sheets
 from exchange_rate.study import run_study
 from exchange_rate.study_file import CAPTIONS
@@ -102,3 +103,21 @@ def test_the_report_shows_what_the_study_kept(
     assert "<img" not in plain.page.read_text() and "where it looks" not in plain.page.read_text()
     assert report.data.keys() == plain.data.keys()
     assert report.data["study"].keys() == plain.data["study"].keys()
+
+
+@pytest.mark.parametrize(
+    ("error", "is_told"),
+    [(OSError(errno.ENOSPC, "No space left"), False), (FileNotFoundError(errno.ENOENT, "gone"), True)],
+)  # fmt: skip
+def test_a_sheet_that_is_gone_is_left_out_and_a_full_disk_is_not(error, is_told, capsys):
+    class Full:
+        def fetch(self, *_):
+            raise error
+
+    study = SimpleNamespace(id="a", about={"sheets": ["neighbours"]})
+    if not is_told:
+        with pytest.raises(OSError, match="No space left"):
+            _sheets(Full(), study)  # type: ignore[arg-type]
+        return
+    assert _sheets(Full(), study) == {}  # type: ignore[arg-type]
+    assert "left out: sheet 'neighbours': " in capsys.readouterr().err

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -218,38 +219,51 @@ sys.exit(run(main))
 """
 
 
-@pytest.mark.parametrize(
-    ("body", "after", "again", "most"),
-    [
-        # in a library, where Python sees no signal
-        ("hashlib.pbkdf2_hmac('sha256', b'', b'', 300_000_000)", "pass", False, 5),
-        ("hashlib.pbkdf2_hmac('sha256', b'', b'', 300_000_000)", "pass", True, 4),
-        # on its way out, where a thread does not end
-        ("time.sleep(100)", "threading.Thread(target=time.sleep, args=(100,)).start()", False, 5),
-        ("time.sleep(100)", "time.sleep(100)", True, 4),
-    ],
-)
-def test_what_hangs_is_ended(tmp_path, body, after, again, most):
-    script, errors = tmp_path / "hang.py", tmp_path / "errors"
-    script.write_text(HANG.format(body=body, after=after))
-    with open(errors, "wb") as file:
-        child = subprocess.Popen([sys.executable, str(script)], stderr=file)
-    try:
-        wait_for(lambda: "begun" in errors.read_text(), child, errors)
-        time.sleep(0.2)
-        sent = time.monotonic()
-        child.send_signal(signal.SIGTERM)
-        if again:
-            time.sleep(1)
-            if child.poll() is None:
-                child.send_signal(signal.SIGTERM)
-        # killed by it where the second one comes while Python ends
-        assert child.wait(60) in (143, -15 if again else 143)
-        assert time.monotonic() - sent < most
-    finally:
-        child.kill()
-        child.wait()
-    said = errors.read_text()
+HANGING = {
+    "in a library": ("hashlib.pbkdf2_hmac('sha256', b'', b'', 300_000_000)", "pass", False, 5),
+    "in a library, twice": ("hashlib.pbkdf2_hmac('sha256', b'', b'', 300_000_000)", "pass", True, 4),
+    "on its way out": ("time.sleep(100)", "threading.Thread(target=time.sleep, args=(100,)).start()", False, 5),
+    "on its way out, twice": ("time.sleep(100)", "time.sleep(100)", True, 4),
+}  # fmt: skip
+"""What does not end by itself: in a library, where Python sees no signal, or where a thread does not end; whether a second signal comes; the most seconds."""
+
+
+@pytest.fixture(scope="module")
+def hanging(tmp_path_factory):
+    """How each ended: exit code, seconds, and what it said. All at once, for they wait."""
+    folder = tmp_path_factory.mktemp("hanging")
+
+    def end(number: int) -> tuple[int, float, str]:
+        body, after, again, _ = list(HANGING.values())[number]
+        script, errors = folder / f"{number}.py", folder / f"{number}.errors"
+        script.write_text(HANG.format(body=body, after=after))
+        with open(errors, "wb") as file:
+            child = subprocess.Popen([sys.executable, str(script)], stderr=file)
+        try:
+            wait_for(lambda: "begun" in errors.read_text(), child, errors)
+            time.sleep(0.2)
+            sent = time.monotonic()
+            child.send_signal(signal.SIGTERM)
+            if again:
+                time.sleep(1)
+                if child.poll() is None:
+                    child.send_signal(signal.SIGTERM)
+            return child.wait(60), time.monotonic() - sent, errors.read_text()
+        finally:
+            child.kill()
+            child.wait()
+
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(HANGING, pool.map(end, range(len(HANGING))), strict=True))
+
+
+@pytest.mark.parametrize("name", HANGING)
+def test_what_hangs_is_ended(hanging, name):
+    _, _, again, most = HANGING[name]
+    code, seconds, said = hanging[name]
+    # killed by it where the second one comes while Python ends
+    assert code in (143, -15 if again else 143)
+    assert seconds < most
     assert said.count("stopped by SIGTERM: nothing is kept; begin again with: ") == 1
 
 

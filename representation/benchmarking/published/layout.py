@@ -1,5 +1,6 @@
 """What all layouts share: where the pictures are, and how much is read."""
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -59,9 +60,9 @@ class PictureLayout(Config):
         if self.missing_pictures == "none":
             return None
         path: Path | None = folder / self.pictures
-        if path is not None and not path.exists():
+        if not os.path.exists(path):  # a name may be too long for any file
             archive = path.with_name(f"{path.name}.zip")
-            path = archive if archive.exists() else None
+            path = archive if os.path.exists(archive) else None
         may_miss = self.missing_pictures == "count"
         return PictureFiles(path, may_miss, self.longest_side or None)
 

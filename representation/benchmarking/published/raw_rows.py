@@ -38,7 +38,7 @@ def find_files(folder: Path, pattern: str, option: str) -> list[Path]:
         raise ShopError(f"{folder} is not a folder: name the one with the published set's files")
     try:
         found = sorted(path for path in folder.glob(pattern) if path.is_file())
-    except (NotImplementedError, ValueError, IndexError) as error:
+    except (NotImplementedError, ValueError, IndexError, OSError) as error:
         raise ShopError(
             f"{option} is {pattern!r:.80}, no name or pattern in the folder: {first_line(error)}"
         ) from None

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from moon_rec.errors import StudyError
+from moon_rec.surroundings import line_of_surroundings
 from moon_rec.tracking import Tracker, view
 from moon_rec.tracking.commands import main as track
 from moon_rec.tracking.journal import VERSION, Journal, JournalReader, new_id, places
@@ -159,6 +160,44 @@ def test_with_a_full_disk_and_no_server_the_loss_is_told(monkeypatch, server, ca
         run.log({"loss": 1.0})
     said = capsys.readouterr().err
     assert "cannot be written (No space left on device)" in said and "4 entries are lost" in said
+
+
+def test_a_file_that_a_full_disk_kept_out_is_told_with_that(tmp_path, monkeypatch, state):
+    """Its journal has no copy, and the file itself is gone since: nobody's store is at fault."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("moon_rec.tracking.journal.shutil.copyfile", full)
+    sheet = tmp_path / "sheet.png"
+    sheet.write_bytes(b"a sheet")
+    journal = Journal([state], opening())
+    journal.append_file(sheet)
+    journal.append({"op": "end", "status": "FINISHED", "time": 2000}, sync=True)
+    journal.close()
+    sheet.unlink()
+    with pytest.raises(StudyError) as told:
+        Tracker("http://127.0.0.1:9").fetch(journal.id, "sheet.png")
+    assert "could not be copied when it was tracked: No space left on device" in str(told.value)
+    assert "put the store's artifacts back" not in str(told.value)
+
+
+def test_without_room_for_a_fetched_file_it_is_the_disk_that_is_told(database, monkeypatch):
+    tracker = Tracker(f"sqlite:///{database}")
+    with tracker.run("a", "study", {}, {}) as run:
+        pass
+
+    def full(*_):
+        try:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        except OSError as error:
+            raise RuntimeError("download failed") from error
+
+    monkeypatch.setattr(tracker._store, "download", full)
+    with pytest.raises(RuntimeError) as told:
+        tracker.fetch(run.id, "sheet.png")
+    line = line_of_surroundings(told.value)
+    assert line is not None and "EFBIG" in line
 
 
 def test_a_running_run_is_left_to_its_own_process(server, state):

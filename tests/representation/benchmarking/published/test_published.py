@@ -98,6 +98,15 @@ def test_mbe_with_other_names_and_distractors(mbe, capsys):
         read_set("mbe2", mbe, ["file=x"])
 
 
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [("files", "no name or pattern in the folder: "), ("pictures", "not found")],
+)
+def test_a_name_that_is_too_long_for_any_file_is_one_line(mbe, setting, told):
+    with pytest.raises(ShopError, match=told):
+        read_set("mbe", mbe, [f"{setting}={'o' * 300!r}"])
+
+
 def test_missing_pictures_are_refused_counted_or_not_read(mbe, capsys):
     (mbe / "images" / "2.jpg").unlink()
     with pytest.raises(ShopError, match=r"line 3: picture 'https://img.example/q/2.jpg' not found"):
