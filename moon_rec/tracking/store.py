@@ -55,6 +55,7 @@ class Store:
         self._uri, self.experiment = absolute_uri(uri), experiment
         self.shown = shown_uri(self._uri)
         self._client: Any = None
+        self._engine: Any = None  # SQLAlchemy's, of a database
         self._experiment_id: str | None = None
         self._guard = threading.Lock()  # a reader and the sender may open it at once
         load_mlflow(is_database="http" not in self._uri.partition(":")[0])
@@ -91,6 +92,7 @@ class Store:
                     raise  # else another process was quicker
             found = client.get_experiment_by_name(self.experiment)
         self._client = client
+        self._engine = getattr(client._tracking_client.store, "engine", None)
         if found is None:
             return False
         if found.lifecycle_stage == "deleted":
@@ -103,6 +105,14 @@ class Store:
     def forget(self) -> None:
         """Look for the experiment again at the next use."""
         self._experiment_id = None
+
+    def release(self) -> None:
+        """Close connections to a database that nobody uses now; they open again at the next use.
+
+        SQLite keeps for each up to 2 MiB of pages and 128 statements with all that they asked for: as many ids as there were runs, at every number of runs another statement.
+        """
+        if self._engine is not None:
+            self._engine.dispose()
 
     def experiments(self) -> list[str]:
         """Names of the experiments that there are."""

@@ -299,6 +299,7 @@ class Tracker:
         sender.stop()
         if is_patient and not left:
             self._send_left_behind()
+        self._store.release()
 
     def _send_left_behind(self) -> None:
         """Send what earlier commands left in the journal of this store: they were killed, or it was away."""
@@ -358,7 +359,10 @@ class Tracker:
         """Runs of the store by id; a command that writes goes on with what it has seen of them when the store is gone."""
 
         def search() -> dict[str, dict[str, Any]]:
-            found = self._store.search(filter_string) if self._store.open() else []
+            try:
+                found = self._store.search(filter_string) if self._store.open() else []
+            finally:
+                self._store.release()
             return {run["id"]: run for run in map(view.of_store, found)}
 
         if time.monotonic() < self._away_until:

@@ -1,5 +1,6 @@
 """SQLite stores: made once however many begin together, mended or refused when half made, never made by reading."""
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -193,3 +195,25 @@ def test_a_tracker_makes_nothing_before_its_first_run(tmp_path):
     tracker = Tracker(f"sqlite:///{tmp_path}/new/mlflow.db")
     assert tracker.runs() == [] and tracker.finished("key") is None
     assert listing(tmp_path) == []
+
+
+def open_handles(database):
+    """How many handles this process has on a file."""
+    handles = Path("/proc/self/fd")
+    return sum(one.is_symlink() and os.readlink(one) == str(database) for one in handles.iterdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="handles are counted in /proc")
+def test_no_connection_stays_open_after_a_run_or_a_look(tmp_path, empty_store):
+    """Each keeps pages and statements in memory, of a store that grows ever more."""
+    database = tmp_path / "mlflow.db"
+    shutil.copy(empty_store, database)
+    with Tracker(f"sqlite:///{database}") as tracker:
+        for number in range(3):
+            with tracker.run(str(number), "training", {}, {}) as run:
+                run.log({"loss": 1.0})
+    assert open_handles(database) == 0
+    reader = Tracker(f"sqlite:///{database}", must_exist=True)
+    assert len(reader.runs()) == 3
+    assert open_handles(database) == 0
+    assert len(reader.runs()) == 3, "it opens again"
