@@ -157,8 +157,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = Parser(
         prog="python -m exchange_rate.report",
         description="Turn a study's tracked runs, or a table of points measured elsewhere, into one HTML page, Markdown, JSON and figures.",
-        example="python -m exchange_rate.report --tracking sqlite:///runs/demo/mlflow.db --experiment demo --out runs/report\n"
-        "  python -m exchange_rate.report --points points.csv --metric image_search_recall@10 --out runs/report",
+        example="python -m exchange_rate.report --tracking sqlite:///runs/demo/mlflow.db --experiment demo --out runs/report",
     )
     parser.add_argument("--tracking", help=f"MLflow tracking URI; default {DEFAULT_URI}")
     parser.add_argument("--experiment", help="MLflow experiment; default moon_rec")

@@ -31,7 +31,7 @@ FOLDERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 """Command without its output -> the mark of what it writes, and the mark's fields."""
 
 FILES: dict[str, tuple[str, str]] = {
-    "shop describe": ("moon_rec shop describe shop --picture {}", "new.png"),
+    "shop describe, a picture": ("moon_rec shop describe shop --picture {}", "new.png"),
     "shop check": ("moon_rec shop check shop --faults {}", "new.csv"),
     "curate's picture": (f"representation.curate shop {VECTORS} --out pairs --picture {{}}", "new.png"),
     "recall": (f"representation.recall shop {VECTORS} --out {{}}", "new.json"),

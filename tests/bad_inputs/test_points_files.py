@@ -50,7 +50,7 @@ CASES = [
     file("an unknown ending", ("the ending '.xlsx' is not known", ".csv"), "points.xlsx", b"encoder,auc\n"),
     file("empty", ("points.csv is empty",), "points.csv", b""),
     file("a header alone", ("no rows", "one row a run"), "points.csv", f"{HEADER}\n".encode()),
-    file("no UTF-8", ("line 2 is no UTF-8 text", "iconv"), "points.csv", f"{HEADER}\n\xff\n".encode("latin-1")),
+    file("no UTF-8", ("line 2 is no UTF-8 text", "write it as UTF-8"), "points.csv", f"{HEADER}\n\xff\n".encode("latin-1")),
     file("values without a header", ("looks like values, not names",), "points.csv", b"1,2,3\n4,5,6\n"),
     points("a field too many", ("line 2 has 8 fields, the header has 7",), (ROWS[0], f"{ROWS[0]},9")),
     points("no encoder column", ("no column 'encoder'", "it has model, ranker"), ("encoder,", "model,")),

@@ -124,8 +124,9 @@ class Memory:
         pass
 
     @contextlib.contextmanager
-    def run(self, name, kind, params, reads, key=None, parent=None):
-        tags = {f"moon_rec.reads.{what}": digest for what, digest in reads.items()}
+    def run(self, name, kind, params, reads, key=None, parent=None, tags=None):
+        tags = {f"moon_rec.{one}": value for one, value in (tags or {}).items()}
+        tags |= {f"moon_rec.reads.{what}": digest for what, digest in reads.items()}
         run = {"id": f"run{next(self._ids)}", "name": name, "kind": kind, "key": key, "tags": tags}
         run |= {"params": {one: str(value) for one, value in params.items()}, "metrics": {}}
         own = self.folder / run["id"]

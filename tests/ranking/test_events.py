@@ -146,7 +146,7 @@ def test_written_as_impressions_they_move_click_rates_and_calibration_as_events_
     rates, calibrations = {}, {}
     for name, shop in shops.items():
         periods = describe(shop).periods
-        rates[name] = (round(periods[0].click_rate, 2), round(periods[2].click_rate, 2))
+        rates[name] = (round(periods[0].click_rate.value, 2), round(periods[2].click_rate.value, 2))
         tables = RankingTables.build(shop, FeatureConfig(history_length=12))
         config = RankerConfig(content="none", epochs=2, learning_rate=0.01, **SMALL)
         found = score(train_ranker(tables, config), tables, "test")

@@ -16,9 +16,11 @@ from moon_rec.shop.non_clicks import NonClickConfig
 from moon_rec.shop.readers import MovieLensConfig, OnlineRetailConfig, TablesConfig
 from moon_rec.shop.readers.interactions import (
     EventColumns,
+    FileForm,
     InteractionsConfig,
     ItemColumns,
     LogColumns,
+    TimeColumns,
     UserColumns,
 )
 from moon_rec.shop.simulate.config import SimulationConfig
@@ -302,8 +304,8 @@ READ_IN = {
 }
 """Settings of how a study is run and read, by the code that does so."""
 
-LIKE = {OptimisationConfig: PretrainConfig}
-"""A class that is only a part of another."""
+LIKE = {OptimisationConfig: PretrainConfig, FileForm: LogColumns, TimeColumns: LogColumns}
+"""A class that is only a part of another, and which has all of its settings."""
 
 
 def _cases() -> list[Any]:

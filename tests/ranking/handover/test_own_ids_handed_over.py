@@ -38,10 +38,13 @@ def test_vocabularies_have_own_ids_and_arrays_are_the_same(two, planted):
         name: one for name, one in own.items() if name not in ("item", "user")
     }
     for file in ("train.npz", "item_vectors.npz"):
-        one, other = (np.load(two / f"{name}-fuxictr/shop/{file}") for name in ("plain", "own"))
+        one, other = (
+            np.load(two / f"{name}-fuxictr/shop/{file}", allow_pickle=False)
+            for name in ("plain", "own")
+        )
         assert all((one[name] == other[name]).all() for name in one.files)
     requests = dict(pl.read_parquet(two / "own-fuxictr/ids/request.parquet").iter_rows())
-    shown = np.load(two / "own-fuxictr/shop/test.npz")["request_id"]
+    shown = np.load(two / "own-fuxictr/shop/test.npz", allow_pickle=False)["request_id"]
     assert requests[shown[0]] == own_request(shown[0])
     assert not (two / "plain-fuxictr/ids").exists()
 

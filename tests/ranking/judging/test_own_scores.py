@@ -186,7 +186,7 @@ class Recorded:
         pass
 
     @contextlib.contextmanager
-    def run(self, name, kind, params, reads):
+    def run(self, name, kind, params, reads, tags=None):
         self.runs.append({"name": name, "kind": kind, "reads": reads, "files": []})
         yield self
 

@@ -343,7 +343,7 @@ class Followed:
         pass
 
     @contextlib.contextmanager
-    def run(self, name, kind, params, reads):
+    def run(self, name, kind, params, reads, tags=None):
         self.about = (name, kind, params, reads)
         yield self
 

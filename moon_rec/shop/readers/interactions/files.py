@@ -341,7 +341,7 @@ def first_lines(path: Path, number: int = FIRST_LINES, encoding: str | None = No
             return lines
     except UnicodeDecodeError as error:
         raise ShopError(
-            f"{path}: line {len(lines) + 1} is no UTF-8 text ({error.reason}): name its encoding, such as --set log.encoding=latin-1, or write it as UTF-8"
+            f"{path}: line {len(lines) + 1} is no UTF-8 text ({error.reason}): write it as UTF-8, or of an import name its encoding, such as --set log.encoding=latin-1"
         ) from None
     except (OSError, EOFError, pa.ArrowException) as error:
         raise ShopError(f"{path} cannot be read: {first_line(error)}; fetch it again") from None

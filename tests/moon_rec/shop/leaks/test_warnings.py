@@ -335,9 +335,9 @@ def test_a_warning_names_the_owners_own_ids(make_shop):
     """All pictures of the hand-made shop are one: item 16, listed after the cut, has that of item 11."""
     path = make_shop()
     (path / "ids").mkdir()
-    for kind, numbers in (("item", range(11, 17)), ("search", range(100, 110))):
+    for kind, numbers in (("item", range(11, 17)), ("request", range(100, 110))):
         own = pl.DataFrame({"id": list(numbers), "own": [f"{kind}-0{one}" for one in numbers]})
         own.write_parquet(path / "ids" / f"{kind}.parquet")
     told = " ".join(map(str, leak_warnings(path)))
     assert "such as item-016 of item-011" in told
-    assert "such as that of search search-0101, which is item item-011's" in told
+    assert "such as that of search request-0101, which is item item-011's" in told

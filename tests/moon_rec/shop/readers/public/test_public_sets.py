@@ -350,9 +350,7 @@ def test_the_page_is_made_of_the_maps():
 
 def test_every_map_is_in_the_wheel():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert (
-        "shop/readers/public/*.toml" in settings["tool"]["setuptools"]["package-data"]["moon_rec"]
-    )
+    assert "**/*.toml" in settings["tool"]["setuptools"]["package-data"]["*"]
     assert public_set("mind").title.startswith("MIND")
 
 
