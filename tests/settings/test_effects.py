@@ -16,13 +16,12 @@ from moon_rec.shop.non_clicks import NonClickConfig
 from moon_rec.shop.readers import MovieLensConfig, OnlineRetailConfig, TablesConfig
 from moon_rec.shop.readers.interactions import (
     EventColumns,
-    FileForm,
     InteractionsConfig,
     ItemColumns,
     LogColumns,
-    TimeColumns,
     UserColumns,
 )
+from moon_rec.shop.readers.interactions.config import FileForm, TimeColumns
 from moon_rec.shop.simulate.config import SimulationConfig
 from ranking.config import RankerConfig
 from ranking.features import FeatureConfig
