@@ -1,5 +1,6 @@
 """What all tests share: repeatable hypothesis runs, quiet MLflow, and the folder of real data."""
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -42,6 +43,12 @@ def pytest_collection_modifyitems(items):
     places = {root / name: place for place, name in enumerate(LONG)}
     assert all(path.is_file() for path in places), "a file of LONG is gone"
     items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+def pytest_collection_finish():
+    """What was loaded stays to the end: the collector need not look through it again and again (a twentieth of the time)."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -56,6 +56,7 @@ def test_intervals_of_the_logarithm_are_those_of_linear_regression():
     assert law.intervals["E"] == pytest.approx((line.intercept - half, line.intercept + half))
 
 
+@pytest.mark.slow
 def test_intervals_of_the_power_cover_the_planted_asymptote():
     random = np.random.default_rng(1)
     covered, bounded = [], 0

@@ -53,7 +53,7 @@ def check(found, shown, wanted):
         assert joined["label"].equals(joined["label_right"], check_names=False)
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     chunk_rows=st.integers(1, 700),
     batch_size=st.sampled_from([1, 5, 64, 4096]),

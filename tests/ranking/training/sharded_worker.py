@@ -1,7 +1,7 @@
 """One rank of the trainings that `test_distributed.py` launches.
 
 `torchrun ... sharded_worker.py FOLDER JOB ...`, where FOLDER holds `config.json`, `features.json`, the shop and its vectors, and a job is `table` (a large one is made
-in parts), `train`, `pipelined`, `resume` (goes on from `checkpoints-resume-<ranks>`) or `break` (is killed). One process does all of its jobs in turn: to begin takes
+in parts), `train`, `resume` (goes on, pipelined, from `checkpoints-resume-<ranks>`) or `break` (is killed). One process does all of its jobs in turn: to begin takes
 it longer than any of them.
 """
 
@@ -52,7 +52,7 @@ class Pipelined(ShardedTrainer):
         super().__init__(model, config, device, pipelined=True)
 
 
-KINDS = {"train": ShardedTrainer, "resume": Pipelined, "break": Mortal, "pipelined": Pipelined}
+KINDS = {"train": ShardedTrainer, "resume": Pipelined, "break": Mortal}
 
 
 def main(folder: Path, jobs: list[str]) -> None:

@@ -127,6 +127,7 @@ def test_a_file_of_settings_is_read_and_a_shared_one_that_nothing_reads_refused(
     assert about["config"]["embedding_dim"] == 3
 
 
+@pytest.mark.slow
 def test_processes_change_nothing(paths, done, tmp_path):
     shop, items, queries = paths
     features = json.loads((done[0] / "ways.json").read_text())["features"]

@@ -53,6 +53,7 @@ def stop_after(step):
     return on_log
 
 
+@pytest.mark.slow
 def test_refinement_learns(little_shop, encoder_path, tmp_path):
     """From an encoder of the first part, on curated purchases alone: it finds no less than before, and far more than chance, 3 in 47."""
     broad = PosttrainConfig.preset(
@@ -118,7 +119,15 @@ def test_vectors_of_an_earlier_embedding_serve(
     "values",
     [
         {},
-        {"loss": "infonce", "chunk_size": 5, "momentum": 0.9, "lora": {"rank": 2, "dropout": 0.1}},
+        pytest.param(
+            {
+                "loss": "infonce",
+                "chunk_size": 5,
+                "momentum": 0.9,
+                "lora": {"rank": 2, "dropout": 0.1},
+            },
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_resumes_to_the_same_bits(values, little_shop, encoder_path, tmp_path):

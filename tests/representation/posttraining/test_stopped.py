@@ -25,9 +25,8 @@ def words_of(shop, out, *settings) -> list[str]:
     return [*words, *(word for setting in settings for word in ("--set", setting))]
 
 
-@pytest.mark.parametrize(
-    "signum", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_the_named_command_goes_on_to_the_same_bits(little_shop, tmp_path, signum):
     out, whole, errors = tmp_path / "my encoder", tmp_path / "whole", tmp_path / "errors"
     words = ["representation.posttrain", *words_of(little_shop, out, *SETTINGS, "resume_every=20")]

@@ -92,7 +92,7 @@ def alone(little_shop, encoder_path, tmp_path_factory):
 @pytest.mark.parametrize(
     "values",
     [
-        {"sharding": "ddp"},
+        pytest.param({"sharding": "ddp"}, marks=pytest.mark.slow),
         pytest.param({"sharding": "fsdp", "chunk_size": 4}, marks=pytest.mark.slow),
     ],
     ids=["ddp", "fsdp"],

@@ -1,6 +1,7 @@
 """Pictures read from a file one by one are those of the shop; trainings hold no table of them."""
 
 import polars as pl
+import pytest
 
 from representation.training.picture_file import PictureFile
 from tests.peak_memory import added_mib
@@ -26,6 +27,7 @@ def test_which_rows_have_one(little_shop):
         assert found["picture_hash"].null_count() == rows[column].null_count()
 
 
+@pytest.mark.slow
 def test_a_training_holds_no_table_of_pictures(tmp_path):
     """96 MiB of pictures in row groups of 24 MiB, all of them read, by text and by picture."""
     before = f"""
