@@ -91,7 +91,7 @@ def _runs(given: Namespace, config: RankerConfig) -> list[_Run]:
     Raises:
         RankingError: the folder is there already and is not to be gone on with.
     """
-    folder = given.out.resolve().with_name(f"{given.out.resolve().name}.checkpoints")
+    folder = Path(f"{given.out}.checkpoints")
     is_ranker = (given.out / RANKER_FILE).exists()
     goes_on = given.resume and not given.overwrite
     # of one seed: its process was ended between the ranker and the removal of its checkpoints

@@ -1,5 +1,7 @@
 """Which further columns of a log become context columns, and how they are read."""
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from moon_rec.errors import ShopError
@@ -24,12 +26,7 @@ def further_columns(
         ShopError: a column that is asked for is not there.
     """
     if keep is not None:
-        unknown = [name for name in keep if name not in names]
-        if unknown:
-            raise ShopError(
-                f"{source.name} has no column {unknown[0]!r} left to keep (log.keep): it has {', '.join(names) or 'none'}"
-            )
-        names = list(keep)
+        names = asked_for(source, names, keep, "log.keep")
     elif not has_outcomes and names:
         say(
             f"{source.name}: {', '.join(names)} are left out, for of a non-click they are not known; --set "
@@ -50,3 +47,17 @@ def further_columns(
         return {name: pl.col(name) for name in names}
     types = further_types(source.frame, names)
     return {name: further_value(name, kind) for name, kind in types.items()}
+
+
+def asked_for(source: Source, names: Sequence[str], keep: Sequence[str], setting: str) -> list[str]:
+    """The columns that a user asks for, in their order.
+
+    Raises:
+        ShopError: one that is not among `names`.
+    """
+    unknown = [name for name in keep if name not in names]
+    if unknown:
+        raise ShopError(
+            f"{source.name} has no column {unknown[0]!r} left to keep ({setting}): it has {', '.join(names) or 'none'}"
+        )
+    return list(keep)

@@ -11,6 +11,7 @@ from moon_rec.progress import say
 from moon_rec.shop.own_ids import OwnIds, id_text
 from moon_rec.shop.readers.interactions.broken_rules import find_broken, refuse
 from moon_rec.shop.readers.interactions.files import Source, unreadable
+from moon_rec.shop.readers.interactions.further import asked_for
 from moon_rec.shop.readers.interactions.pictures import Pictures
 from moon_rec.shop.readers.interactions.typed import (
     further_types,
@@ -86,12 +87,7 @@ class SideTable:
         taken, declared = set(roles.values()), set(columns_of(table))
         names = [name for name in source.columns if name not in taken]
         if keep is not None:
-            unknown = [name for name in keep if name not in names]
-            if unknown:
-                raise ShopError(
-                    f"{source.name} has no column {unknown[0]!r} left to keep ({table}.keep): it has {', '.join(names) or 'none'}"
-                )
-            names = list(keep)
+            names = asked_for(source, names, keep, f"{table}.keep")
         for name in [name for name in names if name in declared]:
             say(
                 f"{source.name}: {name!r} is left out: a shop has a column of that name, with another meaning"
