@@ -3,11 +3,16 @@
 import moon_rec.signals  # noqa: F401 - first: a signal is heard while the rest loads
 
 # isort: split
-from exchange_rate.candidates import rank_metrics
-from exchange_rate.points_file import analyse_points as analyse
-from exchange_rate.points_file import read_points
-from exchange_rate.rate import ExchangeRate, fit_by_segment, fit_exchange_rate, pairwise_ratios
-from exchange_rate.scaling import ScalingLaw, compare_forms, fit_scaling_law
+from exchange_rate.analysis.points_file import analyse_points as analyse
+from exchange_rate.analysis.points_file import read_points
+from exchange_rate.estimation.candidates import rank_metrics
+from exchange_rate.estimation.rate import (
+    ExchangeRate,
+    fit_by_segment,
+    fit_exchange_rate,
+    pairwise_ratios,
+)
+from exchange_rate.laws.scaling import ScalingLaw, compare_forms, fit_scaling_law
 
 __all__ = [
     "ExchangeRate",

@@ -32,7 +32,7 @@ LONG = (
     "representation/posttraining/test_stopped.py",
     "ranking/ways/test_orphans.py",
     "moon_rec/test_signals.py",
-    "exchange_rate/test_study.py",
+    "exchange_rate/study/test_study.py",
 )
 """Files of few tests that take long, the longest first: a file is one process's work, and the last one's is everybody's."""
 

@@ -224,7 +224,7 @@ def shrink_demo() -> None:
 
     demo: Any = importlib.import_module("exchange_rate.demo")
     simulation = importlib.import_module("moon_rec.shop.simulate").SimulationConfig
-    study = importlib.import_module("exchange_rate.plan").StudyConfig
+    study = importlib.import_module("exchange_rate.study.plan").StudyConfig
     settings = tomllib.loads("\n".join(SHOP))
     demo.demo_shop = lambda seed: simulation(**settings, seed=seed)
     demo.demo_plan = lambda seed: study(**tomllib.loads(plan()), seed=seed)

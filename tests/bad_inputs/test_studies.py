@@ -1,5 +1,5 @@
 """Studies from elsewhere: `study.json` with what it should not hold, runs that are not the cells', folders that another study works in. What is left out is
-seen on the page in `tests/exchange_rate/test_missing.py`."""
+seen on the page in `tests/exchange_rate/evidence/test_missing.py`."""
 
 import fcntl
 import json
@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from exchange_rate.lock import LOCK
-from exchange_rate.records import read_study
-from exchange_rate.report import _sheets
+from exchange_rate.evidence.records import read_study
+from exchange_rate.report.write import _sheets
+from exchange_rate.study.lock import LOCK
 from moon_rec.tracking import Tracker
 from tests.bad_inputs.harness import Case, check
 from tests.bad_inputs.test_studies_and_points import TWO_ENCODERS, edit_study, with_store

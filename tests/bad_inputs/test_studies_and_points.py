@@ -21,8 +21,8 @@ from exchange_rate import (
     pairwise_ratios,
     rank_metrics,
 )
-from exchange_rate.cell_files import CellResult
 from exchange_rate.demo import MARKER, _about
+from exchange_rate.study.cell_files import CellResult
 from moon_rec.tracking import Tracker
 from tests.bad_inputs.harness import Case, check
 from tests.exchange_rate.conftest import make_plan, make_shop, plant
@@ -154,7 +154,7 @@ def tracked() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="moon_rec_store_"))
     small = make_plan().model_copy(update={"num_seeds": 1, "permuted_control": False, "encoders": make_plan().encoders[:2]})  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
-        from exchange_rate.study import run_study
+        from exchange_rate.study.run import run_study
 
         plant(patch)
         tracker = Tracker(f"sqlite:///{folder / 'mlflow.db'}")

@@ -1,4 +1,4 @@
-"""A study whose cells cost nothing: every function of `exchange_rate.cells.KINDS` is replaced by one that plants its numbers."""
+"""A study whose cells cost nothing: every function of `exchange_rate.study.cells.KINDS` is replaced by one that plants its numbers."""
 
 import contextlib
 import itertools
@@ -13,11 +13,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from exchange_rate import cells
-from exchange_rate.cell_files import CellResult
-from exchange_rate.plan import EncoderRun, StudyConfig
-from exchange_rate.report import write_report
-from exchange_rate.study import run_study
+from exchange_rate.report.write import write_report
+from exchange_rate.study import cells
+from exchange_rate.study.cell_files import CellResult
+from exchange_rate.study.plan import EncoderRun, StudyConfig
+from exchange_rate.study.run import run_study
 from moon_rec.errors import StudyError
 from moon_rec.estimate import Estimate
 from moon_rec.tracking import Tracker

@@ -5,7 +5,7 @@ import contextlib
 import pytest
 
 from exchange_rate.demo import MARKER, _about, _prepare
-from exchange_rate.lock import locked
+from exchange_rate.study.lock import locked
 from moon_rec.errors import StudyError
 from moon_rec.files import read_json
 

@@ -27,8 +27,8 @@ COMMANDS = (
     "representation.pretrain",
     "representation.recall",
     "exchange_rate.demo",
-    "exchange_rate.report",
-    "exchange_rate.study",
+    "exchange_rate.report.write",
+    "exchange_rate.study.run",
     "exchange_rate.verify",
 )
 NUMBERS = {

@@ -18,8 +18,8 @@ import pytest
 import torch
 from PIL import Image
 
-from exchange_rate.grid import study_cells
-from exchange_rate.plan import EncoderRun, StudyConfig
+from exchange_rate.study.grid import study_cells
+from exchange_rate.study.plan import EncoderRun, StudyConfig
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import MoonRecError
 from moon_rec.shop import Shop

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from exchange_rate.plan import EncoderRun, StudyConfig
+from exchange_rate.study.plan import EncoderRun, StudyConfig
 from moon_rec.config import LENIENT, Config
 from moon_rec.shop.non_clicks import NonClickConfig
 from moon_rec.shop.readers import MovieLensConfig, OnlineRetailConfig, TablesConfig

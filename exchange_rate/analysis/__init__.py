@@ -1,0 +1,1 @@
+"""Evidence -> everything that a report prints, decided once."""

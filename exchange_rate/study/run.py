@@ -1,0 +1,360 @@
+"""A study: many encoders, the same ranker on each, several seeds, everything tracked: `python -m exchange_rate.study SHOP --out DIR`.
+
+What it does, in cells (`exchange_rate.study.cells`), each run once for all time:
+    start, pretraining, posttraining   encoders, along the paths of the plan
+    encoder                            embeds the shop, measures every intermediate metric
+    ranker                             one seed of the ids-only ranker, of the ranker on an encoder, or of the permuted control
+    comparison                         ranker on an encoder against ids only, paired, overall and on warm and cold items
+
+Notable choices
+- Intermediate metrics and AUC are measured on the same period (`test`), so that a slope compares like with like. Nothing is chosen on it: the permuted control
+  takes the encoder that is best by the steering metric on the *validation* period, where the metrics are measured too.
+- Cells run in `workers` fresh processes with one torch thread each; only this process speaks to MLflow. The number of workers changes no figure.
+- A cell is finished when its folder holds a result, with the outputs that it left, and MLflow a finished run of its key with the same figures. A study that was
+  interrupted goes on where it stopped, but what other code has made since is made anew: the key holds a digest of the sources.
+- A cell that fails stops no other (`exchange_rate.study.failures`); the study's results are written all the same and name it. The command then ends with exit code 2, and the same
+  command again runs what is missing.
+- One study at a time works in a folder (`exchange_rate.study.lock`); a second one is refused, or waits with `--wait`.
+- A script that calls `run_study` with more than one worker needs the usual `if __name__ == "__main__":`.
+"""
+
+import argparse
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from exchange_rate.evidence.records import READS, records_table
+from exchange_rate.evidence.study_file import ABOUT, FORMAT
+from exchange_rate.names import PERMUTED, RankerNames
+from exchange_rate.study.cell_files import RESULT, CellResult, CellSpec, remove_cell
+from exchange_rate.study.cells import num_of_other_code
+from exchange_rate.study.failures import Failure, one_line, told
+from exchange_rate.study.grid import study_cells
+from exchange_rate.study.lock import locked
+from exchange_rate.study.plan import StudyConfig, demo_plan
+from exchange_rate.study.schedule import run_cells
+from exchange_rate.study.sheets import draw_sheets
+from moon_rec.command import Parser, add_config_options, count, seed_number
+from moon_rec.config import load_config
+from moon_rec.errors import MoonRecError, StudyError
+from moon_rec.files import digest_of
+from moon_rec.kept import note_begins_again, note_kept
+from moon_rec.processes import refuse_many_processes
+from moon_rec.progress import say
+from moon_rec.shop import Shop
+from moon_rec.shop.non_click_recipe import non_clicks_said
+from moon_rec.shop.shop import Period
+from moon_rec.tracking import Tracker, plain_metric_name
+
+OF_THE_CLOCK = ("seconds", "rows_per_second")
+LEVEL = 0.95
+"""Coverage of every interval: of the cells' estimates, and of what the report fits."""
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """A finished study.
+
+    Attributes:
+        id: of its parent run in MLflow: what `exchange_rate.report --study` takes.
+        table: one row a ranker run, as the report reads it (`exchange_rate.evidence.records`).
+        num_run, num_known: cells that ran now, and cells that had been finished before.
+        folder: of the cells.
+        failed: cells without a result, and why.
+    """
+
+    id: str
+    table: pl.DataFrame
+    num_run: int
+    num_known: int
+    folder: Path
+    failed: tuple[Failure, ...] = ()
+
+
+def run_study(
+    shop: Shop,
+    config: StudyConfig,
+    workdir: str | Path,
+    tracker: Tracker,
+    period: Period = "test",
+    workers: int | None = None,
+    wait: bool = False,
+) -> StudyResult:
+    """Run every cell of a study that is not finished yet; the module's docstring says what they are. Cells that fail are in the result's `failed`.
+
+    Args:
+        workdir: cells are kept in `workdir/cells`, shared by all studies that name it.
+        period: what rankers are scored and encoders measured on.
+        workers: processes; None takes two, or one on a machine with one core.
+        wait: for another study that works in `workdir`, instead of being refused.
+
+    Raises:
+        StudyError: another study works there, or the disk is full.
+    """
+    folder = Path(workdir) / "cells"
+    workers = workers or min(2, os.cpu_count() or 1)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder.parent, wait):
+        folder.mkdir(exist_ok=True)
+        return _run_study(shop, config, folder, tracker, period, workers)
+
+
+def _run_study(
+    shop: Shop, config: StudyConfig, folder: Path, tracker: Tracker, period: Period, workers: int
+) -> StudyResult:
+    key = digest_of(["study", config.digest(), shop.digest, period])
+    cells = study_cells(shop, config, period)
+    say(
+        f"study {config.name!r}: {len(config.encoder_names())} encoders, {len(cells)} cells, {workers} at a time"
+    )
+    params = {"study": config.model_dump(mode="json"), "period": period}
+    tags = {"non_clicks": non_clicks_said(shop.non_clicks)}
+    reads = {"shop": shop.digest}
+    with tracker.run(config.name, "study", params, reads, key, tags=tags) as parent:
+        if others := num_of_other_code(folder):
+            say(f"study: {others} finished cells in {folder} are left aside: other code made them")
+        book = _Book(tracker, folder, parent.id)
+        note_begins_again("no cell is finished yet")
+        done, failed = run_cells(
+            cells, str(folder), workers, config.num_threads, book.known, book.keep
+        )
+        about = _about(shop, config, period, key) | _cells(done, book.runs)
+        about["planned"] = {"encoders": config.encoder_names(), "cells": len(cells)}
+        about["failed"] = [one.as_dict() for one in failed]
+        sheets = _sheets(shop, config, period, about, done, folder)
+        for sheet in sheets:
+            parent.artifact(sheet)
+        parent.json(about | {"sheets": [sheet.stem for sheet in sheets]}, ABOUT)
+    say(
+        f"study {config.name!r}: {len(done) - book.num_known} cells run, {book.num_known} finished before"
+    )
+    table = records_table(tracker, parent.id)
+    num_run = len(done) - book.num_known
+    return StudyResult(parent.id, table, num_run, book.num_known, folder, tuple(failed))
+
+
+def _sheets(
+    shop: Shop,
+    config: StudyConfig,
+    period: Period,
+    about: dict[str, Any],
+    done: dict[str, tuple[CellSpec, CellResult]],
+    folder: Path,
+) -> list[Path]:
+    """The sheets of the encoder that the control uses, or of the last one; none where no encoder was finished."""
+    chosen = about["control_encoder"] or next(reversed(about["encoders"]), None)
+    if chosen is None:
+        return []
+    cell = _encoder_cell(done, chosen)
+    return draw_sheets(shop, cell, folder, period, config.engagement, config.seed)
+
+
+class _Book:
+    """What is known of cells: results in their folders, runs in MLflow."""
+
+    def __init__(self, tracker: Tracker, folder: Path, parent: str):
+        self._tracker, self._folder, self._parent = tracker, folder, parent
+        self.runs: dict[str, str] = {}
+        self.num_known = 0
+        self._tracked: dict[str, list[dict[str, Any]]] = {}
+        for tracked in tracker.runs():
+            self._tracked.setdefault(tracked["key"], []).append(tracked)
+
+    def known(self, spec: CellSpec) -> CellResult | None:
+        """The result of a finished cell; what was changed since it finished is removed, and said."""
+        folder = spec.folder(self._folder)
+        if not (folder / RESULT).is_file():
+            return None
+        try:
+            result = CellResult.load(folder)
+            changed = result.changed(folder)
+            reason = "" if changed is None else f"its output {changed!r} was changed since"
+        except MoonRecError as error:
+            result, reason = None, one_line(error)
+        if result is None or reason:
+            say(f"study: cell {spec.name!r} runs again: {reason}")
+            remove_cell(folder)
+            return None
+        self.num_known += 1
+        return result
+
+    def keep(self, spec: CellSpec, result: CellResult) -> None:
+        """Make sure that MLflow has the cell's run, with these figures."""
+        reads = {name: key for name, (key, _) in spec.inputs.items()} | result.reads
+        reads["shop"] = spec.shop[1]
+        found = self._tracked.get(spec.key, [])
+        same = [run["id"] for run in found if _is_run_of(run, spec.kind, result, reads)]
+        if found and not same:
+            say(
+                f"study: cell {spec.name!r}: run {found[-1]['id']} has its key but other figures; a run of its own is tracked"
+            )
+        self.runs[spec.key] = same[-1] if same else self._track(spec, result, reads)
+        note_kept(self._folder, f"{len(self.runs):,} finished cells")
+
+    def _track(self, spec: CellSpec, result: CellResult, reads: dict[str, str]) -> str:
+        params = {**spec.labels, **spec.settings}
+        with self._tracker.run(spec.name, spec.kind, params, reads, spec.key, self._parent) as run:
+            run.log(_flat(result))
+            return run.id
+
+
+def _is_run_of(run: dict[str, Any], kind: str, result: CellResult, reads: dict[str, str]) -> bool:
+    """Whether a tracked run is this result's: the same kind, inputs and figures, but for what a machine's clock gave."""
+    read = {name.removeprefix(READS): value for name, value in run["tags"].items() if name.startswith(READS)}  # fmt: skip
+    figures = {
+        plain_metric_name(name): value
+        for name, value in _flat(result).items()
+        if math.isfinite(value) and name not in OF_THE_CLOCK
+    }
+    tracked = {name: value for name, value in run["metrics"].items() if name not in OF_THE_CLOCK}
+    return run["kind"] == kind and read == reads and tracked == figures
+
+
+def _flat(result: CellResult) -> dict[str, float]:
+    """Metrics as MLflow holds them: an estimate's value by its name, its interval and count behind a dot."""
+    flat = dict(result.numbers) | {"seconds": result.seconds}
+    for name, one in result.estimates.items():
+        flat |= {name: one.value, f"{name}.low": one.low, f"{name}.high": one.high}
+        flat[f"{name}.count"] = float(one.count)
+    return flat
+
+
+def _about(shop: Shop, config: StudyConfig, period: str, key: str) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "name": config.name,
+        "key": key,
+        "period": period,
+        "steering_metric": config.steering_metric,
+        "num_seeds": config.num_seeds,
+        "seed": config.seed,
+        "width": config.width,
+        "level": LEVEL,
+        "rankers": RankerNames.of(config.ids_ranker, config.ranker).as_dict(),
+        "label": config.features.label,
+        "cold_below": config.features.cold_below,
+        "engagement": config.engagement,
+        "shop": {
+            "name": shop.name,
+            "digest": shop.digest,
+            "source": shop.source,
+            "is_simulated": shop.is_simulated,
+            "non_clicks": non_clicks_said(shop.non_clicks),
+            "cut_time": shop.cut_time.isoformat(sep=" "),
+            "test_time": shop.test_time.isoformat(sep=" "),
+        },
+    }
+
+
+def _cells(done: dict[str, tuple[CellSpec, CellResult]], runs: dict[str, str]) -> dict[str, Any]:
+    """The cells with their runs and labels, and the definitions of their estimates, each text once."""
+    texts: list[str] = []
+    places: dict[str, int] = {}
+    cells = []
+    for spec, result in done.values():
+        definitions = {}
+        for name, one in result.estimates.items():
+            if one.definition not in places:
+                places[one.definition] = len(texts)
+                texts.append(one.definition)
+            definitions[name] = places[one.definition]
+        about: dict[str, Any] = {
+            "name": spec.name,
+            "kind": spec.kind,
+            "key": spec.key,
+            "run": runs[spec.key],
+        }
+        about["labels"] = spec.labels
+        cells.append({**about, "definitions": definitions})
+    labels = [cell["labels"] for cell in cells]
+    control = [one["encoder"] for one in labels if one.get("ranker") == PERMUTED]
+    return {
+        "cells": cells,
+        "definitions": texts,
+        "encoders": [cell["labels"]["encoder"] for cell in cells if cell["kind"] == "encoder"],
+        "control_encoder": control[0] if control else None,
+    }
+
+
+def _encoder_cell(
+    done: dict[str, tuple[CellSpec, CellResult]], name: str
+) -> tuple[CellSpec, CellResult]:
+    """The finished cell of the encoder of that name."""
+    return next(
+        cell
+        for cell in done.values()
+        if cell[0].kind == "encoder" and cell[0].labels["encoder"] == name
+    )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run a study; see `--help`."""
+    refuse_many_processes("exchange_rate.study")
+    arguments = _parser().parse_args(argv)
+    out: Path = arguments.out
+    if arguments.settings and arguments.plan is None:
+        raise StudyError(
+            f"--set {arguments.settings[0]!r} without --plan: the demo's plan is fixed but for --seed; write a plan and name it"
+        )
+    if out.exists() and not out.is_dir():
+        raise StudyError(f"{out} is a file; name a folder for cells and tracking as --out")
+    if arguments.seed is not None and arguments.plan is not None:
+        raise StudyError(
+            f"--seed {arguments.seed} beside --plan changes nothing: a plan has its own; use --set seed={arguments.seed}"
+        )
+    config = (
+        load_config(StudyConfig, arguments.plan, arguments.settings)
+        if arguments.plan is not None
+        else demo_plan(arguments.seed or 0)
+    )
+    uri = arguments.tracking or f"sqlite:///{out / 'mlflow.db'}"
+    tracker = Tracker(uri)  # an address that can never work is refused before anything is read
+    shop = Shop.open(arguments.shop)
+    say(f"studying {shop!r}")  # its digest reads the files: nothing is written for a damaged shop
+    out.mkdir(parents=True, exist_ok=True)
+    with tracker:
+        result = run_study(
+            shop, config, out, tracker, arguments.period, arguments.workers, arguments.wait
+        )
+    print(f"study {result.id}: {len(result.table)} ranker runs tracked in {tracker.uri}")
+    print(
+        f"report: python -m exchange_rate.report --tracking {tracker.uri} --study {result.id} --out {out / 'report'}"
+    )
+    refuse_failures(result)
+
+
+def refuse_failures(result: StudyResult) -> None:
+    """The end of a command whose study is not whole.
+
+    Raises:
+        StudyError: cells failed; what the others found is tracked.
+    """
+    if result.failed:
+        raise StudyError(
+            f"study {result.id}: {told(result.failed)}; what the others found is tracked, and the same command again runs only what is missing"
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="python -m exchange_rate.study",
+        description="Train the encoders of a plan, measure each, train the same ranker on each with several seeds, and track everything in MLflow.",
+        example="python -m exchange_rate.study runs/shop --plan plan.toml --out runs/study",
+    )
+    parser.add_argument("shop", type=Path, help="folder of the shop")
+    add_config_options(parser, "--plan", "the plan in a TOML file; without it the demo's")
+    parser.add_argument("--seed", type=seed_number, help="seed of the demo's plan (default: 0)")
+    parser.add_argument("--out", type=Path, required=True, help="output folder: cells and tracking")
+    parser.add_argument("--tracking", help="MLflow tracking URI; default OUT/mlflow.db")
+    parser.add_argument("--period", choices=("validation", "test"), default="test")
+    parser.add_argument(
+        "--workers", type=count, help="number of processes; default 2, or 1 on one core"
+    )
+    parser.add_argument(
+        "--wait", action="store_true", help="wait until another study that uses OUT has ended"
+    )
+    return parser

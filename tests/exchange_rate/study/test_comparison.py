@@ -1,0 +1,111 @@
+"""Paired comparisons agree with `ranking.compare_seeds` and, for the share of the way, with a literal loop."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+import ranking
+from exchange_rate.study.comparison import compare_rankers
+from moon_rec.errors import StudyError
+from ranking.metrics import auc
+
+
+@pytest.fixture(scope="module")
+def scored():
+    """Truth and two rankers of four seeds: B sees more of the truth than A."""
+    random = np.random.default_rng(0)
+    count = 3_000
+    truth = random.normal(size=count)
+    probability = 1 / (1 + np.exp(2 - truth))
+    label = (random.uniform(size=count) < probability).astype(np.int8)
+    rows = pl.DataFrame(
+        {
+            "request_id": np.arange(count) // 10,
+            "item_id": np.arange(count),
+            "user_id": np.arange(count) // 30,
+            "label": label,
+            "is_cold": random.uniform(size=count) < 0.3,
+        }
+    )
+
+    def ranker(noise):
+        score = truth + random.normal(0, noise, count)
+        return rows.with_columns(score=pl.Series(1 / (1 + np.exp(-score))))
+
+    tables = [ranker(3.0) for _ in range(4)], [ranker(1.0) for _ in range(4)]
+    known = rows.select("request_id", "item_id").with_columns(
+        click_probability=pl.Series(probability)
+    )
+    return *tables, known
+
+
+def test_differences_are_those_of_compare_seeds(scored):
+    a, b, truth = scored
+    found = compare_rankers(a, b, truth, num_resamples=100)
+    for segment in ("", "_cold", "_warm"):
+        rows = {"": pl.lit(True), "_cold": pl.col("is_cold"), "_warm": ~pl.col("is_cold")}[segment]
+        first = a[0].filter(rows)
+        labels, users = first["label"].to_numpy().astype(int), first["user_id"].to_numpy()
+        for metric in ("auc", "gauc"):
+            reference = ranking.compare_seeds(
+                labels,
+                [one.filter(rows)["score"].to_numpy() for one in a],
+                [one.filter(rows)["score"].to_numpy() for one in b],
+                users,
+                metric,
+                100,
+            )
+            own = found[f"{metric}_gain{segment}"]
+            # several seeds: the interval over users and seeds, for two ways of training are compared
+            assert (own.value, own.low, own.high) == pytest.approx(
+                (reference.value, reference.wide_low, reference.wide_high), abs=1e-12
+            )
+            assert own.high - own.low > reference.high - reference.low
+            assert "over users and seeds" in own.definition
+            assert own.low > 0
+
+
+def test_one_seed_a_side_has_the_interval_over_users_alone(scored):
+    a, b, truth = scored
+    own = compare_rankers(a[:1], b[:1], truth, num_resamples=50)["auc_gain"]
+    assert own.low < own.value < own.high and "over users alone" in own.definition
+
+
+def test_share_of_the_way_is_its_definition(scored):
+    a, b, truth = scored
+    found = compare_rankers(a, b, truth, num_resamples=20)
+    labels = a[0]["label"].to_numpy()
+    ids = np.mean([auc(labels, one["score"].to_numpy()) for one in a])
+    cube = np.mean([auc(labels, one["score"].to_numpy()) for one in b])
+    best = auc(labels, truth["click_probability"].to_numpy())
+    assert found["share_of_the_way"].value == pytest.approx((cube - ids) / (best - ids))
+    assert found["auc_best"].value == pytest.approx(best)
+
+
+def test_rows_are_paired_by_request_and_item_not_by_place(scored):
+    a, b, truth = scored
+    plain = compare_rankers(a, b, truth, num_resamples=20)
+    mixed = compare_rankers(
+        a, [one.sample(fraction=1, shuffle=True, seed=1) for one in b], truth, num_resamples=20
+    )
+    assert mixed == plain
+
+
+def test_without_truth_there_is_no_share(scored):
+    a, b, _ = scored
+    found = compare_rankers(a, b, None, num_resamples=10)
+    assert "auc_gain" in found and not any("share" in name or "best" in name for name in found)
+
+
+def test_the_same_ranker_gains_nothing(scored):
+    a, _, truth = scored
+    gain = compare_rankers(a, a, truth, num_resamples=50)["auc_gain"]
+    assert (gain.value, gain.low, gain.high) == (0, 0, 0)
+
+
+def test_scores_of_other_rows_are_refused(scored):
+    a, b, truth = scored
+    with pytest.raises(StudyError, match="not of the same rows"):
+        compare_rankers(a, [one.head(100) for one in b], truth)
+    with pytest.raises(StudyError, match="4 seeds of A and 1 of B"):
+        compare_rankers(a, b[:1], truth)

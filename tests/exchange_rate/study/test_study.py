@@ -1,0 +1,243 @@
+"""What runs, what does not run again, and what is tracked; cells are planted, but for the last test."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from exchange_rate.evidence.records import read_study, records_table
+from exchange_rate.study import cells as cells_module
+from exchange_rate.study import grid as grid_module
+from exchange_rate.study import plan as plan_module
+from exchange_rate.study.cell_files import CellSpec
+from exchange_rate.study.cells import code_of
+from exchange_rate.study.plan import EncoderRun, demo_plan, metric_names
+from exchange_rate.study.run import main, run_study
+from moon_rec.command import run
+from moon_rec.config import load_config, make_config
+from moon_rec.embedding_table import EmbeddingTable
+from moon_rec.errors import ConfigError, StudyError
+from moon_rec.files import read_json
+from moon_rec.shop.simulate import SimulationConfig, simulate_shop
+from representation.evaluation import measure_shop
+
+RECALL = "image_search_recall@10"
+
+
+def go(shop, plan, tmp_path, memory):
+    return run_study(shop, plan, tmp_path / "work", memory, workers=1)
+
+
+def test_every_cell_runs_once(shop, plan, planted, tmp_path, memory):
+    result = go(shop, plan, tmp_path, memory)
+    assert planted.calls == {
+        "start": 1,
+        "pretraining": 1,  # shared by two paths
+        "posttraining": 2,
+        "encoder": 6,
+        "ranker": 3 + 6 * 3 + 3,
+        "comparison": 6 + 2,
+    }
+    assert result.num_run == sum(planted.calls.values()) and result.num_known == 0
+
+
+def test_a_finished_cell_is_not_run_again(shop, plan, planted, tmp_path, memory):
+    first = go(shop, plan, tmp_path, memory)
+    planted.calls.clear()
+    second = go(shop, plan, tmp_path, memory)
+    assert not planted.calls
+    assert second.num_run == 0 and second.num_known == first.num_run
+    assert len(memory.runs(kind="ranker")) == 24  # tracked once, named by both studies
+    columns = ["ranker", "encoder", "seed", "auc", RECALL]
+    assert second.table.select(columns).equals(first.table.select(columns))
+
+
+def test_what_other_code_made_is_not_taken_up(
+    shop, lean, planted, tmp_path, memory, monkeypatch, capsys
+):
+    first = go(shop, lean, tmp_path, memory)
+    capsys.readouterr()
+    planted.calls.clear()
+    whole = grid_module.code_of
+    monkeypatch.setattr(
+        grid_module, "code_of", lambda kind: "other" if kind == "comparison" else whole(kind)
+    )
+    monkeypatch.setattr(cells_module, "code_of", grid_module.code_of)
+    second = go(shop, lean, tmp_path, memory)
+    assert planted.calls == {"comparison": 6}  # its code alone has changed
+    assert second.num_known == first.num_run - 6
+    assert "6 finished cells in" in capsys.readouterr().err
+
+
+def test_a_cells_code_is_what_it_runs():
+    assert code_of("encoder") != code_of("ranker") != code_of("comparison")
+    assert CellSpec("start", "a", {}, code="x").key != CellSpec("start", "a", {}, code="y").key
+
+
+@pytest.fixture(scope="module")
+def small_shop(tmp_path_factory):
+    config = SimulationConfig(num_items=60, num_users=40, num_requests=300)
+    return simulate_shop(config, tmp_path_factory.mktemp("small") / "shop")
+
+
+def test_every_metric_that_may_be_measured_may_be_steered_by(small_shop):
+    random = np.random.default_rng(0)
+    ids = [frame.select(name).collect()[name].to_numpy() for frame, name in ((small_shop.items, "item_id"), (small_shop.searches, "search_id"))]  # fmt: skip
+    tables = [
+        EmbeddingTable.from_arrays(
+            np.sort(one), random.normal(size=(len(one), 4)).astype(np.float32)
+        )
+        for one in ids
+    ]
+    found = set(measure_shop(small_shop, tables[0], tables[1], ks=(1, 7)))
+    assert found <= set(metric_names((1, 7), "purchased")) and f"{RECALL[:-3]}@7" in found
+    clicks = {name for name in found if name.startswith("image_search_click_recall")}
+    assert found - set(metric_names((1, 7), "clicked")) == clicks
+
+
+def test_a_shop_that_changes_under_a_study_is_refused(small_shop):
+    shop = small_shop
+    spec = CellSpec("ranker", "one", {}, shop=(str(shop.path), "0123456789abcdef"))
+    with pytest.raises(StudyError, match=f"had digest 0123456789abcdef, .* has {shop.digest}"):
+        cells_module._shop(spec)
+
+
+def test_one_more_encoder_runs_only_what_is_new(shop, plan, planted, tmp_path, memory):
+    go(shop, plan, tmp_path, memory)
+    planted.calls.clear()
+    few = plan.encoders[3].posttraining.model_copy(update={"num_negatives": 3})
+    more = plan.model_copy(
+        update={"encoders": (*plan.encoders, EncoderRun(name="few", posttraining=few))}
+    )
+    planted.recall["few"] = 0.2
+    go(shop, more, tmp_path, memory)
+    assert planted.calls == {"posttraining": 1, "encoder": 1, "ranker": 3, "comparison": 1}
+
+
+def test_another_shop_shares_nothing(shop, plan, planted, tmp_path, memory):
+    first = go(shop, plan, tmp_path, memory)
+    shop.digest = "fedcba9876543210"
+    second = go(shop, plan, tmp_path, memory)
+    assert second.num_known == 0 and second.num_run == first.num_run
+
+
+def test_validation_chooses_the_control(shop, plan, planted, tmp_path, memory):
+    table = go(shop, plan, tmp_path, memory).table
+    control = table.filter(pl.col("ranker") == "permuted")
+    assert control["encoder"].unique().to_list() == [
+        "direct"
+    ]  # best on validation; on test it is "full"
+    assert len(control) == 3
+
+
+def test_the_table_holds_runs_metrics_labels_and_digests(shop, plan, planted, tmp_path, memory):
+    result = go(shop, plan, tmp_path, memory)
+    table = records_table(memory, result.id)
+    assert table.equals(result.table)
+    row = table.filter((pl.col("encoder") == "full at step 20") & (pl.col("seed") == 1)).row(
+        0, named=True
+    )
+    assert row[RECALL] == pytest.approx(0.45) and row[f"{RECALL}.low"] == pytest.approx(0.44)
+    assert row["auc"] == pytest.approx(0.69, abs=0.002)
+    assert (row["stages"], row["training_tokens"], row["negatives"]) == (
+        "pretraining + posttraining",
+        11_000.0,
+        127.0,
+    )
+    assert row["shop_digest"] == shop.digest and len(row["items_digest"]) == 16
+
+
+def test_longest_chain_goes_first(shop, plan, planted, tmp_path, memory):
+    go(shop, plan, tmp_path, memory)
+    assert planted.order[0] == "random weights"
+    assert planted.order.index("full") < planted.order.index("DIN on ids only, seed 0")
+
+
+def test_a_steering_metric_that_was_not_measured_fails_the_control_alone(
+    shop, plan, planted, tmp_path, memory
+):
+    wrong = plan.model_copy(update={"steering_metric": "own_photo_recall@10"})
+    failed = {one.name: one for one in go(shop, wrong, tmp_path, memory).failed}
+    assert len(failed) == 5 and failed["ranker permuted  seed 0"].is_own
+    assert "'own_photo_recall@10'" in failed["ranker permuted  seed 0"].error
+    assert "choose one of image_search_recall@10" in failed["ranker permuted  seed 0"].error
+    assert not failed["comparison permuted against ids chosen"].is_own
+
+
+def test_plans_that_count_an_encoder_twice_are_refused(plan):
+    values = plan.model_dump()
+    values["encoders"] = [*values["encoders"], {**values["encoders"][3], "name": "again"}]
+    with pytest.raises(ConfigError, match="repeats an earlier run"):
+        make_config(type(plan), values)
+    values["encoders"] = [values["encoders"][0], {**values["encoders"][1], "name": "random"}]
+    with pytest.raises(ConfigError, match="two encoders are called 'random'"):
+        make_config(type(plan), values)
+
+
+def test_the_demo_plan_has_what_the_demo_promises():
+    plan = demo_plan(seed=7)
+    assert len(plan.encoder_names()) >= 6 and plan.num_seeds >= 3
+    assert plan.permuted_control
+    assert {run.pretraining.seed for run in plan.encoders if run.pretraining} == {7}
+    assert plan == demo_plan(seed=7) and plan.digest() != demo_plan(seed=8).digest()
+
+
+def test_the_plan_in_the_docstring_is_one(tmp_path):
+    text = (plan_module.__doc__ or "").partition("--plan plan.toml`:")[2]
+    file = tmp_path / "plan.toml"
+    file.write_text("\n".join(line.removeprefix("    ") for line in text.splitlines()))
+    plan = load_config(plan_module.StudyConfig, file, ["num_seeds=5"])
+    assert plan.encoder_names() == [
+        "random weights",
+        "all negatives at step 200",
+        "all negatives at step 400",
+        "all negatives",
+        "7 negatives",
+    ]
+    last = plan.encoders[2].posttraining
+    assert last is not None and last.num_negatives == 7 and plan.num_seeds == 5
+
+
+def test_the_command_says_in_one_line_that_there_is_no_shop(tmp_path, capsys):
+    code = run(main, [str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")])
+    assert code == 2
+    assert capsys.readouterr().err.strip().count("\n") == 0
+
+
+@pytest.mark.slow
+def test_end_to_end_on_a_simulated_shop_in_two_processes(tmp_path, tracker):
+    from exchange_rate.report.write import write_report
+    from representation.model.backbone import BackboneConfig
+    from representation.posttraining import PosttrainConfig
+
+    config = SimulationConfig(num_items=120, num_users=80, num_requests=600, seed=1)
+    shop = simulate_shop(config, tmp_path / "shop")
+    posttraining = PosttrainConfig(steps=4, batch_size=8, checkpoint_steps=(2,))
+    plan = demo_plan(1).model_copy(
+        update={
+            "backbone": BackboneConfig.preset("demo"),
+            "encoders": (
+                EncoderRun(name="random"),
+                EncoderRun(name="trained", posttraining=posttraining),
+            ),
+            "num_seeds": 2,
+            "num_resamples": 20,
+        }
+    )
+    result = run_study(shop, plan, tmp_path / "work", tracker, workers=2)
+    again = run_study(shop, plan, tmp_path / "elsewhere", tracker, workers=2)
+    assert again.table["auc"].to_list() == result.table["auc"].to_list()  # the same bits
+    study = read_study(tracker, result.id)
+    assert study.about["shop"]["digest"] == shop.digest
+    data = write_report(tracker, tmp_path / "report", result.id).data
+    assert data["rates"]["auc"]["verdict"] == "not identified"  # three encoders
+    assert data["coverage"]["encoders"]["trained"]["items"] == {"count": 120, "total": 120}
+    assert read_json(tmp_path / "report" / "report.json")["is_simulated"] is True
+    figures = {path.stem for path in (tmp_path / "report" / "figures").glob("*.png")}
+    assert {"neighbours", "attention"} <= figures
+
+
+def test_a_setting_without_a_plan_is_refused_not_ignored(tmp_path, capsys):
+    words = [str(tmp_path / "shop"), "--set", "num_seeds=5", "--out", str(tmp_path / "out")]
+    assert run(main, words) == 2
+    assert "'num_seeds=5' without --plan" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
