@@ -15,8 +15,8 @@ Notable choices
 - Items are drawn the same way, in a stream of their own, for metrics of items.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -111,6 +111,12 @@ class UnitValues:
     names: tuple[str, ...]
     values: np.ndarray
     is_log: bool = False
+
+    def only(self, names: Collection[str]) -> "UnitValues":
+        """Those of these metrics that are among `names`."""
+        kept = [place for place, name in enumerate(self.names) if name in names]
+        own = tuple(self.names[place] for place in kept)
+        return replace(self, names=own, values=self.values[:, kept])
 
     def under_draws(self, counts: DrawCounts, seed: int = SEED) -> np.ndarray:
         """The metrics under every row of `weight_rows`: `(counts.rows, metrics)`; NaN where a half has no row.

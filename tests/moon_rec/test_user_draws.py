@@ -129,6 +129,13 @@ def test_means_under_draws_are_those_of_a_literal_loop():
     np.testing.assert_allclose(means[0], found.values.mean(axis=0), rtol=1e-14)
 
 
+def test_only_some_metrics_are_the_same_metrics():
+    found, counts = planted(), DrawCounts(3, 1)
+    some = found.only({"c", "a", "d"})
+    assert some.names == ("a", "c")
+    np.testing.assert_array_equal(some.under_draws(counts), found.under_draws(counts)[:, [0, 2]])
+
+
 def test_a_log_is_taken_of_the_mean():
     found = planted(num_metrics=1)
     log = UnitValues(found.units, found.ids, found.names, found.values, is_log=True)
