@@ -103,6 +103,7 @@ class _Grid:
             "width": config.width,
             "engagement": config.engagement,
             "ks": list(config.ks),
+            "draws": config.draws,
         }
         output = "encoder" if step is None else f"step {step}"
 
@@ -126,6 +127,7 @@ class _Grid:
             "width": config.width,
             "permuted": seed if ranker == "permuted" else None,
             "num_resamples": config.num_resamples,
+            "draws": config.draws,
             "keep_rankers": config.keep_rankers,
         }
 

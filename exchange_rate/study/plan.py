@@ -29,6 +29,8 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from exchange_rate.estimation.draws import MIN_DRAWS
+from exchange_rate.evidence.draws import MOST_DRAWS, MOST_SPLITS
 from moon_rec.bounds import Cuts, Name, Resamples, Seed, Threads, Width
 from moon_rec.config import Config
 from moon_rec.shop.engagement import Engagement
@@ -79,6 +81,7 @@ class StudyConfig(Config):
         steering_metric: what the headline rate is fitted on, and what chooses (on the validation period) the encoder of the permuted control.
         engagement, ks: of the search recalls.
         num_resamples: of every bootstrap.
+        num_draws, num_splits: how often users are drawn, and split in halves, the same for all encoders and rankers: what their figures' common noise is learnt from.
         keep_rankers: save each ranker's weights in its cell's folder.
         num_threads: torch threads of one cell.
     """
@@ -97,6 +100,8 @@ class StudyConfig(Config):
     engagement: Engagement = "purchased"
     ks: Cuts = (1, 5, 10, 50)
     num_resamples: Resamples = 500
+    num_draws: Annotated[int, Field(ge=MIN_DRAWS, le=MOST_DRAWS)] = 200
+    num_splits: Annotated[int, Field(ge=1, le=MOST_SPLITS)] = 20
     keep_rankers: bool = False
     num_threads: Threads = 1
 
@@ -142,6 +147,11 @@ class StudyConfig(Config):
                 f"steering_metric {self.steering_metric!r} is not measured with these ks; wanted one such as {', '.join(near)}"
             )
         return self
+
+    @property
+    def draws(self) -> dict[str, int]:
+        """What the settings of a cell that draws users say (`exchange_rate.study.draws`)."""
+        return {"draws": self.num_draws, "splits": self.num_splits}
 
     def encoder_names(self) -> list[str]:
         """All encoders of the study, in order."""
