@@ -1,6 +1,6 @@
 """Every intermediate metric of an encoder on a shop: search recall, and the candidates that stand beside it.
 
-What a search is measured on, and what is left out, is told in `search_cases`; the three readings of recall in `search_recall`. A metric that nothing can be
+What a search is measured on, and what is left out, is told in `search_cases`; the four readings of recall in `search_recall`. A metric that nothing can be
 measured for (a shop without pictures, without SPUs of two items ...) is left out of the result, not given as NaN.
 """
 
@@ -43,6 +43,7 @@ READINGS = {
     "recall": "share of searches {by} in the {period} period whose top {k} of {gallery} hold at least one item {engaged} after it",
     "share_of_relevant": "mean over searches {by} in the {period} period of the share of the items {engaged} after it that the top {k} of {gallery} hold",
     "precision": "mean over searches {by} in the {period} period of the share of the top {k} of {gallery} that was {engaged} after it",
+    "capped_recall": "mean over searches {by} in the {period} period of the items {engaged} after it that the top {k} of {gallery} hold, over the smaller of {k} and their number; it may fall as k grows",
 }
 _PRINTED = {"hit": "recall"}
 """What a reading is called where it is not called as in `search_recall`."""
@@ -84,7 +85,7 @@ def measure_shop(
 
     Returns:
         By name, each with definition, count and interval:
-        - `{image,text,mixed}_search_recall@k`, `..._share_of_relevant@k`, `..._precision@k`;
+        - `{image,text,mixed}_search_recall@k`, `..._share_of_relevant@k`, `..._precision@k`, `..._capped_recall@k`;
         - `image_search_click_recall@k`: the first by clicks (unless `engagement` is clicks already);
         - `category_accuracy`, `same_spu_recall@k`, `alignment`, `uniformity`: see `neighbours`.
 
@@ -218,16 +219,11 @@ def _search_measures(
     num_all = len(cases) + cases.num_left_out
     left_out = f"{cases.num_left_out:,} of {num_all:,} left out: nothing {words['engaged']} that was listed, or no vector of the search{searched}"
     words = _words(gallery, words)
-    readings = {
-        "recall": result.hit,
-        "share_of_relevant": result.share_of_relevant,
-        "precision": result.precision,
-    }
     measures = {
         f"{name}_{reading}@{k}": replace(
             estimate, definition=f"{READINGS[reading].format(k=k, **words)}; {left_out}"
         )
-        for reading, estimates in readings.items()
+        for reading, estimates in result.readings.items()
         for k, estimate in estimates.items()
     }
     by_search = {
@@ -254,8 +250,8 @@ def _click_measures(
     cases = search_cases(shop, gallery, queries, period, "clicked")["image"]
     words = {"by": SEARCHED_BY["image"], "period": period, "engaged": "clicked"}
     found = _search_measures("image_search_click", cases, gallery, ks, words, index, seed, values)
-    beside = ("_recall@", "_of_exact@")
-    return {name: value for name, value in found.items() if any(map(name.count, beside))}
+    kept = ("image_search_click_recall@", "image_search_click_of_exact@")
+    return {name: value for name, value in found.items() if name.startswith(kept)}
 
 
 def _item_measures(

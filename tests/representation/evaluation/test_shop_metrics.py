@@ -45,6 +45,9 @@ def test_search_metrics_by_hand(measures):
         "image_search_recall@2": 1.0,
         "image_search_share_of_relevant@2": (1 / 2 + 1) / 2,
         "image_search_share_of_relevant@5": 1.0,
+        "image_search_capped_recall@1": 0.5,
+        "image_search_capped_recall@2": (1 / 2 + 1) / 2,
+        "image_search_capped_recall@5": 1.0,
         "image_search_precision@1": 0.5,
         "image_search_precision@2": 0.5,
         "image_search_precision@5": (2 / 5 + 1 / 5) / 2,
@@ -115,6 +118,9 @@ def test_definitions_say_what_was_measured(measures):
     ):
         assert words in text
     assert "clicked" in measures["image_search_click_recall@2"].definition
+    assert not any(name.startswith("image_search_click_capped") for name in measures)
+    capped = measures["image_search_capped_recall@2"].definition
+    assert "the smaller of 2 and their number" in capped and "may fall as k grows" in capped
     assert all(each.definition and each.count for each in measures.values())
     assert all(each.low <= each.value <= each.high for each in measures.values())
 
