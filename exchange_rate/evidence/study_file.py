@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import pydantic
 from pydantic import Field
 
-from exchange_rate.evidence.draws import MOST_DRAWS, MOST_SPLITS
+from exchange_rate.evidence.draw_file import MOST_DRAWS, MOST_SPLITS
 from exchange_rate.names import Role
 from moon_rec.errors import MoonRecError, StudyError
 from moon_rec.files import read_json
@@ -85,7 +85,7 @@ class FailedCell(Fields):
 
 
 class AboutDraws(Fields):
-    """The artifact `draws.parquet` (`exchange_rate.evidence.draws`); older studies have none."""
+    """The artifact `draws.parquet` (`exchange_rate.evidence.draw_file`); older studies have none."""
 
     num_draws: Annotated[int, Field(ge=1, le=MOST_DRAWS)]
     num_splits: Annotated[int, Field(ge=1, le=MOST_SPLITS)]

@@ -135,7 +135,8 @@ def candidates(data: Data) -> Figure | None:
 def rankers(data: Data) -> Figure | None:
     """AUC of ids only, the permuted control and the ranker on true vectors, and what each gains over ids only, by segment."""
     content, permuted = (
-        data["comparison"].get(pair) for pair in ("content against baseline", "permuted against baseline")
+        data["comparison"].get(pair)
+        for pair in ("content against baseline", "permuted against baseline")
     )
     if not content:
         return None
@@ -310,7 +311,8 @@ def _rate_title(data: Data) -> str:
 def _references(axes: Axes, key: Axes, data: Data, place: float) -> None:
     """The AUC of ids only and of the permuted control, as lines across, named in the key from row `place` on."""
     content, permuted = (
-        data["comparison"].get(pair) for pair in ("content against baseline", "permuted against baseline")
+        data["comparison"].get(pair)
+        for pair in ("content against baseline", "permuted against baseline")
     )
     lines = [
         (content, "auc_a", data["rankers"]["baseline"], GREY, "--"),
@@ -328,7 +330,8 @@ def _keep_to_points(axes: Axes, encoders: list[Data], data: Data) -> None:
     """Let the points and the reference lines, not a wide band, set the vertical range."""
     values = [one["auc"][end] for one in encoders for end in ("value", "low", "high")]
     content, permuted = (
-        data["comparison"].get(pair) for pair in ("content against baseline", "permuted against baseline")
+        data["comparison"].get(pair)
+        for pair in ("content against baseline", "permuted against baseline")
     )
     values += [content["auc_a"]["value"]] if content and "auc_a" in content else []
     values += [permuted["auc_b"]["value"]] if permuted and "auc_b" in permuted else []

@@ -1,7 +1,7 @@
 """What the cells of a study leave of the joint draws of users, and the one artifact that the study makes of it.
 
 Every encoder and every ranker cell writes its figures under the same draws and splits of users (`moon_rec.user_draws`: the weights depend on users alone, so no cell needs another).
-Format and reader: `exchange_rate.evidence.draws`.
+Format and reader: `exchange_rate.evidence.draw_file`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from exchange_rate.evidence.draws import DRAWS, SCHEMA
+from exchange_rate.evidence.draw_file import DRAWS, SCHEMA
 from exchange_rate.study.cell_files import CellResult, CellSpec
 from moon_rec.files import atomic_file, digest_file
 from moon_rec.user_draws import DrawCounts, UnitValues

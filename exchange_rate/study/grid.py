@@ -109,7 +109,9 @@ class _Grid:
 
         def make(done: Finished) -> CellSpec:
             labels = {"encoder": name, "is_trained": run.posttraining is not None}
-            labels |= {"origin": "trained here"} | _training(run, step, [done[cell] for cell in path])
+            labels |= {"origin": "trained here"} | _training(
+                run, step, [done[cell] for cell in path]
+            )
             inputs = {"encoder": _output(done, path[-1], output)}
             return self._spec("encoder", name, settings, inputs, labels)
 

@@ -30,7 +30,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from exchange_rate.estimation.draws import MIN_DRAWS
-from exchange_rate.evidence.draws import MOST_DRAWS, MOST_SPLITS
+from exchange_rate.evidence.draw_file import MOST_DRAWS, MOST_SPLITS
 from moon_rec.bounds import Cuts, Name, Resamples, Seed, Threads, Width
 from moon_rec.config import Config
 from moon_rec.shop.engagement import Engagement

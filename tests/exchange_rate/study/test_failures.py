@@ -67,7 +67,10 @@ def test_a_failed_cell_is_kept_with_its_error_and_run_again(
     assert "\n" not in own[0].error
     idle = {one.name: one.error for one in first.failed if not one.is_own}
     assert set(idle.values()) == {"not run: encoder random failed"}
-    assert set(idle) >= {"ranker content random seed 0", "comparison content against baseline random"}
+    assert set(idle) >= {
+        "ranker content random seed 0",
+        "comparison content against baseline random",
+    }
     kept = (first.folder / about_of(memory, first)["failed"][0]["folder"] / ERROR).read_text()
     assert kept.startswith(one_line(error)) and "Traceback" in kept
     assert first.table.filter(encoder="pretrained").height == 2  # the others ran
