@@ -291,7 +291,7 @@ EFFECTS: dict[type[Config], Effects] = {
         {
             "seed": 1, "backbone": TINY, "encoders": (EncoderRun(name="second"),), "features": FeatureConfig(history_length=3), "ranker": RankerConfig(content="make"),
             "ids_ranker": RankerConfig(sequence="bst"), "num_seeds": 2, "width": 16, "permuted_control": False, "engagement": "clicked", "ks": (1, 10),
-            "num_resamples": 7, "keep_rankers": True,
+            "num_resamples": 7, "num_draws": 21, "num_splits": 2, "keep_rankers": True,
         },
     ),
 }  # fmt: skip
