@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from exchange_rate.evidence.draws import read_draws
 from exchange_rate.evidence.records import read_study, records_table
 from exchange_rate.study import cell_list as grid_module
 from exchange_rate.study import cells as cells_module
