@@ -124,7 +124,7 @@ def test_labels_are_those_of_the_settings(shop, lean, planted, tmp_path, tracker
     shop.non_clicks = NonClickRecipe("moon_rec", 7, "drawn for a test", 5)
     update = {
         "ranker": RankerConfig(content="simtier+sata", epochs=2),
-        "ids_ranker": RankerConfig(sequence="bst"),
+        "ids_ranker": RankerConfig(sequence="bst", epochs=1),
         "features": FeatureConfig(label="purchased", cold_below=7),
     }
     run_study(shop, lean.model_copy(update=update), tmp_path / "work", tracker, workers=1)
