@@ -79,12 +79,12 @@ HARD = {"hard_negatives": 1}
 EFFECTS: dict[type[Config], Effects] = {
     RankerConfig: Effects(
         observed.of_ranker,
-        {"batch_size": 64, "tower": (8,), "embedding_dim": 4, "attention_dim": 8},
+        {"batch_size": 64, "tower": (8,), "embedding_dim": 4, "attention_dim": 8, "epochs": 1},
         {
             "content": "vector", "sequence": "bst", "search": "category", "search_length": 3, "recent_length": 2, "embedding_dim": 8, "attention_dim": 4,
             "tower": (4,), "projection_dim": 4, "scores": "both", "num_tiers": 5, "temperature": 0.5, "learn_temperature": False, "num_code_levels": 2,
             "num_codes": 6, "make_epochs": 1, "make_hidden": (4,), "epochs": 2, "batch_size": 32, "learning_rate": 0.03, "embedding_learning_rate": 0.3,
-            "weight_decay": 1.0, "unknown_rate": 0.5, "clip_norm": 0.001, "patience": 1, "device": "cuda", "seed": 1, "num_threads": None,
+            "weight_decay": 1.0, "unknown_rate": 0.5, "clip_norm": 0.001, "patience": 3, "device": "cuda", "seed": 1, "num_threads": None,
         },
         {
             "search_length": {"search": "category"}, "recent_length": {"search": "category"}, "projection_dim": {"content": "vector"}, "scores": CUBE,
