@@ -45,7 +45,7 @@ from representation.model.lora import with_lora
 from representation.posttraining import PosttrainConfig, posttrain
 from representation.posttraining.augmentation import altered
 from representation.posttraining.pairs import logged_pairs
-from representation.pretraining import pretrain
+from representation.pretraining import PretrainConfig, pretrain
 from tests.moon_rec.shop import test_non_clicks
 from tests.moon_rec.shop.readers import test_movielens, test_online_retail
 from tests.ranking import conftest as ranking_data
@@ -508,7 +508,7 @@ def of_study(config: Any) -> str:
 def of_run(run: EncoderRun) -> str:
     """Behind two others, which it may mix."""
     others = (
-        EncoderRun(name="a", random=True, trained=True),
+        EncoderRun(name="a", pretraining=PretrainConfig(steps=7), trained=True),
         EncoderRun(name="b", posttraining=PosttrainConfig(steps=9)),
     )
     return of_study(StudyConfig(encoders=(*others, run)))

@@ -13,6 +13,7 @@ from moon_rec.config import load_config
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import StudyError
 from moon_rec.shop import Shop
+from moon_rec.shop.simulate import SimulationConfig, simulate_shop
 from ranking.config import RankerConfig
 from tests.ranking.conftest import draw_frames, write_shop
 
@@ -140,3 +141,14 @@ def test_the_example_is_a_plan(folder, tmp_path):
     whole.write_text(text.replace("# [[", "[[").replace("\n# name", "\nname").replace("\n# hub", "\nhub").replace("\n# folder", "\nfolder").replace("\n# items", "\nitems").replace("\n# searches", "\nsearches").replace("\n# start", "\nstart").replace("\n# posttraining", "\nposttraining"))  # fmt: skip
     sources = {one.source for one in load_config(StudyConfig, whole).encoders}
     assert sources == {"random", "training", "mixture", "hub", "folder", "brought"}
+
+
+@pytest.mark.slow
+def test_the_example_runs_on_a_tiny_shop(tmp_path, memory):
+    shop = simulate_shop(
+        SimulationConfig(num_items=120, num_users=80, num_requests=600, seed=1), tmp_path / "shop"
+    )
+    result = run_study(shop, load_config(StudyConfig, EXAMPLE), tmp_path / "w", memory, workers=1)
+    assert result.failed == ()
+    assert result.table.filter(role="content")["ranker"].unique().sort().to_list() == ["CUBE", "tiers of similarity"]  # fmt: skip
+    assert result.table.filter(role="permuted").height == result.table.filter(role="content").height
