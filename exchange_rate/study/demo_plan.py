@@ -36,9 +36,8 @@ def demo_plan(seed: int = 0, brought: Path | None = None) -> StudyConfig:
 
     def trained(steps: int, number: int = 0, **changes: object) -> PosttrainConfig:
         settings = {"steps": steps, "batch_size": 96, "mixture": MIXTURE, "learning_rate": 2e-3}
-        return PosttrainConfig.model_validate(
-            settings | {"own_picture_share": 0.0, "seed": seed + number} | changes
-        )
+        settings |= {"own_picture_share": 0.0, "seed": seed + number}
+        return PosttrainConfig.reading(**settings | changes)  # words alone read no own pictures
 
     pretraining = PretrainConfig(steps=40, batch_size=64, seed=seed)
     encoders = [

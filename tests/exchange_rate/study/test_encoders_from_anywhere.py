@@ -120,7 +120,9 @@ def test_a_shop_without_searches_says_at_once_what_can_steer(folder, tmp_path):
     frames, _ = draw_frames()
     frames["searches"] = frames["searches"].head(0)
     frames["impressions"] = frames["impressions"].with_columns(search_id=pl.lit(None, pl.Int64))
-    frames["items"] = frames["items"].with_columns(spu_id=pl.col("item_id") // 2)
+    frames["items"] = frames["items"].with_columns(
+        spu_id=pl.int_range(pl.len(), dtype=pl.Int64) // 2
+    )
     shop = write_shop(frames, tmp_path / "shop")
     mine = plan(folder, encoders=(plan(folder).encoders[1],))
     for metric in ("image_search_recall@10", "text_search_recall@10"):
