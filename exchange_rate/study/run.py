@@ -118,6 +118,18 @@ def planned(
     return cells, told_before(shop, config, period, cells, folder, workers, outside)
 
 
+def _by_name(config: StudyConfig) -> dict[str, Any]:
+    """The plan's settings that are given, encoders and rankers by their names: what MLflow shows of a study's run."""
+    given = config.model_dump(mode="json", exclude_defaults=True)
+    given["encoders"] = {one.pop("name"): one for one in given["encoders"]}
+    plans = [one.model_dump(mode="json", exclude_defaults=True) for one in config.rankers]
+    given["rankers"] = {
+        names.name: plan | {"baseline": names.baseline}
+        for names, plan in zip(config.ranker_names(), plans, strict=True)
+    }
+    return given | {"seeds": config.ranker_seeds(), "steering_metric": config.steering_metric}
+
+
 def default_workers() -> int:
     """Two, or one on a machine with one core."""
     return min(2, os.cpu_count() or 1)
@@ -133,7 +145,7 @@ def _run_study(
     workers: int,
 ) -> StudyResult:
     key = digest_of(["study", config.digest(), shop.digest, period])
-    params = {"study": config.model_dump(mode="json"), "period": period}
+    params = {"study": _by_name(config), "period": period}
     tags = {"non_clicks": non_clicks_said(shop.non_clicks)}
     reads = {"shop": shop.digest}
     with tracker.run(config.name, "study", params, reads, key, tags=tags) as parent:
@@ -154,6 +166,7 @@ def _run_study(
         if drawn := gather_draws(done.values(), folder, key):
             parent.artifact(drawn[0])
             about["draws"] = drawn[1]
+        parent.log({"cells_finished": len(done), "cells_failed": len(failed)})
         parent.json(about | {"sheets": [sheet.stem for sheet in sheets]}, ABOUT)
     say(
         f"study {config.name!r}: {len(done) - book.num_known} cells run, {book.num_known} finished before"

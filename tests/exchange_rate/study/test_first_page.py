@@ -27,6 +27,9 @@ def test_runs_are_called_by_what_they_are_of(shop, small, planted, tmp_path, mem
 
     run_study(shop, small, tmp_path / "w", memory, workers=1)
     names = {kind: [one["name"] for one in memory.runs(kind)] for kind in ("pretraining", "encoder", "ranker", "comparison")}  # fmt: skip
+    (study,) = memory.runs("study")
+    assert "'pretrained': {'pretraining': {'steps': 10}}" in study["params"]["study"]
+    assert study["metrics"] == {"cells_finished": 16.0, "cells_failed": 0}
     assert names["pretraining"] == ["pretrained · pretraining"]
     assert sorted(names["encoder"]) == ["pretrained", "random"]
     assert "random · CUBE on permuted vectors · seed 1" in names["ranker"]
