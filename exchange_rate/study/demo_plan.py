@@ -1,7 +1,7 @@
 """The plan of `python -m moon_rec demo`: eight trained encoders on seven paths, and random weights.
 
-Trainings are short and unlike each other (steps, negatives, pairs, seeds), for a rate stands on the number of paths, not on the length of one. Rankers are trained for one epoch with two seeds: each encoder's
-permuted control doubles them.
+Trainings are short and unlike each other (steps, negatives, pairs, seeds), for a rate stands on the number of paths, not on the length of one. Rankers are trained for one epoch with two seeds, over
+short histories: each encoder's permuted control doubles them.
 """
 
 from pathlib import Path
@@ -10,6 +10,7 @@ from exchange_rate.study.encoder_plan import EncoderRun
 from exchange_rate.study.plain_vectors import NAME
 from exchange_rate.study.plan import RankerPlan, StudyConfig
 from ranking.config import RankerConfig
+from ranking.features import FeatureConfig
 from representation.model.backbone import BackboneConfig
 from representation.posttraining import PosttrainConfig
 from representation.pretraining import PretrainConfig
@@ -62,6 +63,8 @@ def demo_plan(seed: int = 0, brought: Path | None = None) -> StudyConfig:
         backbone=BackboneConfig.preset("demo"),
         encoders=tuple(encoders),
         rankers=(RankerPlan(ranker=RankerConfig(content="cube", epochs=1)),),
+        features=FeatureConfig(history_length=20, query_history_length=10),
         num_seeds=2,
         num_resamples=200,
+        num_draws=100,
     )
