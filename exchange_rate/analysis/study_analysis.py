@@ -174,7 +174,7 @@ def _encoders(
         auc, half, runs = NAN, NAN, 0
         if name in points.names:
             row = points.names.index(name)
-            auc, runs = float(points.auc[row]), points.num_runs[row]
+            auc, runs = float(points.outcome[row]), points.num_runs[row]
             half = quantile * points.seed_noise / np.sqrt(runs)
         words = (
             f"AUC, mean over {runs} seeds; interval from the spread between seeds, pooled over encoders"
