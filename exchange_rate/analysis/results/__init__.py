@@ -1,6 +1,6 @@
 """The typed results of an analysis, one module a subject; `whole` has all of it."""
 
-from exchange_rate.analysis.results.laws import Form, Law, LawPoint
+from exchange_rate.analysis.results.laws import Form, HeldOut, Law, LawPoint
 from exchange_rate.analysis.results.metrics import (
     Blend,
     Candidate,
@@ -48,6 +48,7 @@ __all__ = [
     "Disagreement",
     "Encoder",
     "Form",
+    "HeldOut",
     "Influence",
     "Law",
     "LawPoint",

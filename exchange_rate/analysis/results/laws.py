@@ -4,7 +4,7 @@ from exchange_rate.analysis.results.numbers import Line, Named, Result
 
 
 class LawPoint(Result):
-    """A point of a scaling law."""
+    """A point that a law was fitted on."""
 
     name: str
     """The encoder."""
@@ -16,14 +16,25 @@ class LawPoint(Result):
     """Lower end of its interval."""
     high: float | None
     """Upper end of its interval."""
-    is_held_out: bool
-    """Whether the law was fitted without it and predicts it."""
-    predicted: float | None
-    """What the law without the held-out points says there; null where it says nothing."""
+
+
+class HeldOut(Result):
+    """One of the largest x, predicted by a law that was fitted without it."""
+
+    x: float
+    """Where it lies on the axis."""
+    observed: float
+    """What was measured there."""
+    predicted: float
+    """What the law says there."""
+    low: float | None
+    """Lower end of the law's band; null where it has none."""
+    high: float | None
+    """Upper end of the law's band; null where it has none."""
 
 
 class Form(Result):
-    """A form that was tried."""
+    """One form on the same points as the others."""
 
     form: str
     """Its name."""
@@ -32,31 +43,35 @@ class Form(Result):
     verdict: str
     """Whether the points identify it."""
     weight: float | None
-    """Its Akaike weight among the forms; null where it has none."""
+    """Its Akaike weight (AICc) among the forms; null where there are too few points."""
+    held_out: tuple[HeldOut, ...]
+    """The largest x, predicted by it without them."""
     held_out_error: float | None
-    """Root mean square error at held-out points; null where there are none."""
+    """Root mean square error at these; null where there are none."""
 
 
 class Law(Result):
     """How a quantity grows with an axis of training."""
 
     name: str
-    """The quantity: the steering metric or `auc`."""
+    """The quantity: a metric, or `auc`."""
     axis: str
-    """What grows."""
+    """What grows, in words."""
     path: str
     """Along which training."""
     form: str
-    """The chosen form, as a formula."""
+    """The form that was asked for, as a formula."""
     verdict: str
     """Whether the points identify it."""
     reason: str
     """Why."""
+    sentence: str
+    """The answer in words: the law with its intervals, or why there is none."""
     parameters: tuple[Named, ...]
     """Empty where the points identify none."""
     points: tuple[LawPoint, ...]
     """All points of the path."""
     forms: tuple[Form, ...]
-    """All forms that were tried."""
+    """All forms that were tried, the asked one first."""
     line: Line | None
-    """The law; null where it is not identified."""
+    """The law; null where it does not stand."""

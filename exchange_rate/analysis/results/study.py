@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from exchange_rate.analysis.results.numbers import BySegment, Number, Result
+from exchange_rate.analysis.results.numbers import BySegment, Number, Result, Role
 
 Tone = Literal["good", "plain", "caution"]
 
@@ -130,6 +130,8 @@ class Run(Result):
     """Whose vectors; null where there are none."""
     ranker: str | None
     """Which ranker; null of others."""
+    role: Role | None
+    """Its role; null of others."""
     seed: int | None
     """Its seed; null of others."""
     id: str
