@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from exchange_rate.names import RankerNames
+from exchange_rate.names import BASELINE, CONTENT, PERMUTED, RankerNames, Role, run_name
 from exchange_rate.study.cell_files import CellSpec
 from exchange_rate.study.cells import code_of
 from exchange_rate.study.plan import EncoderRun, StudyConfig
@@ -34,19 +34,19 @@ class _Grid:
         self._num_vectors = _height(shop.items) + _height(shop.searches)
         self._num_impressions = _height(shop.impressions)
         self._seeds = [config.seed + number for number in range(config.num_seeds)]
-        self._names = RankerNames.of(config.ids_ranker, config.ranker)
+        self._names = RankerNames.of("", config.ranker, config.ids_ranker)
         self.cells: list[Cell] = []
         self._names_of_cells: set[str] = set()
         for run in config.encoders:
             self._add_path(run)
-        ids = [self._add_ranker("ids", None, seed) for seed in self._seeds]
+        baseline = [self._add_ranker(BASELINE, None, seed) for seed in self._seeds]
         for name in config.encoder_names():
-            own = [self._add_ranker("content", name, seed) for seed in self._seeds]
-            self._add_comparison("content", name, "ids", ids, own)
+            own = [self._add_ranker(CONTENT, name, seed) for seed in self._seeds]
+            self._add_comparison(CONTENT, name, BASELINE, baseline, own)
         if config.permuted_control:
-            own = [self._add_ranker("permuted", None, seed) for seed in self._seeds]
-            self._add_comparison("permuted", None, "ids", ids, own)
-            self._add_comparison("content", None, "permuted", own, None)
+            own = [self._add_ranker(PERMUTED, None, seed) for seed in self._seeds]
+            self._add_comparison(PERMUTED, None, BASELINE, baseline, own)
+            self._add_comparison(CONTENT, None, PERMUTED, own, None)
 
     def _add(
         self,
@@ -107,63 +107,65 @@ class _Grid:
         output = "encoder" if step is None else f"step {step}"
 
         def make(done: Finished) -> CellSpec:
-            labels = {"encoder": name} | _training(run, step, [done[cell] for cell in path])
+            labels = {"encoder": name, "is_trained": run.posttraining is not None}
+            labels |= {"origin": "trained here"} | _training(run, step, [done[cell] for cell in path])
             inputs = {"encoder": _output(done, path[-1], output)}
             return self._spec("encoder", name, settings, inputs, labels)
 
         cost = SECONDS_PER_VECTOR * self._num_vectors
         self._add(_encoder_cell(name), "encoder", (path[-1],), cost, make)
 
-    def _add_ranker(self, ranker: str, encoder: str | None, seed: int) -> str:
+    def _add_ranker(self, role: Role, encoder: str | None, seed: int) -> str:
         """One seed of a ranker; the permuted control has no encoder of its own but the one that validation chooses."""
         config = self._config
-        own = config.ids_ranker if ranker == "ids" else config.ranker
+        own = config.ids_ranker if role == BASELINE else config.ranker
         settings = {
             "config": own.model_copy(update={"seed": seed}).model_dump(mode="json"),
             "features": config.features.model_dump(mode="json"),
             "label": config.features.label,
             "period": self._period,
             "width": config.width,
-            "permuted": seed if ranker == "permuted" else None,
+            "permuted": seed if role == PERMUTED else None,
             "num_resamples": config.num_resamples,
             "keep_rankers": config.keep_rankers,
         }
 
         def make(done: Finished) -> CellSpec:
-            name = self._chosen(done) if ranker == "permuted" else encoder
-            labels = {"ranker": ranker, "encoder": name, "seed": seed}
+            name = self._chosen(done) if role == PERMUTED else encoder
+            labels = {"ranker": self._names.name, "role": role, "encoder": name, "seed": seed}
             inputs = {}
             if name is not None:
                 tables = ("items", "queries")
                 inputs = {table: _output(done, _encoder_cell(name), table) for table in tables}
-            label = f"{self._names.of_role(ranker)}{f', {name}' if name else ''}, seed {seed}"
+            label = run_name(self._names.of_role(role), name, seed)
             return self._spec("ranker", label, settings, inputs, labels)
 
-        needs = () if ranker == "ids" else self._encoder_cells(encoder)
+        needs = () if role == BASELINE else self._encoder_cells(encoder)
         cost = SECONDS_PER_IMPRESSION * self._num_impressions * own.epochs
         cost += 2 * SECONDS_PER_RESAMPLED_IMPRESSION * self._num_impressions * config.num_resamples
-        return self._add(_ranker_cell(ranker, encoder, seed), "ranker", needs, cost, make)
+        return self._add(_ranker_cell(role, encoder, seed), "ranker", needs, cost, make)
 
     def _add_comparison(
-        self, ranker: str, encoder: str | None, other: str, a: list[str], b: list[str] | None
+        self, role: Role, encoder: str | None, other: Role, a: list[str], b: list[str] | None
     ) -> None:
         """A ranker against another over all seeds; without `b` it is the ranker on the encoder that validation chooses."""
         settings = {
             "a": self._names.of_role(other),
-            "b": self._names.of_role(ranker),
+            "b": self._names.of_role(role),
             "label": self._config.features.label,
             "num_resamples": self._config.num_resamples,
         }
 
         def make(done: Finished) -> CellSpec:
             name = encoder or self._chosen(done)
-            right = b or [_ranker_cell("content", name, seed) for seed in self._seeds]
+            right = b or [_ranker_cell(CONTENT, name, seed) for seed in self._seeds]
             inputs = {f"a{number}": _output(done, cell, "scores") for number, cell in enumerate(a)}
             inputs |= {
                 f"b{number}": _output(done, cell, "scores") for number, cell in enumerate(right)
             }
-            labels = {"ranker": ranker, "encoder": name, "against": other}
-            label = f"{self._names.of_role(ranker)} against {self._names.of_role(other)}, {name}"
+            labels = {"ranker": self._names.name, "role": role, "encoder": name}
+            labels |= {"against": other}
+            label = f"{self._names.of_role(role)} against {self._names.of_role(other)}, {name}"
             return self._spec("comparison", label, settings, inputs, labels)
 
         def takes(done: Finished) -> list[str]:
@@ -177,7 +179,7 @@ class _Grid:
         needs = (*a, *(b or self._all_rankers()))
         rows = self._num_impressions * self._config.num_resamples * self._config.num_seeds
         cost = SECONDS_PER_RESAMPLED_IMPRESSION * rows
-        name = f"comparison {ranker} against {other} {encoder or 'chosen'}"
+        name = f"comparison {role} against {other} {encoder or 'chosen'}"
         self._add(name, "comparison", needs, cost, make, None if b else takes)
 
     def _encoder_cells(self, encoder: str | None) -> tuple[str, ...]:
@@ -187,7 +189,7 @@ class _Grid:
 
     def _all_rankers(self) -> list[str]:
         names = self._config.encoder_names()
-        return [_ranker_cell("content", name, seed) for name in names for seed in self._seeds]
+        return [_ranker_cell(CONTENT, name, seed) for name in names for seed in self._seeds]
 
     def _chosen(self, done: Finished) -> str:
         """The encoder that is best by the steering metric on the validation period; the first of equals.

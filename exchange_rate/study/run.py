@@ -146,7 +146,7 @@ def _sheets(
     folder: Path,
 ) -> list[Path]:
     """The sheets of the encoder that the control uses, or of the last one; none where no encoder was finished."""
-    chosen = about["control_encoder"] or next(reversed(about["encoders"]), None)
+    chosen = about["chosen_encoder"] or next(reversed(about["encoders"]), None)
     if chosen is None:
         return []
     cell = _encoder_cell(done, chosen)
@@ -231,10 +231,11 @@ def _about(shop: Shop, config: StudyConfig, period: str, key: str) -> dict[str, 
         "period": period,
         "steering_metric": config.steering_metric,
         "num_seeds": config.num_seeds,
+        "seeds": [config.seed + number for number in range(config.num_seeds)],
         "seed": config.seed,
         "width": config.width,
         "level": LEVEL,
-        "rankers": RankerNames.of(config.ids_ranker, config.ranker).as_dict(),
+        "rankers": [RankerNames.of("", config.ranker, config.ids_ranker).as_dict()],
         "label": config.features.label,
         "cold_below": config.features.cold_below,
         "engagement": config.engagement,
@@ -271,12 +272,12 @@ def _cells(done: dict[str, tuple[CellSpec, CellResult]], runs: dict[str, str]) -
         about["labels"] = spec.labels
         cells.append({**about, "definitions": definitions})
     labels = [cell["labels"] for cell in cells]
-    control = [one["encoder"] for one in labels if one.get("ranker") == PERMUTED]
+    control = [one["encoder"] for one in labels if one.get("role") == PERMUTED]
     return {
         "cells": cells,
         "definitions": texts,
         "encoders": [cell["labels"]["encoder"] for cell in cells if cell["kind"] == "encoder"],
-        "control_encoder": control[0] if control else None,
+        "chosen_encoder": control[0] if control else None,
     }
 
 

@@ -219,8 +219,8 @@ def _encoder(spec, about):
 
 
 def _ranker(spec, about):
-    ranker, seed = spec.labels["ranker"], spec.labels["seed"]
-    recall = about.recall[spec.labels["encoder"]] if ranker == "content" else 0.0
+    role, seed = spec.labels["role"], spec.labels["seed"]
+    recall = about.recall[spec.labels["encoder"]] if role == "content" else 0.0
     wiggle = 0.001 * np.sin(10 * seed + 100 * recall)
     auc = 0.6 + about.slope * recall + wiggle
     estimates = {
@@ -228,12 +228,12 @@ def _ranker(spec, about):
         "auc_cold": estimate(auc - 0.02),
         "gauc": estimate(auc - 0.05),
     }
-    reads = TABLES if ranker == "content" else {}
+    reads = TABLES if role == "content" else {}
     return CellResult(estimates, {}, reads, {"scores": "scores.parquet"})
 
 
 def _comparison(spec, about):
-    recall = about.recall[spec.labels["encoder"]] if spec.labels["ranker"] == "content" else 0.0
+    recall = about.recall[spec.labels["encoder"]] if spec.labels["role"] == "content" else 0.0
     words = f"AUC of {spec.settings['b']} minus AUC of {spec.settings['a']}"
     estimates = {
         "auc_a": estimate(0.6, words="AUC of A"),

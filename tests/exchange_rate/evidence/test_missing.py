@@ -40,7 +40,7 @@ def run_of(store, kind="ranker", **labels):
     )
 
 
-FULL_0 = {"ranker": "content", "encoder": "full", "seed": 0}
+FULL_0 = {"role": "content", "encoder": "full", "seed": 0}
 
 
 def spoil(run, **values):
@@ -68,7 +68,7 @@ def test_a_run_that_is_not_the_cells_is_left_out_by_name(tracked, damage, reason
     damage(run_of(tracked, **FULL_0))
     study = read_study(tracked)
     (one,) = study.left_out
-    assert one.what == "ranker 'CUBE, full, seed 0'" and reason in one.reason
+    assert one.what == "ranker 'full · CUBE · seed 0'" and reason in one.reason
     data = analyse(study)
     assert data["counts"]["encoders"] == 6 and data["counts"]["ranker_runs"] == 15
     assert data["rates"]["auc"]["verdict"] == "identified"
@@ -151,7 +151,7 @@ def test_a_comparison_without_its_figures_has_a_report(tracked, tmp_path):
 def test_a_metric_called_as_a_label_is_no_label(tracked):
     run = run_of(tracked, "encoder", encoder="full")
     run["metrics"] |= {"path": 3.0, "path.low": 1.0, "encoder": 2.0, "seed": 9.0}
-    run_of(tracked, **FULL_0)["metrics"] |= {"encoder": 2.0, "seed": 1.0, "ranker": 0.0}
+    run_of(tracked, **FULL_0)["metrics"] |= {"encoder": 2.0, "seed": 1.0, "role": 0.0}
     data = analyse(read_study(tracked))
     assert data["counts"] == {"encoders": 6, "paths": 4, "seeds": 2, "ranker_runs": 16}
 
@@ -165,7 +165,7 @@ def test_the_report_names_failed_cells_and_what_the_fit_lost(
     report = write_report(memory, tmp_path / "r")
     data = report.data["missing"]
     assert [one["name"] for one in data["failed"]] == [f"ranker content random seed {seed}" for seed in (0, 1)]  # fmt: skip
-    assert data["not_run"] == [{"name": "comparison content against ids random", "reason": "not run: ranker content random seed 0, ranker content random seed 1 failed"}]  # fmt: skip
+    assert data["not_run"] == [{"name": "comparison content against baseline random", "reason": "not run: ranker content random seed 0, ranker content random seed 1 failed"}]  # fmt: skip
     assert "5 of 6 encoders and 10 of 12 runs of CUBE; without 'random'" in data["text"]
     assert report.data["headline"][1] == {"kind": "missing", "tone": "caution", "text": data["text"]}  # fmt: skip
     for name in ("report.html", "report.md"):

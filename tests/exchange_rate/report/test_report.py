@@ -138,7 +138,7 @@ def test_labels_are_those_of_the_settings(shop, lean, planted, tmp_path, tracker
         assert "non-clicks sampled (7 a positive drawn for a test; seed 5)" in " ".join(
             text.split()
         )
-        assert "epochs = 2 (ids only: 1)" in text
+        assert "epochs = 2 (baseline: 1)" in text
         assert not re.search(r"[23] seeds", text)
     sampled = "non-clicks sampled (7 a positive drawn for a test; seed 5)"
     assert data["study"]["shop"]["non_clicks"] == sampled

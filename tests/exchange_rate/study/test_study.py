@@ -122,7 +122,7 @@ def test_another_shop_shares_nothing(shop, plan, planted, tmp_path, memory):
 
 def test_validation_chooses_the_control(shop, plan, planted, tmp_path, memory):
     table = go(shop, plan, tmp_path, memory).table
-    control = table.filter(pl.col("ranker") == "permuted")
+    control = table.filter(pl.col("role") == "permuted")
     assert control["encoder"].unique().to_list() == [
         "direct"
     ]  # best on validation; on test it is "full"
@@ -149,7 +149,7 @@ def test_the_table_holds_runs_metrics_labels_and_digests(shop, plan, planted, tm
 def test_longest_chain_goes_first(shop, plan, planted, tmp_path, memory):
     go(shop, plan, tmp_path, memory)
     assert planted.order[0] == "random weights"
-    assert planted.order.index("full") < planted.order.index("DIN on ids only, seed 0")
+    assert planted.order.index("full") < planted.order.index("DIN on ids only · seed 0")
 
 
 def test_a_steering_metric_that_was_not_measured_fails_the_control_alone(
@@ -160,7 +160,7 @@ def test_a_steering_metric_that_was_not_measured_fails_the_control_alone(
     assert len(failed) == 5 and failed["ranker permuted  seed 0"].is_own
     assert "'own_photo_recall@10'" in failed["ranker permuted  seed 0"].error
     assert "choose one of image_search_recall@10" in failed["ranker permuted  seed 0"].error
-    assert not failed["comparison permuted against ids chosen"].is_own
+    assert not failed["comparison permuted against baseline chosen"].is_own
 
 
 def test_plans_that_count_an_encoder_twice_are_refused(plan):
