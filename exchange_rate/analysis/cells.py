@@ -122,10 +122,11 @@ class Cells:
             else _NO_RUN
             for role in (CONTENT, PERMUTED)
         )
-        both = true.join(permuted, on=["encoder", "seed"], suffix="_permuted", maintain_order="left")
+        both = true.join(
+            permuted, on=["encoder", "seed"], suffix="_permuted", maintain_order="left"
+        )
         gain = pl.col("auc") - pl.col("auc_permuted")
         return both.select("encoder", "seed", auc_over_permuted=gain)
 
 
 _NO_RUN = pl.DataFrame(schema={"encoder": pl.String, "seed": pl.Int64, "auc": pl.Float64})
-

@@ -49,7 +49,9 @@ def encoders_of(
     """
     level = cells.study.about["level"]
     auc = seed_means(content, "auc", "AUC", level) | dict(given)
-    permuted = seed_means(cells.runs(cells.ranker, PERMUTED), "auc", "AUC on permuted vectors", level)
+    permuted = seed_means(
+        cells.runs(cells.ranker, PERMUTED), "auc", "AUC on permuted vectors", level
+    )
     over = cells.over_permuted(cells.ranker)
     words = "AUC minus AUC on permuted vectors, seed by seed"
     gained = seed_means(over, "auc_over_permuted", words, level)
@@ -102,7 +104,7 @@ def seed_means(runs: pl.DataFrame, column: str, words: str, level: float) -> dic
 def _marks(cells: Cells, auc: Mapping[str, Number], steering: str) -> dict[str, tuple[str, ...]]:
     """What is special about an encoder."""
     metric = {one.labels["encoder"]: finite(one.metrics.get(steering)) for one in cells.encoders}
-    found: dict[str, tuple[str, ...]] = {cells.chosen: (CHOSEN,)}
+    found: dict[str, tuple[str, ...]] = {cells.chosen: (CHOSEN,)} if cells.comparisons else {}
     for mark, values in (
         (BEST_METRIC, metric),
         (BEST_AUC, {name: one.value for name, one in auc.items()}),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from exchange_rate.analysis.decision import Decided, decide, direction
 from exchange_rate.analysis.rankers import PAIRS
 from exchange_rate.analysis.results import Rate, Results, Sentence
-from exchange_rate.analysis.words import counted, listed, points, with_interval, words
+from exchange_rate.analysis.words import counted, listed, points, sized, with_interval, words
 
 TEN = 0.1
 """Ten points of a metric that is a share."""
@@ -65,17 +65,17 @@ def _rate(found: Results) -> Sentence:
         text = f"No exchange rate can be given for {metric}: {rate.reason}.{_to_get_one(found)}"
         return Sentence(kind="rate", tone="caution", text=text)
     who = f"Among {counted(rate.num_encoders, 'trained encoder')} on {counted(rate.num_paths, 'path')}"
-    of = f"points of {found.ranker.content}'s {rate.name}"
-    number = with_interval(rate.slope, TEN)
+    of = f"{found.ranker.content}'s {rate.name}"
+    number = sized(rate.slope, of, TEN)
     direct = f" {_sentence(rate.direct_effect)}" if rate.direct_effect else ""
     if rate.verdict == "identified":
-        text = f"{who}, ten more points of {metric} go with {number} {of}; {_next(rate)}.{direct}"
+        text = f"{who}, ten more points of {metric} go with {number}; {_next(rate)}.{direct}"
         is_good = (rate.slope.value or 0) > 0 and not direct
         return Sentence(kind="rate", tone="good" if is_good else "caution", text=text)
     if rate.verdict in _CURVES:
-        text = f"{who}, ten more points of {metric} went with {number} {of} on average, but the curve {_CURVES[rate.verdict]}: {_next(rate)}.{direct}"
+        text = f"{who}, ten more points of {metric} went with {number} on average, but the curve {_CURVES[rate.verdict]}: {_next(rate)}.{direct}"
         return Sentence(kind="rate", tone="caution", text=text)
-    interval = f"{points(TEN * (rate.slope.low or 0))} to {points(TEN * (rate.slope.high or 0))} {of} for ten points"
+    interval = f"{points(TEN * (rate.slope.low or 0))} to {points(TEN * (rate.slope.high or 0))} points of {of} for ten points"
     text = (
         f"No exchange rate of {metric} is {'identified' if rate.verdict == 'not identified' else 'to be relied on'} among "
         f"{counted(rate.num_encoders, 'trained encoder')} on {counted(rate.num_paths, 'path')} ({interval}): {rate.reason}.{_to_get_one(found)}"
@@ -124,16 +124,24 @@ def _checks(found: Results) -> Sentence | None:
     influence = rate.influence
     if influence.low is not None and influence.high is not None:
         span = f"{points(TEN * influence.low)} to {points(TEN * influence.high)}"
-        changing = [f"{one.what} {one.name!r} ({one.verdict})" for one in influence.left_out if one.changes]
+        changing = [
+            f"{one.what} {one.name!r} ({one.verdict})" for one in influence.left_out if one.changes
+        ]
         if changing:
             doubts.append(f"another verdict without {listed(changing)}")
         held = "" if changing else " and keeps its verdict"
         parts.append(f"without any one encoder or path it is {span}{held}")
     if rate.paths is not None and rate.paths.disagree:
-        within, between = (with_interval(one, TEN) for one in (rate.paths.within, rate.paths.between))
-        doubts.append(f"within a training it is {within}, between trainings {between}: they disagree")
+        within, between = (
+            with_interval(one, TEN) for one in (rate.paths.within, rate.paths.between)
+        )
+        doubts.append(
+            f"within a training it is {within}, between trainings {between}: they disagree"
+        )
     if rate.split_users is not None and not rate.split_users.agrees:
-        doubts.append(f"on split halves of the users it is {points(TEN * rate.split_users.value)}, outside the interval")
+        doubts.append(
+            f"on split halves of the users it is {points(TEN * rate.split_users.value)}, outside the interval"
+        )
     if rate.all_encoders is not None and rate.all_encoders.value is not None:
         names = counted(len(rate.untrained), "untrained encoder")
         parts.append(f"with {names} it would be {with_interval(rate.all_encoders, TEN)}")

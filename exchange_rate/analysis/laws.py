@@ -12,8 +12,8 @@ from exchange_rate.analysis.results import (
     Named,
     Number,
 )
+from exchange_rate.laws import scaling
 from exchange_rate.laws.results import FormFit, LawResult
-from exchange_rate.laws.scaling import analyse_law
 from moon_rec.errors import StudyError
 
 TOKENS = "post-training tokens"
@@ -47,7 +47,9 @@ def _law(
         if y.value is not None
     )
     try:
-        law = analyse_law([one.x for one in points], [one.y for one in points], FORM, level=level)
+        law = scaling.analyse_law(
+            [one.x for one in points], [one.y for one in points], FORM, level=level
+        )
     except StudyError as error:  # no checkpoint has the figure
         reason = str(error)
         return Law(

@@ -34,6 +34,9 @@ def _row(one: PlanOption) -> PlanRow:
         relative_half_width=finite(one.relative_half_width),
         is_enough=one.is_enough,
     )
+
+
 def planned_of(cells, content, steering, rate, draws):
     from shim import plan
+
     return plan_of(plan())

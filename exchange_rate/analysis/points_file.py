@@ -104,7 +104,9 @@ def analyse_points(
     steering, own = metric or metrics[0], ranker or rankers[0]
     say(f"points: the exchange rate of {steering}" + ("" if metric else ", the first metric"))
     if ranker is None and len(rankers) > 1:
-        say(f"points: {len(rankers)} rankers side by side, the headline is of {own}, the first; --ranker names another")
+        say(
+            f"points: {len(rankers)} rankers side by side, the headline is of {own}, the first; --ranker names another"
+        )
     given = points.given_errors(own, level)
     return analyse(points.as_study(steering, is_simulated, level), own, given=given)
 

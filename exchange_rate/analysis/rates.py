@@ -51,7 +51,10 @@ def rates_of(
         if _has(content, outcome)
     ]
     permuted = content.join(
-        cells.over_permuted(cells.ranker), on=["encoder", "seed"], how="inner", maintain_order="left"
+        cells.over_permuted(cells.ranker),
+        on=["encoder", "seed"],
+        how="inner",
+        maintain_order="left",
     )
     if len(permuted):
         over = _rate(
@@ -147,7 +150,9 @@ def typed_rate(
 ) -> Rate:
     """A fit as the report has it."""
     encoders = "encoder" if fit.num_encoders == 1 else "encoders"
-    source = f"{fit.num_encoders} {encoders} on {fit.paths.num_paths} paths, {fit.num_runs} ranker runs"
+    source = (
+        f"{fit.num_encoders} {encoders} on {fit.paths.num_paths} paths, {fit.num_runs} ranker runs"
+    )
     others = fit.all_encoders
     split = fit.split_users
     return Rate(

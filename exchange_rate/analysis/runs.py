@@ -5,9 +5,14 @@ from exchange_rate.analysis.quantities import finite
 from exchange_rate.analysis.results import Run
 
 
-def runs_of(cells: Cells) -> tuple[Run, ...]:
-    """One entry a cell that counts, in the plan's order within its kind."""
+def runs_of(cells: Cells, tracking: str) -> tuple[Run, ...]:
+    """One entry a cell that counts, in the plan's order within its kind.
+
+    Args:
+        tracking: address of the store, as it may be shown; only a server has pages.
+    """
     runs = cells.study.runs
+    server = tracking.rstrip("/") if tracking.lower().startswith(("http://", "https://")) else ""
     return tuple(
         Run(
             kind=cell.kind,
@@ -18,7 +23,7 @@ def runs_of(cells: Cells) -> tuple[Run, ...]:
             seed=cell.labels.get("seed"),
             id=cell.run,
             auc=finite(cell.metrics.get("auc")),
-            link=runs[cell.run].get("link"),
+            link=f"{server}/#/{page}" if server and (page := runs[cell.run].get("page")) else None,
         )
         for cell in cells
     )

@@ -82,7 +82,7 @@ def analyse(
         laws=laws_of(encoders, steering, level),
         plan=planned_of(cells, content, steering, rates[0], draws),
         pairwise=pairs_of(content, steering, level),
-        runs=runs_of(cells) if study.about["shop"] else (),
+        runs=runs_of(cells, tracking[0]) if study.about["shop"] else (),
         coverage=study_coverage(study)["text"] if study.about["shop"] else NO_COVERAGE,
         missing=_missing(cells.study, content),
         definitions=definitions_of(cells, steering),
@@ -90,9 +90,7 @@ def analyse(
     return found.model_copy(update={"scope": scope(found), "headline": headline(found)})
 
 
-NO_COVERAGE = (
-    "A table of points says nothing of a baseline, of training tokens, or of which items have vectors. A study measures that (python -m exchange_rate.study)."
-)
+NO_COVERAGE = "A table of points says nothing of a baseline, of training tokens, or of which items have vectors. A study measures that (python -m exchange_rate.study)."
 
 
 def _about(cells: Cells, tracking: tuple[str, str]) -> About:

@@ -14,9 +14,7 @@ from exchange_rate.estimation import trust
 from exchange_rate.estimation.trust import NONE, MetricJudgement, MetricTrust
 
 
-def candidates_of(
-    judged: MetricJudgement, cells: Cells, steering: str
-) -> tuple[Candidate, ...]:
+def candidates_of(judged: MetricJudgement, cells: Cells, steering: str) -> tuple[Candidate, ...]:
     """All metrics, decoys among them, the smallest left-out error first; `is_shown` marks those of the steering metric's cut, the answer whatever its cut, and decoys."""
     cut = f"@{steering.rpartition('@')[2]}" if "@" in steering else ""
     found = []

@@ -27,6 +27,12 @@ def with_interval(number: Number, scale: float = 1.0) -> str:
     return f"{points(scale * number.value)} {ends}"
 
 
+def sized(number: Number, of: str, scale: float = 1.0) -> str:
+    """`+1.12 points of CUBE's AUC [+1.05, +1.20]`."""
+    value, _, ends = with_interval(number, scale).partition(" ")
+    return f"{value} points of {of} {ends}".rstrip()
+
+
 def counted(count: int, noun: str) -> str:
     """`1 path`, `6 paths`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
