@@ -269,7 +269,13 @@ def table_of(study: Study) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None) if rows else pl.DataFrame(schema=_NO_ROW)
 
 
-_NO_ROW = {"ranker": pl.String, "role": pl.String, "encoder": pl.String, "seed": pl.Int64, "run": pl.String}
+_NO_ROW = {
+    "ranker": pl.String,
+    "role": pl.String,
+    "encoder": pl.String,
+    "seed": pl.Int64,
+    "run": pl.String,
+}
 
 
 def encoder_table(study: Study) -> pl.DataFrame:

@@ -44,7 +44,11 @@ CODE = {
     "start": ("representation",),
     "pretraining": ("representation",),
     "posttraining": ("representation",),
-    "encoder": ("representation", "exchange_rate.evidence.coverage"),
+    "encoder": (
+        "representation",
+        "exchange_rate.evidence.coverage",
+        "exchange_rate.study.vectors",
+    ),
     "ranker": ("ranking",),
     "comparison": ("ranking", "exchange_rate.study.comparison"),
 }
@@ -176,15 +180,14 @@ def _posttraining(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
 
 
 def _encoder(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
-    """Embed the whole shop and measure it on the period that is scored, and on validation, which chooses."""
-    from representation import ProductEncoder
-    from representation.embed import embed_shop
+    """The vectors of the whole shop, measured on the period that is scored, and on validation, which chooses."""
+    from exchange_rate.study.vectors import ITEMS, QUERIES, make_tables, narrow, no_queries
     from representation.evaluation import measure_shop
 
     shop, settings = _shop(spec), spec.settings
-    encoder = ProductEncoder.from_pretrained(spec.input("encoder", cells))
-    items, queries = embed_shop(encoder, shop, folder / "vectors")
-    items, queries = (narrow(table, settings["width"]) for table in (items, queries))
+    (items, found), encoder = make_tables(spec, shop, cells, folder)
+    items = narrow(items, settings["width"])
+    queries = no_queries(items) if found is None else narrow(found, settings["width"])
     options = {
         "engagement": settings["engagement"],
         "ks": tuple(settings["ks"]),
@@ -192,14 +195,18 @@ def _encoder(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
     estimates = measure_shop(shop, items, queries, settings["period"], **options)
     chosen_by = measure_shop(shop, items, queries, "validation", **options)
     estimates |= {f"validation.{name}": value for name, value in chosen_by.items()}
-    reads = {"encoder": encoder.digest, "items": items.digest, "queries": queries.digest}
-    outputs = {"items": "vectors/items", "queries": "vectors/queries"}
-    numbers = {"dim": float(items.dim), **coverage_metrics(check_pair(shop, items, queries))}
+    reads = {"items": items.digest} | ({"encoder": encoder} if encoder else {})
+    outputs = {"items": ITEMS}
+    if found is not None:
+        reads["queries"], outputs["queries"] = queries.digest, QUERIES
+    coverage = check_pair(shop, items, None if found is None else queries)
+    numbers = {"dim": float(items.dim), **coverage_metrics(coverage)}
     return CellResult(estimates, numbers, reads, outputs)
 
 
 def _ranker(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
     """Train one ranker, score the period, judge the scores."""
+    from exchange_rate.study.vectors import narrow
     from ranking.config import RankerConfig
     from ranking.evaluate import score
     from ranking.judging.judgement import evaluate
@@ -315,20 +322,6 @@ def _code_in(file: Path) -> object:
 def _truth(spec: CellSpec) -> pl.LazyFrame | None:
     """True click probabilities, where the shop has them and they are of the label in question."""
     return _shop(spec).truth if spec.settings["label"] == "clicked" else None
-
-
-def narrow(table: EmbeddingTable, width: int | None) -> EmbeddingTable:
-    """The table at a study's width.
-
-    Raises:
-        StudyError: a width that the encoders were not trained at.
-    """
-    if width is None or width == table.dim:
-        return table
-    if width not in table.widths:
-        known = ", ".join(map(str, table.widths))
-        raise StudyError(f"width = {width}: the encoders' vectors have widths {known}")
-    return table.narrow(width)
 
 
 @contextlib.contextmanager

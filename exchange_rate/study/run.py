@@ -3,12 +3,12 @@
 What it does, in cells (`exchange_rate.study.cells`), each run once for all time:
     start, pretraining, posttraining   encoders, along the paths of the plan
     encoder                            embeds the shop, measures every intermediate metric
-    ranker                             one seed of the ids-only ranker, of the ranker on an encoder, or of the permuted control
-    comparison                         ranker on an encoder against ids only, paired, overall and on warm and cold items
+    ranker                             one seed of a ranker: its baseline, on an encoder's vectors, or on permuted ones
+    comparison                         two roles of a ranker on an encoder, paired, overall and on warm and cold items
 
 Notable choices
-- Intermediate metrics and AUC are measured on the same period (`test`), so that a slope compares like with like. Nothing is chosen on it: the permuted control
-  takes the encoder that is best by the steering metric on the *validation* period, where the metrics are measured too.
+- Intermediate metrics and AUC are measured on the same period (`test`), so that a slope compares like with like. Nothing is chosen on it: the encoder that gains
+  are quoted of is the best by the steering metric on the *validation* period, where the metrics are measured too.
 - Cells run in `workers` fresh processes with one torch thread each; only this process speaks to MLflow. The number of workers changes no figure.
 - A cell is finished when its folder holds a result, with the outputs that it left, and MLflow a finished run of its key with the same figures. A study that was
   interrupted goes on where it stopped, but what other code has made since is made anew: the key holds a digest of the sources.
@@ -29,13 +29,13 @@ import polars as pl
 
 from exchange_rate.evidence.records import READS, records_table
 from exchange_rate.evidence.study_file import ABOUT, FORMAT
-from exchange_rate.names import PERMUTED, RankerNames
 from exchange_rate.study.cell_files import RESULT, CellResult, CellSpec, remove_cell
 from exchange_rate.study.cells import num_of_other_code
+from exchange_rate.study.demo_plan import demo_plan
 from exchange_rate.study.failures import Failure, one_line, told
 from exchange_rate.study.grid import study_cells
 from exchange_rate.study.lock import locked
-from exchange_rate.study.plan import StudyConfig, demo_plan
+from exchange_rate.study.plan import StudyConfig
 from exchange_rate.study.schedule import run_cells
 from exchange_rate.study.sheets import draw_sheets
 from moon_rec.command import Parser, add_config_options, count, seed_number
@@ -122,7 +122,7 @@ def _run_study(
         done, failed = run_cells(
             cells, str(folder), workers, config.num_threads, book.known, book.keep
         )
-        about = _about(shop, config, period, key) | _cells(done, book.runs)
+        about = _about(shop, config, period, key) | _cells(done, book.runs, config.steering_metric)
         about["planned"] = {"encoders": config.encoder_names(), "cells": len(cells)}
         about["failed"] = [one.as_dict() for one in failed]
         sheets = _sheets(shop, config, period, about, done, folder)
@@ -145,7 +145,7 @@ def _sheets(
     done: dict[str, tuple[CellSpec, CellResult]],
     folder: Path,
 ) -> list[Path]:
-    """The sheets of the encoder that the control uses, or of the last one; none where no encoder was finished."""
+    """The sheets of the encoder that validation chose, or of the last one; none where no encoder was finished."""
     chosen = about["chosen_encoder"] or next(reversed(about["encoders"]), None)
     if chosen is None:
         return []
@@ -184,7 +184,8 @@ class _Book:
 
     def keep(self, spec: CellSpec, result: CellResult) -> None:
         """Make sure that MLflow has the cell's run, with these figures."""
-        reads = {name: key for name, (key, _) in spec.inputs.items()} | result.reads
+        reads = {name: digest for name, (_, digest) in spec.outside.items()}
+        reads |= {name: key for name, (key, _) in spec.inputs.items()} | result.reads
         reads["shop"] = spec.shop[1]
         found = self._tracked.get(spec.key, [])
         same = [run["id"] for run in found if _is_run_of(run, spec.kind, result, reads)]
@@ -230,12 +231,12 @@ def _about(shop: Shop, config: StudyConfig, period: str, key: str) -> dict[str, 
         "key": key,
         "period": period,
         "steering_metric": config.steering_metric,
-        "num_seeds": config.num_seeds,
-        "seeds": [config.seed + number for number in range(config.num_seeds)],
+        "num_seeds": len(config.ranker_seeds()),
+        "seeds": config.ranker_seeds(),
         "seed": config.seed,
         "width": config.width,
         "level": LEVEL,
-        "rankers": [RankerNames.of("", config.ranker, config.ids_ranker).as_dict()],
+        "rankers": [one.names.as_dict() for one in config.rankers],
         "label": config.features.label,
         "cold_below": config.features.cold_below,
         "engagement": config.engagement,
@@ -251,7 +252,19 @@ def _about(shop: Shop, config: StudyConfig, period: str, key: str) -> dict[str, 
     }
 
 
-def _cells(done: dict[str, tuple[CellSpec, CellResult]], runs: dict[str, str]) -> dict[str, Any]:
+def _chosen(done: dict[str, tuple[CellSpec, CellResult]], steering: str) -> str | None:
+    """The encoder that is best by the steering metric on the validation period, the first of equals; None where it was measured on none."""
+    values = {
+        spec.labels["encoder"]: result.estimates[f"validation.{steering}"].value
+        for spec, result in done.values()
+        if spec.kind == "encoder" and f"validation.{steering}" in result.estimates
+    }
+    return max(values, key=lambda name: values[name], default=None)
+
+
+def _cells(
+    done: dict[str, tuple[CellSpec, CellResult]], runs: dict[str, str], steering: str
+) -> dict[str, Any]:
     """The cells with their runs and labels, and the definitions of their estimates, each text once."""
     texts: list[str] = []
     places: dict[str, int] = {}
@@ -269,15 +282,13 @@ def _cells(done: dict[str, tuple[CellSpec, CellResult]], runs: dict[str, str]) -
             "key": spec.key,
             "run": runs[spec.key],
         }
-        about["labels"] = spec.labels
-        cells.append({**about, "definitions": definitions})
-    labels = [cell["labels"] for cell in cells]
-    control = [one["encoder"] for one in labels if one.get("role") == PERMUTED]
+        for labels in (spec.labels, *spec.also):
+            cells.append({**about, "labels": labels, "definitions": definitions})
     return {
         "cells": cells,
         "definitions": texts,
         "encoders": [cell["labels"]["encoder"] for cell in cells if cell["kind"] == "encoder"],
-        "chosen_encoder": control[0] if control else None,
+        "chosen_encoder": _chosen(done, steering),
     }
 
 

@@ -21,6 +21,7 @@ PLAN = """
 name = "plan"
 [[encoders]]
 name = "first"
+random = true
 [[encoders]]
 name = "second"
 posttraining = { steps = 4 }
@@ -168,11 +169,11 @@ OTHERS = [
     _plan("an encoder without a name", "[[encoders]]\n", "encoders.0.name is missing"),
     _plan("two encoders of one name", PLAN.replace("second", "first"), "two encoders are called 'first'"),
     _plan("a backbone within a stage", PLAN.replace("steps = 4", "steps = 4, backbone = { text_dim = 64 }"), "encoders.1.posttraining.backbone.text_dim = 64 changes nothing"),
-    _plan("a ranker's own seed in a plan", PLAN, "ranker.seed = 3", word="ranker.seed=3"),
+    _plan("a ranker's own seed in a plan", PLAN, "rankers.0: ranker.seed = 3", word="rankers=[{ranker={content='cube',seed=3}}]"),
     _plan("a step out of bounds in a plan", PLAN, "encoders.1.posttraining.steps = 0", word="encoders.1.posttraining.steps=0"),
     _plan("a place that a plan has not", PLAN, "'7' is no place in a list of 2", word="encoders.7.name=x"),
     _plan("a list's name for its place", PLAN, "'first' is no place", word="encoders.first.name=x"),
-    _plan("a ranker that searches all there is", PLAN, "history_length = 50", word="ranker.search=content"),
+    _plan("a ranker that searches all there is", PLAN, "history_length = 50", word="rankers=[{ranker={content='cube',search='content'}}]"),
     _toml("a file cut short", "epochs = ", "not valid TOML"),
     _toml("a file with a name twice", "epochs = 1\nepochs = 2\n", "not valid TOML"),
     _toml("a file of bytes", b"\xff\xfe\x00", "not valid TOML"),

@@ -28,9 +28,7 @@ from tests.bad_inputs.harness import Case, check
 from tests.exchange_rate.conftest import make_plan, make_shop, plant
 
 NAN = float("nan")
-TWO_ENCODERS = (
-    '[[encoders]]\nname = "one"\n[[encoders]]\nname = "two"\nposttraining = { steps = 4 }\n'
-)
+TWO_ENCODERS = '[[encoders]]\nname = "one"\nrandom = true\n[[encoders]]\nname = "two"\nposttraining = { steps = 4 }\n'
 
 
 def plan(text: str, says: tuple[str, ...], name: str, options: str = "") -> Case:
@@ -77,7 +75,7 @@ PLANS = [
     plan("encoders = []", ("StudyConfig.encoders", "at least 1"), "an empty list of encoders"),
     plan('encoders = "all"', ("StudyConfig.encoders = 'all'",), "encoders as a text"),
     plan(TWO_ENCODERS.replace("two", "one"), ("two encoders are called 'one'", "its own name"), "names doubled"),
-    plan('[[encoders]]\nname = "one"\n[[encoders]]\nname = "two"', ("'two' repeats an earlier run",), "a path doubled"),
+    plan('[[encoders]]\nname = "one"\nrandom = true\n[[encoders]]\nname = "two"', ("'two' repeats an earlier run",), "a path doubled"),
     plan(TWO_ENCODERS.replace("two", ""), ("StudyConfig.encoders.1.name = ''",), "a name without letters"),
     plan("[[encoders]]\nnam = 'one'", ("encoders.0",), "an unknown setting of an encoder"),
     plan("num_seed = 3\n" + TWO_ENCODERS, ("num_seed", "num_seeds"), "an unknown setting"),
@@ -152,7 +150,7 @@ POINTS = [
 def tracked() -> Path:
     """A folder with the store of a small planted study."""
     folder = Path(tempfile.mkdtemp(prefix="moon_rec_store_"))
-    small = make_plan().model_copy(update={"num_seeds": 1, "permuted_control": False, "encoders": make_plan().encoders[:2]})  # fmt: skip
+    small = make_plan().model_copy(update={"num_seeds": 1, "permuted_encoders": (), "encoders": make_plan().encoders[:2]})  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         from exchange_rate.study.run import run_study
 

@@ -16,7 +16,8 @@ import pytest
 from exchange_rate.report.write import write_report
 from exchange_rate.study import cells
 from exchange_rate.study.cell_files import CellResult
-from exchange_rate.study.plan import EncoderRun, StudyConfig
+from exchange_rate.study.encoder_plan import EncoderRun
+from exchange_rate.study.plan import StudyConfig
 from exchange_rate.study.run import run_study
 from moon_rec.errors import StudyError
 from moon_rec.estimate import Estimate
@@ -61,7 +62,7 @@ def make_plan():
     return StudyConfig(
         name="planted",
         encoders=(
-            EncoderRun(name="random"),
+            EncoderRun(name="random", random=True),
             EncoderRun(name="pretrained", pretraining=pretraining),
             EncoderRun(name="full", pretraining=pretraining, posttraining=posttraining),
             EncoderRun(name="direct", posttraining=short),
@@ -101,7 +102,7 @@ def plan():
 @pytest.fixture
 def lean():
     """The same encoders with one seed and no control: quicker where neither matters."""
-    return make_plan().model_copy(update={"num_seeds": 1, "permuted_control": False})
+    return make_plan().model_copy(update={"num_seeds": 1, "permuted_encoders": ()})
 
 
 @pytest.fixture
@@ -158,8 +159,14 @@ def memory(tmp_path):
 
 @pytest.fixture
 def small():
-    """Two encoders, two seeds and a control: 16 cells."""
-    return make_plan().model_copy(update={"num_seeds": 2, "encoders": make_plan().encoders[:2]})
+    """Two encoders, two seeds and a control of one: 16 cells."""
+    return make_plan().model_copy(
+        update={
+            "num_seeds": 2,
+            "encoders": make_plan().encoders[:2],
+            "permuted_encoders": ("random",),
+        }
+    )
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from exchange_rate.evidence.records import read_study
 from exchange_rate.report.figures import draw_all
 from exchange_rate.report.summary import summary_table
 from exchange_rate.report.write import write_report
-from exchange_rate.study.plan import EncoderRun
+from exchange_rate.study.encoder_plan import EncoderRun
 from exchange_rate.study.run import run_study
 from moon_rec.errors import StudyError
 from moon_rec.files import read_json
@@ -28,7 +28,13 @@ from tests.exchange_rate.study.test_failures import fails
 @pytest.fixture
 def tracked(shop, plan, planted, tmp_path, memory):
     """A planted study of six encoders with two seeds in a store that tests spoil."""
-    run_study(shop, plan.model_copy(update={"num_seeds": 2}), tmp_path / "w", memory, workers=1)
+    run_study(
+        shop,
+        plan.model_copy(update={"num_seeds": 2, "permuted_encoders": ("direct",)}),
+        tmp_path / "w",
+        memory,
+        workers=1,
+    )
     return memory
 
 
@@ -159,19 +165,19 @@ def test_a_metric_called_as_a_label_is_no_label(tracked):
 def test_the_report_names_failed_cells_and_what_the_fit_lost(
     shop, plan, planted, tmp_path, memory, monkeypatch
 ):
-    broken = plan.model_copy(update={"num_seeds": 2})
+    broken = plan.model_copy(update={"num_seeds": 2, "permuted_encoders": ("direct",)})
     fails(monkeypatch, "ranker", ValueError("loss is nan"), lambda spec: spec.labels["encoder"] == "random")  # fmt: skip
     run_study(shop, broken, tmp_path / "w", memory, workers=1)
     report = write_report(memory, tmp_path / "r")
     data = report.data["missing"]
-    assert [one["name"] for one in data["failed"]] == [f"ranker content random seed {seed}" for seed in (0, 1)]  # fmt: skip
-    assert data["not_run"] == [{"name": "comparison content against baseline random", "reason": "not run: ranker content random seed 0, ranker content random seed 1 failed"}]  # fmt: skip
+    assert [one["name"] for one in data["failed"]] == [f"ranker random · CUBE · seed {seed}" for seed in (0, 1)]  # fmt: skip
+    assert data["not_run"] == [{"name": "comparison random · CUBE against DIN on ids only", "reason": "not run: ranker content random seed 0, ranker content random seed 1 failed"}]  # fmt: skip
     assert "5 of 6 encoders and 10 of 12 runs of CUBE; without 'random'" in data["text"]
     assert report.data["headline"][1] == {"kind": "missing", "tone": "caution", "text": data["text"]}  # fmt: skip
     for name in ("report.html", "report.md"):
         text = (report.folder / name).read_text()
         assert "What is missing" in text and "ValueError: loss is nan" in text
-        assert "ranker content random seed 1" in text
+        assert "ranker random · CUBE · seed 1" in text
     assert read_json(report.folder / "report.json")["missing"] == data
 
 
@@ -229,7 +235,7 @@ def strange(shop, plan, planted, tmp_path, memory, monkeypatch):
     shop.name, shop.source = MARKUP[0], MARKUP[1]
     names = dict(zip(("random", "pretrained", "full", "direct"), MARKUP, strict=True))
     encoders = [
-        EncoderRun(name=names[one.name], pretraining=one.pretraining, posttraining=one.posttraining)
+        EncoderRun(name=names[one.name], **{key: value for key, value in one if key != "name"})
         for one in plan.encoders
     ]
     recall = dict(planted.recall)
