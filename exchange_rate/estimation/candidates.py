@@ -1,16 +1,11 @@
-"""Which intermediate metric predicts an unseen encoder's AUC with the smallest error, and which others are not told from it.
+"""Which intermediate metric predicts an unseen encoder's AUC with the smallest error, which others are not told from it, and what each of them buys.
 
-The error is measured: each path (the checkpoints of one training; an encoder on its own is its own path) in turn is left out, a line is drawn through the others, and
-the left-out AUCs are predicted with it (`exchange_rate.estimation.leave_out`). Verdicts (`exchange_rate.estimation.rate`) answer another question, what a gain of the
-metric buys, and stand beside; they choose nothing. A curve that flattens costs its metric the error that a line makes of it, no more.
-
-The smallest of many errors is the smallest by luck too. So every metric is set against the best on the same encoders: the paired difference of squared errors
-over encoders (Granger and Newbold's test), one-sided, its level shared among the comparisons (Bonferroni). A metric whose errors are not shown to be larger is not told
-from the best. Whether the best is worth anything at all is another question still: `exchange_rate.estimation.judging` sets it against decoys.
+`exchange_rate.estimation.ranking` measures the errors and compares them. Verdicts (`exchange_rate.estimation.rate`) answer another question, what a gain of the metric buys, and stand
+beside; they choose nothing. A curve that flattens costs its metric the error that a line makes of it, no more. Whether the best is worth anything at all is a third question:
+`exchange_rate.estimation.judging` sets it against decoys.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,12 +14,9 @@ from scipy import stats
 
 from exchange_rate.estimation.columns import (
     Floats,
-    name_column,
-    number_column,
-    truth_column,
 )
-from exchange_rate.estimation.leave_out import Codes, left_out_errors, path_codes
-from exchange_rate.estimation.points import Points, gather_points
+from exchange_rate.estimation.points import Points
+from exchange_rate.estimation.ranking import Ranked, rank_by_error, trained_rows
 from exchange_rate.estimation.rate import MIN_ENCODERS, NAN, fit_exchange_rate
 from moon_rec.errors import StudyError
 from moon_rec.estimate import standard_error
@@ -78,23 +70,11 @@ def rank_metrics(
         raise StudyError(f"table has no column {missing[0]!r}; it has {', '.join(table.columns)}")
     if metrics is None:
         metrics = candidate_columns(table, outcome)
-    table = trained_rows(table)
-    number_column(table[outcome], outcome)
-    num_encoders = len(set(name_column(table["encoder"], "encoder")))
-    found = [_row(table, name, outcome, level, min_encoders) for name in metrics]
-    found.sort(key=lambda one: (one[0]["num_encoders"] < num_encoders, _size(one[1])))
-    compared = [
-        (row, errors)
-        for row, errors in found
-        if row["num_encoders"] == num_encoders and errors is not None
+    rows = trained_rows(table)
+    found = [
+        _row(rows, ranked, outcome, level, min_encoders)
+        for ranked in rank_by_error(rows, outcome, metrics, level)
     ]
-    for row, errors in compared:
-        best = compared[0][1]
-        if errors is not best:
-            share = (1 - level) / (len(compared) - 1)
-            row["is_told_from_best"] = is_larger(errors.line, best.line, share, errors.codes)
-        share = (1 - level) / len(compared)
-        row["is_told_from_mean"] = is_larger(errors.mean, errors.line, share, errors.codes)
     schema = {name: pl.Float64 for name in _FIGURES}
     schema = {"metric": pl.String, "verdict": pl.String, **schema, "num_encoders": pl.Int64}
     schema |= {
@@ -102,7 +82,7 @@ def rank_metrics(
         "is_told_from_mean": pl.Boolean,
         "reason": pl.String,
     }
-    return pl.DataFrame([row for row, _ in found], schema=schema)
+    return pl.DataFrame(found, schema=schema)
 
 
 def candidate_columns(table: pl.DataFrame, outcome: str) -> list[str]:
@@ -112,22 +92,6 @@ def candidate_columns(table: pl.DataFrame, outcome: str) -> list[str]:
         for name, kind in table.schema.items()
         if kind.is_numeric() and "." not in name and name not in (*NOT_METRICS, outcome)
     ]
-
-
-def trained_rows(table: pl.DataFrame) -> pl.DataFrame:
-    """The rows of trained encoders: all, where the table does not say.
-
-    Raises:
-        StudyError: a value of `is_trained` that is neither True nor False, or no row of True.
-    """
-    if "is_trained" not in table.columns:
-        return table
-    kept = table.filter(pl.Series(truth_column(table["is_trained"].to_list(), "is_trained")))
-    if kept.is_empty():
-        raise StudyError(
-            "is_trained: no row of True; users choose between trained encoders, so metrics are judged by those"
-        )
-    return kept
 
 
 _FIGURES = (
@@ -183,40 +147,32 @@ def metric_errors(table: pl.DataFrame, metric: str) -> tuple[Floats | None, str]
 
 
 def _row(
-    table: pl.DataFrame, metric: str, outcome: str, level: float, min_encoders: int
-) -> tuple[dict[str, Any], "_Errors | None"]:
-    """A metric's figures, and its left-out errors; None where there are none."""
-    nothing = {"metric": metric, "verdict": "not identified", **dict.fromkeys(_FIGURES, NAN)}
-    nothing |= {"is_told_from_best": None, "is_told_from_mean": None}
-    if not table.schema[metric].is_numeric():
-        raise StudyError(f"{metric}: a column of {table.schema[metric]}; wanted numbers")
-    if (infinite := table[metric].cast(pl.Float64).is_infinite().fill_null(False)).any():
-        row = int(infinite.arg_true()[0])
-        raise StudyError(
-            f"{metric}, row {row}: {table[metric][row]} is not finite; leave it empty where it was not measured"
-        )
-    runs = table.filter(pl.col(metric).is_finite().fill_null(False))
-    if runs.is_empty():
-        return nothing | {"num_encoders": 0, "reason": "no run has a finite value of it"}, None
-    columns = (runs[metric].to_numpy(), runs[outcome].to_numpy(), runs["encoder"].to_list())
-    seed, path = (
-        runs[name].to_list() if name in runs.columns else None for name in ("seed", "path")
-    )
-    points = gather_points(*columns, seed, path=path)
+    rows: pl.DataFrame, ranked: Ranked, outcome: str, level: float, min_encoders: int
+) -> dict[str, Any]:
+    """A metric's figures, with the rate beside the errors."""
+    metric, points = ranked.metric, ranked.points
+    known: dict[str, Any] = {"metric": metric, "verdict": "not identified"}
+    known |= dict.fromkeys(_FIGURES, NAN) | ranked.figures(level)
+    if points is None:
+        return known | {"reason": "no run has a finite value of it"}
     tau = _kendall(points, level)
-    errors = _Errors.of(points)
-    figures: dict[str, Any] = {
-        **dict(zip(("kendall", "kendall_low", "kendall_high"), tau, strict=True)),
-        **(errors.figures(level) if errors is not None else {}),
-        "num_encoders": len(points.names),
-    }
+    known |= dict(zip(("kendall", "kendall_low", "kendall_high"), tau, strict=True))
+    runs = rows.filter(pl.col(metric).is_finite().fill_null(False))
     try:
         noise, told = metric_errors(runs, metric)
     except StudyError as error:
-        return nothing | figures | {"reason": str(error)}, errors
+        return known | {"reason": str(error)}
+    seed = runs["seed"].to_list() if "seed" in runs.columns else None
     rate = fit_exchange_rate(
-        *columns, seed, level, metric_error=noise, min_encoders=min_encoders, metric_name=metric
-    )  # TODO path
+        runs[metric].to_numpy(),
+        runs[outcome].to_numpy(),
+        runs["encoder"].to_list(),
+        seed,
+        level,
+        metric_error=noise,
+        min_encoders=min_encoders,
+        metric_name=metric,
+    )
     slopes = {"slope": rate.slope, "low": rate.low, "high": rate.high}
     slopes |= {
         "slope_per_deviation": rate.slope * rate.spread,
@@ -224,7 +180,7 @@ def _row(
         "slope_per_deviation_high": rate.high * rate.spread,
     }
     words = {"verdict": rate.verdict, "reason": "; ".join(filter(None, (rate.reason, told)))}
-    return nothing | figures | slopes | words, errors
+    return known | slopes | words
 
 
 def _kendall(points: Points, level: float) -> tuple[float, float, float]:
@@ -240,69 +196,3 @@ def _kendall(points: Points, level: float) -> tuple[float, float, float]:
     half = stats.norm.ppf((1 + level) / 2) * np.sqrt(0.437 / (count - 4))
     low, high = float(np.tanh(centre - half)), float(np.tanh(centre + half))
     return tau, min(low, tau), max(high, tau)
-
-
-@dataclass(frozen=True, eq=False)
-class _Errors:
-    """Left-out errors, one an encoder in order of names: of the line through the encoders of all other paths, and of their mean; with the encoders' paths."""
-
-    line: Floats
-    mean: Floats
-    codes: Codes
-
-    @classmethod
-    def of(cls, points: Points) -> "_Errors | None":
-        """None for too few, or where without one path all others have the same metric."""
-        if len(points.names) < MIN_ENCODERS:
-            return None
-        codes = path_codes(points.paths)
-        found = left_out_errors(points.metric, points.outcome, codes)
-        if found is None:
-            return None
-        order = np.argsort(points.names)
-        return cls(found[0][order], found[1][order], codes[order])
-
-    @property
-    def size(self) -> float:
-        """Root mean square error of the line."""
-        return float(np.sqrt(np.mean(self.line**2)))
-
-    def figures(self, level: float) -> dict[str, float]:
-        """What is printed of them."""
-        found: dict[str, float] = {}
-        for name, errors, lost in (("", self.line, 2), ("_of_mean", self.mean, 1)):
-            freedom = int(self.codes.max()) + 1 - lost
-            size = float(np.sqrt(np.mean(errors**2)))
-            low = high = NAN
-            if freedom > 0:
-                ends = stats.chi2.ppf([(1 + level) / 2, (1 - level) / 2], freedom)
-                low, high = (size * np.sqrt(freedom / ends)).tolist()
-            found[f"left_out_error{name}"] = size
-            found |= {f"left_out_error{name}_low": low, f"left_out_error{name}_high": high}
-        return found
-
-
-def is_larger(errors: Floats, best: Floats, share: float, codes: Codes) -> bool:
-    """Whether these errors are larger than the best's, paired over encoders, one-sided at the level `share`; `codes` `(encoders,)` are the paths by number.
-
-    Two series of errors have equal mean squares exactly when their sum and their difference are uncorrelated (Granger and Newbold 1977; Diebold and Mariano 1995,
-    eq. 3): r is that correlation, and r sqrt(f / (1 - r^2)) has Student's t with f degrees of freedom. Theirs is f = n - 1, for errors that are independent.
-    Left-out errors share their encoders: with f = n - 3 two metrics that are alike are told apart no more often than the level says (`benchmarks/metric_choice.py`;
-    with n - 1 four times as often at 5 encoders). Products of one path are no independent evidence: the statistic is divided by the square root of how much more their sums
-    by path vary than they would if independent (never less than 1), and has paths - 3 degrees of freedom.
-    """
-    total, difference = errors + best, errors - best
-    size = float(np.sqrt((total @ total) * (difference @ difference)))
-    freedom = int(codes.max()) + 1 - 3
-    if size == 0 or freedom < 1:
-        return False
-    correlation = min(float(total @ difference) / size, 1 - 1e-12)
-    value = correlation * np.sqrt((len(errors) - 3) / (1 - correlation**2))
-    around = total * difference - np.mean(total * difference)
-    alone = max(float(around @ around), 1e-300)
-    alike = float(np.sum(np.bincount(codes, weights=around) ** 2)) / alone
-    return bool(value / np.sqrt(max(alike, 1.0)) > stats.t.ppf(1 - share, freedom))
-
-
-def _size(errors: _Errors | None) -> float:
-    return float("inf") if errors is None else errors.size

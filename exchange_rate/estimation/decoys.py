@@ -67,6 +67,12 @@ class Luck:
         near = share + 1e-9 * abs(share)  # a draw that is the study itself, up to rounding
         return float((1 + np.sum(self.shares <= near)) / (1 + len(self.shares)))
 
+    def p_value_of(self, error: float) -> float:
+        """The same for a root mean square left-out error; 1 where there is none."""
+        if not np.isfinite(error) or self.mean <= 0:
+            return 1.0
+        return self.p_value(error**2 * self.num_encoders / self.mean)
+
     def error_to_beat(self, level: float) -> float:
         """The root mean square left-out error that the best decoy stays above in `level` of draws."""
         ordered = np.sort(self.shares)

@@ -6,7 +6,8 @@ import pytest
 from scipy import stats
 
 from exchange_rate import rank_metrics
-from exchange_rate.estimation.candidates import is_larger, metric_errors
+from exchange_rate.estimation.candidates import metric_errors
+from exchange_rate.estimation.ranking import is_larger
 from moon_rec.errors import StudyError
 
 
