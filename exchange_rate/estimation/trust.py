@@ -36,7 +36,7 @@ class Stability:
 
     Attributes:
         effects: one a segment.
-        p_value: of equal slopes (Hotelling's test of the differences, paired over encoders, paths as units); NaN with one segment or too few paths.
+        p_value: of equal slopes (each segment against the others, paired over encoders, paths as units, Bonferroni); NaN with one segment or too few paths.
         is_stable: False where slopes are shown to differ at the level; None where no test can be made.
         reason: in plain words.
     """
@@ -62,7 +62,8 @@ class MetricTrust:
             that is missing for some encoder.
         p_decoy: chance that the best of as many decoys as there are metrics predicts as well as this; at most 1 - level for one that is `better than decoys`.
         stability: over segments; None where the study has none, or for a decoy.
-        verdict: `better than decoys`, `no better than decoys`, `decoy` or `not measured` (missing for some encoder, constant, too few paths).
+        verdict: `better than decoys`, `no better than decoys`, `decoy` or `not compared` (missing for some encoder, constant, or fewer than
+            four paths).
         is_told_from_best: shown to be worse than the metric chosen; None where nothing is chosen, for the chosen itself and for what cannot be compared.
         num_encoders, num_paths: what the figures rest on.
         reason: in plain words.
