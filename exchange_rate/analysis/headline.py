@@ -5,7 +5,15 @@ from collections.abc import Iterator
 from exchange_rate.analysis.decision import Decided, decide, direction
 from exchange_rate.analysis.rankers import PAIRS
 from exchange_rate.analysis.results import Rate, Results, Sentence
-from exchange_rate.analysis.words import counted, listed, points, sized, with_interval, words
+from exchange_rate.analysis.words import (
+    counted,
+    listed,
+    points,
+    sentence,
+    sized,
+    with_interval,
+    words,
+)
 
 TEN = 0.1
 """Ten points of a metric that is a share."""
@@ -27,11 +35,11 @@ def _sentences(found: Results, decided: Decided) -> Iterator[Sentence]:
         yield _control(found, decided)
     if found.candidates:
         tone = "caution" if found.choice.metric is None else "plain"
-        yield Sentence(kind="metric", tone=tone, text=found.choice.reason)
+        yield Sentence(kind="metric", tone=tone, text=sentence(found.choice.reason))
     if len(found.rankers) > 1:
         yield _rankers(found)
     if found.plan is not None and found.plan.text:
-        yield Sentence(kind="plan", tone="plain", text=found.plan.text)
+        yield Sentence(kind="plan", tone="plain", text=sentence(found.plan.text))
 
 
 def scope(found: Results) -> str:
@@ -67,7 +75,7 @@ def _rate(found: Results) -> Sentence:
     who = f"Among {counted(rate.num_encoders, 'trained encoder')} on {counted(rate.num_paths, 'path')}"
     of = f"{found.ranker.content}'s {rate.name}"
     number = sized(rate.slope, of, TEN)
-    direct = f" {_sentence(rate.direct_effect)}" if rate.direct_effect else ""
+    direct = f" {sentence(rate.direct_effect)}" if rate.direct_effect else ""
     if rate.verdict == "identified":
         text = f"{who}, ten more points of {metric} go with {number}; {_next(rate)}.{direct}"
         is_good = (rate.slope.value or 0) > 0 and not direct
@@ -101,7 +109,7 @@ def _next(rate: Rate) -> str:
 def _to_get_one(found: Results) -> str:
     """What to train for a rate; empty where nothing can be said."""
     if found.plan is not None and found.plan.next_encoder:
-        return f" {_sentence(found.plan.next_encoder)}"
+        return f" {sentence(found.plan.next_encoder)}"
     counts = found.counts
     if found.rate.num_encoders < MIN_ENCODERS or found.rate.num_paths < MIN_PATHS:
         return (
@@ -213,8 +221,3 @@ def _rankers(found: Results) -> Sentence:
     ]
     text = f"The same ten points on other rankers, in points of AUC: {'; '.join(parts)}."
     return Sentence(kind="ranker", tone="plain", text=text)
-
-
-def _sentence(text: str) -> str:
-    """With a capital at its beginning and a full stop at its end."""
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."

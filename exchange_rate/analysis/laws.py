@@ -12,7 +12,7 @@ from exchange_rate.analysis.results import (
     Named,
     Number,
 )
-from exchange_rate.laws import scaling
+from exchange_rate.laws.analysis import analyse_law
 from exchange_rate.laws.results import FormFit, LawResult
 from moon_rec.errors import StudyError
 
@@ -47,9 +47,7 @@ def _law(
         if y.value is not None
     )
     try:
-        law = scaling.analyse_law(
-            [one.x for one in points], [one.y for one in points], FORM, level=level
-        )
+        law = analyse_law([one.x for one in points], [one.y for one in points], FORM, level=level)
     except StudyError as error:  # no checkpoint has the figure
         reason = str(error)
         return Law(

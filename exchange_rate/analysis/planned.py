@@ -36,7 +36,5 @@ def _row(one: PlanOption) -> PlanRow:
     )
 
 
-def planned_of(cells, content, steering, rate, draws):
-    from shim import plan
-
-    return plan_of(plan())
+def planned_of(content, steering: str, level: float, draws) -> Plan | None:
+    return None

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from exchange_rate.analysis.cells import Cells
+from exchange_rate.analysis.joint_draws import OVER_PERMUTED, DrawSource, draws_for, kind_of
 from exchange_rate.analysis.quantities import finite, nothing, number, slope_number
 from exchange_rate.analysis.results import (
     Influence,
@@ -18,7 +19,6 @@ from exchange_rate.analysis.results import (
     SplitUsers,
 )
 from exchange_rate.estimation.candidates import metric_errors
-from exchange_rate.estimation.draws import Draws
 from exchange_rate.estimation.rate import fit_exchange_rate, pairwise_ratios
 from exchange_rate.estimation.results import ExchangeRate, LeftOut
 from exchange_rate.names import CONTENT
@@ -31,22 +31,21 @@ OUTCOMES = {
     "gauc": "GAUC",
 }
 """What rates are given of, as it is called."""
-OVER_PERMUTED = "auc_over_permuted"
 NAMES = OUTCOMES | {OVER_PERMUTED: "AUC over permuted vectors"}
 LINE_POINTS = 60
 
 
 def rates_of(
-    cells: Cells, content: pl.DataFrame, steering: str, draws: dict[str, Draws]
+    cells: Cells, content: pl.DataFrame, steering: str, draws: DrawSource | None
 ) -> tuple[Rate, ...]:
     """The headline's rate first: of AUC over permuted vectors where every trained encoder has them, else of AUC; then the other outcomes, then AUC of other rankers.
 
     Args:
         content: runs of the headline's ranker on vectors that count.
-        draws: outcome -> the same draws of users for all encoders; empty where the study has none.
+        draws: the same draws of users for all encoders; None where there are none.
     """
     own = [
-        _rate(cells, cells.ranker, content, steering, outcome, draws.get(outcome))
+        _rate(cells, cells.ranker, content, steering, outcome, draws)
         for outcome in OUTCOMES
         if _has(content, outcome)
     ]
@@ -57,19 +56,17 @@ def rates_of(
         maintain_order="left",
     )
     if len(permuted):
-        over = _rate(
-            cells, cells.ranker, permuted, steering, OVER_PERMUTED, draws.get(OVER_PERMUTED)
-        )
+        over = _rate(cells, cells.ranker, permuted, steering, OVER_PERMUTED, draws)
         has_all = _trained(content) == _trained(permuted)
         own.insert(0 if has_all else 1, over)
-    return (*own, *_of_others(cells, steering))
+    return (*own, *_of_others(cells, steering, draws))
 
 
-def _of_others(cells: Cells, steering: str) -> Iterator[Rate]:
+def _of_others(cells: Cells, steering: str, draws: DrawSource | None) -> Iterator[Rate]:
     for names in cells.rankers[1:]:
         runs = cells.runs(names["name"], CONTENT)
         if len(runs) and _has(runs, "auc"):
-            yield _rate(cells, names["name"], runs, steering, "auc", None)
+            yield _rate(cells, names["name"], runs, steering, "auc", draws)
 
 
 def _trained(content: pl.DataFrame) -> set[str]:
@@ -86,7 +83,7 @@ def _rate(
     content: pl.DataFrame,
     steering: str,
     outcome: str,
-    draws: Draws | None,
+    draws: DrawSource | None,
 ) -> Rate:
     """The exchange rate of one outcome on the steering metric, or why there is none."""
     name = NAMES[outcome]
@@ -106,8 +103,8 @@ def _rate(
             metric_error=noise,
             path=runs["path"].to_list(),
             is_trained=runs["is_trained"].to_list(),
-            draws=draws,
-            outcome_kind="over permuted" if outcome == OVER_PERMUTED else "auc",
+            draws=draws_for(draws, ranker, steering, outcome, runs),
+            outcome_kind=kind_of(outcome),
             metric_name=steering,
             outcome=name,
         )

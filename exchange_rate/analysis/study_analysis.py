@@ -10,6 +10,7 @@ from exchange_rate.analysis.cells import Cells
 from exchange_rate.analysis.definitions import definitions_of
 from exchange_rate.analysis.encoders import counts_of, encoders_of
 from exchange_rate.analysis.headline import headline, scope
+from exchange_rate.analysis.joint_draws import DrawSource, draws_of
 from exchange_rate.analysis.judged import judged_of
 from exchange_rate.analysis.laws import laws_of
 from exchange_rate.analysis.planned import planned_of
@@ -25,7 +26,6 @@ from exchange_rate.analysis.results import (
 )
 from exchange_rate.analysis.runs import runs_of
 from exchange_rate.analysis.trust import blend_of, candidates_of, choice_of, disagreements_of
-from exchange_rate.estimation.draws import Draws
 from exchange_rate.evidence.coverage import study_coverage
 from exchange_rate.evidence.missing import missing, nothing_left, without_unusable
 from exchange_rate.evidence.records import Study, encoder_metrics
@@ -38,7 +38,7 @@ NONE: Mapping = MappingProxyType({})
 def analyse(
     study: Study,
     ranker: str | None = None,
-    draws: Mapping[str, Draws] = NONE,
+    draws: DrawSource | None = None,
     *,
     tracking: tuple[str, str] = ("", ""),
     given: Mapping[str, Number] = NONE,
@@ -47,7 +47,7 @@ def analyse(
 
     Args:
         ranker: name of the headline's ranker; None takes the plan's first.
-        draws: outcome -> figures of all encoders under the same draws of users; empty where the study has none.
+        draws: figures of all encoders under the same draws of users; None where there are none.
         tracking: address of the store, as it may be shown, and the experiment.
         given: AUC of encoders whose interval was given with it.
 
@@ -65,7 +65,8 @@ def analyse(
     encoders = encoders_of(cells, content, steering, given)
     comparisons = comparisons_of(cells)
     rates = rates_of(cells, content, steering, draws)
-    judged = judged_of(cells, content, metrics, rates[0])
+    of_metrics = draws_of(draws, cells.ranker, metrics, content)
+    judged = judged_of(content, metrics, steering, level, of_metrics)
     found = Results(
         about=_about(cells, tracking),
         counts=counts_of(content, len(cells.table)),
@@ -80,7 +81,7 @@ def analyse(
         chosen_encoder=cells.chosen,
         is_chosen_on_validation=study.about["chosen_encoder"] is not None,
         laws=laws_of(encoders, steering, level),
-        plan=planned_of(cells, content, steering, rates[0], draws),
+        plan=planned_of(content, steering, level, draws),
         pairwise=pairs_of(content, steering, level),
         runs=runs_of(cells, tracking[0]) if study.about["shop"] else (),
         coverage=study_coverage(study)["text"] if study.about["shop"] else NO_COVERAGE,

@@ -10,6 +10,7 @@ from exchange_rate.analysis.results import (
     Named,
     SegmentEffect,
 )
+from exchange_rate.analysis.words import with_words
 from exchange_rate.estimation import trust
 from exchange_rate.estimation.trust import NONE, MetricJudgement, MetricTrust
 
@@ -82,7 +83,7 @@ def choice_of(judged: MetricJudgement) -> Choice:
         error_to_beat=finite(choice.error_to_beat),
         num_decoy_draws=choice.num_decoy_draws,
         num_disagreements=judged.num_disagreements,
-        reason=choice.reason,
+        reason=with_words(choice.reason, [one.metric for one in judged.metrics]),
     )
 
 
@@ -102,7 +103,7 @@ def blend_of(judged: MetricJudgement) -> Blend | None:
         best_metric=blend.best_metric,
         best_left_out_error=finite(blend.best_left_out_error),
         is_better=blend.is_better,
-        reason=blend.reason,
+        reason=with_words(blend.reason, [one.metric for one in judged.metrics]),
     )
 
 

@@ -1,5 +1,7 @@
 """Names and numbers as people read them, wherever the report prints them."""
 
+from collections.abc import Iterable
+
 from exchange_rate.analysis.results import Number
 
 
@@ -42,3 +44,15 @@ def listed(names: tuple[str, ...] | list[str], most: int = 3) -> str:
     """The first names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def sentence(text: str) -> str:
+    """With a capital at its beginning and a full stop at its end; nothing stays nothing."""
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
+
+
+def with_words(text: str, metrics: Iterable[str]) -> str:
+    """A text in which metrics stand by their columns' names, with their names for people."""
+    for metric in sorted(metrics, key=len, reverse=True):
+        text = text.replace(metric, words(metric))
+    return text

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from exchange_rate.analysis.rates import OVER_PERMUTED
 from exchange_rate.analysis.results import Candidate, Comparison, Encoder, Number, Results
-from exchange_rate.analysis.words import words
+from exchange_rate.analysis.words import sentence, words
 from exchange_rate.report.alternatives import alternatives
 from exchange_rate.report.figures.metrics import shown_candidates
 from exchange_rate.report.figures.rate import check_rows
@@ -49,7 +49,7 @@ def render(template: str, found: Results, figures: dict[str, str], sheets: list[
         sheets: name, caption and base64 of each.
     """
     environment = page_environment("exchange_rate.report", _ESCAPES[template])
-    environment.filters |= {one.__name__: one for one in (words, beside_the_best, tags)}
+    environment.filters |= {one.__name__: one for one in (words, sentence, beside_the_best, tags)}
     environment.filters["percent"] = own(percent)
     return environment.get_template(template).render(
         found=found,

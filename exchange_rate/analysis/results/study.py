@@ -177,7 +177,7 @@ class Sentence(Result):
     """One sentence of the answer."""
 
     kind: str
-    """What it speaks of: rate, next, caution, missing, gain, control, metric, ranker or plan."""
+    """What it speaks of: rate, checks, missing, gain, control, metric, ranker or plan."""
     tone: Tone
     """Good news, plain news, or a caution."""
     text: str

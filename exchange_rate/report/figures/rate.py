@@ -141,13 +141,17 @@ def _key(axes: Axes, named: Sequence[Encoder], numbers: dict[str, int], num_show
             wrapped(one.name), (0.16, row), va="bottom" if one.marks else "center", fontsize=9
         )
         if one.marks:
-            axes.annotate(wrapped(", ".join(one.marks), 26), (0.16, row), va="top", fontsize=7.5, color=MUTED)  # fmt: skip
+            axes.annotate(_short_marks(one), (0.16, row), va="top", fontsize=7.5, color=MUTED)
     row = len(named) + 1.0
     if num_shown > len(named):
         axes.plot(BESIDE, row, "o", color=BLUE, markersize=5, clip_on=False)
         axes.annotate(f"{num_shown - len(named)} more: see table", (0.16, row), va="center", fontsize=9)  # fmt: skip
         row += 0.9
     return row + 0.2
+
+
+def _short_marks(one: Encoder) -> str:
+    return ", ".join(mark.replace("best by the metric", "best metric").replace("best by ", "best ") for mark in one.marks)  # fmt: skip
 
 
 def _references(axes: Axes, key: Axes, found: Results, place: float) -> None:
