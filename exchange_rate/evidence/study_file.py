@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import pydantic
 from pydantic import Field
 
+from exchange_rate.evidence.draw_file import MOST_DRAWS, MOST_SPLITS
 from exchange_rate.names import Role
 from moon_rec.errors import MoonRecError, StudyError
 from moon_rec.files import read_json
@@ -83,6 +84,14 @@ class FailedCell(Fields):
     folder: Annotated[str, Field(max_length=200)] = ""
 
 
+class AboutDraws(Fields):
+    """The artifact `draws.parquet` (`exchange_rate.evidence.draw_file`); older studies have none."""
+
+    num_draws: Annotated[int, Field(ge=1, le=MOST_DRAWS)]
+    num_splits: Annotated[int, Field(ge=1, le=MOST_SPLITS)]
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+
+
 class About(Fields):
     """All fields of `study.json`; cells and failures stay as they are until each is looked at."""
 
@@ -108,6 +117,7 @@ class About(Fields):
     planned: Planned | None = None
     failed: Annotated[list[FailedCell], Field(max_length=MOST_CELLS)] = []
     sheets: Annotated[list[Any], Field(max_length=100)] = []
+    draws: AboutDraws | None = None
 
 
 Origin = Literal["trained here", "folder", "hub", "brought", "mixture", "width"]

@@ -100,6 +100,7 @@ class EncoderGrid:
             "width": config.width,
             "engagement": config.engagement,
             "ks": list(config.ks),
+            "draws": config.draws,
         }
         settings |= {"prefix": one.width} if one.width else _settings_of(entry)
         found = self._outside[entry.name]

@@ -79,6 +79,7 @@ class _RankerGrid:
             "width": config.width,
             "permuted": seed if role == PERMUTED else None,
             "num_resamples": config.num_resamples,
+            "draws": config.draws,
             "keep_rankers": config.keep_rankers,
         }
         labels = [

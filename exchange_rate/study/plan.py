@@ -10,6 +10,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field, model_validator
 
+from exchange_rate.estimation.draws import MIN_DRAWS
+from exchange_rate.evidence.draw_file import MOST_DRAWS, MOST_SPLITS
 from exchange_rate.names import RankerNames
 from exchange_rate.study.encoder_plan import EncoderRun
 from moon_rec.bounds import Cuts, Name, Names, Resamples, Seed, Threads, Width, distinct
@@ -122,6 +124,13 @@ class StudyConfig(Config):
     )
     ks: Cuts = Field(default=(1, 5, 10, 50), description="cuts of the search recalls")
     num_resamples: Resamples = Field(default=500, description="draws of every bootstrap")
+    num_draws: Annotated[int, Field(ge=MIN_DRAWS, le=MOST_DRAWS)] = Field(
+        default=200,
+        description="how often users are drawn, the same for all encoders and rankers: what their figures' common noise is learnt from",
+    )
+    num_splits: Annotated[int, Field(ge=1, le=MOST_SPLITS)] = Field(
+        default=20, description="how often users are split in halves, the same for all"
+    )
     keep_rankers: bool = Field(
         default=False, description="save each ranker's weights in its cell's folder"
     )
@@ -186,6 +195,11 @@ class StudyConfig(Config):
                 f"steering_metric {self.steering_metric!r} is not measured with these ks; wanted one such as {', '.join(near)}"
             )
         return self
+
+    @property
+    def draws(self) -> dict[str, int]:
+        """What the settings of a cell that draws users say (`exchange_rate.study.draws`)."""
+        return {"draws": self.num_draws, "splits": self.num_splits}
 
     def encoder_names(self) -> list[str]:
         """All encoders of the study, in order."""

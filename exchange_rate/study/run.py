@@ -32,6 +32,7 @@ from exchange_rate.evidence.study_file import ABOUT, FORMAT
 from exchange_rate.study.cell_files import RESULT, CellResult, CellSpec, remove_cell
 from exchange_rate.study.cells import num_of_other_code
 from exchange_rate.study.demo_plan import demo_plan
+from exchange_rate.study.draws import gather_draws
 from exchange_rate.study.failures import Failure, one_line, told
 from exchange_rate.study.grid import study_cells
 from exchange_rate.study.lock import locked
@@ -128,6 +129,9 @@ def _run_study(
         sheets = _sheets(shop, config, period, about, done, folder)
         for sheet in sheets:
             parent.artifact(sheet)
+        if drawn := gather_draws(done.values(), folder, key):
+            parent.artifact(drawn[0])
+            about["draws"] = drawn[1]
         parent.json(about | {"sheets": [sheet.stem for sheet in sheets]}, ABOUT)
     say(
         f"study {config.name!r}: {len(done) - book.num_known} cells run, {book.num_known} finished before"

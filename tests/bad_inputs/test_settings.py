@@ -96,6 +96,10 @@ RANKER = [
     Case("settings: unknown way", f"{TRAIN} --content simteir --items items", ("'simteir'", "did you mean 'simtier'?")),
     Case("settings: a way twice", f"{TRAIN} --content cube+cube --items items", ("'cube+cube'", "different ones")),
     Case("settings: unknown feature", f"{TRAIN} --feature history_lenght=9", ("FeatureConfig", "did you mean 'history_length'?")),
+    Case("settings: counters of no known kind", f"{TRAIN} --feature counters=frosen", ("FeatureConfig.counters", "'frosen'", "did you mean 'frozen'?")),
+    Case("settings: no counters and a prior for them", f"{TRAIN} --feature counters=none --feature counter_prior=5.0", ("counter_prior = 5.0 changes nothing", "set counters to rolling or frozen")),
+    Case("settings: a prior of nothing", f"{TRAIN} --feature counter_prior=0.0", ("FeatureConfig.counter_prior = 0.0", "greater than 0")),
+    Case("settings: a context column called as a counter is", f"{TRAIN} --feature context=['counter_user_rate']", ("'counter_user_rate'", "built-in counter", "rename that column")),
     Case("settings: a feature below nothing", f"{TRAIN} --feature history_length=-1", ("history_length = -1",)),
     Case("settings: a column of context twice", f"{TRAIN} --feature context=['dwell','dwell']", ("'dwell' is named twice",)),
 ]  # fmt: skip

@@ -5,6 +5,7 @@ import itertools
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from exchange_rate.report.write import write_report
 from exchange_rate.study import cells
 from exchange_rate.study.cell_files import CellResult
+from exchange_rate.study.draws import keep_encoder_draws
 from exchange_rate.study.encoder_plan import EncoderRun
 from exchange_rate.study.plan import StudyConfig
 from exchange_rate.study.run import run_study
@@ -23,6 +25,7 @@ from moon_rec.errors import StudyError
 from moon_rec.estimate import Estimate
 from moon_rec.tracking import Tracker
 from moon_rec.tracking.store import Store
+from moon_rec.user_draws import UnitValues
 from representation.posttraining import PosttrainConfig
 from representation.pretraining import PretrainConfig
 
@@ -80,7 +83,7 @@ def plant(patch):
         def run(spec, folder, own):
             about.calls[kind] += 1
             about.order.append(spec.name)
-            return _MAKE[kind](spec, about)
+            return _with_draws(spec, own, _MAKE[kind](spec, about))
 
         return run
 
@@ -136,9 +139,11 @@ class Memory:
             own.mkdir(exist_ok=True)
             (own / name).write_text(json.dumps(value))
 
-        yield SimpleNamespace(
-            id=run["id"], log=run["metrics"].update, json=write, artifact=lambda path: None
-        )
+        def keep(path):
+            own.mkdir(exist_ok=True)
+            shutil.copy(path, own / path.name)
+
+        yield SimpleNamespace(id=run["id"], log=run["metrics"].update, json=write, artifact=keep)
         self.all.append(run)
 
     def runs(self, kind=None):
@@ -197,6 +202,22 @@ def written(tmp_path_factory, empty_store):
         run_study(make_shop(folder), make_plan(), folder / "work", tracker, workers=1)
     shutil.rmtree(folder / "work")
     return tracker, write_report(tracker, folder / "report")
+
+
+def _with_draws(spec, folder, result):
+    """The same result with its figures under draws of 60 users: each a mean over them, of a part that all cells share and one of its own."""
+    if spec.kind not in ("encoder", "ranker"):
+        return result
+    names = [name for name in result.estimates if not name.startswith("validation.")]
+    random = np.random.default_rng(7)
+    shared = random.normal(size=60)
+    own = np.random.default_rng(int(spec.key, 16)).normal(size=(60, len(names)))
+    noise = shared[:, None] + 0.3 * own
+    means = [result.estimates[name].value for name in names]
+    values = means + 0.05 * (noise - noise.mean(axis=0))
+    users = UnitValues("users", np.arange(60), tuple(names), values)
+    outputs = result.outputs | keep_encoder_draws(folder, [users], spec.settings)
+    return replace(result, outputs=outputs)
 
 
 def _stage(spec, about):
