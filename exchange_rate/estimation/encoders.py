@@ -45,7 +45,7 @@ class Encoders:
     ) -> "Encoders":
         """Gather them; `draws` by metric."""
         points = points_of(rows, outcome)
-        found = {name: _by_encoder(rows, name) for name in names if rows.schema[name].is_numeric()}
+        found = _by_encoder(rows, [name for name in names if rows.schema[name].is_numeric()])
         kept = tuple(
             name
             for name, one in found.items()
@@ -127,9 +127,9 @@ class SegmentOutcomes:
         return cls(kept, outcomes, {segment: noise for segment, (_, noise) in found.items()})
 
 
-def _by_encoder(rows: pl.DataFrame, metric: str) -> Floats:
-    """`(encoders,)` the first finite value of each; NaN where there is none."""
-    value = pl.col(metric).cast(pl.Float64)
-    first = value.filter(value.is_finite()).first()
-    found = rows.group_by("encoder", maintain_order=True).agg(first.fill_null(float("nan")))
-    return found[metric].to_numpy()
+def _by_encoder(rows: pl.DataFrame, metrics: Sequence[str]) -> dict[str, Floats]:
+    """`(encoders,)` by metric: the first finite value of each; NaN where there is none."""
+    values = [pl.col(name).cast(pl.Float64) for name in metrics]
+    first = [value.filter(value.is_finite()).first().fill_null(float("nan")) for value in values]
+    found = rows.group_by("encoder", maintain_order=True).agg(first)
+    return {name: found[name].to_numpy() for name in metrics}

@@ -10,10 +10,12 @@ from the best.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from scipy import stats
 
 from exchange_rate.estimation.columns import Floats, number_column, truth_column
@@ -65,7 +67,7 @@ def rank_by_error(
         StudyError: a column that holds no numbers, an infinite value, an outcome that is missing, or what `gather_points` refuses.
     """
     number_column(rows[outcome], outcome)
-    gathered: dict[bytes, Points] = {}
+    gathered: dict[bytes, _Gathered] = {}
     found = []
     for metric in metrics:
         points = _points(rows, outcome, metric, gathered)
@@ -114,8 +116,28 @@ def points_of(rows: pl.DataFrame, outcome: str, metric: str | None = None, **mor
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Gathered:
+    """Runs with their outcome averaged; `first` `(encoders,)` is each encoder's first run, `again` `(runs,)` the first run of each run's encoder."""
+
+    runs: pl.DataFrame
+    points: Points
+    first: NDArray[np.intp]
+    again: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, runs: pl.DataFrame, outcome: str) -> "_Gathered":
+        points = points_of(runs, outcome)
+        place: dict[str, int] = {}
+        again = [
+            place.setdefault(str(name), row) for row, name in enumerate(runs["encoder"].to_list())
+        ]
+        first = [place[name] for name in points.names]
+        return cls(runs, points, np.array(first), np.array(again))
+
+
 def _points(
-    rows: pl.DataFrame, outcome: str, metric: str, gathered: dict[bytes, Points]
+    rows: pl.DataFrame, outcome: str, metric: str, gathered: dict[bytes, _Gathered]
 ) -> Points | None:
     """The points of one metric; metrics that are missing in the same runs share the work of averaging the outcome, kept in `gathered`."""
     if not rows.schema[metric].is_numeric():
@@ -129,17 +151,13 @@ def _points(
     kept = np.isfinite(values)
     if not kept.any():
         return None
-    runs, key = rows.filter(pl.Series(kept)), kept.tobytes()
+    key = kept.tobytes()
     if key not in gathered:
-        gathered[key] = points_of(runs, outcome)
-    names = runs["encoder"].cast(pl.String)
-    first = runs.select(pl.col("encoder").cast(pl.String), pl.col(metric).cast(pl.Float64)).unique(
-        "encoder", keep="first", maintain_order=True
-    )
-    own = dict(zip(first["encoder"].to_list(), first[metric].to_list(), strict=True))
-    if not np.allclose(values[kept], names.replace_strict(own).to_numpy(), rtol=1e-9, atol=0):
-        points_of(runs, outcome, metric)  # names the rows, and raises
-    return replace(gathered[key], metric=np.array([own[name] for name in gathered[key].names]))
+        gathered[key] = _Gathered.of(rows.filter(pl.Series(kept)), outcome)
+    found, own = gathered[key], values[kept]
+    if not np.allclose(own, own[found.again], rtol=1e-9, atol=0):
+        points_of(found.runs, outcome, metric)  # names the rows, and raises
+    return replace(found.points, metric=own[found.first])
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,8 +193,7 @@ class PathErrors:
             size = float(np.sqrt(np.mean(errors**2)))
             low = high = NAN
             if freedom > 0:
-                ends = stats.chi2.ppf([(1 + level) / 2, (1 - level) / 2], freedom)
-                low, high = (size * np.sqrt(freedom / ends)).tolist()
+                low, high = (size * end for end in _ends(freedom, level))
             found[f"left_out_error{name}"] = size
             found |= {f"left_out_error{name}_low": low, f"left_out_error{name}_high": high}
         return found
@@ -201,8 +218,21 @@ def is_larger(errors: Floats, best: Floats, share: float, codes: Codes) -> bool:
     around = total * difference - np.mean(total * difference)
     alone = max(float(around @ around), 1e-300)
     alike = float(np.sum(np.bincount(codes, weights=around) ** 2)) / alone
-    return bool(value / np.sqrt(max(alike, 1.0)) > stats.t.ppf(1 - share, freedom))
+    return bool(value / np.sqrt(max(alike, 1.0)) > _quantile(1 - share, freedom))
 
 
 def _size(errors: PathErrors | None) -> float:
     return float("inf") if errors is None else errors.size
+
+
+@cache
+def _ends(freedom: int, level: float) -> tuple[float, float]:
+    """Of the interval of a root mean square, over its value."""
+    ends = stats.chi2.ppf([(1 + level) / 2, (1 - level) / 2], freedom)
+    low, high = np.sqrt(freedom / ends).tolist()
+    return low, high
+
+
+@cache
+def _quantile(level: float, freedom: int) -> float:
+    return float(stats.t.ppf(level, freedom))
