@@ -17,6 +17,7 @@ from exchange_rate.analysis.results import (
 )
 from exchange_rate.analysis.study_analysis import analyse
 from exchange_rate.analysis.words import counted, listed, with_interval, words
+from exchange_rate.evidence.draws import read_draws
 from exchange_rate.evidence.records import read_study
 from moon_rec.errors import MoonRecError, StudyError
 from moon_rec.files import read_json
@@ -63,7 +64,8 @@ def read_older(named: str, tracker: Tracker | None) -> Older:
         raise StudyError(
             f"--against {named}: no report there, and {error}; name a report's folder, its {DATA}, or a study's run id"
         ) from None
-    return Older(f"study {named}", analyse(study, tracking=(tracker.uri, tracker.experiment)))
+    store = (tracker.uri, tracker.experiment)
+    return Older(f"study {named}", analyse(study, draws=read_draws(tracker, study), tracking=store))
 
 
 def _results(value: Any, file: Path) -> Results:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from exchange_rate.analysis.points_file import analyse_points
 from exchange_rate.analysis.results import Results, schema
 from exchange_rate.analysis.study_analysis import analyse
+from exchange_rate.evidence.draws import read_draws
 from exchange_rate.evidence.records import Study, read_study
 from exchange_rate.evidence.study_file import CAPTIONS, read_sheet
 from exchange_rate.report.against import Older, moved
@@ -88,7 +89,8 @@ def write_report(
     sheets = _sheets(tracker, tracked)
     captions = {name: CAPTIONS[name].format(engagement=engagement) for name in sheets}
     store = (tracker.uri, tracker.experiment)
-    results = _against(analyse(tracked, ranker, tracking=store), against)
+    found = analyse(tracked, ranker, read_draws(tracker, tracked), tracking=store)
+    results = _against(found, against)
     report = _write(results, out, overwrite, sheets, captions)
     if is_logged:
         log_report(tracker, tracked.id, report.folder, results)
