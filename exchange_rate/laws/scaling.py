@@ -2,7 +2,7 @@
 
 `exchange_rate.laws.forms` has the forms, `exchange_rate.laws.verdicts` the verdicts. Two ways of fitting, by how many points there are:
 
-    many   ten distinct x a parameter or more: absolute errors from many starts, intervals from a case bootstrap (`exchange_rate.laws.bootstrap`)
+    many   a hundred distinct x or more: absolute errors from many starts, intervals from a case bootstrap (`exchange_rate.laws.bootstrap`)
     few    fewer: variable projection with Huber's loss, intervals by profile likelihood with an F threshold (`exchange_rate.laws.profile`)
 
 Both have their residuals on a scale. "log" compares ln(law) with ln(y): an error of one per cent counts the same everywhere, which suits a loss that falls
@@ -13,7 +13,7 @@ An asymptote should never be printed without its band: `str(law)` prints both or
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, fields
 
 import numpy as np
 import polars as pl
@@ -32,12 +32,12 @@ from exchange_rate.laws.forms import (
     Interval,
 )
 from exchange_rate.laws.profile import fit_profile
-from exchange_rate.laws.results import STANDING
+from exchange_rate.laws.results import STANDING, HeldOutPoint
 from exchange_rate.laws.verdicts import Fit, judge
 from moon_rec.errors import StudyError
 
-MANY = 10
-"""Distinct points a parameter from which on a case bootstrap is right."""
+MANY = 100
+"""Distinct points from which on there is a case bootstrap."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def fit_scaling_law(
     is_log = scale == "log"
     fit = (
         Bootstrap(form, columns, values, level, exponents, is_log, seed)
-        if distinct >= MANY * len(names)
+        if distinct >= MANY
         else fit_profile(form, columns, values, level, exponents, is_log)
     )
     parameters, intervals = fit.parameters(), fit.intervals()
@@ -182,26 +182,42 @@ def compare_forms(
         raise StudyError(
             f"held-out comparison: {num_held_out} points held out of {len(values)}; wanted at least 1, and fewer than there are"
         )
-    columns = inputs.reshape(len(values), -1)
-    sizes = columns.prod(axis=1)
-    order = np.argsort(sizes, kind="stable")
-    seen, held_out = order[:-num_held_out], order[-num_held_out:]
-    scale = scale_of(columns, values, scale)
+    scale = scale_of(inputs.reshape(len(values), -1), values, scale)
     rows = []
     for form in forms:
-        law = fit_scaling_law(inputs[seen], values[seen], form, level, scale=scale)
-        predicted = law.predict(inputs[held_out])
-        low, high = law.band(inputs[held_out])
-        error = predicted - values[held_out]
-        size = float(np.sqrt(np.mean(error**2)))
-        for place, row in enumerate(held_out):
-            figures = (sizes[row], values[row], predicted[place], low[place], high[place])
-            rows.append((form, *map(float, figures), float(error[place]), law.verdict, size))
-    names = ["x", "observed", "predicted", "low", "high", "error"]
+        law, points = predict_held_out(inputs, values, form, num_held_out, level, scale)
+        size = root_mean_square_error(points)
+        rows += [
+            (form, *astuple(one), one.predicted - one.observed, law.verdict, size) for one in points
+        ]
+    names = [*(one.name for one in fields(HeldOutPoint)), "error"]
     schema = {"form": pl.String} | dict.fromkeys(names, pl.Float64)
     schema |= {"verdict": pl.String, "root_mean_square_error": pl.Float64}
     frame = pl.DataFrame(rows, schema=schema, orient="row")
     return frame.sort("root_mean_square_error", nulls_last=True, maintain_order=True)
+
+
+def predict_held_out(
+    inputs: Floats, values: Floats, form: str, num_held_out: int, level: float, scale: str
+) -> tuple[ScalingLaw, tuple[HeldOutPoint, ...]]:
+    """The law fitted without the largest x, and what it says of them, smallest first."""
+    sizes = inputs.reshape(len(values), -1).prod(axis=1)
+    order = np.argsort(sizes, kind="stable")
+    seen, held_out = order[:-num_held_out], order[-num_held_out:]
+    law = fit_scaling_law(inputs[seen], values[seen], form, level, scale=scale)
+    columns = (
+        sizes[held_out],
+        values[held_out],
+        law.predict(inputs[held_out]),
+        *law.band(inputs[held_out]),
+    )
+    return law, tuple(HeldOutPoint(*map(float, row)) for row in zip(*columns, strict=True))
+
+
+def root_mean_square_error(points: Sequence[HeldOutPoint]) -> float:
+    """Of predicted - observed; NaN of nothing."""
+    errors = [one.predicted - one.observed for one in points]
+    return float(np.sqrt(np.mean(np.square(errors)))) if errors else NAN
 
 
 def scale_of(columns: Floats, values: Floats, scale: str | None) -> str:

@@ -23,7 +23,7 @@ from exchange_rate.laws.profile import Profile
 
 RIVAL_LEVEL = 0.995
 """Of the F test against a logarithm; `benchmarks/chinchilla.py --identified` has how often a logarithm or a flat line still passes."""
-TURN_LEVEL, NUM_SIMULATED, MOST_KNOTS = 0.95, 499, 12
+TURN_LEVEL, LEAST_DROP, NUM_SIMULATED, MOST_KNOTS = 0.95, 0.05, 499, 12
 Fit = Profile | Bootstrap
 
 
@@ -132,48 +132,49 @@ def turns_at_its_end(fit: Fit) -> float | None:
     """The x from which on the points go back, where that is more than noise does; None where they do not.
 
     A power with a kink, y = E + A x^-alpha + C max(0, ln x - ln x_k), against the power alone, over all alpha and the x_k of the second half. Only ends that
-    go back count (the slope after the kink is against the law's direction). How large the best ratio of sums of squares gets by noise is simulated from
-    the fitted law with normal noise.
+    go back count (the slope after the kink is against the law's direction), by `LEAST_DROP` of the range of y at least: a plateau that a power does not meet is
+    none. How large the best ratio of sums of squares gets by noise is simulated from the fitted law with normal noise.
     """
     order = np.argsort(fit.columns[:, 0], kind="stable")
     logs = np.log(fit.columns[order, 0])
     values, law = fit.values[order], fit.law()[order]
     direction = np.sign((law - law.mean()) @ (logs - logs.mean()))
     distinct = np.unique(logs)
-    if len(values) < 6 or len(distinct) < 6 or direction == 0:
+    if len(distinct) < 6 or direction == 0:
         return None
     knots = distinct[len(distinct) // 2 - 1 : -1]
     knots = knots[np.unique(np.linspace(0, len(knots) - 1, MOST_KNOTS).astype(int))]
     deviation = float(np.sqrt(np.sum((values - law) ** 2) / max(fit.spare, 1)))
     noise = np.random.default_rng(0).normal(0, deviation, (NUM_SIMULATED, len(values)))
-    drawn = np.vstack([values, law + noise])
-    ratios, places = _kink_ratios(logs, drawn * direction, knots)
-    if ratios[0] <= np.quantile(ratios[1:], TURN_LEVEL) or ratios[0] <= 0:
+    drawn = np.vstack([values, law + noise]) * direction
+    ratios, knot, curve = _kink_ratios(logs, drawn, knots)
+    drop = float(curve.max() - curve[-1])
+    if drop < LEAST_DROP * float(np.ptp(values)):
         return None
-    return float(np.exp(knots[places[0]]))
+    return float(np.exp(knot)) if ratios[0] > np.quantile(ratios[1:], TURN_LEVEL) else None
 
 
-def _kink_ratios(logs: Floats, drawn: Floats, knots: Floats) -> tuple[Floats, Floats]:
-    """For each row of values that should rise: (sum without a kink - sum with one) / sum with one, over the best kink that turns, and that kink's number."""
+def _kink_ratios(logs: Floats, drawn: Floats, knots: Floats) -> tuple[Floats, float, Floats]:
+    """For each row of values that should rise: (sum without a kink - sum with one) / sum with one, over the kinks that turn; the first row's kink and curve."""
     scaled = logs - logs.mean()
-    exponents = np.concatenate([[0.0], np.geomspace(0.02, 3.0, 16)])
-    least = np.full(len(drawn), np.inf)
-    turned = np.full(len(drawn), np.inf)
-    places = np.zeros(len(drawn), int)
-    for alpha in exponents:
+    least, turned = np.full((2, len(drawn)), np.inf)
+    first, curve_of_first = float(knots[0]), np.zeros(len(logs))
+    for alpha in (0.0, *np.geomspace(0.02, 3.0, 16)):
         curve = -np.exp(-alpha * scaled) if alpha else scaled
+        end = alpha * np.exp(-alpha * scaled[-1]) if alpha else 1.0
         plain = np.column_stack([np.ones(len(logs)), curve])
         least = np.minimum(least, _sums(plain, drawn)[0])
-        for which, knot in enumerate(knots):
+        for knot in knots:
             design = np.column_stack([plain, np.maximum(logs - knot, 0.0)])
             sums, linear = _sums(design, drawn)
-            slope = alpha * np.exp(-alpha * scaled[-1]) if alpha else 1.0
-            turns = (linear[1] > 0) & (linear[1] * slope + linear[2] < 0)
+            turns = (linear[1] > 0) & (linear[1] * end + linear[2] < 0)
             better = turns & (sums < turned)
-            turned[better], places[better] = sums[better], which
+            turned[better] = sums[better]
+            if better[0]:
+                first, curve_of_first = float(knot), design @ linear[:, 0]
     floor = 1e-12 * np.sum((drawn - drawn.mean(axis=1, keepdims=True)) ** 2, axis=1)
     found = np.where(np.isfinite(turned), turned, least)  # no kink that turns: no gain
-    return (least - found) / np.maximum(found, floor), places
+    return (least - found) / np.maximum(found, floor), first, curve_of_first
 
 
 def _sums(design: Floats, drawn: Floats) -> tuple[Floats, Floats]:
