@@ -62,8 +62,10 @@ class RankerNames:
     differences: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, name: str, ranker: RankerConfig, baseline: RankerConfig) -> "RankerNames":
-        """From the settings of the two."""
+    def of(
+        cls, name: str, ranker: RankerConfig, baseline: RankerConfig, has_counters: bool = False
+    ) -> "RankerNames":
+        """From the settings of the two, and whether they read counters of the log."""
         content = name or ranker_name(ranker)
         ours, theirs = ranker.model_dump(), baseline.model_dump()
         differences = tuple(
@@ -72,7 +74,11 @@ class RankerNames:
             if one not in _OF_CONTENT_ALONE and ours[one] != theirs[one]
         )
         return cls(
-            content, content, ranker_name(baseline), f"{content} on permuted vectors", differences
+            content,
+            content,
+            ranker_name(baseline, has_counters),
+            f"{content} on permuted vectors",
+            differences,
         )
 
     def of_role(self, role: Role) -> str:
@@ -84,14 +90,14 @@ class RankerNames:
         return {**asdict(self), "differences": list(self.differences)}
 
 
-def ranker_name(config: RankerConfig) -> str:
-    """`SimTier + SA-TA`, `BST on ids only`, `CUBE over DIEN, content search`."""
+def ranker_name(config: RankerConfig, has_counters: bool = False) -> str:
+    """`SimTier + SA-TA`, `BST on ids only`, `DIN on ids and counters`, `CUBE over DIEN, content search`."""
     sequence = config.sequence.upper()
     if config.ways:
         name = " + ".join(WAYS[way] for way in config.ways)
         name += f" over {sequence}" if config.sequence != "din" else ""
     else:
-        name = f"{sequence} on ids only"
+        name = f"{sequence} on ids {'and counters' if has_counters else 'only'}"
     return name + (f", {config.search} search" if config.search != "none" else "")
 
 

@@ -1,5 +1,6 @@
 """The encoders of a plan -> their cells: trainings, and the tables of each with its metrics."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from exchange_rate.study.cell_list import (
@@ -46,13 +47,14 @@ class EncoderGrid:
             stages = self._add_stages(entry)
             for one in entry.encoders():
                 self._trained[one.name] = entry.is_trained(self._trained)
-                self._paths[one.name] = entry.path or self._common_path(entry)
+                self._paths[one.name] = self.path_of(entry, self._paths)
                 self._add_encoder(entry, one, stages)
 
-    def _common_path(self, entry: EncoderRun) -> str:
-        """Its own name; of a mixture of one path, that path."""
-        parts = {self._paths[name] for name in entry.mixture or ()}
-        return parts.pop() if len(parts) == 1 else entry.name
+    @staticmethod
+    def path_of(entry: EncoderRun, paths: Mapping[str, str]) -> str:
+        """The path that the plan gives, or its own name; of a mixture of one path, that path. `paths` are those of the encoders before it."""
+        parts = {paths[name] for name in entry.mixture or ()}
+        return entry.path or (parts.pop() if len(parts) == 1 else entry.name)
 
     def _add_stages(self, entry: EncoderRun) -> list[str]:
         """The cells of its trainings, from where they start."""

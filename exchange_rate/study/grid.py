@@ -10,20 +10,25 @@ from exchange_rate.study.cell_list import (
     output,
 )
 from exchange_rate.study.encoder_grid import TABLES, EncoderGrid, encoder_cell
-from exchange_rate.study.outside import find_outside
+from exchange_rate.study.outside import Found, find_outside
 from exchange_rate.study.plan import RankerPlan, StudyConfig
 from exchange_rate.study.schedule import Cell, Finished
 from moon_rec.files import digest_of
 from moon_rec.shop import Shop
 
 
-def study_cells(shop: Shop, config: StudyConfig, period: str) -> list[Cell]:
+def study_cells(
+    shop: Shop, config: StudyConfig, period: str, outside: Found | None = None
+) -> list[Cell]:
     """All cells of a study, each after those it needs.
 
+    Args:
+        outside: what the plan names from outside; found here where it is not given.
+
     Raises:
-        StudyError: something that the plan names from outside is missing or does not go with the shop.
+        StudyError: something of that is missing or does not go with the shop.
     """
-    outside = find_outside(shop, config)
+    outside = find_outside(shop, config) if outside is None else outside
     cells = CellList(shop, config, period)
     EncoderGrid(cells, outside).add_all()
     _RankerGrid(cells).add_all()
@@ -82,13 +87,19 @@ class _RankerGrid:
             "draws": config.draws,
             "keep_rankers": config.keep_rankers,
         }
+        names = plan.names(config.features)
         labels = [
-            {"ranker": one.names.name, "role": role, "encoder": encoder, "seed": seed}
+            {
+                "ranker": one.names(config.features).name,
+                "role": role,
+                "encoder": encoder,
+                "seed": seed,
+            }
             for one in sharing or [plan]
         ]
-        name = run_name(plan.names.of_role(role), encoder, seed)
+        name = run_name(names.of_role(role), encoder, seed)
         if role == BASELINE and len(self._config.rankers) > len(sharing or ()):
-            name += f", for {plan.names.name}"
+            name += f", for {names.name}"
 
         def make(done: Finished) -> Any:
             inputs = {}
@@ -107,7 +118,7 @@ class _RankerGrid:
         self, plan: RankerPlan, encoder: str, a: tuple[Role, list[str]], b: tuple[Role, list[str]]
     ) -> None:
         """B against A, over all seeds."""
-        names = plan.names
+        names = plan.names(self._config.features)
         settings = {
             "a": names.of_role(a[0]),
             "b": names.of_role(b[0]),

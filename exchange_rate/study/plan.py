@@ -73,10 +73,10 @@ class RankerPlan(Config):
         settings = self.ranker.model_dump() | {"content": "none", "search": search}
         return RankerConfig.reading(**settings)
 
-    @property
-    def names(self) -> RankerNames:
-        """What it is called, by role."""
-        return RankerNames.of(self.name or "", self.ranker, self.without_content())
+    def names(self, features: FeatureConfig) -> RankerNames:
+        """What it is called, by role; `features` are the plan's."""
+        has_counters = (self.features or features).counters != "none"
+        return RankerNames.of(self.name or "", self.ranker, self.without_content(), has_counters)
 
 
 class StudyConfig(Config):
@@ -172,7 +172,7 @@ class StudyConfig(Config):
 
     @model_validator(mode="after")
     def _rankers_fit_together(self) -> "StudyConfig":
-        names = [one.names.name for one in self.rankers]
+        names = [one.name for one in self.ranker_names()]
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"two rankers are called {twice[0]!r}; give each its own name")
         for place, one in enumerate(self.rankers):
@@ -208,6 +208,10 @@ class StudyConfig(Config):
     def ranker_seeds(self) -> list[int]:
         """Of the trainings of each ranker."""
         return [*self.seeds] if self.seeds else [self.seed + n for n in range(self.num_seeds)]
+
+    def ranker_names(self) -> list[RankerNames]:
+        """What each ranker is called."""
+        return [one.names(self.features) for one in self.rankers]
 
     def features_of(self, ranker: RankerPlan) -> FeatureConfig:
         """What a ranker reads of the shop."""

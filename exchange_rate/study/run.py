@@ -18,7 +18,6 @@ Notable choices
 - A script that calls `run_study` with more than one worker needs the usual `if __name__ == "__main__":`.
 """
 
-import argparse
 import math
 import os
 from dataclasses import dataclass
@@ -31,20 +30,18 @@ from exchange_rate.evidence.records import READS, records_table
 from exchange_rate.evidence.study_file import ABOUT, FORMAT
 from exchange_rate.study.cell_files import RESULT, CellResult, CellSpec, remove_cell
 from exchange_rate.study.cells import num_of_other_code
-from exchange_rate.study.demo_plan import demo_plan
 from exchange_rate.study.draws import gather_draws
 from exchange_rate.study.failures import Failure, one_line, told
 from exchange_rate.study.grid import study_cells
 from exchange_rate.study.lock import locked
+from exchange_rate.study.outside import find_outside
 from exchange_rate.study.plan import StudyConfig
-from exchange_rate.study.schedule import run_cells
+from exchange_rate.study.preflight import told_before
+from exchange_rate.study.schedule import Cell, run_cells
 from exchange_rate.study.sheets import draw_sheets
-from moon_rec.command import Parser, add_config_options, count, seed_number
-from moon_rec.config import load_config
 from moon_rec.errors import MoonRecError, StudyError
 from moon_rec.files import digest_of
 from moon_rec.kept import note_begins_again, note_kept
-from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.non_click_recipe import non_clicks_said
@@ -94,28 +91,53 @@ def run_study(
         wait: for another study that works in `workdir`, instead of being refused.
 
     Raises:
-        StudyError: another study works there, or the disk is full.
+        StudyError: what the plan names is missing or does not go with the shop, its steering metric cannot be measured there, another study works in `workdir`, or
+            the disk is full.
     """
     folder = Path(workdir) / "cells"
-    workers = workers or min(2, os.cpu_count() or 1)
+    workers = workers or default_workers()
+    cells, lines = planned(shop, config, folder, period, workers)
+    for line in lines:
+        say(line)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder.parent, wait):
         folder.mkdir(exist_ok=True)
-        return _run_study(shop, config, folder, tracker, period, workers)
+        return _run_study(shop, config, folder, cells, tracker, period, workers)
+
+
+def planned(
+    shop: Shop, config: StudyConfig, folder: Path, period: Period, workers: int
+) -> tuple[list[Cell], list[str]]:
+    """The cells of a study, and lines that say what will be trained, for how long, and what will be measured; nothing is written.
+
+    Raises:
+        StudyError: as `run_study`.
+    """
+    outside = find_outside(shop, config)
+    cells = study_cells(shop, config, period, outside)
+    return cells, told_before(shop, config, period, cells, folder, workers, outside)
+
+
+def default_workers() -> int:
+    """Two, or one on a machine with one core."""
+    return min(2, os.cpu_count() or 1)
 
 
 def _run_study(
-    shop: Shop, config: StudyConfig, folder: Path, tracker: Tracker, period: Period, workers: int
+    shop: Shop,
+    config: StudyConfig,
+    folder: Path,
+    cells: list[Cell],
+    tracker: Tracker,
+    period: Period,
+    workers: int,
 ) -> StudyResult:
     key = digest_of(["study", config.digest(), shop.digest, period])
-    cells = study_cells(shop, config, period)
-    say(
-        f"study {config.name!r}: {len(config.encoder_names())} encoders, {len(cells)} cells, {workers} at a time"
-    )
     params = {"study": config.model_dump(mode="json"), "period": period}
     tags = {"non_clicks": non_clicks_said(shop.non_clicks)}
     reads = {"shop": shop.digest}
     with tracker.run(config.name, "study", params, reads, key, tags=tags) as parent:
+        parent.dataset(shop.name, shop.digest, shop.source)
         if others := num_of_other_code(folder):
             say(f"study: {others} finished cells in {folder} are left aside: other code made them")
         book = _Book(tracker, folder, parent.id)
@@ -240,7 +262,7 @@ def _about(shop: Shop, config: StudyConfig, period: str, key: str) -> dict[str, 
         "seed": config.seed,
         "width": config.width,
         "level": LEVEL,
-        "rankers": [one.names.as_dict() for one in config.rankers],
+        "rankers": [one.as_dict() for one in config.ranker_names()],
         "label": config.features.label,
         "cold_below": config.features.cold_below,
         "engagement": config.engagement,
@@ -307,42 +329,6 @@ def _encoder_cell(
     )
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run a study; see `--help`."""
-    refuse_many_processes("exchange_rate.study")
-    arguments = _parser().parse_args(argv)
-    out: Path = arguments.out
-    if arguments.settings and arguments.plan is None:
-        raise StudyError(
-            f"--set {arguments.settings[0]!r} without --plan: the demo's plan is fixed but for --seed; write a plan and name it"
-        )
-    if out.exists() and not out.is_dir():
-        raise StudyError(f"{out} is a file; name a folder for cells and tracking as --out")
-    if arguments.seed is not None and arguments.plan is not None:
-        raise StudyError(
-            f"--seed {arguments.seed} beside --plan changes nothing: a plan has its own; use --set seed={arguments.seed}"
-        )
-    config = (
-        load_config(StudyConfig, arguments.plan, arguments.settings)
-        if arguments.plan is not None
-        else demo_plan(arguments.seed or 0)
-    )
-    uri = arguments.tracking or f"sqlite:///{out / 'mlflow.db'}"
-    tracker = Tracker(uri)  # an address that can never work is refused before anything is read
-    shop = Shop.open(arguments.shop)
-    say(f"studying {shop!r}")  # its digest reads the files: nothing is written for a damaged shop
-    out.mkdir(parents=True, exist_ok=True)
-    with tracker:
-        result = run_study(
-            shop, config, out, tracker, arguments.period, arguments.workers, arguments.wait
-        )
-    print(f"study {result.id}: {len(result.table)} ranker runs tracked in {tracker.uri}")
-    print(
-        f"report: python -m exchange_rate.report --tracking {tracker.uri} --study {result.id} --out {out / 'report'}"
-    )
-    refuse_failures(result)
-
-
 def refuse_failures(result: StudyResult) -> None:
     """The end of a command whose study is not whole.
 
@@ -353,24 +339,3 @@ def refuse_failures(result: StudyResult) -> None:
         raise StudyError(
             f"study {result.id}: {told(result.failed)}; what the others found is tracked, and the same command again runs only what is missing"
         )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m exchange_rate.study",
-        description="Train the encoders of a plan, measure each, train the same ranker on each with several seeds, and track everything in MLflow.",
-        example="python -m exchange_rate.study runs/shop --plan plan.toml --out runs/study",
-    )
-    parser.add_argument("shop", type=Path, help="folder of the shop")
-    add_config_options(parser, "--plan", "the plan in a TOML file; without it the demo's")
-    parser.add_argument("--seed", type=seed_number, help="seed of the demo's plan (default: 0)")
-    parser.add_argument("--out", type=Path, required=True, help="output folder: cells and tracking")
-    parser.add_argument("--tracking", help="MLflow tracking URI; default OUT/mlflow.db")
-    parser.add_argument("--period", choices=("validation", "test"), default="test")
-    parser.add_argument(
-        "--workers", type=count, help="number of processes; default 2, or 1 on one core"
-    )
-    parser.add_argument(
-        "--wait", action="store_true", help="wait until another study that uses OUT has ended"
-    )
-    return parser

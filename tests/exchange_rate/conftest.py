@@ -15,11 +15,12 @@ import polars as pl
 import pytest
 
 from exchange_rate.report.write import write_report
-from exchange_rate.study import cells
+from exchange_rate.study import cells, preflight
 from exchange_rate.study.cell_files import CellResult
 from exchange_rate.study.draws import keep_encoder_draws
 from exchange_rate.study.encoder_plan import EncoderRun
 from exchange_rate.study.plan import StudyConfig
+from exchange_rate.study.preflight import Measurable
 from exchange_rate.study.run import run_study
 from moon_rec.errors import StudyError
 from moon_rec.estimate import Estimate
@@ -100,6 +101,8 @@ def plant(patch):
 
         return run
 
+    planted = Measurable({"image": 1000, "text": 0, "mixed": 0}, {"image": 1000}, False, ())
+    patch.setattr(preflight, "what_is_measurable", lambda *_: planted)
     for kind in cells.KINDS:
         patch.setitem(cells.KINDS, kind, cell(kind))
     return about
@@ -156,7 +159,12 @@ class Memory:
             own.mkdir(exist_ok=True)
             shutil.copy(path, own / path.name)
 
-        yield SimpleNamespace(id=run["id"], log=run["metrics"].update, json=write, artifact=keep)
+        def dataset(*about):
+            run["dataset"] = about
+
+        yield SimpleNamespace(
+            id=run["id"], log=run["metrics"].update, json=write, artifact=keep, dataset=dataset
+        )
         self.all.append(run)
 
     def runs(self, kind=None):

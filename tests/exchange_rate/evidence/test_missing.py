@@ -171,7 +171,7 @@ def test_the_report_names_failed_cells_and_what_the_fit_lost(
     report = write_report(memory, tmp_path / "r")
     data = report.data["missing"]
     assert [one["name"] for one in data["failed"]] == [f"ranker random · CUBE · seed {seed}" for seed in (0, 1)]  # fmt: skip
-    assert data["not_run"] == [{"name": "comparison random · CUBE against DIN on ids only", "reason": "not run: ranker random · CUBE · seed 0, ranker random · CUBE · seed 1 failed"}]  # fmt: skip
+    assert data["not_run"] == [{"name": "comparison random · CUBE against DIN on ids and counters", "reason": "not run: ranker random · CUBE · seed 0, ranker random · CUBE · seed 1 failed"}]  # fmt: skip
     assert "5 of 6 encoders and 10 of 12 runs of CUBE; without 'random'" in data["text"]
     assert report.data["headline"][1] == {"kind": "missing", "tone": "caution", "text": data["text"]}  # fmt: skip
     for name in ("report.html", "report.md"):

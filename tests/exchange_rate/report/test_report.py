@@ -138,7 +138,7 @@ def test_labels_are_those_of_the_settings(shop, lean, planted, tmp_path, tracker
     folder, data = tmp_path / "report", read_json(tmp_path / "report" / "report.json")
     for text in (said, *(path.read_text() for path in folder.glob("report.*"))):
         assert "CUBE" not in text and "DIN" not in text and "cube" not in text
-        assert "SimTier + SA-TA" in text and "BST on ids only" in text
+        assert "SimTier + SA-TA" in text and "BST on ids and counters" in text
         assert "label purchased" in text and "Simulated" not in text
         assert "non-clicks sampled (7 a positive drawn for a test; seed 5)" in " ".join(
             text.split()

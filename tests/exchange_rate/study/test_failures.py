@@ -69,7 +69,7 @@ def test_a_failed_cell_is_kept_with_its_error_and_run_again(
     assert set(idle.values()) == {"not run: encoder random failed"}
     assert set(idle) >= {
         "ranker random · CUBE · seed 0",
-        "comparison random · CUBE against DIN on ids only",
+        "comparison random · CUBE against DIN on ids and counters",
     }
     kept = (first.folder / about_of(memory, first)["failed"][0]["folder"] / ERROR).read_text()
     assert kept.startswith(one_line(error)) and "Traceback" in kept
@@ -96,8 +96,8 @@ def test_a_study_of_which_every_cell_fails_is_tracked_all_the_same(
     assert len(result.failed) == 16 and result.table.is_empty()
     assert [one.name for one in result.failed if one.is_own] == [
         "start",
-        "ranker DIN on ids only · seed 0",
-        "ranker DIN on ids only · seed 1",
+        "ranker DIN on ids and counters · seed 0",
+        "ranker DIN on ids and counters · seed 1",
     ]
 
 
@@ -119,7 +119,7 @@ def test_a_ranker_without_an_auc_has_failed(shop, small, planted, tmp_path, memo
     assert failed["ranker random · CUBE · seed 1"].startswith(
         f"auc = {'nan' if value is None else value}: the training diverged"
     )
-    assert "comparison random · CUBE against DIN on ids only" in failed
+    assert "comparison random · CUBE against DIN on ids and counters" in failed
     assert (
         "ranker random · CUBE on permuted vectors · seed 0" not in failed
     )  # nothing that it reads has failed

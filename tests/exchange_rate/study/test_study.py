@@ -9,10 +9,11 @@ from exchange_rate.study import cell_list as grid_module
 from exchange_rate.study import cells as cells_module
 from exchange_rate.study.cell_files import CellSpec
 from exchange_rate.study.cells import code_of
+from exchange_rate.study.command import main
 from exchange_rate.study.demo_plan import demo_plan
 from exchange_rate.study.encoder_plan import EncoderRun
 from exchange_rate.study.plan import RankerPlan, metric_names
-from exchange_rate.study.run import main, run_study
+from exchange_rate.study.run import run_study
 from moon_rec.command import run
 from moon_rec.config import make_config
 from moon_rec.embedding_table import EmbeddingTable
@@ -165,7 +166,7 @@ def test_rankers_side_by_side_share_an_equal_baseline(shop, small, planted, tmp_
     assert baselines["run"].n_unique() == 4  # one training a seed for the first two
     assert planted.calls["ranker"] == 4 + 3 * 2 * 3
     runs = {run["name"] for run in memory.runs("ranker")}
-    assert {"DIN on ids only · seed 1, for CUBE", "random · SimTier on permuted vectors · seed 0", "pretrained · long · seed 1"} <= runs  # fmt: skip
+    assert {"DIN on ids and counters · seed 1, for CUBE", "random · SimTier on permuted vectors · seed 0", "pretrained · long · seed 1"} <= runs  # fmt: skip
 
 
 def test_the_table_holds_runs_metrics_labels_and_digests(shop, plan, planted, tmp_path, memory):
@@ -188,7 +189,7 @@ def test_the_table_holds_runs_metrics_labels_and_digests(shop, plan, planted, tm
 def test_longest_chain_goes_first(shop, plan, planted, tmp_path, memory):
     go(shop, plan, tmp_path, memory)
     assert planted.order[0] == "random weights"
-    assert planted.order.index("full") < planted.order.index("DIN on ids only · seed 0")
+    assert planted.order.index("full") < planted.order.index("DIN on ids and counters · seed 0")
 
 
 def test_plans_that_count_an_encoder_twice_are_refused(plan):
