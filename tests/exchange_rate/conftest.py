@@ -75,13 +75,13 @@ def make_plan():
 
 
 def rated_plan():
-    """The same with five trainings more: enough paths among trained encoders for a rate."""
+    """The same with three trainings more: enough paths among trained encoders for a rate."""
     plan = make_plan()
     short = plan.encoders[-1].posttraining
     assert short is not None
     others = [
         EncoderRun(name=f"other {seed}", posttraining=short.model_copy(update={"seed": seed}))
-        for seed in range(1, 6)
+        for seed in range(1, 4)
     ]
     return plan.model_copy(update={"encoders": (*plan.encoders, *others)})
 
@@ -91,7 +91,7 @@ def plant(patch):
     about = SimpleNamespace(calls=Counter(), slope=SLOPE, half=0.01, recall={}, order=[])
     about.recall = {"random": 0.05, "pretrained": 0.15, "full at step 10": 0.3}
     about.recall |= {"full at step 20": 0.45, "full": 0.7, "direct": 0.6}
-    about.recall |= {f"other {seed}": 0.18 + 0.09 * seed for seed in range(1, 6)}
+    about.recall |= {f"other {seed}": 0.05 + 0.15 * seed for seed in range(1, 4)}
 
     def cell(kind):
         def run(spec, folder, own):
@@ -166,6 +166,9 @@ class Memory:
             id=run["id"], log=run["metrics"].update, json=write, artifact=keep, dataset=dataset
         )
         self.all.append(run)
+
+    def add_to(self, run_id, folder, name, tags, note):
+        return ""
 
     def runs(self, kind=None):
         return [run for run in self.all if kind in (None, run["kind"])]
