@@ -8,8 +8,9 @@ from scipy import stats
 
 from exchange_rate.analysis.cells import Cell, Cells
 from exchange_rate.analysis.quantities import NAN, finite, nothing, number
-from exchange_rate.analysis.results import BySegment, Counts, Encoder, Number
+from exchange_rate.analysis.results import BySegment, Counts, Covered, Encoder, Number
 from exchange_rate.estimation.points import gather_points
+from exchange_rate.evidence.coverage import study_coverage
 from exchange_rate.names import BASELINE, CONTENT, PERMUTED
 
 OF_LABELS = (
@@ -57,6 +58,7 @@ def encoders_of(
     gained = seed_means(over, "auc_over_permuted", words, level)
     gains = cells.comparison(cells.ranker, CONTENT, BASELINE)
     marks = _marks(cells, auc, steering)
+    coverage = study_coverage(cells.study)["encoders"]
     return tuple(
         Encoder(
             name=(name := cell.labels["encoder"]),
@@ -67,10 +69,17 @@ def encoders_of(
             over_permuted=gained.get(name),
             gains=_by_segment(gains.get(name), "auc_gain"),
             shares=_by_segment(gains.get(name), "share_of_the_way"),
+            items=_covered(coverage, name, "items"),
+            searches=_covered(coverage, name, "searches"),
             marks=marks.get(name, ()),
         )
         for cell in cells.encoders
     )
+
+
+def _covered(coverage: Mapping[str, Mapping], encoder: str, of: str) -> Covered | None:
+    found = coverage.get(encoder, {}).get(of)
+    return None if found is None else Covered(count=found["count"], total=found["total"])
 
 
 def _by_segment(cell: Cell | None, name: str) -> BySegment:

@@ -19,7 +19,7 @@ from exchange_rate.analysis.results import (
     SplitUsers,
 )
 from exchange_rate.estimation.candidates import metric_errors
-from exchange_rate.estimation.rate import fit_exchange_rate, pairwise_ratios
+from exchange_rate.estimation.rate import MIN_ENCODERS, fit_exchange_rate, pairwise_ratios
 from exchange_rate.estimation.results import ExchangeRate, LeftOut
 from exchange_rate.names import CONTENT
 from moon_rec.errors import StudyError
@@ -55,7 +55,7 @@ def rates_of(
         how="inner",
         maintain_order="left",
     )
-    if len(permuted):
+    if len(_trained(permuted)) >= MIN_ENCODERS:
         over = _rate(cells, cells.ranker, permuted, steering, OVER_PERMUTED, draws)
         has_all = _trained(content) == _trained(permuted)
         own.insert(0 if has_all else 1, over)

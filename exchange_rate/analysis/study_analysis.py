@@ -69,7 +69,7 @@ def analyse(
     judged = judged_of(content, metrics, steering, level, of_metrics)
     found = Results(
         about=_about(cells, tracking),
-        counts=counts_of(content, len(cells.table)),
+        counts=counts_of(content, cells.table["run"].n_unique()),
         rates=rates,
         encoders=encoders,
         choice=choice_of(judged),

@@ -82,6 +82,15 @@ class Counts(Result):
     """Runs of rankers that count."""
 
 
+class Covered(Result):
+    """How many have a vector."""
+
+    count: int
+    """That have one."""
+    total: int
+    """All of the shop."""
+
+
 class Encoder(Result):
     """One encoder."""
 
@@ -115,6 +124,10 @@ class Encoder(Result):
     """Gain of AUC over the baseline."""
     shares: BySegment
     """Share of the way from the baseline to the best possible AUC; simulated shops only."""
+    items: Covered | None
+    """Items of the shop with a vector; null where it was not logged."""
+    searches: Covered | None
+    """Searches of the shop with a vector; null where it was not logged, and of a shop without searches."""
     marks: tuple[str, ...] = ()
     """What is special about it: chosen, best by the metric, best by AUC."""
 
