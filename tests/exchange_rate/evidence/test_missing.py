@@ -255,7 +255,7 @@ def test_markup_in_names_and_errors_is_text_in_the_page(strange):
     tags = {tag for tag, _ in page.found}
     assert "script" not in tags and "img" not in tags
     links = re.findall(r'href="([^"]*)"', strange.page.read_text())
-    assert all(re.fullmatch(r"#[a-z]+", one) for one in links)  # the page's own contents
+    assert links and all(one.startswith("#") for one in links)  # the page's own contents
     assert not any(name.startswith("on") for _, names in page.found for name in names)
     text = "".join(page.texts)
     for name in MARKUP:
@@ -312,4 +312,4 @@ def test_a_table_of_the_study_holds_what_counts(tracked):
     from exchange_rate.evidence.records import records_table
 
     table = records_table(tracked)
-    assert len(table) == 15 and table.filter(pl.col("auc").is_null()).is_empty()
+    assert len(table) == 21 and table.filter(pl.col("auc").is_null()).is_empty()
