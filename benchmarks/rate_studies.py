@@ -4,6 +4,7 @@ Unit of all noises: the standard deviation of the true metric over encoders, and
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -99,6 +100,7 @@ def _scatter(
     return around
 
 
+@lru_cache(maxsize=4)
 def _noise_root(scenario: Scenario, count: int) -> Floats:
     """A root of the covariance of users' noise, of all metrics and then all AUCs."""
     over_encoders = np.linalg.cholesky(scenario.shared + (1 - scenario.shared) * np.eye(count))

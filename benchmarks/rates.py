@@ -19,13 +19,14 @@ from typing import Any
 
 import numpy as np
 from rich.table import Table
-from scipy import stats
+from scipy import special
 
 from benchmarks.chain import describe_machine
 from benchmarks.figures_file import parsed
 from benchmarks.rate_studies import SCENARIOS, SLOPE, Scenario, draw_study
 from exchange_rate.estimation.points import Points
 from exchange_rate.estimation.rate import fit_points
+from exchange_rate.estimation.sandwich import t_quantile
 from moon_rec.command import Parser, count, run
 from moon_rec.console import table_console
 from moon_rec.files import write_json
@@ -48,17 +49,17 @@ def main(argv: list[str] | None = None) -> None:
         if slope == 0
         or scenario.untrained != "unmarked"  # off the line, they change what the slope is
     ]
-    rows = []
+    command = " ".join(["python -m benchmarks.rates", *sys.argv[1:]])
+    record: dict[str, Any] = {"command": command, "hardware": describe_machine(), "rows": []}
     with progress("simulate", len(cells)) as bar:
         for scenario, number, slope in cells:
-            rows.append(
-                measured(scenario, number, slope, options.studies, options.judged, options.seed)
-            )
+            found = measured(scenario, number, slope, options.studies, options.judged, options.seed)
+            record["rows"].append(found)
+            if options.out is not None:  # cell by cell: what is stopped keeps what it has
+                write_json(options.out, record)
             bar.advance(note=f"{scenario.name}, {number} encoders, slope {slope:g}")
-    _print(rows)
-    command = " ".join(["python -m benchmarks.rates", *sys.argv[1:]])
+    _print(record["rows"])
     if options.out is not None:
-        write_json(options.out, {"command": command, "hardware": describe_machine(), "rows": rows})
         print(f"written to {options.out}")
 
 
@@ -117,11 +118,11 @@ def _old(points: Points, slope: float) -> dict[str, float]:
     noise = points.metric_noise**2
     (sxx, sxy), (_, syy) = np.cov(x, y)
     signal = sxx - noise
-    if (number - 1) * sxx < noise * stats.chi2.ppf(LEVEL, number - 1) or signal <= 0:
+    if (number - 1) * sxx < noise * special.chdtri(number - 1, 1 - LEVEL) or signal <= 0:
         return {"slope": NAN, "covers": NAN, "told": 0.0, "identified": 0.0}
     value = sxy / signal
     unexplained = max(sxx * syy - sxy**2, 0.0) + 2 * (value * noise) ** 2
-    half = stats.t.ppf((1 + LEVEL) / 2, number - 2) * np.sqrt(unexplained / (number - 2)) / signal
+    half = t_quantile(LEVEL, number - 2) * np.sqrt(unexplained / (number - 2)) / signal
     is_told = abs(value) > half
     keeps = is_told and all(
         np.sign(np.cov(np.delete(x, row), np.delete(y, row))[0, 1]) == np.sign(value)

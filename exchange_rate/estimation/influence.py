@@ -95,7 +95,7 @@ def far_group(points: Points) -> NDArray[np.bool_]:
 def what_rests(verdict: Verdict, found: Influence) -> tuple[Verdict, str]:
     """The verdict where leaving some encoders out changes it, and its reason: the first change is named, the others are counted."""
     first, more = found.changes[0], len(found.changes) - 1
-    also = f" (so does leaving out {more} other{'s' if more > 1 else ''} by itself)" if more else ""
+    also = f" (it changes without {more} other{'s' if more > 1 else ''} too)" if more else ""
     rests: dict[str, Verdict] = {
         "encoder": "rests on one encoder",
         "path": "rests on one path",

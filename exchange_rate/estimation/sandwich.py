@@ -7,8 +7,9 @@ Encoders of one path (checkpoints of one training) form a cluster; errors of one
     v   = sum over g of (k_g A_g r_g)^2              r the residuals, k = c'(X'X)^-1 X' the figure's weights on outcomes
     f   = tr(T)^2 / tr(T^2)                          Satterthwaite's, T_gh = w_g . w_h, w_g = (I - H)_g' A_g k_g, for errors of the working model
 
-Where every encoder is its own cluster, `f` is halfway between that and the textbook's J - p: of 6 encoders Satterthwaite's alone covers .976 and tells 67 % of slopes
-from zero, halfway covers .940 and tells 82 %; HC3 with J - p covers .965 and tells 69 %. `benchmarks/rates.py` has the coverage of what is used.
+Where every encoder is its own cluster, `f` is the harmonic mean of that and the textbook's J - p, for quantiles of t are nearly a line in 1/f. Tried on independent normal
+encoders, 3,000 studies: of 6, 12 and 24 encoders Satterthwaite's alone covers .972, .964, .958 and tells 70 % of the slopes of 6 from zero; the harmonic mean covers .945,
+.949, .948 and tells 82 %; the plain mean .934, .936, .942; HC3 with J - 2 .963, .951, .951 and 71 %. The bend and the end of a quadratic are covered in .934 to .951.
 
 `v` is unbiased under the working model, for any number of clusters. The estimate is exact where figures of the metric are: noise in the metric is corrected for in the
 bread (`correction`), and its part of the scores is centred. Noise that encoders of different clusters share is outside `v`; with its covariance S over encoders,
@@ -179,7 +180,7 @@ class RobustFit:
             np.sum(squares**2 - 2 * squares * overlap) + np.sum(inner * inner.T)
         )
         if clusters.count == len(design):
-            freedom = (freedom + len(design) - len(contrast)) / 2
+            freedom = 2 / (1 / freedom + 1 / (len(design) - len(contrast)))
         if noise is not None:
             within = clusters.sums(own * clusters.sums_within(own, noise))
             seen = np.sum(within) + np.sum(inner * (plain @ (design.T @ noise @ design)).T)

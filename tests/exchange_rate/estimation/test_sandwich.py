@@ -41,7 +41,7 @@ def test_error_and_degrees_of_freedom_equal_the_literal_ones(code, contrast):
     found = RobustFit.of(design, outcome, Clusters.of(code)).figure(np.array(contrast))
     assert found.error == pytest.approx(error)
     is_own = len(set(code.tolist())) == len(code)
-    assert found.freedom == pytest.approx((freedom + 10) / 2 if is_own else freedom)
+    assert found.freedom == pytest.approx(2 / (1 / freedom + 1 / 10) if is_own else freedom)
 
 
 @pytest.mark.parametrize("code", [CODE, np.arange(12)], ids=["paths", "each its own"])
