@@ -1,15 +1,15 @@
 """What points identify of a law that was fitted to them; the first rule that applies.
 
-    not identified   fewer distinct x than parameters + 1
-    not monotone     the curve turns at its end: a law with a falling tail fits better than chance does (`turns_at_its_end`). It is no growing law, however
-                     well the part before the turn is fitted
-    not identified   an exponent at the end of its range; an exponent or an asymptote whose interval is infinite; an asymptote whose interval is wider than the
-                     whole range of y that was seen (`huge`, an option)
-    sign unstable    the interval of an amplitude (of the exponent, where there is no floor) includes zero, or leaving out one point turns the law round
-    not identified   a plain logarithm of x fits about as well (F test at `RIVAL_LEVEL`): a power has one parameter more, and noise feeds it
-    saturating       the asymptote is identified, under a tenth of the rise seen is left to it, and on the largest third of the x (two at least) the law is
-                     not told from it
-    identified       otherwise
+not identified   fewer distinct x than parameters + 1
+not monotone     the curve turns at its end: a law with a falling tail fits better than chance does (`turns_at_its_end`). It is no growing law, however
+                 well the part before the turn is fitted
+not identified   an exponent at the end of its range; an exponent or an asymptote whose interval is infinite; an asymptote whose interval is wider than the
+                 whole range of y that was seen (`huge`, an option)
+sign unstable    the interval of an amplitude (of the exponent, where there is no floor) includes zero, or leaving out one point turns the law round
+not identified   a plain logarithm of x fits about as well (F test at `RIVAL_LEVEL`): a power has one parameter more, and noise feeds it
+saturating       the asymptote is identified, under a tenth of the rise seen is left to it, and on the largest third of the x (two at least) the law is
+                 not told from it
+identified       otherwise
 """
 
 from collections.abc import Mapping
@@ -60,9 +60,7 @@ _IDENTIFIED = {
 }
 
 
-def _unbounded(
-    fit: Fit, intervals: Mapping[str, Interval], huge: float
-) -> tuple[str, str] | None:
+def _unbounded(fit: Fit, intervals: Mapping[str, Interval], huge: float) -> tuple[str, str] | None:
     if fit.at_a_bound():
         return "not identified", "the best exponent lies at the end of the range searched"
     has_asymptote = fit.form in ("power", "additive")
@@ -178,7 +176,7 @@ def _kink_ratios(logs: Floats, drawn: Floats, knots: Floats) -> tuple[Floats, fl
 
 
 def _sums(design: Floats, drawn: Floats) -> tuple[Floats, Floats]:
-    linear = np.linalg.lstsq(design, drawn.T, rcond=None)[0]
+    linear = np.asarray(np.linalg.lstsq(design, drawn.T, rcond=None)[0], np.float64)
     return np.sum((drawn.T - design @ linear) ** 2, axis=0), linear
 
 
