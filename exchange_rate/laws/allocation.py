@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from exchange_rate.laws.bootstrap import Bootstrap
-from exchange_rate.laws.forms import INFINITY, Floats
+from exchange_rate.laws.forms import INFINITY, Floats, Interval
 from exchange_rate.laws.results import STANDING, Allocation
 from exchange_rate.laws.scaling import ScalingLaw
 from moon_rec.errors import StudyError
@@ -50,18 +50,19 @@ def compute_optimal(
         else np.empty((0, 5))
     )
     draws = draws[(draws[:, 1] * draws[:, 2] > 0)]
-    ends = (1 - law.level) / 2, (1 + law.level) / 2
     found = []
     for budget in budgets:
-        values = [float(one[0]) for one in _optimum(best, budget / cost)]
-        spread = _optimum(draws, budget / cost)
-        intervals = [
-            tuple(map(float, np.quantile(one, ends))) if len(one) else (-INFINITY, INFINITY)
-            for one in spread
-        ]
-        pairs = [part for pair in zip(values, intervals, strict=True) for part in pair]
-        found.append(Allocation(float(budget), *pairs))
+        size, tokens, value = (float(one[0]) for one in _optimum(best, budget / cost))
+        drawn = [_ends(one, law.level) for one in _optimum(draws, budget / cost)]
+        found.append(Allocation(float(budget), size, drawn[0], tokens, drawn[1], value, drawn[2]))
     return tuple(found)
+
+
+def _ends(drawn: Floats, level: float) -> Interval:
+    if not len(drawn):
+        return -INFINITY, INFINITY
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
 
 def _optimum(parameters: Floats, product: float) -> tuple[Floats, Floats, Floats]:

@@ -14,7 +14,6 @@ from exchange_rate.laws.scaling import (
     fit_scaling_law,
     predict_held_out,
     root_mean_square_error,
-    scale_of,
 )
 from moon_rec.errors import StudyError
 
@@ -83,6 +82,7 @@ def analyse_law(
         law.intervals,
         (fits[0], *rivals),
         _sentence(law, x_name, y_name),
+        law,
     )
 
 
@@ -116,13 +116,11 @@ def _averaged(inputs: Floats, values: Floats) -> tuple[Floats, Floats, float, in
 def _aicc(predicted: Sequence[Floats], laws: Sequence[ScalingLaw], values: Floats) -> list[float]:
     """AICc of each form on residuals of the common scale, tempered at the smallest deviation; NaN where a form has none."""
     count = len(values)
-    residuals = []
-    for one in predicted:
-        if laws[0].scale == "log":
-            one = np.where(one > 0, one, np.nan)
-            residuals.append(np.log(one) - np.log(values))
-        else:
-            residuals.append(one - values)
+    is_log = laws[0].scale == "log"
+    residuals = [
+        np.log(np.where(one > 0, one, NAN) / values) if is_log else one - values
+        for one in predicted
+    ]
     known = [law.residual for law in laws if np.isfinite(law.residual)]
     delta = HUBER * max(min(known, default=NAN), 1e-12)
     found = []

@@ -1,12 +1,15 @@
 """What a scaling law's analysis has found: plain values that a page prints and JSON holds.
 
-`exchange_rate.laws.scaling.analyse_law` makes them of points, `exchange_rate.laws.allocation.compute_optimal` those of a budget.
+`exchange_rate.laws.analysis.analyse_law` makes them of points, `exchange_rate.laws.allocation.compute_optimal` those of a budget.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from exchange_rate.laws.forms import Interval
+
+if TYPE_CHECKING:
+    from exchange_rate.laws.scaling import ScalingLaw
 
 VERDICTS = ("identified", "saturating", "not identified", "sign unstable", "not monotone")
 STANDING = VERDICTS[:2]
@@ -71,6 +74,7 @@ class LawResult:
         parameters, intervals: of the asked form, as in `FormFit`; print them only where `stands`.
         forms: the asked form first, then the others by weight.
         sentence: the answer in words: the law with its intervals, or why there is none.
+        law: the asked form's fit, for curves and bands; in no JSON.
     """
 
     verdict: str
@@ -86,6 +90,7 @@ class LawResult:
     intervals: dict[str, Interval]
     forms: tuple[FormFit, ...]
     sentence: str
+    law: "ScalingLaw | None" = field(default=None, repr=False, compare=False)
 
     @property
     def stands(self) -> bool:
@@ -104,7 +109,9 @@ class LawResult:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values; numbers that are not finite are for the writer of JSON to make null."""
-        return asdict(self)
+        found = asdict(replace(self, law=None))
+        del found["law"]
+        return found
 
 
 @dataclass(frozen=True)

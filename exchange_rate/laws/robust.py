@@ -102,7 +102,9 @@ class Problem:
         weights = 1 / self.values**2 if self.is_log else np.ones(len(self.values))
         normal = np.einsum("bpi,p,bpj->bij", design, weights, design)
         moment = np.einsum("bpi,p,p->bi", design, weights, self.values)
-        linear = np.einsum("bij,bj->bi", np.linalg.pinv(normal, rcond=1e-13, hermitian=True), moment)
+        linear = np.einsum(
+            "bij,bj->bi", np.linalg.pinv(normal, rcond=1e-13, hermitian=True), moment
+        )
         starts = np.column_stack([linear, mesh])
         losses = self.loss(starts, np.ones((1, len(self.values))), 1e-3 if self.is_log else 1.0)
         order = np.argsort(losses, kind="stable")
@@ -119,7 +121,9 @@ class Problem:
         return found
 
 
-def minimise(problem: Problem, starts: Floats, weights: Floats, delta: float) -> tuple[Floats, Floats]:
+def minimise(
+    problem: Problem, starts: Floats, weights: Floats, delta: float
+) -> tuple[Floats, Floats]:
     """Parameters `(batch, parameters)` of scaled x and losses `(batch,)` from starts of that shape; weights `(batch or 1, points)`."""
     found = starts.copy()
     for tightening in TIGHTENING:
