@@ -15,7 +15,8 @@ from exchange_rate.report.write import _sheets
 from exchange_rate.study.lock import LOCK
 from moon_rec.tracking import Tracker
 from tests.bad_inputs.harness import Case, check
-from tests.bad_inputs.test_studies_and_points import TWO_ENCODERS, edit_study, with_store
+from tests.bad_inputs.test_studies_and_points import edit_study, with_store
+from tests.bad_inputs.test_study_files import TWO_ENCODERS
 
 Damage = Callable[[Path, sqlite3.Connection], object]
 HELD: list[Any] = []

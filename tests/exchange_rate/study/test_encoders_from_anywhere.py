@@ -13,6 +13,7 @@ from moon_rec.config import load_config
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import StudyError
 from moon_rec.shop import Shop
+from moon_rec.shop.simulate import SimulationConfig, simulate_shop
 from ranking.config import RankerConfig
 from tests.ranking.conftest import draw_frames, write_shop
 
@@ -115,6 +116,23 @@ def test_preflight_says_what_will_be_trained_and_measured(folder, tmp_path):
     assert not (tmp_path / "w").exists()
 
 
+def test_a_shop_without_searches_says_at_once_what_can_steer(folder, tmp_path):
+    frames, _ = draw_frames()
+    frames["searches"] = frames["searches"].head(0)
+    frames["impressions"] = frames["impressions"].with_columns(search_id=pl.lit(None, pl.Int64))
+    frames["items"] = frames["items"].with_columns(spu_id=pl.col("item_id") // 2)
+    shop = write_shop(frames, tmp_path / "shop")
+    mine = plan(folder, encoders=(plan(folder).encoders[1],))
+    for metric in ("image_search_recall@10", "text_search_recall@10"):
+        with pytest.raises(StudyError, match=r"vectors of searches; steer by same_spu_recall@10, category_accuracy"):  # fmt: skip
+            planned(shop, mine.model_copy(update={"steering_metric": metric}), tmp_path, "test", 1)
+    random = plan(folder, encoders=(EncoderRun(name="random", random=True),))
+    with pytest.raises(StudyError, match=r"has 0 searches by words .* steer by same_spu_recall@10"):
+        planned(shop, random, tmp_path, "test", 1)
+    _, lines = planned(shop, mine.model_copy(update={"steering_metric": "same_spu_recall@10"}), tmp_path, "test", 1)  # fmt: skip
+    assert "not measured, since the shop has nothing for it: search metrics by picture" in " ".join(lines)  # fmt: skip
+
+
 def test_the_example_is_a_plan(folder, tmp_path):
     config = load_config(StudyConfig, EXAMPLE)
     assert {one.source for one in config.encoders} == {"random", "training", "mixture"}
@@ -123,3 +141,14 @@ def test_the_example_is_a_plan(folder, tmp_path):
     whole.write_text(text.replace("# [[", "[[").replace("\n# name", "\nname").replace("\n# hub", "\nhub").replace("\n# folder", "\nfolder").replace("\n# items", "\nitems").replace("\n# searches", "\nsearches").replace("\n# start", "\nstart").replace("\n# posttraining", "\nposttraining"))  # fmt: skip
     sources = {one.source for one in load_config(StudyConfig, whole).encoders}
     assert sources == {"random", "training", "mixture", "hub", "folder", "brought"}
+
+
+@pytest.mark.slow
+def test_the_example_runs_on_a_tiny_shop(tmp_path, memory):
+    shop = simulate_shop(
+        SimulationConfig(num_items=120, num_users=80, num_requests=600, seed=1), tmp_path / "shop"
+    )
+    result = run_study(shop, load_config(StudyConfig, EXAMPLE), tmp_path / "w", memory, workers=1)
+    assert result.failed == ()
+    assert result.table.filter(role="content")["ranker"].unique().sort().to_list() == ["CUBE", "tiers of similarity"]  # fmt: skip
+    assert result.table.filter(role="permuted").height == result.table.filter(role="content").height

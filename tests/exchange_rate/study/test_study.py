@@ -1,9 +1,12 @@
 """What runs, what does not run again, and what is tracked; cells are planted, but for the last test."""
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 
+from exchange_rate.evidence.draws import read_draws
 from exchange_rate.evidence.records import read_study, records_table
 from exchange_rate.study import cell_list as grid_module
 from exchange_rate.study import cells as cells_module
@@ -204,9 +207,11 @@ def test_plans_that_count_an_encoder_twice_are_refused(plan):
 
 def test_the_demo_plan_has_what_the_demo_promises():
     plan = demo_plan(seed=7)
-    assert len(plan.encoder_names()) >= 6 and plan.num_seeds >= 3
+    assert len(plan.encoder_names()) == 8 and len({one.name for one in plan.encoders}) == 7
+    assert demo_plan(7, Path("v")).encoders[-1].items == "v/items"
     assert plan.permuted_encoders is None
-    assert {run.pretraining.seed for run in plan.encoders if run.pretraining} == {7}
+    seeds = [run.posttraining.seed for run in plan.encoders if run.posttraining]
+    assert len(seeds) == len(set(seeds)) == 6 and min(seeds) == 7  # paths of their own
     assert plan == demo_plan(seed=7) and plan.digest() != demo_plan(seed=8).digest()
 
 
