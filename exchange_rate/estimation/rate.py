@@ -115,12 +115,13 @@ def fit_points(
     metric_name: str = "the metric",
     outcome: str = "AUC",
     *,
-    is_influence_whole: bool = True,
+    is_influence_whole: bool | None = True,
 ) -> ExchangeRate:
     """The same of points, one an encoder.
 
     Args:
         is_influence_whole: False leaves encoders out only where the verdict asks for it, and stops at the first that changes it: for thousands of fits.
+            None leaves none out, and the verdict is that of all encoders: for many metrics of many encoders.
     """
     trained = points.keep(points.is_trained)
     wanted = max(min_encoders, 3)
@@ -159,17 +160,19 @@ def _with_slope(
     said: str,
     known: dict[str, Any],
     bounds: dict[str, Any],
-    is_influence_whole: bool,
+    is_influence_whole: bool | None,
 ) -> ExchangeRate:
     level, line, slope = known["level"], judged.line, judged.slope
     verdict, reason = judged.verdict, judged.reason
-    is_asked = is_influence_whole or verdict != "not identified"
+    is_asked = is_influence_whole is not None and (
+        is_influence_whole or verdict != "not identified"
+    )
     rests = (
         influence(kept, noise, judged, level, not is_influence_whole)
         if is_asked
         else no_influence()
     )
-    if verdict == "identified":
+    if verdict == "identified" and is_asked:
         reason += f" and no one of {len(kept.names)} encoders on {judged.paths.num_paths} paths decides that"
     if verdict != "not identified" and rests.changes:
         verdict, reason = what_rests(judged.verdict, rests)
