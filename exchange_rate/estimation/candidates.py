@@ -166,8 +166,8 @@ def _row(
         return known | {"reason": str(error)}
     if noise is not None:
         points = replace(points, metric_error=_by_encoder(noise, runs, points))
-    left_out = False if len(points.names) <= MOST_LEFT_OUT else None
-    rate = fit_points(points, level, min_encoders, metric, is_influence_whole=left_out)
+    leave_out = "until told" if len(points.names) <= MOST_LEFT_OUT else "none"
+    rate = fit_points(points, level, min_encoders, metric, leave_out=leave_out)
     slopes = {"slope": rate.slope, "low": rate.low, "high": rate.high}
     slopes |= {
         "slope_per_deviation": rate.slope * rate.spread,

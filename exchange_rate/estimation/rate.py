@@ -34,7 +34,7 @@ Verdicts, the first that applies:
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -57,6 +57,7 @@ from moon_rec.errors import StudyError
 PER_ROW = ("metric_error", "path", "is_trained")
 INTERCEPT = "outcome on the line where the metric is 0"
 MOST_NAMED = 4
+LeaveOut = Literal["each", "until told", "none"]
 
 
 def fit_exchange_rate(
@@ -115,13 +116,13 @@ def fit_points(
     metric_name: str = "the metric",
     outcome: str = "AUC",
     *,
-    is_influence_whole: bool | None = True,
+    leave_out: LeaveOut = "each",
 ) -> ExchangeRate:
     """The same of points, one an encoder.
 
     Args:
-        is_influence_whole: False leaves encoders out only where the verdict asks for it, and stops at the first that changes it: for thousands of fits.
-            None leaves none out, and the verdict is that of all encoders: for many metrics of many encoders.
+        leave_out: `each` encoder, path and far group in turn; `until told`, only where the verdict hangs on it and up to the first that changes it, which gives the same
+            verdict in thousands of fits; `none`, so that the verdict is that of all encoders alone.
     """
     trained = points.keep(points.is_trained)
     wanted = max(min_encoders, 3)
@@ -150,7 +151,7 @@ def fit_points(
     if judged is None:
         reason = reason or "the metric's spread over encoders is no larger than its noise"
         return _without_slope(kept, noise, "; ".join(filter(None, (reason, said))), known, bounds)
-    return _with_slope(kept, noise, judged, said, known, bounds, is_influence_whole)
+    return _with_slope(kept, noise, judged, said, known, bounds, leave_out)
 
 
 def _with_slope(
@@ -160,15 +161,13 @@ def _with_slope(
     said: str,
     known: dict[str, Any],
     bounds: dict[str, Any],
-    is_influence_whole: bool | None,
+    leave_out: LeaveOut,
 ) -> ExchangeRate:
     level, line, slope = known["level"], judged.line, judged.slope
     verdict, reason = judged.verdict, judged.reason
-    is_asked = is_influence_whole is not None and (
-        is_influence_whole or verdict != "not identified"
-    )
+    is_asked = leave_out == "each" or (leave_out == "until told" and verdict != "not identified")
     rests = (
-        influence(kept, noise, judged, level, not is_influence_whole)
+        influence(kept, noise, judged, level, stops_early=leave_out != "each")
         if is_asked
         else no_influence()
     )

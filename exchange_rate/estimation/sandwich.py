@@ -7,8 +7,9 @@ Encoders of one path (checkpoints of one training) form a cluster; errors of one
     v   = sum over g of (k_g A_g r_g)^2              r the residuals, k = c'(X'X)^-1 X' the figure's weights on outcomes
     f   = tr(T)^2 / tr(T^2)                          Satterthwaite's, T_gh = w_g . w_h, w_g = (I - H)_g' A_g k_g, for errors of the working model
 
-Where every encoder is its own cluster, `f` is halfway between that and the textbook's J - p: of 6 encoders Satterthwaite's alone covers .976 and tells 67 % of slopes
-from zero, halfway covers .940 and tells 82 %; HC3 with J - p covers .965 and tells 69 %. `benchmarks/rates.py` has the coverage of what is used.
+Of a line where every encoder is its own cluster, `f` is halfway between that and the textbook's J - 2: of 6 encoders Satterthwaite's alone covers .976 and tells 67 % of
+slopes from zero, halfway covers .940 and tells 82 %; HC3 with J - 2 covers .965 and tells 69 %. Of a curve halfway covers .927 to .957 and Satterthwaite's .963 to .975, so
+there it stands alone. `benchmarks/rates.py` has the coverage of what is used.
 
 `v` is unbiased under the working model, for any number of clusters. The estimate is exact where figures of the metric are: noise in the metric is corrected for in the
 bread (`correction`), and its part of the scores is centred. Noise that encoders of different clusters share is outside `v`; with its covariance S over encoders,
@@ -29,6 +30,7 @@ from scipy import special
 from exchange_rate.estimation.columns import Floats
 
 Codes = NDArray[np.intp]
+TERMS_OF_A_LINE = 2
 TINY = 1e-10
 """What is left of a residual by a point that the line must pass through: such a point has no say in the error."""
 
@@ -178,7 +180,7 @@ class RobustFit:
         freedom = trace**2 / float(
             np.sum(squares**2 - 2 * squares * overlap) + np.sum(inner * inner.T)
         )
-        if clusters.count == len(design):
+        if clusters.count == len(design) and len(contrast) <= TERMS_OF_A_LINE:
             freedom = (freedom + len(design) - len(contrast)) / 2
         if noise is not None:
             within = clusters.sums(own * clusters.sums_within(own, noise))

@@ -74,7 +74,7 @@ def test_interval_covers_the_planted_slope_as_often_as_it_says(num_encoders, noi
             random, num_encoders, noise=noise, scatter=0.02, seed_noise=0.005
         )
         points = gather_points(metric, auc, encoder, seed, noise)
-        fit = fit_points(points, is_influence_whole=False)
+        fit = fit_points(points, leave_out="until told")
         covered.append(fit.low <= 0.2 <= fit.high)
     # three standard errors of a coverage of .95 over 300 studies are .038
     assert 0.912 <= np.mean(covered) <= 0.995

@@ -42,6 +42,11 @@ def test_error_and_degrees_of_freedom_equal_the_literal_ones(code, contrast):
     assert found.error == pytest.approx(error)
     is_own = len(set(code.tolist())) == len(code)
     assert found.freedom == pytest.approx((freedom + 10) / 2 if is_own else freedom)
+    curve = np.column_stack([design, design[:, 1] ** 2])
+    bend = np.array((0.0, 0.0, 1.0))
+    error, freedom, _, _ = literal(curve, outcome, code, bend)
+    found = RobustFit.of(curve, outcome, Clusters.of(code)).figure(bend)
+    assert (found.error, found.freedom) == pytest.approx((error, freedom))
 
 
 @pytest.mark.parametrize("code", [CODE, np.arange(12)], ids=["paths", "each its own"])
