@@ -6,22 +6,23 @@ beside; they choose nothing. A curve that flattens costs its metric the error th
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 from scipy import stats
 
-from exchange_rate.estimation.columns import (
-    Floats,
-)
+from exchange_rate.estimation.columns import Floats
 from exchange_rate.estimation.points import Points
 from exchange_rate.estimation.ranking import Ranked, rank_by_error, trained_rows
-from exchange_rate.estimation.rate import MIN_ENCODERS, NAN, fit_exchange_rate
+from exchange_rate.estimation.rate import MIN_ENCODERS, NAN, fit_points
 from moon_rec.errors import StudyError
 from moon_rec.estimate import standard_error
 from moon_rec.shares import wilson
 
+MOST_LEFT_OUT = 40
+"""Encoders up to which a metric's verdict asks what becomes of it without each of them; of more, one decides nothing, and 60 metrics would take minutes."""
 NOT_METRICS = ("encoder", "path", "seed", "ranker")
 
 DEFINITIONS = {
@@ -34,7 +35,8 @@ DEFINITIONS = {
     "is_told_from_best": "its squared left-out errors are shown to be larger than those of the best metric: paired over encoders (Granger and Newbold's test), one-sided, "
     "Bonferroni over the metrics compared; paths are the independent units",
     "is_told_from_mean": "guessing the mean is shown to have larger squared left-out errors: paired over encoders in the same way",
-    "verdict": "of the exchange rate: identified, saturating, sign unstable or not identified; it stands beside, metrics are ranked by left_out_error alone",
+    "verdict": f"of the exchange rate (each metric's own; up to {MOST_LEFT_OUT} encoders it must hold without any one of them); it stands beside, metrics are ranked by "
+    "left_out_error alone",
 }
 
 
@@ -162,17 +164,10 @@ def _row(
         noise, told = metric_errors(runs, metric)
     except StudyError as error:
         return known | {"reason": str(error)}
-    seed = runs["seed"].to_list() if "seed" in runs.columns else None
-    rate = fit_exchange_rate(
-        runs[metric].to_numpy(),
-        runs[outcome].to_numpy(),
-        runs["encoder"].to_list(),
-        seed,
-        level,
-        metric_error=noise,
-        min_encoders=min_encoders,
-        metric_name=metric,
-    )
+    if noise is not None:
+        points = replace(points, metric_error=_by_encoder(noise, runs, points))
+    leave_out = "until told" if len(points.names) <= MOST_LEFT_OUT else "none"
+    rate = fit_points(points, level, min_encoders, metric, leave_out=leave_out)
     slopes = {"slope": rate.slope, "low": rate.low, "high": rate.high}
     slopes |= {
         "slope_per_deviation": rate.slope * rate.spread,
@@ -181,6 +176,13 @@ def _row(
     }
     words = {"verdict": rate.verdict, "reason": "; ".join(filter(None, (rate.reason, told)))}
     return known | slopes | words
+
+
+def _by_encoder(errors: Floats, runs: pl.DataFrame, points: Points) -> Floats:
+    """`(encoders,)` root mean squares of the standard errors of each encoder's runs `(runs,)`."""
+    place = {name: row for row, name in enumerate(points.names)}
+    code = np.array([place[str(name)] for name in runs["encoder"].to_list()])
+    return np.sqrt(np.bincount(code, weights=errors**2) / np.bincount(code))
 
 
 def _kendall(points: Points, level: float) -> tuple[float, float, float]:

@@ -21,10 +21,10 @@ from scipy import stats
 from exchange_rate.estimation.columns import Floats, number_column, truth_column
 from exchange_rate.estimation.leave_out import Codes, left_out_errors, path_codes
 from exchange_rate.estimation.points import Points, gather_points
+from exchange_rate.estimation.verdict import MIN_ENCODERS
 from moon_rec.errors import StudyError
 
 NAN = float("nan")
-MIN_ENCODERS = 4
 
 
 @dataclass
