@@ -50,8 +50,9 @@ CODE = {
         "exchange_rate.evidence.coverage",
         "exchange_rate.study.vectors",
         "exchange_rate.study.draws",
+        "exchange_rate.evidence.draw_file",
     ),
-    "ranker": ("ranking", "exchange_rate.study.draws"),
+    "ranker": ("ranking", "exchange_rate.study.draws", "exchange_rate.evidence.draw_file"),
     "comparison": ("ranking", "exchange_rate.study.comparison"),
 }
 """What each kind of cell runs, beside `moon_rec` and this file: its digest is part of the cell's key, so a result of other code is never taken up."""
