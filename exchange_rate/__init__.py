@@ -6,6 +6,7 @@ import moon_rec.signals  # noqa: F401 - first: a signal is heard while the rest 
 from exchange_rate.analysis.points_file import analyse_points as analyse
 from exchange_rate.analysis.points_file import read_points
 from exchange_rate.estimation.candidates import rank_metrics
+from exchange_rate.estimation.judging import judge_metrics
 from exchange_rate.estimation.rate import (
     ExchangeRate,
     fit_by_segment,
@@ -22,6 +23,7 @@ __all__ = [
     "fit_by_segment",
     "fit_exchange_rate",
     "fit_scaling_law",
+    "judge_metrics",
     "pairwise_ratios",
     "rank_metrics",
     "read_points",

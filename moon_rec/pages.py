@@ -1,13 +1,31 @@
 """Pages of moon_rec: one self-contained HTML file each, from templates that share their look (`templates/page.css`) and their parts (`templates/parts.html.j2`)."""
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 import jinja2
 from markupsafe import Markup
 
-Data = dict[str, Any]
+
+class Measured(Protocol):
+    """A number with its interval, as typed results have it."""
+
+    @property
+    def value(self) -> float | None: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+
+
+class Told(Measured, Protocol):
+    """One that says what it is and what it was measured on."""
+
+    @property
+    def definition(self) -> str: ...
+    @property
+    def source(self) -> str: ...
 
 
 def page_environment(package: str, escape: Callable[[Any], str]) -> jinja2.Environment:
@@ -31,15 +49,17 @@ def own(filter_of_numbers: Callable[..., str]) -> Callable[..., Markup]:
     return lambda *values, **options: Markup(filter_of_numbers(*values, **options))
 
 
-def interval(number: Data | None, digits: int = 4, scale: float = 1, sign: bool = False) -> str:
+def interval(
+    number: Measured | None, digits: int = 4, scale: float = 1, sign: bool = False
+) -> str:
     """A number with its interval, a dash where there is none."""
-    if not number or number["value"] is None:
+    if number is None or number.value is None:
         return "–"
     form = f"{'+' if sign else ''}.{digits}f"
-    text = format(scale * number["value"], form)
-    if number["low"] is None or number["high"] is None:
+    text = format(scale * number.value, form)
+    if number.low is None or number.high is None:
         return f"{text} [no interval]"
-    return f"{text} [{format(scale * number['low'], form)}, {format(scale * number['high'], form)}]"
+    return f"{text} [{format(scale * number.low, form)}, {format(scale * number.high, form)}]"
 
 
 def short(value: float | None) -> str:
@@ -52,12 +72,12 @@ def short(value: float | None) -> str:
     return f"{value:g}"
 
 
-def told(numbers: list[Data | None]) -> list[str]:
+def told(numbers: Iterable[Told | None]) -> list[str]:
     """What numbers are and on how much they were measured, each definition once."""
     sources: dict[str, dict[str, None]] = {}
     for number in numbers:
-        if number and number["definition"]:
-            sources.setdefault(number["definition"], {})[number["source"]] = None
+        if number is not None and number.definition:
+            sources.setdefault(number.definition, {})[number.source] = None
     return [
         f"{definition} ({', '.join(filter(None, found))})" if any(found) else definition
         for definition, found in sources.items()

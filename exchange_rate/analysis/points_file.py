@@ -5,13 +5,15 @@ One row a run of a CTR model on an encoder's vectors. Columns:
     encoder                     which encoder; required
     auc                         the run's AUC, from 0 to 1; required. `gauc`, `auc_warm` and `auc_cold` are read beside it
     path                        the training that the encoder is a checkpoint of
+    trained                     true or false: whether the encoder was trained; true where the column is not there. The headline is among trained encoders
     ranker, seed                which CTR model, and which of its trainings
+    auc_permuted                the run's AUC on the same vectors permuted among items: what is left of the gain is no content
     <metric>                    every other column of numbers is a metric of the encoder, the same in all of its runs; empty where it was not measured
     <metric>_error              its standard error; or <metric>.low and <metric>.high, a 95 % interval, and <metric>.count, what it was measured on
     auc_error                   the standard error of the run's AUC over users
 
-The fits are those of a study's report (`exchange_rate.analysis.study_analysis`). What only a study measures (ids only, the permuted control, training tokens) is not there, and
-the report says so.
+Several rankers stand side by side; one of them is the headline's. The fits are those of a study's report (`exchange_rate.analysis.study_analysis`). What only a study
+measures (a baseline, training tokens) is not there, and the report says so.
 """
 
 import re
@@ -24,19 +26,28 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from exchange_rate.analysis.study_analysis import OUTCOMES, analyse, number
+from exchange_rate.analysis.quantities import number
+from exchange_rate.analysis.rates import OUTCOMES
+from exchange_rate.analysis.results import Number, Results
+from exchange_rate.analysis.study_analysis import analyse
 from exchange_rate.estimation.columns import Floats, name_column
 from exchange_rate.estimation.points import gather_points
 from exchange_rate.evidence.records import Study
-from exchange_rate.names import CONTENT, RankerNames
+from exchange_rate.names import CONTENT, PERMUTED, RankerNames
 from moon_rec.errors import ShopError, StudyError
 from moon_rec.files import digest_of
 from moon_rec.progress import say
 from moon_rec.shop.readers.interactions.files import open_source
 
 NAMES = ("encoder", "path", "ranker", "seed")
+TRAINED, PERMUTED_AUC = "trained", "auc_permuted"
+TRUTHS = {"true": True, "false": False}
+RANKER = "the CTR model"
+"""Its name where the table has none."""
 ERROR, ENDS = "_error", (".low", ".high", ".count")
 MOST_ROWS = 1_000_000
+RUN_FIGURES = (*OUTCOMES, PERMUTED_AUC)
+"""Figures of a run, not of its encoder."""
 SHARES = re.compile(r"recall|precision|hit|ndcg|mrr")
 """Metrics known by their names to lie between 0 and 1."""
 HALF = float(ndtri(0.975))
@@ -71,41 +82,45 @@ def analyse_points(
     name: str = "points",
     is_simulated: bool = False,
     level: float = 0.95,
-) -> dict[str, Any]:
-    """Everything that a report prints of a table of points; the module's docstring has its columns.
+) -> Results:
+    """Everything that a report says of a table of points; the module's docstring has its columns.
 
     Args:
         metric: the one whose exchange rate is asked for; by default the first.
-        ranker: the CTR model, where the table has several.
+        ranker: the CTR model of the headline, where the table has several; by default the first.
         name: where the points are from, as the report calls them.
         is_simulated: said wherever a number is printed.
 
     Raises:
         StudyError: a column that is missing or has values that it cannot have; by column, row and value.
     """
-    points = _Points.of(frame, ranker, name)
-    metrics = points.metrics
+    points = _Points.of(frame, name)
+    metrics, rankers = points.metrics, points.rankers
     if metric is not None and metric not in metrics:
         raise StudyError(f"{name} has no metric {metric!r}; it has {', '.join(metrics)}")
-    steering = metric or metrics[0]
+    if ranker is not None and ranker not in rankers:
+        there = ", ".join(rankers) if points.has_rankers else "none is named there"
+        raise StudyError(f"{name} has no ranker {ranker!r}; it has {there}")
+    steering, own = metric or metrics[0], ranker or rankers[0]
     say(f"points: the exchange rate of {steering}" + ("" if metric else ", the first metric"))
-    study = points.as_study(steering, is_simulated, level)
-    data = analyse(study)
-    for one in data["encoders"]:
-        points.add_error(one, level)
-    return data
+    if ranker is None and len(rankers) > 1:
+        say(
+            f"points: {len(rankers)} rankers side by side, the headline is of {own}, the first; --ranker names another"
+        )
+    given = points.given_errors(own, level)
+    return analyse(points.as_study(steering, is_simulated, level), own, given=given)
 
 
 class _Points:
-    """A checked table of points: one ranker's runs, `<metric>.low` and `<metric>.high` beside every metric that has an error."""
+    """A checked table of points: `<metric>.low` and `<metric>.high` beside every metric that has an error; `ranker`, `path` and `is_trained` in every row."""
 
-    def __init__(
-        self, frame: pl.DataFrame, metrics: Sequence[str], name: str, rankers: Sequence[str]
-    ):
-        self.frame, self.metrics, self.name, self.rankers = frame, tuple(metrics), name, tuple(rankers)  # fmt: skip
+    def __init__(self, frame: pl.DataFrame, metrics: Sequence[str], name: str, has_rankers: bool):
+        self.frame, self.metrics, self.name = frame, tuple(metrics), name
+        self.has_rankers = has_rankers
+        self.rankers: list[str] = frame["ranker"].unique(maintain_order=True).to_list()
 
     @classmethod
-    def of(cls, frame: pl.DataFrame, ranker: str | None, name: str) -> "_Points":
+    def of(cls, frame: pl.DataFrame, name: str) -> "_Points":
         for wanted in ("encoder", "auc"):
             if wanted not in frame.columns:
                 raise StudyError(
@@ -116,7 +131,6 @@ class _Points:
             for one in NAMES
             if one in frame.columns
         )
-        frame, rankers = _one_ranker(frame, ranker, name)
         metrics, aside = _metrics(frame)
         if aside:
             say(f"points: left aside, no numbers: {', '.join(aside)}")
@@ -124,30 +138,35 @@ class _Points:
             raise StudyError(
                 f"{name} has no metric: wanted a column of numbers beside encoder and auc, such as image_search_recall@10"
             )
-        for one in ("auc", *metrics, *OUTCOMES):
+        for one in ("auc", *metrics, *RUN_FIGURES):
             if one in frame.columns:
                 frame = _with_interval(frame, one, name)
+        has_rankers = "ranker" in frame.columns
+        frame = _with_labels(frame, name)
         for one in metrics:
             _same_in_all_runs(frame, one, name)
         _no_run_twice(frame, name)
-        return cls(frame, metrics, name, rankers)
+        return cls(frame, metrics, name, has_rankers)
 
     def as_study(self, steering: str, is_simulated: bool, level: float) -> Study:
         """The points as a study that somebody else has run."""
         frame = self.frame
         encoders = frame.unique("encoder", keep="first", maintain_order=True)
-        content = self.rankers[0] if self.rankers else "the CTR model"
         cells, runs = [], {}
         for row in encoders.iter_rows(named=True):
-            labels = {"encoder": row["encoder"], "path": row.get("path") or row["encoder"]}
+            labels = {name: row[name] for name in ("encoder", "path", "is_trained")}
             cells.append(_cell("encoder", labels, len(cells), self.metrics))
             runs[cells[-1]["run"]] = _run(row, self._of_encoder)
+        outcomes = [one for one in OUTCOMES if one in frame.columns]
         seeds = _seed_numbers(frame)
         for row, seed in zip(frame.iter_rows(named=True), seeds, strict=True):
-            labels = {"ranker": content, "role": CONTENT, "encoder": row["encoder"], "seed": seed}
-            cells.append(_cell("ranker", labels, len(cells)))
-            runs[cells[-1]["run"]] = _run(row, [one for one in OUTCOMES if one in frame.columns])
-        counts = frame.group_by("encoder").len()["len"]
+            labels = {"ranker": row["ranker"], "encoder": row["encoder"], "seed": seed}
+            cells.append(_cell("ranker", labels | {"role": CONTENT}, len(cells)))
+            runs[cells[-1]["run"]] = _run(row, outcomes)
+            if row.get(PERMUTED_AUC) is not None and np.isfinite(row[PERMUTED_AUC]):
+                cells.append(_cell("ranker", labels | {"role": PERMUTED}, len(cells)))
+                runs[cells[-1]["run"]] = _run({"auc": row[PERMUTED_AUC]}, ["auc"])
+        counts = frame.group_by("ranker", "encoder").len()["len"]
         about = {
             "name": self.name,
             "key": digest_of(frame.to_dicts()),
@@ -156,7 +175,10 @@ class _Points:
             "level": level,
             "shop": None,
             "is_simulated": is_simulated,
-            "rankers": [RankerNames(content, content, "ids only", "").as_dict()],
+            "rankers": [
+                RankerNames(one, one, "", f"{one} on permuted vectors").as_dict()
+                for one in self.rankers
+            ],
             "encoders": encoders["encoder"].to_list(),
             "chosen_encoder": None,
             "planned": None,
@@ -168,16 +190,19 @@ class _Points:
         }
         return Study(self.name, about, runs, metrics=self.metrics)
 
-    def add_error(self, encoder: dict[str, Any], level: float) -> None:
-        """Give an encoder of one run the interval of the standard error of its AUC, where one was given."""
-        own = self.frame.filter(pl.col("encoder") == encoder["encoder"])
-        if len(own) != 1 or "auc.low" not in own.columns:
-            return
-        error = (own["auc.high"][0] - own["auc.low"][0]) / (2 * HALF)
-        half = float(ndtri((1 + level) / 2)) * error
-        value = float(own["auc"][0])
+    def given_errors(self, ranker: str, level: float) -> dict[str, Number]:
+        """AUC of encoders of one run with the interval of the standard error that was given with it."""
+        if "auc.low" not in self.frame.columns:
+            return {}
+        own = self.frame.filter(pl.col("ranker") == ranker)
+        single = own.filter(pl.len().over("encoder") == 1)
         words = "AUC of one run; interval from the standard error given with it"
-        encoder["auc"] = number(value, value - half, value + half, words, "n = 1 ranker runs")
+        found = {}
+        for row in single.iter_rows(named=True):
+            error = (row["auc.high"] - row["auc.low"]) / (2 * HALF)
+            half, value = float(ndtri((1 + level) / 2)) * error, row["auc"]
+            found[row["encoder"]] = number(value, value - half, value + half, words, "n = 1 ranker runs")  # fmt: skip
+        return found
 
     @property
     def _of_encoder(self) -> list[str]:
@@ -185,11 +210,48 @@ class _Points:
         return [one for one in names if one in self.frame.columns]
 
 
+def _with_labels(frame: pl.DataFrame, name: str) -> pl.DataFrame:
+    """`ranker`, `path` and `is_trained` of every row; the latter two are the encoder's."""
+    if "ranker" not in frame.columns:
+        frame = frame.with_columns(ranker=pl.lit(RANKER))
+    if "path" not in frame.columns:
+        frame = frame.with_columns(path=pl.col("encoder"))
+    trained = pl.Series("is_trained", _truths(frame, name), pl.Boolean)
+    frame = frame.with_columns(trained)
+    for column, shown in (("path", "path"), ("is_trained", TRAINED)):
+        first = pl.col(column).first().over("encoder")
+        other = frame.select(pl.col(column) != first).to_series()
+        if other.any():
+            row = int(other.arg_true()[0])
+            encoder = frame["encoder"][row]
+            before = frame.filter(pl.col("encoder") == encoder)[column][0]
+            raise StudyError(
+                f"{name}, row {row}: encoder {encoder!r} has {shown} {frame[column][row]!r}, and {before!r} before; it is the encoder's: write one of them in all of its rows"
+            )
+    return frame
+
+
+def _truths(frame: pl.DataFrame, name: str) -> list[bool]:
+    """The column `trained`; true for all where it is not there."""
+    if TRAINED not in frame.columns:
+        return [True] * len(frame)
+    found = []
+    for row, value in enumerate(frame[TRAINED]):
+        truth = value if isinstance(value, bool) else TRUTHS.get(str(value).strip().lower())
+        if truth is None:
+            shown = "nothing" if value is None else repr(value)
+            raise StudyError(
+                f"{name}, row {row}, {TRAINED} of encoder {frame['encoder'][row]!r}: {shown}; write true or false in every row, or leave the column out where all were trained"
+            )
+        found.append(truth)
+    return found
+
+
 def _typed(column: pl.Series, file: str) -> pl.Series:
     """A column of texts as numbers, where it is one; empty fields are missing."""
     text = column.str.strip_chars()
     text = text.set(text == "", None)
-    if column.name.strip() in NAMES:
+    if column.name.strip() in (*NAMES, TRAINED):
         return text
     found = text.cast(pl.Float64, strict=False)
     bad = (found.is_null() & text.is_not_null()).arg_true()
@@ -201,22 +263,6 @@ def _typed(column: pl.Series, file: str) -> pl.Series:
     )
 
 
-def _one_ranker(
-    frame: pl.DataFrame, ranker: str | None, name: str
-) -> tuple[pl.DataFrame, list[str]]:
-    rankers = frame["ranker"].unique(maintain_order=True).to_list() if "ranker" in frame else []
-    if ranker is not None and ranker not in rankers:
-        there = ", ".join(rankers) if rankers else "none is named there"
-        raise StudyError(f"{name} has no ranker {ranker!r}; it has {there}")
-    if ranker is None and len(rankers) > 1:
-        raise StudyError(
-            f"{name} has {len(rankers)} rankers ({', '.join(rankers)}): choose one with --ranker, for a rate is one ranker's"
-        )
-    if ranker is None:
-        return frame, rankers
-    return frame.filter(pl.col("ranker") == ranker), [ranker]
-
-
 def _metrics(frame: pl.DataFrame) -> tuple[list[str], list[str]]:
     """Names of the metrics, and of what is none."""
     metrics, aside = [], []
@@ -224,7 +270,7 @@ def _metrics(frame: pl.DataFrame) -> tuple[list[str], list[str]]:
         base = name.removesuffix(ERROR)
         for end in ENDS:
             base = base.removesuffix(end)
-        if name in NAMES or name in OUTCOMES or (base != name and base in frame.columns):
+        if name in (*NAMES, TRAINED, *RUN_FIGURES) or (base != name and base in frame.columns):
             continue
         is_number = kind.is_numeric() and frame[name].is_not_null().any()
         (metrics if is_number else aside).append(name)
@@ -236,7 +282,7 @@ def _with_interval(frame: pl.DataFrame, metric: str, name: str) -> pl.DataFrame:
     values = _numbers(frame, metric, name)
     if metric == "auc":
         _refuse(frame, metric, np.isnan(values), name, "is missing; leave that run out or measure it")  # fmt: skip
-    if metric in OUTCOMES or SHARES.search(metric.lower()):
+    if metric in RUN_FIGURES or SHARES.search(metric.lower()):
         words = "lies outside 0 to 1; write shares, not percent (0.41 for 41 %)"
         _refuse(frame, metric, (values < 0) | (values > 1), name, words)
     error, low, high = (f"{metric}{end}" for end in (ERROR, *ENDS[:2]))
@@ -307,7 +353,7 @@ def _same_in_all_runs(frame: pl.DataFrame, metric: str, name: str) -> None:
 def _no_run_twice(frame: pl.DataFrame, name: str) -> None:
     if "seed" not in frame.columns:
         return
-    twice = frame.select(pl.struct("encoder", "seed").is_duplicated()).to_series()
+    twice = frame.select(pl.struct("ranker", "encoder", "seed").is_duplicated()).to_series()
     if twice.any():
         row = frame.row(int(twice.arg_true()[1]), named=True)
         raise StudyError(
@@ -328,7 +374,7 @@ def _cell(
 ) -> dict[str, Any]:
     """A cell of a study whose run is a row, or an encoder, of the table."""
     if kind == "encoder":
-        labels = {"stages": "", **dict.fromkeys(_COUNTS, 0.0), **labels}
+        labels = {"stages": "", "origin": "brought", **dict.fromkeys(_COUNTS, 0.0), **labels}
     cell = {"kind": kind, "name": f"{kind} {place}", "run": f"row-{place}", "labels": labels}
     return cell | {"definitions": dict.fromkeys(metrics, 0)}
 

@@ -3,96 +3,61 @@
 The MOON report defines the rate as the gain of the CTR model's AUC over the gain of the metric (papers.md 1.8, ER(m) = dAUC/dm) and publishes no
 estimator. This one is ours.
 
-Model. Encoder j has a true metric m_j, measured as x_j = m_j + e_j with known standard error u (`metric_error`; 0 when not given), and a mean AUC over
-seeds y_j = a + slope * m_j + scatter_j + seed noise. Encoders are the evidence, seeds are not (`exchange_rate.estimation.points`). With sxx, sxy, syy the
-variances and covariance over J encoders:
+Who is in it. Users choose between trained encoders, so the headline is the slope among those; the slope with untrained ones stands beside it. Encoders at the floor or
+the ceiling of the metric carry no slope (`exchange_rate.estimation.shapes`). Encoders are the evidence, seeds are not (`exchange_rate.estimation.points`), and checkpoints of
+one training are one path.
 
-    slope    = sxy / (sxx - u^2)                                   measurement noise flattens a plain slope; this undoes it (Fuller 1987, eq. 1.2.3)
-    interval = slope -+ t(J - 2) * sqrt((sxx syy - sxy^2 + 2 (slope u^2)^2) / (J - 2)) / (sxx - u^2)
+Model. Encoder j of path i has a true metric m_ij, measured with noise, and y_ij = a + slope m_ij + path_i + error_ij, measured with noise too, on the same users.
 
-With u = 0 it is least squares and its exact t interval; the extra term is Fuller's variance (1.2.21). Errors that all encoders share, such as an easy set
-of searches, shift the intercept alone; u then overstates what matters, and the slope errs upwards by at most u^2/sxx.
+    slope      noise of the metric taken off by its covariance over encoders        `lines`, `noise`
+    weights    paths as random effects, REML                                        `mixed`
+    interval   cluster-robust over paths (CR2), few-sample degrees of freedom,      `sandwich`
+               and noise of users that encoders of different paths share
+    within paths, between paths                                                     `paths`
+    form, floor and ceiling, what the next point buys                               `shapes`
+    without any one encoder, path or far-off group                                  `influence`
+    users split in two                                                              `split_users`
 
-Coverage of the 95 % interval over 4,000 simulated studies of 3 seeds each, given that the spread was told from noise (`tests/exchange_rate/estimation/test_rate.py`
-repeats a part); u and the scatter around a line of slope .2 are in standard deviations of the true metric:
+What the interval and the verdicts promise is simulated in `benchmarks/rates.py` (table in docs/results.md).
 
-    | encoders | u = 0, scatter .1 | u = .1, .1 | u = .3, .02 | u = .3, .1 | u = .5, .1 |
-    |---|---|---|---|---|---|
-    | 5  | .951 | .953 | .989 | .974 | .981 |
-    | 6  | .942 | .950 | .984 | .969 | .980 |
-    | 8  | .953 | .947 | .975 | .960 | .980 |
-    | 10 | .951 | .957 | .968 | .955 | .974 |
+Where only standard errors are known, noise is taken as independent but for the share `shared_noise`. If encoders share more of it than that, too much is taken off and the
+slope errs upwards, by at most the noise's share of the metric's spread; draws of users tell.
 
 Verdicts, the first that applies:
-    not identified   fewer than `min_encoders` encoders, or a spread of the metric no larger than its noise would make (one-sided chi-squared test at
-                     `level`): slope NaN
-    saturating       a curve that flattens is clearly better than the line (t test of a quadratic term at `level`, 5 encoders or more), keeps the sign
-                     from end to end, and at the best metric is less than half as steep as on average: the slope is no promise for the next gain
-    sign unstable    leaving out some one encoder flips the sign, or makes it exactly flat
-    not identified   the interval includes zero
-    identified       otherwise
+    not identified         fewer than `min_encoders` encoders or 4 paths, or a spread of the metric that is not told from its noise: slope NaN
+    not identified         the slopes within and between paths are told apart
+    saturating, convex     a curve that flattens or steepens is clearly better than the line (5 paths or more): the slope is no promise for the next gain
+    not identified         the interval includes zero
+    rests on ...           one of the above but the first two changes, or the sign does, without some one encoder, one path, or the group that stands far off
+    identified             otherwise
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from exchange_rate.estimation.columns import Floats, name_column, number_column, same_length
+from exchange_rate.estimation.columns import name_column, number_column, same_length
+from exchange_rate.estimation.draws import Draws
+from exchange_rate.estimation.influence import influence, no_influence, what_rests
+from exchange_rate.estimation.lines import fit_line
+from exchange_rate.estimation.noise import Noise
+from exchange_rate.estimation.paths import path_slopes
 from exchange_rate.estimation.points import Points, gather_points
+from exchange_rate.estimation.results import NAN, ExchangeRate, OutcomeKind, Shape, Slope
+from exchange_rate.estimation.shapes import BEND, NEXT, at_bounds
+from exchange_rate.estimation.split_users import split_users
+from exchange_rate.estimation.verdict import MIN_ENCODERS, Judged, clusters_of, judge, why_no_slope
 from moon_rec.errors import StudyError
 
-MIN_ENCODERS = 4
-NAN = float("nan")
-
-
-@dataclass(frozen=True)
-class ExchangeRate:
-    """A slope of AUC on a metric over encoders.
-
-    Attributes:
-        slope, low, high: AUC per unit of the metric, with its interval at `level`; NaN when there is no slope to speak of.
-        verdict: `identified`, `not identified`, `saturating` or `sign unstable`; `reason` says why in plain words.
-        end_slope: the flattening curve's steepness at the best metric, when the verdict is `saturating`.
-        num_encoders, num_runs: distinct encoders and all runs.
-        spread: standard deviation of the metric over encoders; `metric_noise` the standard error of one encoder's metric.
-        seed_noise: standard deviation of AUC between seeds of one encoder; `scatter` that of encoders' means around the line.
-        centre: mean metric and mean AUC, where the line passes.
-        definition: what the slope is, to be printed beside it.
-    """
-
-    slope: float
-    low: float
-    high: float
-    level: float
-    verdict: str
-    reason: str
-    definition: str
-    num_encoders: int
-    num_runs: int
-    spread: float
-    metric_noise: float
-    seed_noise: float
-    scatter: float
-    centre: tuple[float, float]
-    end_slope: float = NAN
-
-    def line(self, metric: ArrayLike) -> tuple[Floats, Floats, Floats]:
-        """The fitted line at `metric` `(points,)` with its confidence band: value, low, high, each `(points,)`."""
-        distance = np.asarray(metric, dtype=np.float64) - self.centre[0]
-        value = self.centre[1] + self.slope * distance
-        quantile = _quantile(self.level, self.num_encoders)
-        at_centre = quantile * self.scatter / np.sqrt(max(self.num_encoders, 1))
-        half = np.sqrt(at_centre**2 + (distance * (self.high - self.low) / 2) ** 2)
-        return value, value - half, value + half
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+PER_ROW = ("metric_error", "path", "is_trained")
+INTERCEPT = "outcome on the line where the metric is 0"
+MOST_NAMED = 4
+LeaveOut = Literal["each", "until told", "none"]
 
 
 def fit_exchange_rate(
@@ -102,35 +67,209 @@ def fit_exchange_rate(
     seed: Sequence[object] | NDArray | None = None,
     level: float = 0.95,
     *,
+    path: Sequence[object] | NDArray | None = None,
+    is_trained: Sequence[bool] | NDArray | None = None,
     metric_error: ArrayLike | None = None,
+    shared_noise: float = 0.0,
+    draws: Draws | None = None,
     min_encoders: int = MIN_ENCODERS,
     metric_name: str = "the metric",
     outcome: str = "AUC",
+    outcome_kind: OutcomeKind = "auc",
 ) -> ExchangeRate:
     """Fit the slope of AUC on an intermediate metric; one row a run. The module's docstring has the model and the verdicts.
 
     Args:
         metric: `(runs,)` the intermediate metric of the run's encoder.
-        auc: `(runs,)` AUC (or GAUC) of the run's ranker.
+        auc: `(runs,)` AUC (or GAUC) of the run's ranker, or that minus the AUC with permuted vectors of the same encoder (`outcome_kind`).
         encoder: `(runs,)` which encoder; runs of one encoder count as one point.
         seed: `(runs,)` the ranker's seed; see `gather_points`.
-        metric_error: standard error of an encoder's metric, one for all or one a row; None (or 0 for all): the metric is exact.
+        path: `(runs,)` the training that the encoder is a checkpoint of; by default every encoder is its own.
+        is_trained: `(runs,)` False where nothing was trained; by default all encoders are trained.
+        metric_error: standard error of an encoder's metric, one for all or one a row; None (or 0 for all): the metric is exact. Not read where there are draws.
+        shared_noise: share of that noise's variance that all encoders have in common, 0 to 1; not read where there are draws.
+        draws: the same draws of users for all encoders.
 
     Raises:
         StudyError: columns that do not fit together, what `gather_points` refuses, or a level outside (0, 1).
     """
     _check_level(level)
-    points = gather_points(metric, auc, encoder, seed, metric_error)
-    noise = (
-        "corrected for the metric's measurement noise"
-        if points.metric_noise > 0
-        else "the metric taken as exact, for no standard error of it was given"
+    points = gather_points(
+        metric,
+        auc,
+        encoder,
+        seed,
+        metric_error,
+        path=path,
+        is_trained=is_trained,
+        shared_noise=shared_noise,
+        draws=draws,
+        outcome_kind=outcome_kind,
     )
-    definition = (
-        f"slope of {outcome} on {metric_name} over encoders (one point an encoder, the mean over its seeds; "
-        f"same ranker, same data), {noise}; {level:.0%} interval from t with encoders - 2 degrees of freedom"
+    return fit_points(points, level, min_encoders, metric_name, outcome)
+
+
+def fit_points(
+    points: Points,
+    level: float = 0.95,
+    min_encoders: int = MIN_ENCODERS,
+    metric_name: str = "the metric",
+    outcome: str = "AUC",
+    *,
+    leave_out: LeaveOut = "each",
+) -> ExchangeRate:
+    """The same of points, one an encoder.
+
+    Args:
+        leave_out: `each` encoder, path and far group in turn; `until told`, only where the verdict hangs on it and up to the first that changes it, which gives the same
+            verdict in thousands of fits; `none`, so that the verdict is that of all encoders alone.
+    """
+    trained = points.keep(points.is_trained)
+    wanted = max(min_encoders, 3)
+    reason = why_no_slope(trained, Noise.of(trained), level, wanted)
+    at_floor, at_ceiling = ((), ()) if reason else at_bounds(trained)
+    kept = trained.keep([name not in (*at_floor, *at_ceiling) for name in trained.names])
+    noise = Noise.of(kept)
+    definition = _definition(points, kept, noise, level, metric_name, outcome)
+    reason = reason or why_no_slope(kept, noise, level, wanted)
+    judged = None if reason else judge(kept, noise, level, definition)
+    said = _said_of_bounds(at_floor, at_ceiling, metric_name)
+    known: dict[str, Any] = dict(
+        level=level,
+        definition=definition,
+        num_encoders=len(kept.names),
+        num_runs=sum(kept.num_runs),
+        spread=float(np.std(kept.metric, ddof=1)) if len(kept.names) > 1 else 0.0,
+        metric_noise=float(np.sqrt(np.mean(noise.metric.diagonal()))) if len(kept.names) else NAN,
+        shared=noise.shared,
+        seed_noise=kept.seed_noise,
+        outcome_kind=points.outcome_kind,
+        untrained=tuple(np.array(points.names, dtype=object)[~points.is_trained]),
+        all_encoders=_of_all(points, level, definition),
     )
-    return _fit(points, level, max(min_encoders, 3), definition)
+    bounds = {"at_floor": at_floor, "at_ceiling": at_ceiling}
+    if judged is None:
+        reason = reason or "the metric's spread over encoders is no larger than its noise"
+        return _without_slope(kept, noise, "; ".join(filter(None, (reason, said))), known, bounds)
+    return _with_slope(kept, noise, judged, said, known, bounds, leave_out)
+
+
+def _with_slope(
+    kept: Points,
+    noise: Noise,
+    judged: Judged,
+    said: str,
+    known: dict[str, Any],
+    bounds: dict[str, Any],
+    leave_out: LeaveOut,
+) -> ExchangeRate:
+    level, line, slope = known["level"], judged.line, judged.slope
+    verdict, reason = judged.verdict, judged.reason
+    is_asked = leave_out == "each" or (leave_out == "until told" and verdict != "not identified")
+    rests = (
+        influence(kept, noise, judged, level, stops_early=leave_out != "each")
+        if is_asked
+        else no_influence()
+    )
+    if verdict == "identified" and is_asked:
+        reason += f" and no one of {len(kept.names)} encoders on {judged.paths.num_paths} paths decides that"
+    if verdict != "not identified" and rests.changes:
+        verdict, reason = what_rests(judged.verdict, rests)
+    return ExchangeRate(
+        slope=slope.value,
+        low=slope.low,
+        high=slope.high,
+        verdict=verdict,
+        reason="; ".join(filter(None, (reason, said))),
+        scatter=line.scatter,
+        centre=(line.frame.centre, line.height.value),
+        height_error=line.height.error,
+        freedom=slope.freedom,
+        intercept=Slope.of(line.intercept, level, INTERCEPT),
+        paths=judged.paths,
+        shape=replace(judged.shape, **bounds),
+        influence=rests,
+        split_users=split_users(kept, line, slope),
+        **known,
+    )
+
+
+def _without_slope(
+    kept: Points, noise: Noise, reason: str, known: dict[str, Any], bounds: dict[str, Any]
+) -> ExchangeRate:
+    best = float(kept.metric.max()) if len(kept.names) else NAN
+    unknown = Slope.unknown
+    return ExchangeRate(
+        slope=NAN,
+        low=NAN,
+        high=NAN,
+        verdict="not identified",
+        reason=reason,
+        scatter=NAN,
+        centre=_means(kept),
+        intercept=unknown(INTERCEPT),
+        paths=path_slopes(
+            kept.metric, kept.outcome, noise, clusters_of(kept), None, known["level"]
+        ),
+        shape=Shape("unknown", unknown(BEND), unknown(NEXT), best, text="", **bounds),
+        influence=no_influence(),
+        **known,
+    )
+
+
+def _means(points: Points) -> tuple[float, float]:
+    if not points.names:
+        return NAN, NAN
+    return float(points.metric.mean()), float(points.outcome.mean())
+
+
+def _of_all(points: Points, level: float, definition: str) -> Slope | None:
+    """The slope with untrained encoders too; None where there are none."""
+    if points.is_trained.all():
+        return None
+    definition = f"{definition}; over all encoders, untrained ones too"
+    if len(points.names) < MIN_ENCODERS or np.ptp(points.metric) == 0:
+        return Slope.unknown(definition)
+    line = fit_line(points.metric, points.outcome, Noise.of(points), clusters_of(points))
+    return Slope.unknown(definition) if line is None else Slope.of(line.slope, level, definition)
+
+
+def _definition(
+    points: Points, kept: Points, noise: Noise, level: float, metric_name: str, outcome: str
+) -> str:
+    if noise.is_drawn and points.draws is not None:
+        said = f"corrected for the noise of the users drawn ({len(points.draws.metric)} draws of the same users for all encoders)"
+    elif points.metric_noise > 0:
+        said = "corrected for the metric's measurement noise, taken as independent between encoders"
+        if points.shared_noise:
+            said = f"corrected for the metric's measurement noise, {points.shared_noise:.0%} of it taken as shared by all encoders"
+    else:
+        said = "the metric taken as exact, for no standard error of it was given"
+    who = "encoders" if points.is_trained.all() else "trained encoders"
+    outcome = (
+        f"{outcome} with true minus with permuted vectors"
+        if points.outcome_kind == "over permuted"
+        else outcome
+    )
+    paths = len(set(kept.paths))
+    alike = "" if paths == len(kept.names) else f", {paths} training paths as random effects"
+    return (
+        f"slope of {outcome} on {metric_name} over {who} (one point an encoder, the mean over its seeds; same ranker, same data{alike}), {said}; "
+        f"{level:.0%} interval robust to unequal scatter{' and clustered by path (CR2)' if alike else ' (HC2)'}"
+    )
+
+
+def _said_of_bounds(at_floor: tuple[str, ...], at_ceiling: tuple[str, ...], name: str) -> str:
+    parts = []
+    for where, names in (("floor", at_floor), ("ceiling", at_ceiling)):
+        if names:
+            more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+            listed = ", ".join(map(repr, names[:MOST_NAMED])) + more
+            verb = "is" if len(names) == 1 else "are"
+            parts.append(
+                f"{listed} {verb} at the {where} of {name} and left out, for there it tells nothing apart"
+            )
+    return "; ".join(parts)
 
 
 def fit_by_segment(
@@ -151,9 +290,10 @@ def fit_by_segment(
     for label in dict.fromkeys(labels.tolist()):
         rows = labels == label
         own = dict(options)
-        error = own.get("metric_error")
-        if error is not None and np.ndim(error) == 1 and len(error) == len(rows):
-            own["metric_error"] = np.asarray(error)[rows]
+        for name in PER_ROW:
+            column = own.get(name)
+            if column is not None and np.ndim(column) == 1 and len(column) == len(rows):
+                own[name] = [column[row] for row in np.flatnonzero(rows).tolist()]
         seeds = None if seed is None else [seed[row] for row in np.flatnonzero(rows).tolist()]
         try:
             fits[label] = fit_exchange_rate(x[rows], y[rows], names[rows], seeds, level, **own)
@@ -212,144 +352,6 @@ def pairwise_ratios(
     return pl.DataFrame(rows, schema=schema | {"num_runs": pl.Int64})
 
 
-def _fit(points: Points, level: float, min_encoders: int, definition: str) -> ExchangeRate:
-    count = len(points.names)
-    spread = float(np.std(points.metric, ddof=1)) if count > 1 else 0.0
-    line = _Line.through(points, level) if count >= 3 else None
-    reason = _no_slope(points, spread, level, min_encoders)
-    known: dict[str, Any] = dict(
-        level=level,
-        definition=definition,
-        num_encoders=count,
-        num_runs=sum(points.num_runs),
-        spread=spread,
-        metric_noise=points.metric_noise,
-        seed_noise=points.seed_noise,
-        centre=(float(points.metric.mean()), float(points.outcome.mean())),
-    )
-    if reason or line is None:
-        return ExchangeRate(
-            slope=NAN,
-            low=NAN,
-            high=NAN,
-            verdict="not identified",
-            reason=reason,
-            scatter=NAN,
-            **known,
-        )
-    verdict, reason, end_slope = _judge(points, line, level)
-    return ExchangeRate(
-        slope=line.slope,
-        low=line.slope - line.half,
-        high=line.slope + line.half,
-        verdict=verdict,
-        reason=reason,
-        scatter=line.scatter,
-        end_slope=end_slope,
-        **known,
-    )
-
-
-@dataclass(frozen=True)
-class _Line:
-    slope: float
-    half: float
-    scatter: float
-
-    @classmethod
-    def through(cls, points: Points, level: float) -> "_Line | None":
-        """The corrected slope with half the width of its interval; None where the metric varies no more than its noise."""
-        count = len(points.names)
-        covariance = np.cov(points.metric, points.outcome)
-        sxx, sxy, syy = (float(covariance[index]) for index in ((0, 0), (0, 1), (1, 1)))
-        signal = sxx - points.metric_noise**2
-        if signal <= 0:
-            return None
-        slope = sxy / signal
-        unexplained = max(sxx * syy - sxy**2, 0.0)
-        unexplained = unexplained if unexplained > 1e-14 * sxx * syy else 0.0
-        from_metric = 2 * (slope * points.metric_noise**2) ** 2
-        error = np.sqrt((unexplained + from_metric) / (count - 2)) / signal
-        scatter = np.sqrt(unexplained / sxx * (count - 1) / (count - 2))
-        return cls(slope, float(_quantile(level, count) * error), float(scatter))
-
-
-def _no_slope(points: Points, spread: float, level: float, min_encoders: int) -> str:
-    """Why there is no slope to speak of; empty when there is one."""
-    count = len(points.names)
-    if count < min_encoders:
-        encoders = "encoder" if count == 1 else "encoders"
-        return f"{count} distinct {encoders}; a slope with an interval needs {min_encoders} or more (seeds are no further encoders)"
-    if spread <= 1e-12 * max(1.0, float(np.abs(points.metric).max())):
-        return "every encoder has the same metric: there is nothing to set AUC against"
-    if points.metric_noise > 0:
-        ratio = (count - 1) * (spread / points.metric_noise) ** 2
-        if ratio < stats.chi2.ppf(level, count - 1):
-            return (
-                f"the metric's spread over encoders (standard deviation {spread:.2g}) is not told from its own measurement noise "
-                f"(standard error {points.metric_noise:.2g}): measure on more searches, or take encoders further apart"
-            )
-    return ""
-
-
-def _judge(points: Points, line: _Line, level: float) -> tuple[str, str, float]:
-    """Verdict, reason, and the end slope when saturating; see the module's docstring for the rules."""
-    end_slope = _flattens(points, line, level)
-    if end_slope is not None:
-        return (
-            "saturating",
-            f"a curve that flattens fits clearly better than a line: at the best metric it rises {end_slope:.3g} per unit "
-            f"against {line.slope:.3g} on average, so the next gain brings less than the slope says",
-            end_slope,
-        )
-    for row, name in enumerate(points.names):
-        rest = points.without(row)
-        if np.sign(np.cov(rest.metric, rest.outcome)[0, 1]) != np.sign(line.slope):
-            return "sign unstable", f"the sign rests on one encoder: without {name!r} it flips", NAN
-    low, high = line.slope - line.half, line.slope + line.half
-    if low <= 0 <= high:
-        return (
-            "not identified",
-            f"the interval [{low:.3g}, {high:.3g}] includes zero: more encoders, or encoders further apart, are needed",
-            NAN,
-        )
-    count = len(points.names)
-    return (
-        "identified",
-        f"the interval excludes zero and no one of {count} encoders decides the sign",
-        NAN,
-    )
-
-
-def _flattens(points: Points, line: _Line, level: float) -> float | None:
-    """Steepness at the best metric of a quadratic that is clearly better than the line and flattens; None where there is none."""
-    count = len(points.names)
-    if count < 5 or line.scatter == 0:
-        return None
-    scaled = (points.metric - points.metric.mean()) / points.metric.std()
-    design = np.stack([np.ones(count), scaled, scaled**2], axis=1)
-    if np.linalg.cond(design) > 1e8:
-        return None
-    weights = np.linalg.lstsq(design, points.outcome, rcond=None)[0]
-    residual = float(np.sum((points.outcome - design @ weights) ** 2))
-    error = np.sqrt(residual / (count - 3) * np.linalg.inv(design.T @ design)[2, 2])
-    quantile = stats.t.ppf((1 + level) / 2, count - 3)
-    sign = np.sign(line.slope)
-    if abs(weights[2]) <= quantile * error or sign * weights[2] >= 0:
-        return None
-    ends = np.array([scaled.min(), scaled.max()])
-    curve = weights[0] + weights[1] * ends + weights[2] * ends**2
-    rise = float(curve[1] - curve[0])
-    at_end = float(weights[1] + 2 * weights[2] * ends[1])
-    average = rise / float(ends[1] - ends[0])
-    top = -weights[1] / (2 * weights[2])
-    peak = weights[0] + weights[1] * top + weights[2] * top**2 if top < ends[1] else curve[1]
-    keeps_sign = sign * rise > 0 and abs(rise) >= abs(float(peak - curve[0])) / 2
-    if not keeps_sign or sign * at_end >= 0.5 * sign * average:
-        return None
-    return at_end / float(points.metric.std())
-
-
 def _fieller(
     top: float, top_error: float, bottom: float, bottom_error: float, quantile: float
 ) -> tuple[float, float]:
@@ -366,7 +368,3 @@ def _check_level(level: float) -> None:
     is_number = isinstance(level, int | float) and not isinstance(level, bool)
     if not is_number or not 0 < level < 1:
         raise StudyError(f"level = {level!r}: wanted a coverage between 0 and 1, such as 0.95")
-
-
-def _quantile(level: float, num_encoders: int) -> float:
-    return float(stats.t.ppf((1 + level) / 2, num_encoders - 2)) if num_encoders > 2 else NAN

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from exchange_rate.estimation.columns import Floats
+from exchange_rate.estimation.sandwich import Figure, t_quantile
 
 NAN = float("nan")
 
@@ -23,6 +23,7 @@ Verdict = Literal[
     "convex",
     "rests on one encoder",
     "rests on one path",
+    "rests on a far group",
     "not identified",
 ]
 
@@ -52,6 +53,11 @@ class Slope:
     def is_told_from_zero(self) -> bool:
         """Whether the interval leaves out zero."""
         return self.is_known and not self.low <= 0 <= self.high
+
+    @classmethod
+    def of(cls, figure: Figure, level: float, definition: str) -> "Slope":
+        """A figure of a fit with its interval."""
+        return cls(figure.value, *figure.ends(level), figure.freedom, definition)
 
     @classmethod
     def unknown(cls, definition: str) -> "Slope":
@@ -230,7 +236,7 @@ class ExchangeRate:
         """The fitted line at `metric` `(points,)` with its confidence band: value, low, high, each `(points,)`."""
         distance = np.asarray(metric, dtype=np.float64) - self.centre[0]
         value = self.centre[1] + self.slope * distance
-        quantile = float(stats.t.ppf((1 + self.level) / 2, self.freedom))
+        quantile = t_quantile(self.level, self.freedom)
         half = np.sqrt(
             (quantile * self.height_error) ** 2 + (distance * (self.high - self.low) / 2) ** 2
         )

@@ -1,5 +1,6 @@
 """What a study's report is without: cells that failed or were not run, runs that do not count, and what the fits lose by it."""
 
+import contextlib
 from typing import Any
 
 import polars as pl
@@ -54,6 +55,9 @@ def without_unusable(
         own = content.filter(pl.col(metric).is_finite().fill_null(False)).unique(
             "encoder", maintain_order=True
         )
+        with contextlib.suppress(StudyError):
+            metric_errors(own, metric)
+            continue  # all of them say something: by far the most studies
         for place, name in enumerate(own["encoder"]):
             try:
                 metric_errors(own[place : place + 1], metric)

@@ -1,37 +1,35 @@
-"""How the report's numbers become marks and words; `moon_rec.drawing` has the look."""
-
-from typing import Any
+"""How the report's numbers become marks; `moon_rec.drawing` has the look."""
 
 import numpy as np
+from matplotlib.axes import Axes
 
-from moon_rec.palette import BLUE, GREEN, GREY, ORANGE
+from exchange_rate.analysis.results import Number
+from moon_rec.palette import BLUE, FAINT, GREEN, GREY, INK, ORANGE, VERMILION
 
 VERDICT_COLOURS = {
     "identified": BLUE,
+    "better than decoys": BLUE,
     "saturating": GREEN,
-    "sign unstable": ORANGE,
+    "convex": GREEN,
+    "rests on one encoder": ORANGE,
+    "rests on one path": ORANGE,
+    "no better than decoys": GREY,
     "not identified": GREY,
+    "not measured": GREY,
+    "decoy": VERMILION,
 }
 
 
-def words(metric: str) -> str:
-    """A metric's name for people: `image_search_recall@10` -> `image-search recall@10`."""
-    name, at, cut = metric.partition("@")
-    for modality in ("image", "text", "mixed"):
-        name = name.replace(f"{modality}_search_", f"{modality}-search ")
-    name = name.replace("same_spu", "same-SPU")
-    return name.replace("_", " ") + at + cut
-
-
-def error_bars(number: dict[str, Any]) -> np.ndarray:
+def error_bars(number: Number) -> np.ndarray:
     """Distances to the two ends, `(2, 1)`; zero where an end is unknown."""
-    value = number["value"]
-    low = number["low"] if number["low"] is not None else value
-    high = number["high"] if number["high"] is not None else value
+    value = number.value or 0.0
+    low = value if number.low is None else number.low
+    high = value if number.high is None else number.high
     return np.array([[max(value - low, 0.0)], [max(high - value, 0.0)]])
 
 
 def offsets(count: int) -> list[float]:
+    """Places of `count` marks side by side around a common one."""
     return [0.2 * (place - (count - 1) / 2) for place in range(count)]
 
 
@@ -43,7 +41,20 @@ def short(value: float) -> str:
 
 
 def wrapped(name: str, width: int = 22) -> str:
+    """A long name on two lines; what does not fit there is cut."""
     if len(name) <= width:
         return name
     place = name.rfind(" ", 0, width)
-    return name if place < 0 else name[:place] + "\n" + name[place + 1 :]
+    if place < 0:
+        return f"{name[: width - 1]}…"
+    rest = name[place + 1 :]
+    return name[:place] + "\n" + (rest if len(rest) <= width else f"{rest[: width - 1]}…")
+
+
+def rows_down(axes: Axes, names: list[str]) -> None:
+    """A row a name, the first at the top, with lines up and down."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0, colors=INK)
+    axes.grid(axis="x", color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)

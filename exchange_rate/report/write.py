@@ -1,48 +1,43 @@
 """Tracked runs, or a table of points -> one page: `python -m exchange_rate.report --tracking sqlite:///runs/study/mlflow.db --out DIR`.
 
-Writes `report.html` (one self-contained file), `report.md`, `report.json` and `figures/*.png`. Of a study only the tracking store is read: runs, their metrics
-and the study's own artifact, never a model, a table or a folder. With `--points` one file is read (`exchange_rate.analysis.points_file`).
+Writes `report.html` (one self-contained file), `report.md`, `report.json` with its schema, and `figures/*.png` and `*.svg`. Of a study only the tracking store is read:
+runs, their metrics and the study's own artifact, never a model, a table or a folder. With `--points` one file is read (`exchange_rate.analysis.points_file`).
 """
 
-import argparse
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import polars as pl
+from matplotlib.figure import Figure
 
-from exchange_rate.analysis.decision import decide
-from exchange_rate.analysis.headline import headline, scope
-from exchange_rate.analysis.points_file import analyse_points, read_points
+from exchange_rate.analysis.points_file import analyse_points
+from exchange_rate.analysis.results import Results, schema
 from exchange_rate.analysis.study_analysis import analyse
+from exchange_rate.evidence.draws import read_draws
 from exchange_rate.evidence.records import Study, read_study
 from exchange_rate.evidence.study_file import CAPTIONS, read_sheet
+from exchange_rate.report.against import Older, moved
+from exchange_rate.report.alternatives import with_tooltips
 from exchange_rate.report.figures import draw_all
+from exchange_rate.report.logged import log_report
 from exchange_rate.report.page import render
-from moon_rec.command import Parser
 from moon_rec.drawing import as_svg, save_png
 from moon_rec.errors import MoonRecError
 from moon_rec.files import write_json
-from moon_rec.outputs import (
-    OutputKind,
-    add_overwrite_option,
-    atomic_folder,
-    check_output,
-    json_with,
-    refuse_taken,
-)
-from moon_rec.processes import refuse_many_processes
+from moon_rec.outputs import OutputKind, atomic_folder, json_with, refuse_taken
 from moon_rec.progress import say
-from moon_rec.shown import visible
 from moon_rec.surroundings import is_of_disk
-from moon_rec.tracking import DEFAULT_URI, Tracker
+from moon_rec.tracking import Tracker
 
-DATA = "report.json"
+DATA, SCHEMA = "report.json", "report.schema.json"
 REPORT = OutputKind(
-    "a report", DATA, json_with("scope", "headline"), ("report.html", "report.md", "figures/*.png")
+    "a report",
+    DATA,
+    json_with("scope", "headline"),
+    ("report.html", "report.md", SCHEMA, "figures/*.png", "figures/*.svg"),
 )
 
 
@@ -52,11 +47,11 @@ class Report:
 
     Attributes:
         folder: where it is.
-        data: everything it prints, as in `report.json`.
+        results: everything it says, as in `report.json`.
     """
 
     folder: Path
-    data: dict[str, Any]
+    results: Results
 
     @property
     def page(self) -> Path:
@@ -65,16 +60,26 @@ class Report:
 
 
 def write_report(
-    tracker: Tracker, out: str | Path, study: str | None = None, overwrite: bool = False
+    tracker: Tracker,
+    out: str | Path,
+    study: str | None = None,
+    overwrite: bool = False,
+    *,
+    ranker: str | None = None,
+    against: Older | None = None,
+    is_logged: bool = True,
 ) -> Report:
     """Write the report of a study into the folder `out`.
 
     Args:
         study: its run id; None takes the newest.
         overwrite: replace an earlier report.
+        ranker: name of the headline's ranker; None takes the plan's first.
+        against: an older report, to say what moved.
+        is_logged: keep the report among the study's artifacts, and its first sentence on the study's run.
 
     Raises:
-        StudyError: no finished study, or none of that id.
+        StudyError: no finished study, none of that id, or no such ranker.
         MoonRecError: `out` exists, and is no report or `overwrite` is false.
     """
     refuse_taken(out, REPORT, overwrite)
@@ -83,7 +88,13 @@ def write_report(
     engagement = tracked.about["engagement"]
     sheets = _sheets(tracker, tracked)
     captions = {name: CAPTIONS[name].format(engagement=engagement) for name in sheets}
-    return _write(analyse(tracked), out, overwrite, sheets, captions)
+    store = (tracker.uri, tracker.experiment)
+    found = analyse(tracked, ranker, read_draws(tracker, tracked), tracking=store)
+    results = _against(found, against)
+    report = _write(results, out, overwrite, sheets, captions)
+    if is_logged:
+        log_report(tracker, tracked.id, report.folder, results)
+    return report
 
 
 def write_points_report(
@@ -96,6 +107,7 @@ def write_points_report(
     is_simulated: bool = False,
     level: float = 0.95,
     overwrite: bool = False,
+    against: Older | None = None,
 ) -> Report:
     """Write the report of a table of points that were measured elsewhere (`exchange_rate.analysis.points_file` has its columns, `analyse_points` the arguments).
 
@@ -104,36 +116,49 @@ def write_points_report(
         MoonRecError: `out` exists, and is no report or `overwrite` is false.
     """
     refuse_taken(out, REPORT, overwrite)
-    data = analyse_points(points, metric, ranker, name=name, is_simulated=is_simulated, level=level)
-    return _write(data, out, overwrite)
+    found = analyse_points(
+        points, metric, ranker, name=name, is_simulated=is_simulated, level=level
+    )
+    return _write(_against(found, against), out, overwrite)
+
+
+def _against(results: Results, older: Older | None) -> Results:
+    return results if older is None else results.model_copy(update={"moved": moved(older, results)})
 
 
 def _write(
-    data: dict[str, Any],
+    results: Results,
     out: str | Path,
     overwrite: bool,
     sheets: Mapping[str, bytes] = MappingProxyType({}),
     captions: Mapping[str, str] = MappingProxyType({}),
 ) -> Report:
     """The folder of a report: page, Markdown, figures and data."""
-    data |= {"scope": scope(data), "decided": decide(data).as_dict(), "headline": headline(data)}
-    figures = draw_all(data)
+    say(f"report: draw {len(results.encoders)} encoders")
+    figures = draw_all(results)
     with atomic_folder(out, REPORT, overwrite) as folder:
         (folder / "figures").mkdir()
-        for name, figure in figures.items():
-            save_png(figure, folder / "figures" / f"{name}.png")
+        svg = {name: _save(figure, folder / "figures", name, results) for name, figure in figures.items()}  # fmt: skip
         for name, picture in sheets.items():
             (folder / "figures" / f"{name}.png").write_bytes(picture)
-        svg = {name: as_svg(figure) for name, figure in figures.items()}
         shown = [
             (name, captions[name], base64.b64encode(picture).decode())
             for name, picture in sheets.items()
         ]
         for name in ("report.html", "report.md"):
-            text = render(f"{name}.j2", data, svg, shown)
+            text = render(f"{name}.j2", results, svg, shown)
             (folder / name).write_text(text, encoding="utf-8")
-        write_json(folder / DATA, data)
-    return Report(Path(out), data)
+        write_json(folder / DATA, results.model_dump(mode="json"))
+        write_json(folder / SCHEMA, schema())
+    return Report(Path(out), results)
+
+
+def _save(figure: Figure, folder: Path, name: str, results: Results) -> str:
+    """Write a figure as PNG and SVG; gives the SVG, whose marks say what they are."""
+    save_png(figure, folder / f"{name}.png")
+    svg = with_tooltips(as_svg(figure), results)
+    (folder / f"{name}.svg").write_text(f'<?xml version="1.0" encoding="UTF-8"?>\n{svg}', encoding="utf-8")  # fmt: skip
+    return svg
 
 
 def _sheets(tracker: Tracker, study: Study) -> dict[str, bytes]:
@@ -148,63 +173,3 @@ def _sheets(tracker: Tracker, study: Study) -> dict[str, bytes]:
                 raise  # a disk that is full is no fault of the sheet's
             say(f"left out: sheet {name!r}: {error}")
     return found
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Write a report; see `--help`."""
-    refuse_many_processes("exchange_rate.report")
-    parser = Parser(
-        prog="python -m exchange_rate.report",
-        description="Turn a study's tracked runs, or a table of points measured elsewhere, into one HTML page, Markdown, JSON and figures.",
-        example="python -m exchange_rate.report --tracking sqlite:///runs/demo/mlflow.db --experiment demo --out runs/report",
-    )
-    parser.add_argument("--tracking", help=f"MLflow tracking URI; default {DEFAULT_URI}")
-    parser.add_argument("--experiment", help="MLflow experiment; default moon_rec")
-    parser.add_argument("--study", help="run id of the study; default: the newest")
-    parser.add_argument(
-        "--points",
-        type=Path,
-        help="a table instead of a study, one row a run: encoder, auc, a column a metric; path, ranker, seed, <metric>_error and auc_error where they are known",
-    )
-    parser.add_argument("--metric", help="of --points: the metric whose rate is asked for; default the first")  # fmt: skip
-    parser.add_argument("--ranker", help="of --points: which CTR model, where there are several")
-    parser.add_argument("--simulated", action="store_true", default=None, help="of --points: they were measured on simulated data")  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, help="folder of the report")
-    add_overwrite_option(parser, "the report")
-    arguments = parser.parse_args(argv)
-    _refuse_mixed(arguments)
-    check_output(arguments.out, REPORT, arguments.overwrite)
-    report = _of_points(arguments) if arguments.points is not None else _of_study(arguments)
-    for text in (report.data["scope"], *(one["text"] for one in report.data["headline"])):
-        print(visible(text))
-    print(f"written: {report.page}")
-
-
-def _refuse_mixed(arguments: argparse.Namespace) -> None:
-    """Refuse options that would count for nothing."""
-    of_points, of_study = ("metric", "ranker", "simulated"), ("tracking", "experiment", "study")
-    is_points = arguments.points is not None
-    for name in of_study if is_points else of_points:
-        if getattr(arguments, name) is not None:
-            other = "is of a study: leave it out beside --points" if is_points else "is of --points"
-            raise MoonRecError(f"--{name} {other}; see --help")
-
-
-def _of_points(arguments: argparse.Namespace) -> Report:
-    frame = read_points(arguments.points)
-    return write_points_report(
-        frame,
-        arguments.out,
-        arguments.metric,
-        arguments.ranker,
-        name=arguments.points.name,
-        is_simulated=bool(arguments.simulated),
-        overwrite=arguments.overwrite,
-    )
-
-
-def _of_study(arguments: argparse.Namespace) -> Report:
-    tracker = Tracker(
-        arguments.tracking or DEFAULT_URI, arguments.experiment or "moon_rec", must_exist=True
-    )
-    return write_report(tracker, arguments.out, arguments.study, arguments.overwrite)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 TAG = "moon_rec."
 RUN = TAG + "run"
 PARENT = TAG + "parent"
+NOTE = "mlflow.note.content"
+"""MLflow's description of a run."""
 SECONDS_TO_ANSWER = 20
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -171,6 +173,10 @@ class Store:
 
     def log_file(self, run: str, path: Path) -> None:
         self._client.log_artifact(run, str(path))
+
+    def log_folder(self, run: str, folder: Path, name: str) -> None:
+        """All files of a folder, as the folder `name` among the run's artifacts."""
+        self._client.log_artifacts(run, str(folder), name)
 
     def end(self, run: str, status: str, time: int) -> None:
         self._client.set_terminated(run, status, time)

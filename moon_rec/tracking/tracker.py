@@ -51,7 +51,7 @@ from moon_rec.tracking.names import (
 )
 from moon_rec.tracking.run import NOTE, TrackedRun
 from moon_rec.tracking.sending import Delivery, Sender, deliver
-from moon_rec.tracking.store import PARENT, RUN, TAG, Store, why_of, within
+from moon_rec.tracking.store import NOTE, PARENT, RUN, TAG, Store, why_of, within
 
 SECONDS_TO_REACH = reachable.SECONDS
 SECONDS_AWAY = 60.0
@@ -227,6 +227,42 @@ class Tracker:
             raise StudyError(
                 f"run {run_id} in {self.uri}: its artifact {name} cannot be read ({why}); {mend}"
             ) from None
+
+    def add_to(
+        self, run_id: str, folder: Path, name: str, tags: Mapping[str, str], note: str
+    ) -> str:
+        """Add a folder to the artifacts of a run that has ended, and tags and MLflow's description to the run.
+
+        What is added can be made again, so it goes to the store at once and to no journal.
+
+        Args:
+            name: of the folder among the artifacts.
+            tags: name -> text, under our prefix.
+            note: what MLflow's page of the run shows first, in Markdown.
+
+        Returns:
+            Why it could not be done; empty where it was.
+        """
+        if self._sender is not None:
+            self._sender.settle(self._patience)  # the run itself may be on its way
+
+        def add() -> str:
+            try:
+                known = self._store.find(run_id) if self._store.open() else []
+                if not known:
+                    return f"it has not received run {run_id} yet"
+                self._store.log_folder(known[0], folder, name)
+                for what, text in tags.items():
+                    self._store.set_tag(known[0], TAG + what, fitting_text(text, MOST_TAG))
+                self._store.set_tag(known[0], NOTE, fitting_text(note, MOST_TAG))
+                return ""
+            finally:
+                self._store.release()
+
+        try:
+            return within(self._reach_within, add)
+        except Exception as error:  # a driver's, a server's, the network's, the disk's
+            return self._store.why(error)
 
     def _new_folder(self) -> Path:
         """For one file; all of them go with the tracker."""

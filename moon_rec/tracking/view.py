@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def of_store(run: "MlflowRun") -> dict[str, Any]:
-    """A run of the store. Its id is ours; one of an earlier version has MLflow's alone."""
+    """A run of the store. Its id is ours; one of an earlier version has MLflow's alone. `page` is where MLflow's own pages show it; one of a journal has none."""
     tags = dict(run.data.tags)
     return {
         "id": tags.get(RUN, run.info.run_id),
@@ -24,6 +24,7 @@ def of_store(run: "MlflowRun") -> dict[str, Any]:
         "params": dict(run.data.params),
         "metrics": {plain_metric_name(name): value for name, value in run.data.metrics.items()},
         "tags": tags,
+        "page": f"experiments/{run.info.experiment_id}/runs/{run.info.run_id}",
     }
 
 

@@ -74,11 +74,24 @@ def make_plan():
     )
 
 
+def rated_plan():
+    """The same with three trainings more: enough paths among trained encoders for a rate."""
+    plan = make_plan()
+    short = plan.encoders[-1].posttraining
+    assert short is not None
+    others = [
+        EncoderRun(name=f"other {seed}", posttraining=short.model_copy(update={"seed": seed}))
+        for seed in range(1, 4)
+    ]
+    return plan.model_copy(update={"encoders": (*plan.encoders, *others)})
+
+
 def plant(patch):
     """Replace what cells do; `calls` counts them by kind, `recall` may be changed before a study runs."""
     about = SimpleNamespace(calls=Counter(), slope=SLOPE, half=0.01, recall={}, order=[])
     about.recall = {"random": 0.05, "pretrained": 0.15, "full at step 10": 0.3}
     about.recall |= {"full at step 20": 0.45, "full": 0.7, "direct": 0.6}
+    about.recall |= {f"other {seed}": 0.05 + 0.15 * seed for seed in range(1, 4)}
 
     def cell(kind):
         def run(spec, folder, own):
@@ -154,6 +167,9 @@ class Memory:
         )
         self.all.append(run)
 
+    def add_to(self, run_id, folder, name, tags, note):
+        return ""
+
     def runs(self, kind=None):
         return [run for run in self.all if kind in (None, run["kind"])]
 
@@ -207,7 +223,7 @@ def written(tmp_path_factory, empty_store):
     tracker = new_tracker(folder, empty_store)
     with pytest.MonkeyPatch.context() as patch:
         plant(patch)
-        run_study(make_shop(folder), make_plan(), folder / "work", tracker, workers=1)
+        run_study(make_shop(folder), rated_plan(), folder / "work", tracker, workers=1)
     shutil.rmtree(folder / "work")
     return tracker, write_report(tracker, folder / "report")
 

@@ -6,6 +6,7 @@ from typing import Any
 from moon_rec.pages import own, page_environment
 from moon_rec.shop.description import Description
 from moon_rec.shop.description.headline import percent
+from moon_rec.shop.description.results import Funnel
 from moon_rec.shop.page.products import Product
 from moon_rec.shown import visible
 
@@ -44,7 +45,7 @@ def render(found: Description, figures: dict[str, str], shown: list[Product]) ->
     for words in (percent, thousands, plain, index, moment):
         environment.filters[words.__name__] = own(words)
     return environment.get_template("shop.html.j2").render(
-        data=found.model_dump(mode="json"),
+        data=found,
         figures=figures,
         products=shown,
         sections=SECTIONS,
@@ -75,11 +76,11 @@ def index(number: float | None) -> str:
     return "–" if number is None else f"{number:.3f}"
 
 
-def moment(time: str | None) -> str:
+def moment(time: datetime | None) -> str:
     """A time without its fractions of a second; midnight is a day."""
     if time is None:
         return "–"
-    read = datetime.fromisoformat(time).replace(microsecond=0)
+    read = time.replace(microsecond=0)
     return f"{read:%Y-%m-%d}" if f"{read:%H%M%S}" == "000000" else f"{read:%Y-%m-%d %H:%M:%S}"
 
 
@@ -105,11 +106,11 @@ def _tone(found: Description) -> str:
     return "caution" if drifts or faults or not found.periods[-1].impressions else "good"
 
 
-def _funnels(found: Description) -> dict[str, dict[str, Any]]:
+def _funnels(found: Description) -> dict[str, dict[str, Funnel]]:
     """Name -> period -> funnel."""
-    groups: dict[str, dict[str, Any]] = {}
+    groups: dict[str, dict[str, Funnel]] = {}
     for one in found.funnels:
-        groups.setdefault(one.name, {})[one.period] = one.model_dump(mode="json")
+        groups.setdefault(one.name, {})[one.period] = one
     return groups
 
 

@@ -50,4 +50,4 @@ def test_what_is_logged_is_told(given, text):
 def test_the_report_has_a_line_of_it(written):
     report = written[1]
     for file in (report.page, report.folder / "report.md"):
-        assert report.data["coverage"]["text"] in file.read_text()
+        assert report.results.coverage in file.read_text()

@@ -10,6 +10,8 @@ import pytest
 from matplotlib.text import Text
 from rich.console import Console
 
+from exchange_rate.analysis.decision import decide
+from exchange_rate.analysis.results import Missing, Reason
 from exchange_rate.analysis.study_analysis import analyse
 from exchange_rate.evidence import study_file
 from exchange_rate.evidence.records import read_study
@@ -21,16 +23,16 @@ from exchange_rate.study.run import run_study
 from moon_rec.errors import StudyError
 from moon_rec.files import read_json
 from moon_rec.shown import visible
-from tests.exchange_rate.conftest import RECALL
+from tests.exchange_rate.conftest import RECALL, rated_plan
 from tests.exchange_rate.study.test_failures import fails
 
 
 @pytest.fixture
-def tracked(shop, plan, planted, tmp_path, memory):
-    """A planted study of six encoders with two seeds in a store that tests spoil."""
+def tracked(shop, planted, tmp_path, memory):
+    """A planted study of nine encoders with two seeds in a store that tests spoil."""
     run_study(
         shop,
-        plan.model_copy(update={"num_seeds": 2, "permuted_encoders": ("direct",)}),
+        rated_plan().model_copy(update={"num_seeds": 2, "permuted_encoders": ("direct",)}),
         tmp_path / "w",
         memory,
         workers=1,
@@ -75,12 +77,12 @@ def test_a_run_that_is_not_the_cells_is_left_out_by_name(tracked, damage, reason
     study = read_study(tracked)
     (one,) = study.left_out
     assert one.what == "ranker 'full · CUBE · seed 0'" and reason in one.reason
-    data = analyse(study)
-    assert data["counts"]["encoders"] == 6 and data["counts"]["ranker_runs"] == 15
-    assert data["rates"]["auc"]["verdict"] == "identified"
-    said = data["missing"]["text"]
+    found = analyse(study)
+    assert found.counts.encoders == 9 and found.counts.ranker_runs == 21
+    assert found.rate.verdict == "identified"
+    said = found.missing.text
     assert "1 tracked but left out" in said
-    assert "6 of 6 encoders and 11 of 12 runs" in said and "fewer seeds of 'full'" in said
+    assert "9 of 9 encoders and 17 of 18 runs" in said and "fewer seeds of 'full'" in said
 
 
 def test_a_deleted_run_is_left_out_by_name(tracked):
@@ -93,19 +95,19 @@ def test_an_encoder_without_a_run_takes_its_rankers_along_by_name(tracked):
     tracked.all.remove(run_of(tracked, "encoder", encoder="full"))
     study = read_study(tracked)
     assert sorted(one.what.split()[0] for one in study.left_out) == ["comparison", "encoder", "ranker", "ranker"]  # fmt: skip
-    data = analyse(study)
-    assert [one["encoder"] for one in data["encoders"]].count("full") == 0
-    assert "5 of 6 encoders" in data["missing"]["text"] and "'full'" in data["missing"]["text"]
-    assert data["rates"]["auc"]["verdict"] == "identified"
+    found = analyse(study)
+    assert "full" not in {one.name for one in found.encoders}
+    assert "8 of 9 encoders" in found.missing.text and "'full'" in found.missing.text
+    assert found.rate.verdict == "identified"
 
 
 def test_an_encoder_without_a_ranker_that_counts_stands_without_an_auc(tracked):
     for seed in (0, 1):
         tracked.all.remove(run_of(tracked, **FULL_0 | {"seed": seed}))
-    data = analyse(read_study(tracked))
-    row = next(one for one in data["encoders"] if one["encoder"] == "full")
-    assert row["auc"]["value"] is None and row["metric"]["value"] == pytest.approx(0.7)
-    draw_all(data)
+    found = analyse(read_study(tracked))
+    row = next(one for one in found.encoders if one.name == "full")
+    assert row.auc.value is None and row.metric.value == pytest.approx(0.7)
+    draw_all(found)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1.797e308])
@@ -113,20 +115,20 @@ def test_one_figure_that_is_none_is_left_out_and_the_others_stay(tracked, value)
     run_of(tracked, "encoder", encoder="full")["metrics"][RECALL] = value
     study = read_study(tracked)
     assert f"{RECALL} = " in study.left_out[0].reason
-    data = analyse(study)
-    assert data["rates"]["auc"]["verdict"] == "identified"
-    assert "without 'full', not measured there" in data["rates"]["auc"]["reason"]
-    candidates = {one["metric"]: one["num_encoders"] for one in data["candidates"]}
-    assert candidates[RECALL] == 5 and candidates["category_accuracy"] == 6
+    found = analyse(study)
+    assert found.rate.verdict == "identified"
+    assert "without 'full', not measured there" in found.rate.reason
+    candidates = {one.metric: one.num_encoders for one in found.candidates}
+    assert candidates[RECALL] == 6 and candidates["category_accuracy"] == 7
 
 
 def test_one_interval_that_says_nothing_does_not_take_the_others_rate_along(tracked):
     metrics = run_of(tracked, "encoder", encoder="full")["metrics"]
     del metrics[f"{RECALL}.low"], metrics[f"{RECALL}.count"]
-    data = analyse(read_study(tracked))
-    assert data["rates"]["auc"]["verdict"] == "identified"
-    (one,) = data["missing"]["left_out"]
-    assert one["name"] == "encoder 'full'" and RECALL in one["reason"]
+    found = analyse(read_study(tracked))
+    assert found.rate.verdict == "identified"
+    (one,) = found.missing.left_out
+    assert one.name == "encoder 'full'" and RECALL in one.reason
 
 
 def test_runs_of_which_too_few_are_left_get_words_instead_of_a_verdict(tracked, tmp_path):
@@ -134,9 +136,9 @@ def test_runs_of_which_too_few_are_left_get_words_instead_of_a_verdict(tracked, 
         if run["kind"] == "encoder" and run["params"]["encoder"] not in ("full", "direct"):
             tracked.all.remove(run)
     report = write_report(tracked, tmp_path / "r")
-    assert report.data["rates"]["auc"]["verdict"] == "not identified"
-    text = report.data["headline"][0]["text"]
-    assert "2 distinct encoders" in text
+    assert report.results.rate.verdict == "not identified"
+    text = report.results.headline[0].text
+    assert text.startswith("No exchange rate can be given") and "2 " in text
 
 
 def test_no_run_left_is_one_line_that_says_why(tracked):
@@ -151,15 +153,16 @@ def test_a_comparison_without_its_figures_has_a_report(tracked, tmp_path):
     for run in tracked.all:
         if run["kind"] == "comparison":
             run["metrics"].clear()
-    assert write_report(tracked, tmp_path / "r").data["decided"]["gain"] == "missing"
+    assert decide(write_report(tracked, tmp_path / "r").results).gain == "missing"
 
 
 def test_a_metric_called_as_a_label_is_no_label(tracked):
     run = run_of(tracked, "encoder", encoder="full")
     run["metrics"] |= {"path": 3.0, "path.low": 1.0, "encoder": 2.0, "seed": 9.0}
     run_of(tracked, **FULL_0)["metrics"] |= {"encoder": 2.0, "seed": 1.0, "role": 0.0}
-    data = analyse(read_study(tracked))
-    assert data["counts"] == {"encoders": 6, "paths": 4, "seeds": 2, "ranker_runs": 16}
+    counts = analyse(read_study(tracked)).counts
+    assert (counts.encoders, counts.paths, counts.seeds, counts.ranker_runs) == (9, 7, 2, 22)
+    assert (counts.trained, counts.trained_paths) == (7, 5)
 
 
 def test_the_report_names_failed_cells_and_what_the_fit_lost(
@@ -169,22 +172,23 @@ def test_the_report_names_failed_cells_and_what_the_fit_lost(
     fails(monkeypatch, "ranker", ValueError("loss is nan"), lambda spec: spec.labels["encoder"] == "random")  # fmt: skip
     run_study(shop, broken, tmp_path / "w", memory, workers=1)
     report = write_report(memory, tmp_path / "r")
-    data = report.data["missing"]
-    assert [one["name"] for one in data["failed"]] == [f"ranker random · CUBE · seed {seed}" for seed in (0, 1)]  # fmt: skip
-    assert data["not_run"] == [{"name": "comparison random · CUBE against DIN on ids and counters", "reason": "not run: ranker random · CUBE · seed 0, ranker random · CUBE · seed 1 failed"}]  # fmt: skip
-    assert "5 of 6 encoders and 10 of 12 runs of CUBE; without 'random'" in data["text"]
-    assert report.data["headline"][1] == {"kind": "missing", "tone": "caution", "text": data["text"]}  # fmt: skip
+    missing = report.results.missing
+    assert [one.name for one in missing.failed] == [f"ranker random · CUBE · seed {seed}" for seed in (0, 1)]  # fmt: skip
+    assert missing.not_run == (Reason(name="comparison random · CUBE against DIN on ids and counters", reason="not run: ranker random · CUBE · seed 0, ranker random · CUBE · seed 1 failed"),)  # fmt: skip
+    assert "5 of 6 encoders and 10 of 12 runs of CUBE; without 'random'" in missing.text
+    said = {one.kind: one for one in report.results.headline}["missing"]
+    assert said.tone == "caution" and said.text == missing.text
     for name in ("report.html", "report.md"):
         text = (report.folder / name).read_text()
         assert "What is missing" in text and "ValueError: loss is nan" in text
         assert "ranker random · CUBE · seed 1" in text
-    assert read_json(report.folder / "report.json")["missing"] == data
+    assert read_json(report.folder / "report.json")["missing"] == missing.model_dump(mode="json")
 
 
 def test_a_whole_study_misses_nothing(written):
     report = written[1]
-    assert report.data["missing"] == {"failed": [], "not_run": [], "left_out": [], "text": ""}
-    assert "missing" not in {one["kind"] for one in report.data["headline"]}
+    assert report.results.missing == Missing(text="", failed=(), not_run=(), left_out=())
+    assert "missing" not in {one.kind for one in report.results.headline}
     assert "What is missing" not in report.page.read_text()
 
 
@@ -249,7 +253,9 @@ def strange(shop, plan, planted, tmp_path, memory, monkeypatch):
 def test_markup_in_names_and_errors_is_text_in_the_page(strange):
     page = Tags(re.sub(r"<svg.*?</svg>", "", strange.page.read_text(), flags=re.S))
     tags = {tag for tag, _ in page.found}
-    assert "script" not in tags and "img" not in tags and "a" not in tags
+    assert "script" not in tags and "img" not in tags
+    links = re.findall(r'href="([^"]*)"', strange.page.read_text())
+    assert links and all(one.startswith("#") for one in links)  # the page's own contents
     assert not any(name.startswith("on") for _, names in page.found for name in names)
     text = "".join(page.texts)
     for name in MARKUP:
@@ -276,11 +282,11 @@ def test_markup_in_names_and_errors_is_text_in_markdown(strange):
 def test_markup_in_names_is_text_in_figures(strange):
     texts = [
         one.get_text()
-        for figure in draw_all(strange.data).values()
+        for figure in draw_all(strange.results).values()
         for one in figure.findobj(Text)  # type: ignore[union-attr]
     ]
     assert any("alert(1)" in one for one in texts)
-    for figure in draw_all(strange.data).values():
+    for figure in draw_all(strange.results).values():
         figure.canvas.draw()
         assert not any(one._preprocess_math(one.get_text())[1] for one in figure.findobj(Text))  # type: ignore[union-attr]
 
@@ -306,4 +312,4 @@ def test_a_table_of_the_study_holds_what_counts(tracked):
     from exchange_rate.evidence.records import records_table
 
     table = records_table(tracked)
-    assert len(table) == 15 and table.filter(pl.col("auc").is_null()).is_empty()
+    assert len(table) == 21 and table.filter(pl.col("auc").is_null()).is_empty()

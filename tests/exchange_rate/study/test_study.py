@@ -250,10 +250,11 @@ def test_end_to_end_on_a_simulated_shop_in_two_processes(tmp_path, tracker):
     assert {name for _, name in drawn.figures} >= {"auc", "gauc_warm", "text_search_recall@10"}
     of_all = drawn.of(study.about["rankers"][0]["name"], study.about["steering_metric"])
     assert len(of_all.encoders) == 3 and of_all.metric.std(axis=0).min() > 0
-    data = write_report(tracker, tmp_path / "report", result.id).data
-    assert data["rates"]["auc"]["verdict"] == "not identified"  # three encoders
-    assert data["coverage"]["encoders"]["trained"]["items"] == {"count": 120, "total": 120}
-    assert read_json(tmp_path / "report" / "report.json")["is_simulated"] is True
+    found = write_report(tracker, tmp_path / "report", result.id).results
+    assert found.rate.verdict == "not identified"  # three encoders
+    (trained,) = [one for one in found.encoders if one.name == "trained"]
+    assert trained.items is not None and (trained.items.count, trained.items.total) == (120, 120)
+    assert read_json(tmp_path / "report" / "report.json")["about"]["is_simulated"] is True
     figures = {path.stem for path in (tmp_path / "report" / "figures").glob("*.png")}
     assert {"neighbours", "attention"} <= figures
 

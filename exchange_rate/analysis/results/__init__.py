@@ -1,0 +1,81 @@
+"""The typed results of an analysis, one module a subject; `whole` has all of it."""
+
+from exchange_rate.analysis.results.laws import Form, HeldOut, Law, LawPoint
+from exchange_rate.analysis.results.metrics import (
+    Blend,
+    Candidate,
+    Choice,
+    Disagreement,
+    SegmentEffect,
+)
+from exchange_rate.analysis.results.moved import Move, Moved
+from exchange_rate.analysis.results.numbers import BySegment, Line, Named, Number, Result, Role
+from exchange_rate.analysis.results.plan import NoisePart, Plan, PlanRow
+from exchange_rate.analysis.results.rankers import Comparison, Ranker
+from exchange_rate.analysis.results.rate import (
+    Influence,
+    LeftOutRate,
+    PairRow,
+    Paths,
+    Rate,
+    Shape,
+    SplitUsers,
+)
+from exchange_rate.analysis.results.study import (
+    About,
+    AboutShop,
+    Counts,
+    Covered,
+    Definition,
+    Encoder,
+    Missing,
+    Reason,
+    Run,
+    Sentence,
+)
+from exchange_rate.analysis.results.whole import FORMAT_VERSION, Results, schema
+
+__all__ = [
+    "FORMAT_VERSION",
+    "About",
+    "AboutShop",
+    "Blend",
+    "BySegment",
+    "Candidate",
+    "Choice",
+    "Comparison",
+    "Counts",
+    "Covered",
+    "Definition",
+    "Disagreement",
+    "Encoder",
+    "Form",
+    "HeldOut",
+    "Influence",
+    "Law",
+    "LawPoint",
+    "LeftOutRate",
+    "Line",
+    "Missing",
+    "Move",
+    "Moved",
+    "Named",
+    "NoisePart",
+    "Number",
+    "PairRow",
+    "Paths",
+    "Plan",
+    "PlanRow",
+    "Ranker",
+    "Rate",
+    "Reason",
+    "Result",
+    "Results",
+    "Role",
+    "Run",
+    "SegmentEffect",
+    "Sentence",
+    "Shape",
+    "SplitUsers",
+    "schema",
+]
