@@ -35,6 +35,7 @@ from moon_rec.progress import say
 from moon_rec.shop.readers.interactions.files import open_source
 
 NAMES = ("encoder", "path", "ranker", "seed")
+NO_METRICS = ("auc_permuted", "is_trained")
 ERROR, ENDS = "_error", (".low", ".high", ".count")
 MOST_ROWS = 1_000_000
 SHARES = re.compile(r"recall|precision|hit|ndcg|mrr")
@@ -224,7 +225,7 @@ def _metrics(frame: pl.DataFrame) -> tuple[list[str], list[str]]:
         base = name.removesuffix(ERROR)
         for end in ENDS:
             base = base.removesuffix(end)
-        if name in NAMES or name in OUTCOMES or (base != name and base in frame.columns):
+        if base in (*NAMES, *OUTCOMES, *NO_METRICS) or (base != name and base in frame.columns):
             continue
         is_number = kind.is_numeric() and frame[name].is_not_null().any()
         (metrics if is_number else aside).append(name)

@@ -18,6 +18,7 @@ from exchange_rate.analysis.decision import decide
 from exchange_rate.analysis.headline import headline, scope
 from exchange_rate.analysis.points_file import analyse_points, read_points
 from exchange_rate.analysis.study_analysis import analyse
+from exchange_rate.evidence.joined import read_joined
 from exchange_rate.evidence.records import Study, read_study
 from exchange_rate.evidence.study_file import CAPTIONS, read_sheet
 from exchange_rate.report.figures import draw_all
@@ -166,15 +167,19 @@ def main(argv: list[str] | None = None) -> None:
         type=Path,
         help="a table instead of a study, one row a run: encoder, auc, a column a metric; path, ranker, seed, <metric>_error and auc_error where they are known",
     )
-    parser.add_argument("--metric", help="of --points: the metric whose rate is asked for; default the first")  # fmt: skip
-    parser.add_argument("--ranker", help="of --points: which CTR model, where there are several")
-    parser.add_argument("--simulated", action="store_true", default=None, help="of --points: they were measured on simulated data")  # fmt: skip
+    parser.add_argument("--joined", metavar="NAME", help="runs that other code logged with the tag moon_rec.study = NAME, and those of a study of that name (python -m exchange_rate.log)")  # fmt: skip
+    parser.add_argument("--metric", help="of --points and --joined: the metric whose rate is asked for; default the first")  # fmt: skip
+    parser.add_argument("--ranker", help="of --points and --joined: which CTR model, where there are several")  # fmt: skip
+    parser.add_argument("--simulated", action="store_true", default=None, help="of --points and --joined: they were measured on simulated data")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="folder of the report")
     add_overwrite_option(parser, "the report")
     arguments = parser.parse_args(argv)
     _refuse_mixed(arguments)
     check_output(arguments.out, REPORT, arguments.overwrite)
-    report = _of_points(arguments) if arguments.points is not None else _of_study(arguments)
+    if arguments.points is not None or arguments.joined is not None:
+        report = _of_points(arguments)
+    else:
+        report = _of_study(arguments)
     for text in (report.data["scope"], *(one["text"] for one in report.data["headline"])):
         print(visible(text))
     print(f"written: {report.page}")
@@ -182,29 +187,40 @@ def main(argv: list[str] | None = None) -> None:
 
 def _refuse_mixed(arguments: argparse.Namespace) -> None:
     """Refuse options that would count for nothing."""
-    of_points, of_study = ("metric", "ranker", "simulated"), ("tracking", "experiment", "study")
-    is_points = arguments.points is not None
-    for name in of_study if is_points else of_points:
+    of_points = ("metric", "ranker", "simulated")
+    for kind, refused in (("points", ("tracking", "experiment", "study", "joined")), ("joined", ("study",))):  # fmt: skip
+        if getattr(arguments, kind) is not None:
+            for name in refused:
+                if getattr(arguments, name) is not None:
+                    raise MoonRecError(f"--{name} is of a study: leave it out beside --{kind}; see --help")  # fmt: skip
+            return
+    for name in of_points:
         if getattr(arguments, name) is not None:
-            other = "is of a study: leave it out beside --points" if is_points else "is of --points"
-            raise MoonRecError(f"--{name} {other}; see --help")
+            raise MoonRecError(f"--{name} is of --points and --joined; see --help")
 
 
 def _of_points(arguments: argparse.Namespace) -> Report:
-    frame = read_points(arguments.points)
+    if arguments.joined is not None:
+        joined = read_joined(_store(arguments), arguments.joined)
+        name, frame, is_simulated = joined.name, joined.points, joined.is_simulated
+    else:
+        name, frame, is_simulated = arguments.points.name, read_points(arguments.points), False
     return write_points_report(
         frame,
         arguments.out,
         arguments.metric,
         arguments.ranker,
-        name=arguments.points.name,
-        is_simulated=bool(arguments.simulated),
+        name=name,
+        is_simulated=is_simulated or bool(arguments.simulated),
         overwrite=arguments.overwrite,
     )
 
 
 def _of_study(arguments: argparse.Namespace) -> Report:
-    tracker = Tracker(
+    return write_report(_store(arguments), arguments.out, arguments.study, arguments.overwrite)
+
+
+def _store(arguments: argparse.Namespace) -> Tracker:
+    return Tracker(
         arguments.tracking or DEFAULT_URI, arguments.experiment or "moon_rec", must_exist=True
     )
-    return write_report(tracker, arguments.out, arguments.study, arguments.overwrite)

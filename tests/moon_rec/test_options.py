@@ -27,6 +27,7 @@ COMMANDS = (
     "representation.pretrain",
     "representation.recall",
     "exchange_rate.demo",
+    "exchange_rate.log",
     "exchange_rate.report.write",
     "exchange_rate.study.run",
     "exchange_rate.verify",
