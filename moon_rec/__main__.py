@@ -32,6 +32,7 @@ python -m ranking.ways              every way of using frozen vectors beside ids
 python -m ranking.score             impressions of any number -> click probabilities
 python -m ranking.handover          tables and vectors for FuxiCTR and TorchEasyRec
 python -m exchange_rate.study       many encoders, many seeds, tracked in MLflow
+python -m exchange_rate.log         a run of your own CTR model joins a study in MLflow
 python -m exchange_rate.report      what recall brings in AUC: HTML, Markdown, JSON, figures
 python -m exchange_rate.laws        how a metric grows with tokens, negatives, history: a law or why none"""
 

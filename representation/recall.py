@@ -1,5 +1,6 @@
 """The command that measures item and query vectors on a shop: a table, the definitions, JSON, a picture."""
 
+import argparse
 import sys
 from pathlib import Path
 from typing import Any, get_args
@@ -27,7 +28,12 @@ from moon_rec.shop.shop import Period
 from moon_rec.shown import as_console_text
 from moon_rec.vector_pairs import Coverage, add_accept_option, open_pair
 from representation.evaluation.approximate import Index, IndexConfig
-from representation.evaluation.shop_metrics import measure_segments, measure_shop
+from representation.evaluation.larger_catalogues import LARGEST_SIZE
+from representation.evaluation.shop_metrics import (
+    measure_larger_catalogues,
+    measure_segments,
+    measure_shop,
+)
 
 CURVE = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
 SEGMENT_K = 10
@@ -66,15 +72,22 @@ def main(argv: list[str] | None = None) -> None:
         segments = measure_segments(
             shop, items, queries, k=SEGMENT_K, depth=options.segment_depth, **choice
         )
+    larger = {}
+    if options.catalogue:
+        larger = measure_larger_catalogues(
+            shop, items, queries, options.catalogue, ks=ks, seed=options.seed, **choice
+        )
     if options.out:
-        write_json(options.out, _record(shop, options, items, queries, coverage, kept, segments))
+        record = _record(shop, options, items, queries, coverage, kept, segments)
+        record["larger_catalogues"] = {name: one.as_dict() for name, one in larger.items()}
+        write_json(options.out, record)
     if options.picture:
         from representation.evaluation.recall_figure import (
             draw_recall,
         )  # matplotlib only when asked
 
         draw_recall(options.picture, shop, items, queries, measured, seed=options.seed, **choice)
-    _print(shop, options, kept, segments)
+    _print(shop, options, kept | larger, segments)
     print(coverage)
     for path in filter(None, (options.out, options.picture)):
         print(f"written to {path}")
@@ -128,6 +141,13 @@ def _parser() -> Parser:
         metavar="N",
         help="lists searched (ivf) or efSearch (hnsw): larger finds more and is slower",
     )
+    parser.add_argument(
+        "--catalogue",
+        type=_size,
+        nargs="+",
+        metavar="ITEMS",
+        help="extrapolate search recall to catalogues of so many items, such as 1e6 1e8",
+    )
     parser.add_argument("--seed", type=seed_number, default=0, help="seed of the samples")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
     parser.add_argument(
@@ -138,6 +158,19 @@ def _parser() -> Parser:
     )
     add_overwrite_option(parser, "both files")
     return parser
+
+
+def _size(text: str) -> int:
+    """A number of items: `1000000` or `1e6`."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not 1 <= number <= LARGEST_SIZE or not number.is_integer():
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of items: wanted a whole number up to {LARGEST_SIZE:.0e}, such as 1e6"
+        )
+    return int(number)
 
 
 def _index(options: Any) -> IndexConfig | None:
@@ -171,6 +204,8 @@ def _print(
     definitions: dict[str, str] = {}
     for name, each in measured.items():
         family = name.partition("@")[0]
+        if " among " in name:
+            family += " among more"
         if definitions and family not in definitions:
             table.add_section()
         definitions.pop(family, None)

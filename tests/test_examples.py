@@ -1,4 +1,4 @@
-"""The four scripts of `examples/` run as they stand, stay short, and find what is planted in their data."""
+"""The scripts of `examples/` run as they stand, stay short, and find what is planted in their data."""
 
 import runpy
 from pathlib import Path
@@ -9,12 +9,13 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.py"))
 
 
-def test_the_examples_are_the_four_of_the_docs_and_short():
+def test_the_examples_are_those_of_the_docs_and_short():
     assert [script.stem for script in SCRIPTS] == [
         "own_ctr_model",
         "own_encoder",
         "own_log",
         "own_vectors",
+        "runs_of_another_model",
     ]
     for script in SCRIPTS:
         assert len(script.read_text(encoding="utf-8").splitlines()) < 60, script.name
@@ -53,3 +54,10 @@ def test_own_ctr_model(example, capsys):
     difference = example("own_ctr_model")
     assert "these two trainings differ" in capsys.readouterr().out
     assert difference.num_seeds == 1 and difference.count > 100
+
+
+def test_runs_of_another_model(example, capsys):
+    """Logged by MLflow's own calls, with tags; one slope of five encoders."""
+    folder = example("runs_of_another_model")
+    assert "Simulated points of ours, measured elsewhere: 5 encoders" in capsys.readouterr().out
+    assert (folder / "report.html").is_file()

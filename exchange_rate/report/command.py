@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from exchange_rate.analysis.points_file import read_points
+from exchange_rate.evidence.joined import read_joined
 from exchange_rate.report.against import Older, read_older
 from exchange_rate.report.write import REPORT, Report, write_points_report, write_report
 from moon_rec.command import Parser
@@ -20,17 +21,11 @@ def main(argv: list[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
     _refuse_mixed(arguments)
     check_output(arguments.out, REPORT, arguments.overwrite, inputs=[arguments.against])
-    older = None
-    if arguments.points is not None:
-        if arguments.against is not None:
-            older = read_older(arguments.against, None)
-        report = _of_points(arguments, older)
+    tracker = None if arguments.points is not None else _store(arguments)
+    older = None if arguments.against is None else read_older(arguments.against, tracker)
+    if tracker is None or arguments.joined is not None:
+        report = _of_points(arguments, tracker, older)
     else:
-        tracker = Tracker(
-            arguments.tracking or DEFAULT_URI, arguments.experiment or "moon_rec", must_exist=True
-        )
-        if arguments.against is not None:
-            older = read_older(arguments.against, tracker)
         report = _of_study(arguments, tracker, older)
     results = report.results
     answer, *others = [one.text for one in results.headline]
@@ -54,9 +49,10 @@ def _parser() -> Parser:
         type=Path,
         help="a table instead of a study, one row a run: encoder, auc, a column a metric; path, trained, ranker, seed, <metric>_error, auc_error and auc_permuted where they are known",
     )
-    parser.add_argument("--metric", help="of --points: the metric whose rate is asked for; default the first")  # fmt: skip
+    parser.add_argument("--joined", metavar="NAME", help="runs that other code logged with the tag moon_rec.study = NAME, and those of a study of that name (python -m exchange_rate.log)")  # fmt: skip
+    parser.add_argument("--metric", help="of --points and --joined: the metric whose rate is asked for; default the first")  # fmt: skip
     parser.add_argument("--ranker", help="the ranker of the headline, where there are several; default the first")  # fmt: skip
-    parser.add_argument("--simulated", action="store_true", default=None, help="of --points: they were measured on simulated data")  # fmt: skip
+    parser.add_argument("--simulated", action="store_true", default=None, help="of --points and --joined: they were measured on simulated data")  # fmt: skip
     parser.add_argument(
         "--against",
         metavar="OLD",
@@ -70,23 +66,40 @@ def _parser() -> Parser:
 
 def _refuse_mixed(arguments: argparse.Namespace) -> None:
     """Refuse options that would count for nothing."""
-    of_points, of_study = ("metric", "simulated"), ("tracking", "experiment", "study", "not_logged")
-    is_points = arguments.points is not None
-    for name in of_study if is_points else of_points:
+    points, joined = ("metric", "simulated"), ("study", "not_logged")
+    if arguments.points is not None:
+        kind, refused = "--points", ("tracking", "experiment", "joined", *joined)
+    elif arguments.joined is not None:
+        kind, refused = "--joined", joined
+    else:
+        kind, refused = "", points
+    for name in refused:
         if getattr(arguments, name) is not None:
-            other = "is of a study: leave it out beside --points" if is_points else "is of --points"
+            other = f"is of a study: leave it out beside {kind}" if kind else "is of --points and --joined"  # fmt: skip
             raise MoonRecError(f"--{name.replace('_', '-')} {other}; see --help")
 
 
-def _of_points(arguments: argparse.Namespace, older: Older | None) -> Report:
-    frame = read_points(arguments.points)
+def _store(arguments: argparse.Namespace) -> Tracker:
+    return Tracker(
+        arguments.tracking or DEFAULT_URI, arguments.experiment or "moon_rec", must_exist=True
+    )
+
+
+def _of_points(
+    arguments: argparse.Namespace, tracker: Tracker | None, older: Older | None
+) -> Report:
+    if tracker is not None:
+        joined = read_joined(tracker, arguments.joined)
+        name, frame, is_simulated = joined.name, joined.points, joined.is_simulated
+    else:
+        name, frame, is_simulated = arguments.points.name, read_points(arguments.points), False
     return write_points_report(
         frame,
         arguments.out,
         arguments.metric,
         arguments.ranker,
-        name=arguments.points.name,
-        is_simulated=bool(arguments.simulated),
+        name=name,
+        is_simulated=is_simulated or bool(arguments.simulated),
         overwrite=arguments.overwrite,
         against=older,
     )

@@ -20,7 +20,7 @@ Notable choices:
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -126,21 +126,9 @@ def search_recall(
     Raises:
         TableError: shapes that do not fit, vectors that are not finite or not of unit length, gallery rows out of range, a k below 1 or not whole.
     """
-    queries, gallery = _unit_rows(queries, "queries"), _unit_rows(gallery, "gallery")
-    if queries.shape[1] != gallery.shape[1]:
-        raise TableError(
-            f"queries have dim {queries.shape[1]}, the gallery {gallery.shape[1]}; embed both with one encoder"
-        )
-    cuts = _cuts(ks)
-    shape = (len(queries), len(gallery))
-    wanted = _keys(relevant, shape, "relevant")
-    removed = np.empty(0, dtype=np.int64)
-    if excluded is not None:
-        removed = _keys(excluded, shape, "excluded")
-        wanted = np.setdiff1d(wanted, removed, assume_unique=True)
-    if users is not None and len(users) != shape[0]:
-        raise TableError(f"users has {len(users)} entries for {shape[0]} queries; give one each")
-    searches, num_relevant = _to_find(wanted, shape, num_missing)
+    queries, gallery, cuts, searches, wanted, removed, num_relevant = prepared(
+        queries, gallery, relevant, ks, num_missing, excluded, users
+    )
     found = _found(queries, gallery, searches, wanted, removed, cuts, index)
     of_exact: dict[int, Estimate] = {}
     if index is not None and searches.size:
@@ -165,12 +153,64 @@ def search_recall(
     return RecallResult(
         **estimates,
         count=len(searches),
-        num_left_out=shape[0] - len(searches),
+        num_left_out=len(queries) - len(searches),
         searches=searches,
         hits=found.hit,
         of_exact=of_exact,
         by_search=readings,
     )
+
+
+class Prepared(NamedTuple):
+    """Checked arguments of a measurement.
+
+    Attributes:
+        queries, gallery: float32 unit rows.
+        cuts: ascending, each once.
+        searches: `(measured,)` ascending rows of `queries` with something to find.
+        wanted, removed: ascending keys `search * items + row` of relevant rows, and of rows taken out of the ranking.
+        num_relevant: `(measured,)` how much each has to find, in the gallery or not.
+    """
+
+    queries: np.ndarray
+    gallery: np.ndarray
+    cuts: list[int]
+    searches: np.ndarray
+    wanted: np.ndarray
+    removed: np.ndarray
+    num_relevant: np.ndarray
+
+
+def prepared(
+    queries: np.ndarray,
+    gallery: np.ndarray,
+    relevant: Rows,
+    ks: Sequence[int],
+    num_missing: np.ndarray | None,
+    excluded: Rows | None,
+    users: np.ndarray | None,
+) -> Prepared:
+    """The arguments of `search_recall`, checked.
+
+    Raises:
+        TableError: as there.
+    """
+    queries, gallery = _unit_rows(queries, "queries"), _unit_rows(gallery, "gallery")
+    if queries.shape[1] != gallery.shape[1]:
+        raise TableError(
+            f"queries have dim {queries.shape[1]}, the gallery {gallery.shape[1]}; embed both with one encoder"
+        )
+    cuts = _cuts(ks)
+    shape = (len(queries), len(gallery))
+    wanted = _keys(relevant, shape, "relevant")
+    removed = np.empty(0, dtype=np.int64)
+    if excluded is not None:
+        removed = _keys(excluded, shape, "excluded")
+        wanted = np.setdiff1d(wanted, removed, assume_unique=True)
+    if users is not None and len(users) != shape[0]:
+        raise TableError(f"users has {len(users)} entries for {shape[0]} queries; give one each")
+    searches, num_relevant = _to_find(wanted, shape, num_missing)
+    return Prepared(queries, gallery, cuts, searches, wanted, removed, num_relevant)
 
 
 def _found(

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from moon_rec.embedding_table import EmbeddingTable
+from moon_rec.errors import TableError
 from moon_rec.estimate import Estimate
 from moon_rec.progress import progress
 from moon_rec.shares import mean_share
@@ -19,6 +20,7 @@ from moon_rec.shop.shop import Period, Shop
 from moon_rec.user_draws import UnitValues
 from moon_rec.vector_pairs import check_pair
 from representation.evaluation.approximate import ApproximateIndex, IndexConfig
+from representation.evaluation.larger_catalogues import ASSUMED, recall_in_larger_catalogues
 from representation.evaluation.neighbours import (
     alignment_by_row,
     category_accuracy_by_row,
@@ -191,6 +193,63 @@ def measure_segments(
         )
         for segment in sorted(by_segment)
     }
+
+
+def measure_larger_catalogues(
+    shop: Shop,
+    items: EmbeddingTable,
+    queries: EmbeddingTable,
+    sizes: Sequence[int],
+    period: Period = "test",
+    engagement: Engagement = "purchased",
+    ks: Sequence[int] = (10,),
+    *,
+    seed: int = 0,
+) -> dict[str, Estimate]:
+    """Search recall extrapolated to catalogues of `sizes` items; see `larger_catalogues` for what is assumed.
+
+    Args:
+        sizes: listed items, today's at least; as many of them have a vector as have today.
+
+    Returns:
+        `{image,text,mixed}_search_recall@k among N` for each modality that has searches.
+
+    Raises:
+        TableError: a size below today's, or a k that is too large for this gallery.
+    """
+    check_pair(shop, items, queries)
+    gallery = gallery_of(shop, items, period)
+    cases = search_cases(shop, gallery, queries, period, engagement)
+    for size in sizes:
+        if size < gallery.num_listed:
+            raise TableError(
+                f"a catalogue of {size:,} items is smaller than this shop's {gallery.num_listed:,}; name a larger one"
+            )
+    covered = {size: round(size * len(gallery) / max(gallery.num_listed, 1)) for size in sizes}
+    found: dict[str, Estimate] = {}
+    for name in MODALITIES:
+        own = cases[name]
+        if not len(own):
+            continue
+        by_k = recall_in_larger_catalogues(
+            own.queries,
+            gallery.vectors,
+            own.relevant,
+            [*covered.values()],
+            ks,
+            num_missing=own.num_missing,
+            excluded=own.excluded,
+            users=own.users,
+            seed=seed,
+        )
+        words = {"by": SEARCHED_BY[name], "period": period, "engaged": engagement}
+        for k in by_k:
+            for size, with_vector in covered.items():
+                definition = f"extrapolated from {gallery.num_listed:,} to {size:,} items: {READINGS['recall'].format(k=k, **_words(gallery, words))}; {ASSUMED}"
+                found[f"{name}_search_recall@{k} among {size:,}"] = replace(
+                    by_k[k][with_vector], definition=definition
+                )
+    return found
 
 
 def _search_measures(

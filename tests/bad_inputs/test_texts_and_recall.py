@@ -98,6 +98,32 @@ def titles(*texts: str | None):
 
 CASES = [
     # cuts
+    Case(
+        "recall: a catalogue smaller than the shop",
+        f"{RECALL} 10 --catalogue 100",
+        ("a catalogue of 100 items is smaller than this shop's 120", "name a larger one"),
+    ),
+    Case(
+        "recall: a catalogue in words",
+        f"{RECALL} 10 --catalogue many",
+        ("'many' is no number of items", "such as 1e6"),
+    ),
+    Case(
+        "recall: a catalogue of half an item",
+        f"{RECALL} 10 --catalogue 1e6 1000.5",
+        ("'1000.5' is no number of items",),
+    ),
+    Case(
+        "recall: a cut beyond the tail",
+        f"{RECALL} 50 --catalogue 1e6",
+        ("recall@50 among more than 117 items", "wanted k of at most 25"),
+    ),
+    Case(
+        "recall: a catalogue a thousand times larger",
+        f"{RECALL} 10 --catalogue 1e6",
+        ("image_search_recall@10 among 1,000,000", "assumed to be drawn like today's"),
+        told=True,
+    ),
     Case("recall: a cut of 0", f"{RECALL} 0", ("--ks", "'0' is no whole number of at least 1")),
     Case("recall: a negative cut", f"{RECALL} 5 -10", ("-10",)),
     Case("recall: a cut with a fraction", f"{RECALL} 2.5", ("--ks", "'2.5' is no whole number")),

@@ -28,6 +28,7 @@ COMMANDS = (
     "representation.recall",
     "exchange_rate.demo",
     "exchange_rate.laws.command",
+    "exchange_rate.log",
     "exchange_rate.report.write",
     "exchange_rate.study.run",
     "exchange_rate.verify",

@@ -1,0 +1,123 @@
+"""Recall among more items than there are: today's exactly, the truth of vectors whose scores have a known distribution, and scores in blocks against a loop."""
+
+import numpy as np
+import pytest
+from scipy import special, stats
+
+from moon_rec.errors import TableError
+from representation.evaluation import tail_scores as tails
+from representation.evaluation.larger_catalogues import recall_in_larger_catalogues
+from representation.evaluation.search_recall import search_recall
+
+SIZES = (10**5, 10**6)
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def on_a_sphere(seed, num_items=8000, num_queries=300, dim=16, blur=1.2):
+    """Random unit vectors, and queries near the first of them."""
+    random = np.random.default_rng(seed)
+    gallery = unit(random.normal(size=(num_items, dim)))
+    noise = blur * random.normal(size=(num_queries, dim)) / dim**0.5
+    return unit(gallery[:num_queries] + noise), gallery, np.arange(num_queries)[:, None]
+
+
+def truth(queries, gallery, size, k):
+    """(1 + score) / 2 of independent directions is Beta((d - 1) / 2, (d - 1) / 2)."""
+    scores = np.einsum("sd,sd->s", queries.astype(float), gallery[: len(queries)])
+    half = (queries.shape[1] - 1) / 2
+    return float(special.bdtr(k - 1, size - 1, stats.beta.sf((1 + scores) / 2, half, half)).mean())
+
+
+def test_at_todays_size_it_is_the_measured_recall():
+    queries, gallery, relevant = on_a_sphere(0, 2000)
+    excluded = [[row + 300] for row in range(len(queries))]
+    missing = (np.arange(len(queries)) % 5 == 0).astype(np.int64)
+    relevant = [[] if missing[at] else rows for at, rows in enumerate(relevant.tolist())]
+    given = {"num_missing": missing, "excluded": excluded}
+    measured = search_recall(queries, gallery, relevant, (1, 10), **given)
+    found = recall_in_larger_catalogues(queries, gallery, relevant, [2000], (1, 10), num_resamples=20, **given)  # fmt: skip
+    for k in (1, 10):
+        assert found[k][2000].value == pytest.approx(measured.value[k], abs=1e-12)
+        assert found[k][2000].count == measured.count
+
+
+def test_it_holds_the_truth_of_directions_on_a_sphere():
+    """From 8,000 items to 125 times as many; the definition says what is assumed."""
+    for seed in range(3):
+        queries, gallery, relevant = on_a_sphere(seed)
+        found = recall_in_larger_catalogues(queries, gallery, relevant, SIZES, (10,), num_resamples=80)[10]  # fmt: skip
+        for size in SIZES:
+            assert found[size].low <= truth(queries, gallery, size, 10) <= found[size].high
+            assert abs(found[size].value - truth(queries, gallery, size, 10)) < 0.05
+            assert "assumed to be drawn like today's" in found[size].definition
+        # without the tail, by the share of today's items above, far off
+        best = np.einsum("sd,sd->s", queries, gallery[: len(queries)])
+        above = (queries @ gallery.T > best[:, None]).sum(axis=1) / len(gallery)
+        counted = special.bdtr(9, SIZES[1] - 1, np.clip(above, 0, 1)).mean()
+        assert abs(found[SIZES[1]].value - truth(queries, gallery, SIZES[1], 10)) < abs(counted - truth(queries, gallery, SIZES[1], 10))  # fmt: skip
+
+
+def test_it_falls_with_the_size_and_does_not_know_the_order_of_items():
+    queries, gallery, relevant = on_a_sphere(4, 1500, 120)
+    sizes = (1500, 10**4, 10**6, 10**8)
+    found = recall_in_larger_catalogues(queries, gallery, relevant, sizes, (5,), num_resamples=20)[5]  # fmt: skip
+    values = [found[size].value for size in sizes]
+    assert values == sorted(values, reverse=True) and values[-1] < values[0] / 2
+    old = np.random.default_rng(0).permutation(1500)
+    again = recall_in_larger_catalogues(queries, gallery[old], np.argsort(old)[relevant], sizes, (5,), num_resamples=20)[5]  # fmt: skip
+    assert [again[size].value for size in sizes] == pytest.approx(values, abs=1e-6)
+
+
+def test_copies_grow_with_the_catalogue():
+    """One vector for all: the recall of chance at any size."""
+    gallery = np.tile(unit(np.ones((1, 8))), (400, 1))
+    found = recall_in_larger_catalogues(gallery[:50], gallery, np.arange(50)[:, None], [400, 10**6], (10,), num_resamples=20)[10]  # fmt: skip
+    assert found[10**6].value < 1e-3
+
+
+@pytest.mark.parametrize("block", [64, 2048])
+def test_upper_ends_equal_a_loop(block, monkeypatch):
+    monkeypatch.setattr(tails, "BLOCK", block)
+    monkeypatch.setattr(tails, "SEARCHES_AT_ONCE", 7)
+    random = np.random.default_rng(1)
+    gallery = unit(random.normal(size=(60, 5)))[random.integers(0, 60, 300)]
+    queries = unit(random.normal(size=(20, 5)))
+    relevant = [random.choice(300, 3, replace=False) for _ in queries]
+    excluded = [random.choice(300, 2, replace=False) for _ in queries]
+    wanted = np.sort(np.concatenate([at * 300 + np.setdiff1d(rows, excluded[at]) for at, rows in enumerate(relevant)]))  # fmt: skip
+    removed = np.sort(np.concatenate([at * 300 + rows for at, rows in enumerate(excluded)]))
+    found = tails.tail_scores(queries, gallery, np.arange(20), wanted, removed, 30)
+    for at, query in enumerate(queries):
+        scores = np.round(gallery.astype(float) @ query, 6)
+        own = np.setdiff1d(relevant[at], excluded[at])
+        others = np.setdiff1d(np.arange(300), np.concatenate([own, excluded[at]]))
+        best = scores[own].max()
+        assert found.best[at] == pytest.approx(best, abs=1e-5)
+        assert found.num_best[at] == (scores[own] == best).sum()
+        assert found.above[at] == (scores[others] > best).sum()
+        assert found.tied[at] == (scores[others] == best).sum()
+        assert found.num_others[at] == len(others)
+        np.testing.assert_allclose(found.largest[at], np.sort(scores[others])[::-1][:30], atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "ks", "words"),
+    [
+        ([100], (10,), "a catalogue of 100 items cannot be extrapolated to from 1,000"),
+        ([10**13], (10,), "at most 1,000,000,000,000"),
+        ([10**6], (40,), "needs the scores of 80 near ones; wanted k of at most 25"),
+    ],
+)
+def test_what_cannot_be_extrapolated_is_refused(sizes, ks, words):
+    queries, gallery, relevant = on_a_sphere(0, 1000, 20)
+    with pytest.raises(TableError, match=words):
+        recall_in_larger_catalogues(queries, gallery, relevant, sizes, ks)
+
+
+def test_no_search_has_no_recall():
+    _, gallery, _ = on_a_sphere(0, 1000, 20)
+    found = recall_in_larger_catalogues(gallery[:1], gallery, [[]], [10**6], (10,))[10][10**6]
+    assert found.count == 0 and np.isnan(found.value)
