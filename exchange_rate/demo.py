@@ -13,8 +13,8 @@ from typing import Any
 
 from exchange_rate.report.summary import summary_table
 from exchange_rate.report.write import REPORT, write_report
+from exchange_rate.study.demo_plan import demo_plan
 from exchange_rate.study.lock import LOCK, locked
-from exchange_rate.study.plan import demo_plan
 from exchange_rate.study.run import refuse_failures, run_study
 from moon_rec.code_version import code_version
 from moon_rec.command import Parser, seed_number

@@ -22,11 +22,13 @@ name = "faults"
 num_seeds = 1
 num_resamples = 20
 backbone = {{ {backbone} }}
+
+[[rankers]]
 ranker = {{ content = "vector", {ranker} }}
-ids_ranker = {{ content = "none", {ranker} }}
 
 [[encoders]]
 name = "random weights"
+random = true
 
 [[encoders]]
 name = "pretrained"

@@ -14,7 +14,10 @@ class BenchmarkConfig(Config):
     MBE's own wording of labels, its k for each table and its count of queries are not public; the defaults are ours.
     """
 
-    ks: Cuts = Field(default=(1, 5, 10, 50), description="of recall@k and precision@k")
+    ks: Cuts = Field(
+        default=(1, 5, 10, 50),
+        description="of recall@k, share of relevant@k, precision@k and capped recall@k",
+    )
     headline_k: Count = Field(
         default=10,
         description="the k of the short tables, the picture and the collapse check",

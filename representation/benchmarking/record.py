@@ -64,8 +64,9 @@ def flat_metrics(result: Result) -> dict[str, float]:
         for item, cell in cells.items():
             if isinstance(cell, Retrieved):
                 found |= {
-                    f"retrieval/{query}_to_{item}/recall@{k}": each.value
-                    for k, each in cell.recall.items()
+                    f"retrieval/{query}_to_{item}/{reading}@{k}": each.value
+                    for reading, by_k in cell.readings.items()
+                    for k, each in by_k.items()
                 }
     for task, ways in result.classification.items():
         for shown, one in ways.items():
@@ -122,8 +123,12 @@ def _plain(each: Estimate | NotMeasured) -> dict[str, Any]:
 def _retrieved(cell: Retrieved | NotMeasured) -> dict[str, Any]:
     if isinstance(cell, NotMeasured):
         return {"not_measured": cell.why}
-    recall = {f"recall@{k}": each.as_dict() for k, each in cell.recall.items()}
-    return {**recall, "num_left_out": cell.num_left_out, "num_items": cell.num_items}
+    figures = {
+        f"{reading}@{k}": each.as_dict()
+        for reading, by_k in cell.readings.items()
+        for k, each in by_k.items()
+    }
+    return {**figures, "num_left_out": cell.num_left_out, "num_items": cell.num_items}
 
 
 def _classified(one: Classified | NotMeasured) -> dict[str, Any]:

@@ -4,10 +4,10 @@ Notable choices:
 - The gallery of a column is every product that has something of its kind to show; an answer that has not cannot be found there and is no answer there.
   Shown by both, every product has something: one without a vector, among vectors brought along, is an answer that is never found.
 - Recall@k is hit recall, this project's search recall: the share of queries whose top k hold at least one answer. Queries that nothing answers are left out
-  and counted.
+  and counted. The other readings of `search_recall` stand beside it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -25,6 +25,13 @@ from representation.benchmarking.contestant import (
 )
 from representation.evaluation.search_recall import search_recall
 
+READINGS = {
+    "recall": "share of {queries} for which {top} hold an answer",
+    "share_of_relevant": "mean over {queries} of the share of their answers that {top} hold",
+    "precision": "mean over {queries} of the share of {top} that are answers",
+    "capped_recall": "mean over {queries} of the answers that {top} hold, over the smaller of {k} and their number; it may fall as k grows",
+}
+
 
 @dataclass(frozen=True)
 class Retrieved:
@@ -37,6 +44,7 @@ class Retrieved:
         searches: `(queries,)` int64, rising, which queries of the set's table were counted.
         hits: `(queries, ks)` float64, in the order of `recall`; between 0 and 1 where the cut falls inside a tie.
         users: `(queries,)` numbers of who asked; None where each query is independent.
+        beside: the other readings, an estimate by name and k.
     """
 
     recall: dict[int, Estimate]
@@ -45,6 +53,12 @@ class Retrieved:
     searches: np.ndarray
     hits: np.ndarray
     users: np.ndarray | None = None
+    beside: dict[str, dict[int, Estimate]] = field(default_factory=dict)
+
+    @property
+    def readings(self) -> dict[str, dict[int, Estimate]]:
+        """All readings by name, recall first."""
+        return {"recall": self.recall, **self.beside}
 
     def at(self, k: int) -> np.ndarray:
         """`(queries,)` float64, whether each hit by k."""
@@ -96,21 +110,29 @@ def retrieve(
         return NotMeasured(f"no {kind} query has an answer among these products")
     num_all = bench.queries[kind].height + bench.left_out.get(kind, 0)
     left_out = num_all - result.count
-    definition = (
-        f"share of {{count:,}} queries whose top {{k}} of {len(items.rows):,} products, shown by {shown}, hold an answer; queries: {bench.asked.get(kind, kind)};"
+    top = f"the top {{k}} of {len(items.rows):,} products, shown by {shown},"
+    about = (
+        f"queries: {bench.asked.get(kind, kind)};"
         f" {left_out:,} more left out, without a vector or an answer among these products"
     )
-    recall = {
-        k: replace(found, definition=definition.format(count=result.count, k=k))
-        for k, found in result.hit.items()
+    readings = {
+        name: {
+            k: replace(
+                found,
+                definition=f"{words.format(queries=f'{result.count:,} queries', top=top.format(k=k), k=k)}; {about}",
+            )
+            for k, found in result.readings[name].items()
+        }
+        for name, words in READINGS.items()
     }
     return Retrieved(
-        recall,
+        readings.pop("recall"),
         left_out,
         len(items.rows),
         queries.rows[result.searches],
         result.hits,
         None if users is None else users[result.searches],
+        readings,
     )
 
 

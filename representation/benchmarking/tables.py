@@ -13,7 +13,7 @@ from representation.benchmarking.benchmark_set import BenchmarkSet
 from representation.benchmarking.classification import FIGURES, WORDS, Classified
 from representation.benchmarking.config import BenchmarkConfig
 from representation.benchmarking.contestant import LABELLED_TYPES, NotMeasured
-from representation.benchmarking.retrieval import Retrieved
+from representation.benchmarking.retrieval import READINGS, Retrieved
 from representation.benchmarking.run import Result, differences
 
 LEAK = (
@@ -41,6 +41,12 @@ def sheets(
     """The tables; `full` adds every k, every figure and the differences."""
     ks = config.all_ks if full else (config.headline_k,)
     found = [_retrieval(results, k) for k in ks]
+    if full:
+        found += [
+            _retrieval(results, config.headline_k, reading)
+            for reading in READINGS
+            if reading != "recall"
+        ]
     if full and len(results) > 1:
         found.append(_gains(results, config))
     figures = FIGURES if full else ("accuracy", "f1")
@@ -121,7 +127,7 @@ def about(bench: BenchmarkSet) -> list[str]:
     return [*lines, SHOWN, LEAK]
 
 
-def _retrieval(results: Sequence[Result], k: int) -> Sheet:
+def _retrieval(results: Sequence[Result], k: int, reading: str = "recall") -> Sheet:
     rows = []
     for query, cells in results[0].retrieval.items():
         for item in cells:
@@ -131,15 +137,17 @@ def _retrieval(results: Sequence[Result], k: int) -> Sheet:
             )
             if count:
                 figures = [
-                    _text(cell.recall[k] if isinstance(cell, Retrieved) else cell) for cell in found
+                    _text(cell.readings[reading][k] if isinstance(cell, Retrieved) else cell)
+                    for cell in found
                 ]
                 rows.append([f"{query} -> {item}", f"{count:,}", *figures])
+    words = READINGS[reading].format(queries="queries", top=f"the top {k}", k=k)
     note = _why(
         [cell for one in results for cells in one.retrieval.values() for cell in cells.values()]
     )
     return Sheet(
-        f"Retrieval, recall@{k}",
-        note,
+        f"Retrieval, {reading.replace('_', ' ')}@{k}",
+        f"{words}. {note}".rstrip(". "),
         ["query -> product", "queries", *[one.name for one in results]],
         rows,
     )

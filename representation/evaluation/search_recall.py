@@ -3,8 +3,10 @@
 Given unit vectors of searches and of a gallery, and for each search the gallery rows that its searcher engaged with after it:
 - `value[k]` (hit recall; what this project calls search recall@k): share of searches whose top k hold at least one of those rows;
 - `share_of_relevant[k]`: mean over searches of |top k and relevant| / |relevant| (textbook recall@k);
-- `precision[k]`: mean over searches of |top k and relevant| / k.
-MOON's own image-search recall is not published, hence all three (docs/design.md, "Definitions").
+- `precision[k]`: mean over searches of |top k and relevant| / k;
+- `capped_recall[k]`: mean over searches of |top k and relevant| / min(k, |relevant|), the most that k places can hold (Thakur et al. 2021, BEIR's appendix). A search's is its
+  precision up to |relevant| and its share from there on, so that alone of the recalls it may fall as k grows.
+MOON's own image-search recall is not published, hence all four (docs/design.md, "Definitions"). One that falls with k, as a reader of its table saw, is a capped one or a precision.
 
 Notable choices:
 - Exact, in the order of `exact_ranking`; a cut inside a tie counts what a random order of the tied would give on average (`ties`), as AUC counts a tie a half. So how
@@ -36,6 +38,7 @@ DEFINITIONS = {
     "hit": "share of searches whose top {k} of the gallery hold at least one item engaged with",
     "share_of_relevant": "mean over searches of the share of the items engaged with that the top {k} of the gallery hold",
     "precision": "mean over searches of the share of the top {k} of the gallery that was engaged with",
+    "capped_recall": "mean over searches of the items engaged with that the top {k} of the gallery hold, over the smaller of {k} and their number; it may fall as k grows",
 }
 
 Rows = Any
@@ -47,22 +50,35 @@ class RecallResult:
     """What `search_recall` found.
 
     Attributes:
-        hit, share_of_relevant, precision: an estimate by k of each reading; `value`, `low` and `high` are the parts of `hit`.
+        hit, share_of_relevant, precision, capped_recall: an estimate by k of each reading; `value`, `low` and `high` are the parts of `hit`.
         count: searches measured.
         num_left_out: searches with nothing to find, left out.
         searches: `(count,)` int64, which rows of `queries` were measured.
         hits: `(count, len(ks))` float64, whether each search hit by each k, between 0 and 1 where the cut falls inside a tie: for comparisons in pairs and by segment.
         of_exact: by k, what share of the exact ranking the index found, on a sample of the searches; empty where the search was exact.
+        by_search: what each reading is the mean of, by the name of its attribute: `(count, len(ks))` each.
     """
 
     hit: dict[int, Estimate]
     share_of_relevant: dict[int, Estimate]
     precision: dict[int, Estimate]
+    capped_recall: dict[int, Estimate]
     count: int
     num_left_out: int
     searches: np.ndarray = field(repr=False)
     hits: np.ndarray = field(repr=False)
     of_exact: dict[int, Estimate] = field(default_factory=dict)
+    by_search: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+
+    @property
+    def readings(self) -> dict[str, dict[int, Estimate]]:
+        """Each reading's estimates by k, by the name under which it is printed."""
+        return {
+            "recall": self.hit,
+            "share_of_relevant": self.share_of_relevant,
+            "precision": self.precision,
+            "capped_recall": self.capped_recall,
+        }
 
     @property
     def value(self) -> dict[int, float]:
@@ -134,6 +150,7 @@ def search_recall(
         "hit": found.hit,
         "share_of_relevant": found.relevant / num_relevant[:, None],
         "precision": found.relevant / np.array(cuts),
+        "capped_recall": found.relevant / np.minimum(num_relevant[:, None], cuts),
     }
     groups = None if users is None else np.asarray(users)[searches]
     estimates = {
@@ -152,6 +169,7 @@ def search_recall(
         searches=searches,
         hits=found.hit,
         of_exact=of_exact,
+        by_search=readings,
     )
 
 

@@ -96,6 +96,7 @@ EFFECTS: dict[type[Config], Effects] = {
         {
             "label": "carted", "history_kind": "carted", "history_length": 2, "query_history_length": 1, "num_price_buckets": 3, "min_query_count": 100,
             "cold_below": 20, "context": ("dwell",), "trusted_context": ("leak",), "missing_context": "mean", "use_position": True, "max_candidates": 4,
+            "counters": "frozen", "counter_prior": 5.0,
         },
         {"missing_context": {"context": ("dwell",)}, "trusted_context": {"context": ("leak",)}},
     ),
@@ -291,7 +292,7 @@ EFFECTS: dict[type[Config], Effects] = {
         {
             "seed": 1, "backbone": TINY, "encoders": (EncoderRun(name="second"),), "features": FeatureConfig(history_length=3), "ranker": RankerConfig(content="make"),
             "ids_ranker": RankerConfig(sequence="bst"), "num_seeds": 2, "width": 16, "permuted_control": False, "engagement": "clicked", "ks": (1, 10),
-            "num_resamples": 7, "keep_rankers": True,
+            "num_resamples": 7, "num_draws": 21, "num_splits": 2, "keep_rankers": True,
         },
     ),
 }  # fmt: skip
@@ -402,6 +403,7 @@ def test_what_changes_nothing_is_refused_unless_at_its_default(kind, name):
 CATALOGUE = {"pairs": "catalogue"}
 IDLE_BESIDE: dict[tuple[type[Config], str], Values] = {
     (FeatureConfig, "history_kind"): {"history_length": 0},
+    (FeatureConfig, "counter_prior"): {"counters": "none"},
     (InteractionsConfig, "page_gap"): {"log": LogColumns(request="page")},
     (InteractionsConfig, "cut_share"): TIMES,
     (InteractionsConfig, "test_share"): TIMES,

@@ -47,6 +47,8 @@ def test_random_vectors_find_as_chance_has_it(make_set):
         ]
     )
     chance = 20 / 59
+    assert list(cell.readings) == ["recall", "share_of_relevant", "precision", "capped_recall"]
+    assert "may fall as k grows" in cell.readings["capped_recall"][20].definition
     assert abs(cell.recall[20].value - chance) < 3 * np.sqrt(chance * (1 - chance) / 30)
 
 
@@ -71,6 +73,9 @@ def test_searches_of_a_shop_have_the_recall_of_measure_shop(little_shop, engagem
         for k in (1, 5, 10, 50):
             wanted = expected[f"{kind}_search_recall@{k}"]
             assert cell.recall[k].value == wanted.value
+            for reading, by_k in cell.beside.items():
+                of_shop = expected[f"{kind}_search_{reading}@{k}"]
+                assert (by_k[k].value, by_k[k].low) == (of_shop.value, of_shop.low)
             assert (cell.recall[k].low, cell.recall[k].high, cell.recall[k].count) == (
                 wanted.low,
                 wanted.high,

@@ -46,11 +46,9 @@ def test_the_record_is_plain_and_says_why_for_every_gap(results, tmp_path):
     }
     assert reader["retrieval"]["text->image"] == {"not_measured": "it reads no pictures"}
     assert reader["retrieval"]["text->text"]["recall@50"]["count"] == 30
+    readings = ("recall", "share_of_relevant", "precision", "capped_recall")
     assert set(bare["retrieval"]["product->both"]) == {
-        "recall@1",
-        "recall@5",
-        "recall@10",
-        "recall@50",
+        *(f"{reading}@{k}" for reading in readings for k in (1, 5, 10, 50)),
         "num_left_out",
         "num_items",
     }

@@ -42,8 +42,8 @@ def ranked_by_loop(query, gallery, excluded):
 
 
 def recall_by_loop(queries, gallery, relevant, excluded, ks):
-    """(hit, share of relevant, precision) by k, ties in a random order, and how many searches were left out."""
-    sums, count = {k: np.zeros(3) for k in ks}, 0
+    """(hit, share of relevant, precision, capped recall) by k, ties in a random order, and how many searches were left out."""
+    sums, count = {k: np.zeros(4) for k in ks}, 0
     for query, engaged, gone in zip(queries, relevant, excluded, strict=True):
         wanted = set(engaged) - set(gone)
         if not wanted:
@@ -59,7 +59,8 @@ def recall_by_loop(queries, gallery, relevant, excluded, ks):
             sure, drawn = len(wanted & set(above)), left * good / len(tied)
             none = math.comb(len(tied) - good, left) / math.comb(len(tied), left)
             hit = 1 if sure else 1 - none
-            sums[k] += [hit, (sure + drawn) / len(wanted), (sure + drawn) / k]
+            expected = sure + drawn
+            sums[k] += [hit, expected / len(wanted), expected / k, expected / min(k, len(wanted))]
     return {k: total / count for k, total in sums.items()}, len(queries) - count
 
 
@@ -74,8 +75,8 @@ def test_equals_a_literal_loop(num_distinct, chunk, monkeypatch):
     assert left_out > 0 and result.num_left_out == left_out
     assert result.count == len(queries) - left_out == len(result.searches) == len(result.hits)
     for k in KS:
-        readings = (result.hit[k], result.share_of_relevant[k], result.precision[k])
-        np.testing.assert_allclose([reading.value for reading in readings], expected[k])
+        readings = [by_k[k].value for by_k in result.readings.values()]
+        np.testing.assert_allclose(readings, expected[k])
         assert result.value[k] == result.hits[:, KS.index(k)].mean()
         assert (result.hit[k].tied > 0) == (num_distinct is not None)
         assert result.low[k] <= result.value[k] <= result.high[k]
@@ -124,7 +125,7 @@ def test_order_of_queries_and_gallery_changes_nothing(seed, num_queries, num_ite
         excluded=[new[np.array(excluded[at], dtype=int)] for at in shuffle],
     )
     assert after.count == before.count
-    for name in ("hit", "share_of_relevant", "precision"):
+    for name in ("hit", "share_of_relevant", "precision", "capped_recall"):
         for k in KS:
             np.testing.assert_allclose(
                 getattr(after, name)[k].value, getattr(before, name)[k].value, equal_nan=True
@@ -151,6 +152,34 @@ def test_known_by_construction():
     assert result.share_of_relevant[1].value == pytest.approx((1 + 1 / 2 + 0) / 3)
     assert result.precision[2].value == pytest.approx((1 / 2 + (1 + 1 / 3) / 2 + 1 / 3 / 2) / 3)
     assert result.value[4] == 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 60), st.sampled_from([None, 1, 9]))
+def test_capped_recall_is_the_precision_of_many_and_the_share_of_few(seed, num_items, distinct):
+    """Of searches with k relevant items or more, and of those with k or fewer, ties included."""
+    queries, gallery, relevant, _ = searches_over(seed, 20, num_items, num_distinct=distinct)
+    counts = np.array([len(set(rows)) for rows in relevant])
+    for k in KS:
+        for is_own, same in ((counts >= k, "precision"), ((counts > 0) & (counts <= k), "share_of_relevant")):  # fmt: skip
+            own = np.flatnonzero(is_own)
+            found = search_recall(queries[own], gallery, [relevant[at] for at in own], (k,))
+            other = found.readings[same][k].value
+            np.testing.assert_allclose(found.capped_recall[k].value, other, equal_nan=True)
+
+
+def test_capped_recall_may_fall_as_k_grows():
+    """The nearest is relevant, the four after it are not: 1 of 1, 1 of 2, 1 of 3, and 3 of 3 at the end; no other recall falls."""
+    angle = np.radians(np.arange(7) * 10.0)
+    gallery = unit(np.stack([np.cos(angle), np.sin(angle)], axis=1))
+    found = search_recall(gallery[:1], gallery, [[0, 5, 6]], (1, 2, 3, 5, 7))
+    values = {k: each.value for k, each in found.capped_recall.items()}
+    assert values == pytest.approx({1: 1, 2: 1 / 2, 3: 1 / 3, 5: 1 / 3, 7: 1})
+    assert list(found.value.values()) == [1] * 5
+    missing = search_recall(gallery[:1], gallery, [[0]], (1, 2, 3), num_missing=np.array([2]))
+    assert missing.capped_recall[3].value == pytest.approx(
+        1 / 3
+    )  # what cannot be found is to be found
 
 
 def test_excluded_is_neither_ranked_nor_wanted():

@@ -18,15 +18,18 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 def readings_of_order(order, scores, wanted, gone, ks):
-    """Hit, share of relevant and precision by k where ties stand in the `order` of the items."""
+    """Hit, share of relevant, precision and capped recall by k where ties stand in the `order` of the items."""
     rows = [row for row in order if row not in gone]
     rows.sort(key=lambda row: -scores[row])  # a stable sort
     found = [len(wanted & set(rows[:k])) for k in ks]
-    return [[n > 0, n / len(wanted), n / k] for n, k in zip(found, ks, strict=True)]
+    return [
+        [n > 0, n / len(wanted), n / k, n / min(k, len(wanted))]
+        for n, k in zip(found, ks, strict=True)
+    ]
 
 
 def averages(orders, queries, gallery, relevant, excluded, ks):
-    """`(ks, 3)` readings, meaned over orders and searches."""
+    """`(ks, 4)` readings, meaned over orders and searches."""
     scores = queries.astype(np.float64) @ gallery.T.astype(np.float64)
     every = [
         np.mean(
@@ -43,7 +46,7 @@ def averages(orders, queries, gallery, relevant, excluded, ks):
 
 
 def readings(result, ks):
-    named = (result.hit, result.share_of_relevant, result.precision)
+    named = (result.hit, result.share_of_relevant, result.precision, result.capped_recall)
     return np.array([[reading[k].value for reading in named] for k in ks])
 
 
