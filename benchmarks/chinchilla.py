@@ -129,7 +129,7 @@ def contaminated(runs: int) -> list[dict[str, Any]]:
 def passing(runs: int) -> list[dict[str, Any]]:
     """Share of simulated studies whose law stands, by form, truth, points and noise."""
     cases = [
-        (form, truth, size, str(noise))
+        (form, truth, size, noise)
         for form in ONE_INPUT[:2]
         for truth in ("flat", "logarithm", "power")
         for size in SIZES

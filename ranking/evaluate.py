@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -58,7 +59,15 @@ COLUMNS = (
 """Of a table of scores."""
 
 
-def score(ranker: TrainedRanker, tables: RankingTables, period: Period = "test") -> pl.DataFrame:
+class Scorer(Protocol):
+    """A ranker, or anything else that scores tables."""
+
+    def predict(self, tables: RankingTables, period: Period) -> np.ndarray:
+        """Click probabilities `(rows,)`."""
+        ...
+
+
+def score(ranker: Scorer, tables: RankingTables, period: Period = "test") -> pl.DataFrame:
     """Scores of a period's impressions.
 
     Returns:

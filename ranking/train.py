@@ -216,14 +216,8 @@ def _train(
         checkpoints.remove()
         if given.seeds > 1 and not any(run.checkpoints.parent.iterdir()):
             run.checkpoints.parent.rmdir()
-    if ranker.validation_auc:
-        best = max(ranker.validation_auc)
-        beside = counters_said(tables.counters, "; ") + non_clicks_said(tables.non_clicks, "; ")
-        say(f"{run.out}: validation AUC {best:.4f}, of the epoch that is kept{beside}")
-    else:
-        say(
-            f"{run.out}: {counters_said(tables.counters)}{non_clicks_said(tables.non_clicks, '; ')}"
-        )
+    beside = counters_said(tables.counters, "; ") + non_clicks_said(tables.non_clicks, "; ")
+    say(f"{run.out}: {ranker.epochs_said}{beside}")
     say(
         f"{run.out}: {ranker.rows_per_second:,.0f} rows/s; score it with python -m ranking.evaluate"
     )

@@ -46,6 +46,10 @@ def read_draw_file(file: Path, about: Mapping[str, Any], what: str) -> pl.DataFr
     Raises:
         StudyError: a link, too large, other bytes than recorded, no Parquet, other columns, a row twice, a list of another length, or a number that is none.
     """
+    if not file.exists() and not file.is_symlink():
+        raise StudyError(
+            f"{what} is not there, and study.json names it; put it back, or run the study again"
+        )
     if file.is_symlink():
         raise StudyError(f"{what}: {file.name} is a link; put the file itself there")
     if (size := file.stat().st_size) > MOST_BYTES:

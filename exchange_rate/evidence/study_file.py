@@ -226,6 +226,18 @@ def read_about(file: Path, what: str) -> dict[str, Any]:
     return about
 
 
+def read_about_draws(value: Any, what: str) -> dict[str, Any]:
+    """The field `draws` alone, of a `study.json` of any version, as plain values.
+
+    Raises:
+        StudyError: a field of it that is missing, of another type or out of its bounds.
+    """
+    try:
+        return _checked(AboutDraws, value).model_dump()
+    except StudyError as error:
+        raise StudyError(f"{what}: {error}") from None
+
+
 def read_cell(value: Any, num_definitions: int) -> dict[str, Any]:
     """One entry of `cells`, as plain values.
 

@@ -168,6 +168,12 @@ class Profile:
         linear = np.asarray(np.linalg.lstsq(design, target, rcond=None)[0], np.float64)
         return float(np.sum((target - design @ linear) ** 2)), linear, inverse
 
+    def _sum(self, exponents: Floats) -> float:
+        """The weighted sum of squares alone."""
+        design = self.roots[:, None] * self.design(self.columns, exponents[None])[0]
+        target = self.roots * self.values
+        return float(np.sum((target - design @ np.linalg.lstsq(design, target)[0]) ** 2))
+
     def _solve_all(self, mesh: Floats) -> tuple[Floats, Floats, Floats]:
         """`_solve` of many exponents `(cells, exponents)`: `(cells,)`, `(cells, linear)`, `(cells, linear, linear)`."""
         design = self.roots[:, None] * self.design(self.columns, mesh)
@@ -197,21 +203,21 @@ class Profile:
         if len(self.bounds) == 1:
             around = (self.grid[max(place - 1, 0)], self.grid[min(place + 1, len(self.grid) - 1)])
             found = optimize.minimize_scalar(
-                lambda value: self._solve(np.array([value]))[0],
+                lambda value: self._sum(np.array([value])),
                 bounds=around,
                 method="bounded",
                 options={"xatol": 1e-10},
             )
-            return np.array([found.x]) if found.fun <= self._solve(best)[0] else best
+            return np.array([found.x]) if found.fun <= self._sum(best) else best
         for start in starts[np.argsort(sums, kind="stable")[:4]]:
             found = optimize.minimize(
-                lambda value: self._solve(value)[0],
+                self._sum,
                 start,
                 bounds=self.bounds,
                 method="Nelder-Mead",
                 options={"xatol": 1e-8, "fatol": 1e-18, "maxiter": 600},
             )
-            if found.fun < self._solve(best)[0]:
+            if found.fun < self._sum(best):
                 best = found.x
         return best
 

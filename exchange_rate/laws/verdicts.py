@@ -23,7 +23,7 @@ from exchange_rate.laws.profile import Profile
 
 RIVAL_LEVEL = 0.995
 """Of the F test against a logarithm; `benchmarks/chinchilla.py --identified` has how often a logarithm or a flat line still passes."""
-TURN_LEVEL, LEAST_DROP, NUM_SIMULATED, MOST_KNOTS = 0.95, 0.05, 499, 12
+TURN_LEVEL, LEAST_DROP, NUM_SIMULATED, MOST_KNOTS = 0.95, 0.05, 199, 12
 Fit = Profile | Bootstrap
 
 
@@ -155,29 +155,38 @@ def turns_at_its_end(fit: Fit) -> float | None:
 def _kink_ratios(logs: Floats, drawn: Floats, knots: Floats) -> tuple[Floats, float, Floats]:
     """For each row of values that should rise: (sum without a kink - sum with one) / sum with one, over the kinks that turn; the first row's kink and curve."""
     scaled = logs - logs.mean()
-    least, turned = np.full((2, len(drawn)), np.inf)
-    first, curve_of_first = float(knots[0]), np.zeros(len(logs))
-    for alpha in (0.0, *np.geomspace(0.02, 3.0, 16)):
-        curve = -np.exp(-alpha * scaled) if alpha else scaled
-        end = alpha * np.exp(-alpha * scaled[-1]) if alpha else 1.0
-        plain = np.column_stack([np.ones(len(logs)), curve])
-        least = np.minimum(least, _sums(plain, drawn)[0])
-        for knot in knots:
-            design = np.column_stack([plain, np.maximum(logs - knot, 0.0)])
-            sums, linear = _sums(design, drawn)
-            turns = (linear[1] > 0) & (linear[1] * end + linear[2] < 0)
-            better = turns & (sums < turned)
-            turned[better] = sums[better]
-            if better[0]:
-                first, curve_of_first = float(knot), design @ linear[:, 0]
-    floor = 1e-12 * np.sum((drawn - drawn.mean(axis=1, keepdims=True)) ** 2, axis=1)
+    alphas = np.array([0.0, *np.geomspace(0.02, 3.0, 16)])
+    largest = np.where(alphas > 0, np.exp(-alphas * scaled[0]), 1.0)  # so that no column is huge
+    curves = np.where(alphas[:, None] > 0, -np.exp(-alphas[:, None] * scaled), scaled)
+    curves /= largest[:, None]
+    ends = np.where(alphas > 0, alphas * np.exp(-alphas * scaled[-1]), 1.0) / largest
+    centred = (drawn - drawn.mean(axis=1, keepdims=True)).T
+    one = np.ones_like(curves)
+    least = _solved(np.stack([one, curves], axis=2), centred)[0].min(axis=0)
+    kinks = np.maximum(logs - knots[:, None], 0.0)
+    shape = (len(alphas), len(knots), len(logs))
+    parts = (one[:, None], curves[:, None], kinks[None])
+    design = np.stack([np.broadcast_to(part, shape) for part in parts], axis=3)
+    design = design.reshape(-1, len(logs), 3)
+    sums, linear = _solved(design, centred)
+    slopes = linear[:, 1] * np.repeat(ends, len(knots))[:, None] + linear[:, 2]
+    sums = np.where((linear[:, 1] > 0) & (slopes < 0), sums, np.inf)
+    turned = sums.min(axis=0)
+    best = int(np.argmin(sums[:, 0]))
+    floor = 1e-12 * np.sum(centred**2, axis=0)
     found = np.where(np.isfinite(turned), turned, least)  # no kink that turns: no gain
-    return (least - found) / np.maximum(found, floor), first, curve_of_first
+    ratios = (least - found) / np.maximum(found, floor)
+    is_turned = np.isfinite(turned[0])
+    curve = design[best] @ linear[best, :, 0] if is_turned else np.zeros(len(logs))
+    return ratios, float(knots[best % len(knots)]), curve
 
 
-def _sums(design: Floats, drawn: Floats) -> tuple[Floats, Floats]:
-    linear = np.asarray(np.linalg.lstsq(design, drawn.T, rcond=None)[0], np.float64)
-    return np.sum((drawn.T - design @ linear) ** 2, axis=0), linear
+def _solved(design: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """Least squares of many designs `(cells, points, parameters)` on many `(points, draws)`: sums `(cells, draws)`, parameters `(cells, parameters, draws)`."""
+    basis, triangle = np.linalg.qr(design)
+    parts = np.einsum("cpi,pd->cid", basis, values)
+    sums = np.sum(values**2, axis=0) - np.sum(parts**2, axis=1)
+    return np.maximum(sums, 0.0), np.linalg.solve(triangle, parts)
 
 
 def _words(interval: Interval) -> str:

@@ -117,7 +117,7 @@ IDLE = [
         )
     ),
     _set("tiers where scores are a vector", f"{SEEN} --content cube --set scores=vector", "num_tiers=5", "num_tiers = 5 changes nothing"),
-    _set("patience without an epoch to spare", TRAIN, "patience=1", "patience = 1 changes nothing", "1 epochs"),
+    _set("patience without an epoch to spare", f"{TRAIN} --set epochs=2", "patience=3", "patience = 3 changes nothing", "epochs = 2", "raise epochs"),
     _set("what is found without a search", TRAIN, "search_length=9", "search_length = 9 changes nothing", "set search"),
     _set("a search that finds the whole history", f"{SEEN} --content vector", "search=content", "history_length = 50", "search_length = 50"),
     Case("settings: kind of a history cut to none", f"{TRAIN} --feature history_length=0 --feature history_kind=purchased", ("history_kind = 'purchased' changes nothing",)),

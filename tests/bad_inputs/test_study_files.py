@@ -39,16 +39,6 @@ def ranker(settings: str, more: str = "") -> str:
     return f"[[rankers]]\nranker = {{ {settings} }}\n{more}\n" + TWO_ENCODERS
 
 
-def without_searches(folder: Path) -> None:
-    """The shop's log without its searches."""
-    for path in (folder / "tables").glob("*.parquet"):
-        if path.stem == "searches":
-            path.unlink()
-        elif path.stem == "impressions":
-            frame = pl.read_parquet(path).with_columns(search_id=pl.lit(None, pl.Int64))
-            frame.write_parquet(path)
-
-
 def other_ids(folder: Path) -> None:
     vectors = np.eye(4, dtype=np.float32)
     pl.DataFrame({"item_id": np.arange(4) + 10**9, "vector": vectors}).write_parquet(folder / "mine.parquet")  # fmt: skip
@@ -73,7 +63,7 @@ PLANS = [
     plan(TWO_ENCODERS.replace("two", "one"), ("two encoders are called 'one'", "its own name"), "names doubled"),
     plan(ONE + ONE.replace("one", "two"), ("'two' repeats an earlier encoder",), "an encoder doubled"),
     plan(TWO_ENCODERS.replace("two", ""), ("StudyConfig.encoders.1.name = ''",), "a name without letters"),
-    plan("[[encoders]]\nnam = 'one'", ("encoders.0.nam", "did you mean 'name'?"), "an unknown setting of an encoder"),
+    plan("[[encoders]]\nname = 'one'\nrandomm = true", ("encoders.0.randomm", "did you mean 'random'?"), "an unknown setting of an encoder"),
     plan("num_seed = 3\n" + TWO_ENCODERS, ("num_seed", "did you mean 'num_seeds'?"), "an unknown setting"),
     plan("num_seeds = 0\n" + TWO_ENCODERS, ("StudyConfig.num_seeds = 0", "greater than or equal to 1"), "no seed"),
     plan("num_seeds = 2.5\n" + TWO_ENCODERS, ("StudyConfig.num_seeds = 2.5",), "two and a half seeds"),
@@ -136,7 +126,7 @@ OUTSIDE = [
 ]  # fmt: skip
 
 SHOPS = [
-    plan(TWO_ENCODERS, ("steering_metric = 'image_search_recall@10' cannot be measured", "0 searches by picture", "steer by", "category_accuracy"), "a shop whose searches by picture find nothing"),
+    plan(TWO_ENCODERS, ("steering_metric = 'image_search_recall@10' cannot be measured", "4 searches by picture in the test period", "wanted 10 or more", "steer by text_search_recall@10"), "a shop with few searches by picture"),
     plan(BY_WORDS + BROUGHT.replace('searches = "queries"', ""), ("no encoder of the plan has vectors of searches", "steer by", "category_accuracy"), "a search metric without vectors of searches"),
     plan('steering_metric = "same_spu_recall@10"\n' + BROUGHT, ("no two items of shop planted are of one SPU",), "siblings in a shop without"),
     plan(BY_WORDS + BROUGHT, ("1 encoders on 1 paths, 1 trained", "rankers: CUBE over DIN on ids", "cells: 13", "searches with something purchased"), "a good one, said and not run", "--dry-run", told=True),

@@ -127,7 +127,7 @@ def test_labels_are_those_of_the_settings(shop, lean, planted, tmp_path, tracker
         "rankers": (
             RankerPlan(
                 ranker=RankerConfig(content="simtier+sata", epochs=2),
-                baseline=RankerConfig(sequence="bst"),
+                baseline=RankerConfig(sequence="bst", epochs=1),
             ),
         ),
         "features": FeatureConfig(label="purchased", cold_below=7),

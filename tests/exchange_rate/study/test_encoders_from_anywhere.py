@@ -115,6 +115,23 @@ def test_preflight_says_what_will_be_trained_and_measured(folder, tmp_path):
     assert not (tmp_path / "w").exists()
 
 
+def test_a_shop_without_searches_says_at_once_what_can_steer(folder, tmp_path):
+    frames, _ = draw_frames()
+    frames["searches"] = frames["searches"].head(0)
+    frames["impressions"] = frames["impressions"].with_columns(search_id=pl.lit(None, pl.Int64))
+    frames["items"] = frames["items"].with_columns(spu_id=pl.col("item_id") // 2)
+    shop = write_shop(frames, tmp_path / "shop")
+    mine = plan(folder, encoders=(plan(folder).encoders[1],))
+    for metric in ("image_search_recall@10", "text_search_recall@10"):
+        with pytest.raises(StudyError, match=r"vectors of searches; steer by same_spu_recall@10, category_accuracy"):  # fmt: skip
+            planned(shop, mine.model_copy(update={"steering_metric": metric}), tmp_path, "test", 1)
+    random = plan(folder, encoders=(EncoderRun(name="random", random=True),))
+    with pytest.raises(StudyError, match=r"has 0 searches by words .* steer by same_spu_recall@10"):
+        planned(shop, random, tmp_path, "test", 1)
+    _, lines = planned(shop, mine.model_copy(update={"steering_metric": "same_spu_recall@10"}), tmp_path, "test", 1)  # fmt: skip
+    assert "not measured, since the shop has nothing for it: search metrics by picture" in " ".join(lines)  # fmt: skip
+
+
 def test_the_example_is_a_plan(folder, tmp_path):
     config = load_config(StudyConfig, EXAMPLE)
     assert {one.source for one in config.encoders} == {"random", "training", "mixture"}

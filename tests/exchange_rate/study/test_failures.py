@@ -8,6 +8,7 @@ import time
 import pytest
 
 from exchange_rate.study import cell_files
+from exchange_rate.study import command as study_command
 from exchange_rate.study import run as study
 from exchange_rate.study.cell_files import CellResult, CellSpec
 from exchange_rate.study.cells import KINDS, run_cell
@@ -340,10 +341,10 @@ def test_the_command_ends_with_two_and_one_line_after_all_others(
     shop, small, planted, tmp_path, memory, monkeypatch, capsys
 ):
     fails(monkeypatch, "encoder", ValueError("no"), lambda spec: spec.labels["encoder"] == "random")
-    monkeypatch.setattr(study, "Shop", type("S", (), {"open": staticmethod(lambda path: shop)}))
-    monkeypatch.setattr(study, "Tracker", lambda uri: memory)
-    monkeypatch.setattr(study, "load_config", lambda *_: small)
-    code = command.run(study.main, ["shop", "--plan", "p.toml", "--out", str(tmp_path / "out"), "--workers", "1"])  # fmt: skip
+    monkeypatch.setattr(study_command, "Shop", type("S", (), {"open": staticmethod(lambda path: shop)}))
+    monkeypatch.setattr(study_command, "Tracker", lambda uri: memory)
+    monkeypatch.setattr(study_command, "load_config", lambda *_: small)
+    code = command.run(study_command.main, ["shop", "--plan", "p.toml", "--out", str(tmp_path / "out"), "--workers", "1"])  # fmt: skip
     said = capsys.readouterr()
     assert code == 2 and "report: python -m exchange_rate.report" in said.out
     errors = [line for line in said.err.splitlines() if line.startswith("error: ")]

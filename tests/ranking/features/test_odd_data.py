@@ -19,7 +19,7 @@ from ranking.train import RankerConfig, train_ranker
 from ranking.training import prepare
 
 FEATURES = FeatureConfig(history_length=8, query_history_length=4)
-SMALL = {"batch_size": 64, "tower": (8,), "attention_dim": 4, "embedding_dim": 4}
+SMALL = {"epochs": 1, "batch_size": 64, "tower": (8,), "attention_dim": 4, "embedding_dim": 4}
 CUBE = RankerConfig(content="cube", projection_dim=4, **SMALL)
 LONG = 50_000
 
