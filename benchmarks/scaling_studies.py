@@ -27,7 +27,6 @@ import polars as pl
 from benchmarks.chain import describe_machine
 from benchmarks.hog_colour import BASELINES, features_of
 from benchmarks.search_baselines import minilm
-from exchange_rate import fit_exchange_rate
 from exchange_rate.evidence.records import read_study, table_of
 from exchange_rate.laws.analysis import analyse_law
 from moon_rec.command import Parser, run
@@ -189,6 +188,110 @@ def run_studies(shop: Path, long_shop: Path, out: Path, names: list[str], worker
         plan.write_text(plans(out)[name], encoding="utf-8")
         where = long_shop if name == "histories" else shop
         command = [sys.executable, "-m", "exchange_rate.study", str(where), "--plan", str(plan)]
-        command += ["--out", str(out / name), "--workers", str(workers)]
+        command += ["--out", str(out / "studies" / name), "--workers", str(workers)]
         if subprocess.run(command, check=False).returncode:
             raise MoonRecError(f"study {name} failed; its error stands above")
+
+
+def gather(out: Path) -> pl.DataFrame:
+    """One row an encoder (its rankers' mean AUC), or a history's ranker: axis, x, seed, recall, auc, gain over the baseline of equal features."""
+    rows = []
+    for name in ("encoders", "seeds"):
+        table, baseline = _table(out / "studies" / name)
+        means = table.group_by("encoder", maintain_order=True).agg(pl.col("auc", RECALL).mean())
+        for row in means.iter_rows(named=True):
+            axis, _, rest = row["encoder"].partition("-")
+            if axis not in ("tokens", "negatives") or "-seed" not in rest:
+                continue
+            value, seed = rest.split("-seed")
+            x = _tokens(out / "encoders" / row["encoder"]) if axis == "tokens" else int(value)
+            gain = row["auc"] - float(baseline["auc"].mean())  # type: ignore[arg-type]
+            rows.append((axis, float(x), seed, row[RECALL], row["auc"], gain))
+    table, baseline = _table(out / "studies" / "histories")
+    for row in table.iter_rows(named=True):
+        own = baseline.filter((pl.col("ranker") == row["ranker"]) & (pl.col("seed") == row["seed"]))
+        x, gain = float(row["ranker"].rsplit(" ", 1)[1]), row["auc"] - own["auc"][0]
+        rows.append(("histories", x, str(row["seed"]), None, row["auc"], gain))
+    return pl.DataFrame(rows, schema=POINTS, orient="row")
+
+
+RECALL = "image_search_recall@10"
+POINTS = {
+    "axis": pl.String,
+    "x": pl.Float64,
+    "seed": pl.String,
+    "recall": pl.Float64,
+    "auc": pl.Float64,
+    "gain": pl.Float64,
+}
+
+
+def _table(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Runs of rankers on vectors, and of baselines."""
+    with Tracker(f"sqlite:///{folder / 'mlflow.db'}") as tracker:
+        table = table_of(read_study(tracker))
+    return table.filter(pl.col("role") == "content"), table.filter(pl.col("role") == "baseline")
+
+
+def _tokens(encoder: Path) -> float:
+    return float(read_json(encoder / "posttraining_log.json")["num_tokens"])
+
+
+def laws(out: Path, result: Path | None) -> None:
+    """Fit every axis, print what is known of it, and write the points and the laws."""
+    points = gather(out)
+    points.write_csv(out / "points.csv")
+    found: dict[str, Any] = {}
+    for axis in ("tokens", "negatives", "histories"):
+        own = points.filter(pl.col("axis") == axis).sort("x", "seed")
+        for y in ("recall", "auc", "gain"):
+            measured = own.filter(pl.col(y).is_not_null())
+            if measured.is_empty():
+                continue
+            # tokens of one number of steps differ by their seed's queries: their mean is the point
+            x = measured.with_columns(pl.col("x").log().round(1).alias("step"))
+            x = x.with_columns(pl.col("x").mean().over("step"))["x"]
+            law = analyse_law(x.to_numpy(), measured[y].to_numpy(), average_repeats=True, x_name=axis, y_name=y)  # fmt: skip
+            print(f"{axis}, {y}: {law.sentence}")
+            for row in measured.group_by("x", maintain_order=True).agg(pl.col(y).mean(), pl.col(y).std().alias("sd")).iter_rows():  # fmt: skip
+                print("   " + ", ".join(f"{number:.4g}" for number in row if number is not None))
+            found[f"{axis}: {y}"] = law.as_dict()
+    if result is not None:
+        about = {**describe_machine(), "points": points.to_dicts(), "laws": found}
+        write_json(result, about)
+        print(f"written to {result}")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train, study, or fit; see `--help`."""
+    parser = _parser()
+    given = parser.parse_args(argv)
+    if "train" in given.parts:
+        train(given.shop, given.out)
+    if "studies" in given.parts:
+        run_studies(given.shop, given.long_shop or given.shop, given.out, given.only or list(plans(given.out)), given.workers)  # fmt: skip
+    if "laws" in given.parts:
+        laws(given.out, given.result)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m benchmarks.scaling_studies",
+        description="Tokens, negatives and histories against recall and AUC, and a study of many encoders.",
+        example="python -m benchmarks.scaling_studies runs/shop --out runs/scaling --result runs/scaling/laws.json",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("shop", type=Path, help="folder of the shop")
+    parser.add_argument("--long-shop", type=Path, help="a shop of long histories; default SHOP")
+    parser.add_argument("--out", type=Path, required=True, help="folder of encoders and studies")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what to do")
+    parser.add_argument("--only", nargs="+", choices=("encoders", "seeds", "histories"), help="studies to run")  # fmt: skip
+    parser.add_argument("--workers", type=int, default=2, help="processes of a study")
+    parser.add_argument("--result", type=Path, help="JSON file for points and laws")
+    return parser
+
+
+PARTS = ("train", "studies", "laws")
+
+if __name__ == "__main__":
+    sys.exit(run(main))
