@@ -13,7 +13,6 @@ elsewhere (HOG and colours, MiniLM), a mixture and two widths: about 27 encoders
 Every step is kept and taken up again. `train` makes the encoders, `studies` runs the studies and their reports, `laws` fits and writes the figures.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -95,8 +94,9 @@ def train(shop: Path, out: Path) -> None:
             settings = (*TRAINING, *own, "steps=120", f"seed={seed}", MIXTURE)
             _train("representation.posttrain", shop, encoders / "pretrained-posttrained", settings, start)  # fmt: skip
         for name, settings in trainings(seed):
-            settings = (*TRAINING, *(() if name == "words-only" else own), *BACKBONE, *settings)
-            _train("representation.posttrain", shop, encoders / name, settings)
+            pictures = () if name == "words-only" else own
+            all_settings = (*TRAINING, *pictures, *BACKBONE, *settings)
+            _train("representation.posttrain", shop, encoders / name, all_settings)
     bring(shop, out / "brought")
 
 
@@ -279,7 +279,6 @@ def _parser() -> Parser:
         prog="python -m benchmarks.scaling_studies",
         description="Tokens, negatives and histories against recall and AUC, and a study of many encoders.",
         example="python -m benchmarks.scaling_studies runs/shop --out runs/scaling --result runs/scaling/laws.json",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("shop", type=Path, help="folder of the shop")
     parser.add_argument("--long-shop", type=Path, help="a shop of long histories; default SHOP")
