@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> None:
     given = parsed(parser, argv)
     if not PEERS.exists():
         raise MoonRecError("FuxiCTR is not installed: make peers")
-    features = FeatureConfig(history_length=given.history_length, max_candidates=1)
+    features = FeatureConfig(history_length=given.history_length, max_candidates=1, counters="none")
     tables = RankingTables.build(Shop.open(given.shop), features)
     found: dict[str, list[Fitted]] = {}
     with TemporaryDirectory() as folder:

@@ -72,7 +72,9 @@ def synthetic_tables(
     vocabularies["query"] = Vocabulary(pl.Series([], dtype=pl.String))
     preparation = Preparation(
         config=FeatureConfig(
-            history_length=lengths[1], num_price_buckets=max(num_values["price"], 1)
+            counters="none",
+            history_length=lengths[1],
+            num_price_buckets=max(num_values["price"], 1),
         ),
         vocabularies=vocabularies,
         item_counts=np.zeros(num_items + 1, dtype=np.int64),

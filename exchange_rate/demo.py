@@ -1,7 +1,7 @@
 """`python -m moon_rec demo`: the whole chain on a simulated shop, in minutes, ending with a table and a report.
 
-A shop is simulated, encoders are trained to different depths, each one's embeddings go into the same CTR model with several seeds, and the report
-says what recall bought in AUC. Everything is tracked in one MLflow store inside the output folder. The same seed gives the same figures: a new run
+A shop is simulated, encoders are trained in several ways and one is brought along, each one's embeddings go into the same CTR model over ids and counters of the log, with several seeds and
+a permuted control, and the report says what recall bought in AUC. Everything is tracked in one MLflow store inside the output folder. The same seed gives the same figures: a new run
 starts afresh in place of an earlier one with `--overwrite`; `--resume` keeps the finished cells of an interrupted one, which must be of the same seed, shop
 and code that makes the shop.
 """
@@ -13,8 +13,9 @@ from typing import Any
 
 from exchange_rate.report.summary import summary_table
 from exchange_rate.report.write import REPORT, write_report
+from exchange_rate.study.demo_plan import demo_plan
 from exchange_rate.study.lock import LOCK, locked
-from exchange_rate.study.plan import demo_plan
+from exchange_rate.study.plain_vectors import bring_plain_vectors
 from exchange_rate.study.run import refuse_failures, run_study
 from moon_rec.code_version import code_version
 from moon_rec.command import Parser, seed_number
@@ -38,6 +39,8 @@ from moon_rec.shown import as_console_text
 from moon_rec.tracking import Tracker
 
 MARKER = "demo.json"
+VECTORS = "vectors"
+"""Of the encoder that is brought."""
 DEMO = OutputKind(
     "a demo",
     MARKER,
@@ -49,6 +52,8 @@ DEMO = OutputKind(
         f"study/{LOCK}",
         "study/cells/**",
         "study/sheets/**",
+        "study/draws/**",
+        f"{VECTORS}/**",
         "mlflow.db*",
         "artifacts/**",
         ".moon_rec-journal/**",
@@ -93,7 +98,8 @@ def _run(out: Path, seed: int, start: float) -> None:
     uri = f"sqlite:///{out / 'mlflow.db'}"
     tracker = Tracker(uri, experiment="demo")
     with tracker:
-        study = run_study(shop, demo_plan(seed), out / "study", tracker)
+        bring_plain_vectors(shop, out / VECTORS)
+        study = run_study(shop, demo_plan(seed, out / VECTORS), out / "study", tracker)
         report = write_report(tracker, out / "report", study=study.id, overwrite=True)
     console = table_console()
     console.print(summary_table(report))

@@ -1,13 +1,21 @@
-"""What a study's rankers are called: every label of the report, its figures, its sentences and its definitions comes from here, made of the plan's settings.
+"""What the rankers and runs of a study are called, made of the plan's settings: the one source of every label of tables, runs, reports and figures.
 
-Three rankers meet in a study, by their role: `ids` reads no vectors, `content` reads each encoder's, `permuted` reads those of one encoder dealt out anew.
+A ranker of the plan is trained in three roles:
+
+    baseline   reads no vectors; otherwise the same settings, or those that the plan gives
+    content    reads an encoder's vectors
+    permuted   reads the vectors of an encoder dealt out anew among items: what it gains is not content
 """
 
 from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from ranking.config import RankerConfig
 
-IDS, CONTENT, PERMUTED = "ids", "content", "permuted"
+Role = Literal["baseline", "content", "permuted"]
+BASELINE: Role = "baseline"
+CONTENT: Role = "content"
+PERMUTED: Role = "permuted"
 
 WAYS = {
     "vector": "target vector",
@@ -38,46 +46,61 @@ _OF_CONTENT_ALONE = (
 
 @dataclass(frozen=True)
 class RankerNames:
-    """The names of a study's rankers.
+    """What a ranker of the plan is called.
 
     Attributes:
-        ids, content, permuted: of each role.
-        differences: settings other than those of content in which the two rankers differ, each `name = value (ids only: value)`; then a gain over ids
-            only is not content's alone.
+        name: in the plan; the label `ranker` of its runs.
+        content, baseline, permuted: in words, by role.
+        differences: settings other than those of content in which ranker and baseline differ, each `name = value (baseline: value)`; then a gain over the baseline
+            is not content's alone.
     """
 
-    ids: str
+    name: str
     content: str
+    baseline: str
     permuted: str
     differences: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, ids_ranker: RankerConfig, ranker: RankerConfig) -> "RankerNames":
-        """From the settings of the two rankers."""
-        content = ranker_name(ranker)
-        ours, theirs = ranker.model_dump(), ids_ranker.model_dump()
+    def of(
+        cls, name: str, ranker: RankerConfig, baseline: RankerConfig, has_counters: bool = False
+    ) -> "RankerNames":
+        """From the settings of the two, and whether they read counters of the log."""
+        content = name or ranker_name(ranker)
+        ours, theirs = ranker.model_dump(), baseline.model_dump()
         differences = tuple(
-            f"{name} = {ours[name]} (ids only: {theirs[name]})"
-            for name in ours
-            if name not in _OF_CONTENT_ALONE and ours[name] != theirs[name]
+            f"{one} = {ours[one]} (baseline: {theirs[one]})"
+            for one in ours
+            if one not in _OF_CONTENT_ALONE and ours[one] != theirs[one]
         )
-        return cls(ranker_name(ids_ranker), content, f"{content} on permuted vectors", differences)
+        return cls(
+            content,
+            content,
+            ranker_name(baseline, has_counters),
+            f"{content} on permuted vectors",
+            differences,
+        )
 
-    def of_role(self, role: str) -> str:
-        """The name of `ids`, `content` or `permuted`."""
-        return {IDS: self.ids, CONTENT: self.content, PERMUTED: self.permuted}[role]
+    def of_role(self, role: Role) -> str:
+        """In words."""
+        return {BASELINE: self.baseline, CONTENT: self.content, PERMUTED: self.permuted}[role]
 
-    def as_dict(self) -> dict[str, object]:
+    def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {**asdict(self), "differences": list(self.differences)}
 
 
-def ranker_name(config: RankerConfig) -> str:
-    """`SimTier + SA-TA`, `BST on ids only`, `CUBE over DIEN, content search`."""
+def ranker_name(config: RankerConfig, has_counters: bool = False) -> str:
+    """`SimTier + SA-TA`, `BST on ids only`, `DIN on ids and counters`, `CUBE over DIEN, content search`."""
     sequence = config.sequence.upper()
     if config.ways:
         name = " + ".join(WAYS[way] for way in config.ways)
         name += f" over {sequence}" if config.sequence != "din" else ""
     else:
-        name = f"{sequence} on ids only"
+        name = f"{sequence} on ids {'and counters' if has_counters else 'only'}"
     return name + (f", {config.search} search" if config.search != "none" else "")
+
+
+def run_name(ranker: str, encoder: str | None, seed: int) -> str:
+    """A ranker run's: `recall-tuned · CUBE · seed 1`."""
+    return " · ".join(filter(None, (encoder, ranker, f"seed {seed}")))

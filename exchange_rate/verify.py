@@ -13,6 +13,8 @@ from pathlib import Path
 
 from rich.table import Table
 
+from exchange_rate.evidence.draw_file import DRAWS, read_draw_file
+from exchange_rate.evidence.study_file import read_about_draws
 from moon_rec.command import Parser, run
 from moon_rec.console import table_console
 from moon_rec.errors import MoonRecError, StudyError
@@ -157,7 +159,7 @@ def verify_report(folder: Path) -> Verified:
 
 
 def verify_study(folder: Path) -> Verified:
-    """A study: its SQLite store is whole, and what its artifacts name are plain names."""
+    """A study: its SQLite store is whole, what its artifacts name are plain names, and its joint draws are those that it records."""
     found = Verified("study")
 
     def store() -> str:
@@ -195,9 +197,24 @@ def verify_study(folder: Path) -> Verified:
                 plain_name(name, f"{file}: sheets")
         return f"{len(files)} studies, their sheets are plain names"
 
+    def draws() -> str:
+        files = sorted((folder / "artifacts").rglob("study.json"))[:MOST_ARTIFACTS]
+        counts = [one for file in files if (one := _num_drawn(file)) is not None]
+        return f"{len(counts)} of {len(files)} studies have joint draws, {sum(counts):,} figures"
+
     if found.look("mlflow.db", store):
         found.look("artifacts", about)
+        found.look(DRAWS, draws)
     return found
+
+
+def _num_drawn(file: Path) -> int | None:
+    """Figures in the joint draws that a `study.json` names, which must be those that it records; None where it names none."""
+    study = read_json(file)
+    if not isinstance(study, dict) or study.get("draws") is None:
+        return None
+    about = read_about_draws(study["draws"], str(file))
+    return read_draw_file(file.with_name(DRAWS), about, str(file.with_name(DRAWS))).height
 
 
 def _named(verified: Sequence[tuple[str, Verified]]) -> Iterator[Seen]:

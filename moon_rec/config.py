@@ -184,6 +184,27 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {found[0]!r}?" if found else ""
 
 
+def described(kind: type[Config], name: str) -> str:
+    """What is said of a setting: its own words, or its lines under `Attributes` of its class or of one that it comes from."""
+    own = kind.model_fields[name].description
+    if own:
+        return own
+    for parent in kind.__mro__:
+        text = (parent.__doc__ or "").partition("Attributes:")[2].partition("\n\n")[0]
+        lines = [line for line in text.splitlines() if line.strip()]
+        margin = min((len(line) - len(line.lstrip()) for line in lines), default=0)
+        entries: list[list[str]] = []
+        for line in lines:
+            if len(line) - len(line.lstrip()) == margin:
+                entries.append([])
+            entries[-1].append(line.strip())
+        for entry in entries:
+            names, colon, words = " ".join(entry).partition(": ")
+            if colon and name in re.split(r",\s*", names) and words:
+                return words
+    return ""
+
+
 def _made(kind: type[AnyConfig], values: Mapping[str, Any], context: str | None) -> AnyConfig:
     try:
         return kind.model_validate(values, context=context)

@@ -88,7 +88,10 @@ class RankerConfig(Config):
         default=(64, 32), description="MAKE: widths of the content model's layers"
     )
 
-    epochs: Epochs = Field(default=1, description="passes over the train rows")
+    epochs: Epochs = Field(
+        default=4,
+        description="most passes over the train rows; the validation period chooses after which the weights are kept",
+    )
     batch_size: BatchRows = Field(default=512, description="impressions a batch")
     learning_rate: LearningRate = Field(default=3e-3, description="dense weights, AdamW")
     embedding_learning_rate: LearningRate = Field(
@@ -100,7 +103,7 @@ class RankerConfig(Config):
         default=None, description="largest norm of all dense gradients together"
     )
     patience: Epochs | None = Field(
-        default=None,
+        default=1,
         description="stop after so many epochs without a higher validation AUC; None trains all epochs",
     )
     device: Literal["cpu", "cuda", "auto"] = Field(
@@ -130,8 +133,8 @@ class RankerConfig(Config):
         "make_epochs": _read_by("make"),
         "make_hidden": _read_by("make"),
         "patience": CountsWhen(
-            lambda config: config.patience <= config.epochs - 2,
-            "no training of {self.epochs} epochs can stop before its end then; wanted at most epochs - 2",
+            lambda config: config.epochs > 2,
+            "a training of epochs = {self.epochs} cannot stop before its end; raise epochs",
         ),
     }
 

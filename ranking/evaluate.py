@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -36,7 +37,7 @@ from moon_rec.shop.non_click_recipe import NonClickRecipe, non_clicks_said, othe
 from moon_rec.shop.own_ids import with_own_ids
 from moon_rec.tracking import Tracker
 from moon_rec.vector_pairs import Coverage, add_accept_option, open_pair
-from ranking.features import Period, RankingTables
+from ranking.features import CounterKind, Period, RankingTables, counters_said
 from ranking.judging.figures import draw_evaluation
 from ranking.judging.judgement import (
     NUM_RESAMPLES,
@@ -58,7 +59,15 @@ COLUMNS = (
 """Of a table of scores."""
 
 
-def score(ranker: TrainedRanker, tables: RankingTables, period: Period = "test") -> pl.DataFrame:
+class Scorer(Protocol):
+    """A ranker, or anything else that scores tables."""
+
+    def predict(self, tables: RankingTables, period: Period) -> np.ndarray:
+        """Click probabilities `(rows,)`."""
+        ...
+
+
+def score(ranker: Scorer, tables: RankingTables, period: Period = "test") -> pl.DataFrame:
     """Scores of a period's impressions.
 
     Returns:
@@ -232,7 +241,16 @@ def _evaluate_rankers(given: Namespace, tracker: Tracker | None) -> None:
         truth = shop.truth if ranker.features.label == "clicked" else None
         reads = {"shop": shop.digest, "tables": tables[digest].digest}
         judged = _Judged(
-            name, scores, given.ranker.name, reads, shop, truth, coverage, True, ranker.non_clicks
+            name,
+            scores,
+            given.ranker.name,
+            reads,
+            shop,
+            truth,
+            coverage,
+            True,
+            ranker.non_clicks,
+            ranker.preparation.counters,
         )
         found.append(_judge(given, judged, tracker))
     if len(found) > 1:
@@ -281,6 +299,8 @@ class _Judged:
     coverage: Coverage | None
     is_ours: bool
     trained_on: NonClickRecipe | None = None
+    counters: CounterKind | None = None
+    """That a ranker of ours reads; of another model that is not known."""
 
 
 def _refuse_other_layout(out: Path, seeds: list[str]) -> None:
@@ -299,7 +319,18 @@ def _judge(given: Namespace, judged: _Judged, tracker: Tracker | None) -> dict[s
     segments = segments_of(scores, given.by, given.min_users)
     metrics = evaluate(scores, judged.truth, given.resamples, segments=segments)
     trained_on, sampled = judged.trained_on, shop.non_clicks if shop is not None else None
-    save_scores(scores, out, metrics, shop, given.period, segments, judged.coverage, trained_on)
+    save_scores(
+        scores,
+        out,
+        metrics,
+        shop,
+        given.period,
+        segments,
+        judged.coverage,
+        trained_on,
+        judged.counters,
+    )
+    counted = counters_said(judged.counters, "; ") if judged.counters else ""
     about = f"scores of {', '.join(file.name for file in given.scores)}, no shop"
     if shop is not None:
         about = f"{shop.name}{' (simulated)' if shop.is_simulated else ''}, {given.period} period"
@@ -310,7 +341,7 @@ def _judge(given: Namespace, judged: _Judged, tracker: Tracker | None) -> dict[s
     draw_evaluation(curve, metrics, segments, name, titled, picture)
     if judged.seed:
         print(f"{judged.seed}:")
-    print(f"{about}: {scores.height:,} impressions{non_clicks_said(sampled, '; ')}")
+    print(f"{about}: {scores.height:,} impressions{counted}{non_clicks_said(sampled, '; ')}")
     if judged.is_ours and (told := other_recipes(trained_on, sampled)):
         say(f"warning: trained (A) and evaluated (B) on {told}")
     print(metrics_text(metrics, segments))
@@ -318,7 +349,7 @@ def _judge(given: Namespace, judged: _Judged, tracker: Tracker | None) -> dict[s
     if tracker is not None:
         params = {"period": given.period, "by": list(given.by), "resamples": given.resamples}
         title = f"{given.out.name}, {judged.seed}" if judged.seed else given.out.name
-        tags = {"non_clicks": non_clicks_said(sampled)}
+        tags = {"non_clicks": non_clicks_said(sampled), "counters": counted.removeprefix("; ")}
         with tracker.run(
             title, "evaluation", {"model": judged.model, **params}, judged.reads, tags=tags
         ) as run:
@@ -394,11 +425,13 @@ def save_scores(
     segments: Segments,
     coverage: Coverage | None,
     trained_on: NonClickRecipe | None = None,
+    counters: CounterKind | None = None,
 ) -> None:
     """Write `scores.parquet` and `metrics.json` into `folder`; of scores without a shop nothing of one is known.
 
     Args:
         trained_on: how the non-clicks were sampled that the ranker learnt from.
+        counters: that the ranker reads; None where that is not known.
     """
     with atomic_file(folder / "scores.parquet") as temporary:
         scores.write_parquet(temporary)
@@ -410,6 +443,7 @@ def save_scores(
         "period": period if shop else "",
         "non_clicks": _plain(shop.non_clicks) if shop else None,
         "trained_on_non_clicks": _plain(trained_on),
+        "counters": counters,
         "metrics": {name: metric.as_dict() for name, metric in metrics.items()},
         "segments": segments.as_dict(),
         "coverage": coverage.as_dict() if coverage else None,

@@ -2,10 +2,10 @@
 
 Notable choices
 - Impressions are those of a shop's period, or any Parquet files (`--impressions`), with or without labels. All
-  rows are looked at before the first is scored, by the rules of the importer (`moon_rec.values`). They are read, scored and written in chunks of whole requests, so memory is bounded by the shop's catalogue
-  and events and the chunk, not by the impressions.
+  rows are looked at before the first is scored, by the rules of the importer (`moon_rec.values`). They are read, scored and written in chunks of whole requests, so memory is bounded by the shop (its
+  catalogue and events, and about a hundred bytes an impression of its log where the ranker reads counters) and the chunk, not by the impressions scored.
 - **Histories are the shop's events** strictly before each request: what its users clicked and
-  searched. To score requests to come, add the newest events to the shop (its times need not move: the
+  searched; counters are those of the shop's log before it (`features.counters`). To score requests to come, add the newest events to the shop (its times need not move: the
   ranker's own preparation is used, and nothing is learnt). It is another shop to the embedding tables then:
   embed it, or say `--accept other-shop`.
 - Items, users and queries that training never saw have unknown ids; an item's vector is looked up in the table
@@ -37,6 +37,7 @@ from moon_rec.shop.integrity import UNREADABLE
 from moon_rec.shop.own_ids import OwnNames, own_names
 from moon_rec.vector_pairs import add_accept_option, open_pair
 from ranking.features import PERIODS, Period, RankingTables
+from ranking.features.counters import Counters, with_counters
 from ranking.features.impressions import in_requests
 from ranking.features.requests import RequestReader
 from ranking.seed_folders import SCORES
@@ -138,6 +139,7 @@ class _Scorer:
     def __init__(self, ranker: TrainedRanker, shop: Shop, batch_size: int | None):
         self.ranker, self.batch_size = ranker, batch_size
         self.reader = RequestReader.of(shop, ranker.preparation)
+        self.counters = Counters.of(shop, ranker.features)
         self.tables = RankingTables.of(shop, self.reader, {})
         self.content = ranker.content(self.tables)
         self.names = own_names(shop.path)
@@ -145,7 +147,7 @@ class _Scorer:
     def score(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Scores of a chunk, in its order."""
         label = self.ranker.features.label
-        ordered = in_requests(frame.with_row_index("row"))
+        ordered = with_counters(self.counters, in_requests(frame.with_row_index("row")))
         requests = self.reader.read(ordered)
         tables = replace(self.tables, periods={"test": requests})
         loader = self.ranker.loader(tables, "test", self.batch_size, self.content)

@@ -22,11 +22,13 @@ name = "faults"
 num_seeds = 1
 num_resamples = 20
 backbone = {{ {backbone} }}
+
+[[rankers]]
 ranker = {{ content = "vector", {ranker} }}
-ids_ranker = {{ content = "none", {ranker} }}
 
 [[encoders]]
 name = "random weights"
+random = true
 
 [[encoders]]
 name = "pretrained"
@@ -227,7 +229,7 @@ def shrink_demo() -> None:
     study = importlib.import_module("exchange_rate.study.plan").StudyConfig
     settings = tomllib.loads("\n".join(SHOP))
     demo.demo_shop = lambda seed: simulation(**settings, seed=seed)
-    demo.demo_plan = lambda seed: study(**tomllib.loads(plan()), seed=seed)
+    demo.demo_plan = lambda seed, brought=None: study(**tomllib.loads(plan()), seed=seed)
     # one process, as its workers would not have the small sizes
     run_study = demo.run_study
     demo.run_study = lambda *given, **named: run_study(*given, **named, workers=1)

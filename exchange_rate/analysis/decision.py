@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 Data = dict[str, Any]
-PAIRS = ("content against ids", "permuted against ids", "content against permuted")
+PAIRS = ("content against baseline", "permuted against baseline", "content against permuted")
 
 
 @dataclass(frozen=True)

@@ -93,10 +93,10 @@ def _gain(data: Data, decided: Decided) -> dict[str, str] | None:
     who = f"{names['content']} on the encoder {data['chosen_encoder']!r} ({how})"
     number = _with_interval(numbers["auc_gain"])
     text = {
-        "gain": f"{who} gains {number} points of AUC over {names['ids']}",
-        "loss": f"{who} loses against {names['ids']}: {number} points of AUC",
-        "none": f"No gain is shown: {who} stands {number} points of AUC from {names['ids']}, an interval that holds zero",
-        "no interval": f"{who} stands {number} points of AUC from {names['ids']}, without an interval",
+        "gain": f"{who} gains {number} points of AUC over {names['baseline']}",
+        "loss": f"{who} loses against {names['baseline']}: {number} points of AUC",
+        "none": f"No gain is shown: {who} stands {number} points of AUC from {names['baseline']}, an interval that holds zero",
+        "no interval": f"{who} stands {number} points of AUC from {names['baseline']}, without an interval",
     }[decided.gain]
     if decided.cold_gain != "missing":
         number = _with_interval(numbers["auc_gain_cold"])

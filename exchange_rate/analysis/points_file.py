@@ -28,7 +28,7 @@ from exchange_rate.analysis.study_analysis import OUTCOMES, analyse, number
 from exchange_rate.estimation.columns import Floats, name_column
 from exchange_rate.estimation.points import gather_points
 from exchange_rate.evidence.records import Study
-from exchange_rate.names import CONTENT
+from exchange_rate.names import CONTENT, RankerNames
 from moon_rec.errors import ShopError, StudyError
 from moon_rec.files import digest_of
 from moon_rec.progress import say
@@ -145,7 +145,7 @@ class _Points:
             runs[cells[-1]["run"]] = _run(row, self._of_encoder)
         seeds = _seed_numbers(frame)
         for row, seed in zip(frame.iter_rows(named=True), seeds, strict=True):
-            labels = {"ranker": CONTENT, "encoder": row["encoder"], "seed": seed}
+            labels = {"ranker": content, "role": CONTENT, "encoder": row["encoder"], "seed": seed}
             cells.append(_cell("ranker", labels, len(cells)))
             runs[cells[-1]["run"]] = _run(row, [one for one in OUTCOMES if one in frame.columns])
         counts = frame.group_by("encoder").len()["len"]
@@ -157,9 +157,9 @@ class _Points:
             "level": level,
             "shop": None,
             "is_simulated": is_simulated,
-            "rankers": {"ids": "ids only", "content": content, "permuted": "", "differences": []},
+            "rankers": [RankerNames(content, content, "ids only", "").as_dict()],
             "encoders": encoders["encoder"].to_list(),
-            "control_encoder": None,
+            "chosen_encoder": None,
             "planned": None,
             "failed": [],
             "sheets": [],

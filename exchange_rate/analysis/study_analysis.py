@@ -19,7 +19,7 @@ from exchange_rate.evidence.coverage import study_coverage
 from exchange_rate.evidence.missing import missing, nothing_left, without_unusable
 from exchange_rate.evidence.records import Study, encoder_metrics, encoder_table, table_of
 from exchange_rate.laws.scaling import ScalingLaw, compare_forms, fit_scaling_law
-from exchange_rate.names import CONTENT, IDS
+from exchange_rate.names import BASELINE, CONTENT
 from moon_rec.errors import StudyError
 
 SEGMENTS = {"": "all items", "_warm": "warm items", "_cold": "cold items"}
@@ -33,17 +33,19 @@ def analyse(study: Study) -> dict[str, Any]:
         StudyError: no ranker on vectors counts.
     """
     table = table_of(study)
-    content = table.filter(pl.col("ranker") == CONTENT)
+    names = study.about["rankers"][0]
+    table = table.filter(pl.col("ranker") == names["name"])
+    content = table.filter(pl.col("role") == CONTENT)
     if content.is_empty():
         raise StudyError(nothing_left(study))
     steering, level = study.about["steering_metric"], study.about["level"]
     content, unusable = without_unusable(content, encoder_metrics(study, content))
     study = replace(study, left_out=(*study.left_out, *unusable))
     last = [labels["encoder"] for labels, _ in study.cells("encoder")][-1]
-    chosen = study.about["control_encoder"] or last
+    chosen = study.about["chosen_encoder"] or last
     return {
         "study": {key: study.about[key] for key in _STUDY} | {"id": study.id},
-        "rankers": study.about["rankers"],
+        "rankers": names,
         "is_simulated": is_simulated(study),
         "counts": _counts(table),
         "rates": {
@@ -55,7 +57,7 @@ def analyse(study: Study) -> dict[str, Any]:
         "candidates": _candidates(study, content, steering, level),
         "pairwise": _pairwise(content, steering, level),
         "chosen_encoder": chosen,
-        "is_chosen_on_validation": study.about["control_encoder"] is not None,
+        "is_chosen_on_validation": study.about["chosen_encoder"] is not None,
         "comparison": _comparison(study, chosen),
         "scaling": _scaling(study, steering, level),
         "definitions": definitions(study, steering),
@@ -166,7 +168,9 @@ def _encoders(
     gains = {
         labels["encoder"]: metrics
         for labels, metrics in study.cells("comparison")
-        if labels["ranker"] == CONTENT and labels["against"] == IDS
+        if labels["ranker"] == study.about["rankers"][0]["name"]
+        and labels["role"] == CONTENT
+        and labels["against"] == BASELINE
     }
     entries = []
     for labels, metrics in study.cells("encoder"):
@@ -174,7 +178,7 @@ def _encoders(
         auc, half, runs = NAN, NAN, 0
         if name in points.names:
             row = points.names.index(name)
-            auc, runs = float(points.auc[row]), points.num_runs[row]
+            auc, runs = float(points.outcome[row]), points.num_runs[row]
             half = quantile * points.seed_noise / np.sqrt(runs)
         words = (
             f"AUC, mean over {runs} seeds; interval from the spread between seeds, pooled over encoders"
@@ -290,12 +294,12 @@ def _ratio(row: dict[str, Any], definition: str) -> Number:
 
 
 def _comparison(study: Study, chosen: str) -> dict[str, Any]:
-    """Ids only, permuted control and the ranker on the chosen encoder, by segment."""
+    """Baseline, permuted control and the ranker on the chosen encoder, by segment."""
     found: dict[str, dict[str, Number]] = {}
     for labels, metrics in study.cells("comparison"):
-        if labels["encoder"] != chosen:
+        if (labels["ranker"], labels["encoder"]) != (study.about["rankers"][0]["name"], chosen):
             continue
-        pair = f"{labels['ranker']} against {labels['against']}"
+        pair = f"{labels['role']} against {labels['against']}"
         names = [name for name in metrics if f"{name}.low" in metrics]
         found[pair] = {
             name: _tracked(study, "comparison", metrics, name, labels) for name in sorted(names)
@@ -306,7 +310,9 @@ def _comparison(study: Study, chosen: str) -> dict[str, Any]:
 def _scaling(study: Study, steering: str, level: float) -> dict[str, Any]:
     """Steering metric and AUC against training tokens, along the path with the most encoders."""
     encoders = encoder_table(study)
-    content = table_of(study).filter(pl.col("ranker") == "content")
+    content = table_of(study).filter(
+        pl.col("role") == CONTENT, pl.col("ranker") == study.about["rankers"][0]["name"]
+    )
     auc = content.group_by("encoder", maintain_order=True).agg(pl.col("auc").mean())
     seen = encoders.select(
         "encoder", "path", "posttraining_tokens", pl.col("^" + _escaped(steering) + "$")

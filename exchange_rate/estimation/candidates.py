@@ -199,9 +199,9 @@ def _row(
 def _kendall(points: Points, level: float) -> tuple[float, float, float]:
     """Tau-b and its interval; a perfect order counts as one discordant quarter pair, so that its interval has a width."""
     count = len(points.names)
-    if count < 3 or np.ptp(points.metric) == 0 or np.ptp(points.auc) == 0:
+    if count < 3 or np.ptp(points.metric) == 0 or np.ptp(points.outcome) == 0:
         return NAN, NAN, NAN
-    tau = round(float(np.asarray(stats.kendalltau(points.metric, points.auc))[0]), 12)
+    tau = round(float(np.asarray(stats.kendalltau(points.metric, points.outcome))[0]), 12)
     if count < 5:
         return tau, NAN, NAN
     most = 1 - 0.5 / (count * (count - 1) / 2)
@@ -229,7 +229,7 @@ class _Errors:
         left = 1 - 1 / count - deviation**2 / size
         if left.min() < 1e-9:
             return None
-        around = points.auc - points.auc.mean()
+        around = points.outcome - points.outcome.mean()
         line = (around - float(deviation @ around) / size * deviation) / left
         order = np.argsort(points.names)
         return cls(line[order], (around * count / (count - 1))[order])

@@ -71,6 +71,19 @@ def name_column(values: Iterable[object], name: str) -> list[str]:
     return [str(value) for value in found]
 
 
+def truth_column(values: Iterable[object], name: str) -> list[bool]:
+    """One column of true and false.
+
+    Raises:
+        StudyError: a value that is neither.
+    """
+    found = list(values)
+    for row, value in enumerate(found):
+        if not isinstance(value, bool | np.bool_):
+            raise StudyError(f"{name}, row {row}: {value!r}; wanted True or False")
+    return [bool(value) for value in found]
+
+
 def same_length(**columns: Any) -> None:
     """Refuse columns of unlike length, and none at all.
 

@@ -5,7 +5,8 @@ fitted, and the spread between seeds is kept beside the points as `seed_noise`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,79 +17,132 @@ from exchange_rate.estimation.columns import (
     number_array,
     number_column,
     same_length,
+    truth_column,
 )
+from exchange_rate.estimation.draws import Draws
+from exchange_rate.estimation.results import OutcomeKind
 from moon_rec.errors import StudyError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Points:
     """One point an encoder, in order of first appearance.
 
     Attributes:
         names: the encoders.
-        metric, auc: `(encoders,)` means over runs.
-        metric_noise: standard error of an encoder's metric, root mean square over encoders; 0 where it was not given.
+        paths: the training that each is a checkpoint of; its own name where it stands alone. Encoders of one path are alike beyond their metric.
+        is_trained: `(encoders,)` False where nothing was trained (random or merely pretrained weights); those never enter the headline.
+        metric, outcome: `(encoders,)`; outcomes are means over runs.
+        metric_error: `(encoders,)` standard error of each metric; 0 where it was not given.
         num_runs: runs behind each point.
-        seed_noise: standard deviation of AUC between seeds of one encoder, pooled (NaN with one seed each).
+        seed_noise: standard deviation of the outcome between seeds of one encoder, pooled (NaN with one seed each).
+        shared_noise: share of the metric's noise variance that all encoders have in common; used where there are no draws.
+        draws: the same draws of users for all encoders; None where only standard errors are known.
+        outcome_kind: AUC, or its difference from permuted vectors.
     """
 
     names: tuple[str, ...]
+    paths: tuple[str, ...]
+    is_trained: NDArray[np.bool_]
     metric: Floats
-    auc: Floats
-    metric_noise: float
+    outcome: Floats
+    metric_error: Floats
     num_runs: tuple[int, ...]
     seed_noise: float
+    shared_noise: float = 0.0
+    draws: Draws | None = None
+    outcome_kind: OutcomeKind = "auc"
+
+    @property
+    def metric_noise(self) -> float:
+        """Standard error of an encoder's metric, root mean square over encoders."""
+        return float(np.sqrt(np.mean(self.metric_error**2)))
+
+    def keep(self, rows: ArrayLike) -> "Points":
+        """The points of these rows (a mask or indices `(kept,)`)."""
+        kept = np.arange(len(self.names))[np.asarray(rows)].tolist()
+        names = tuple(self.names[row] for row in kept)
+        return replace(
+            self,
+            names=names,
+            paths=tuple(self.paths[row] for row in kept),
+            is_trained=self.is_trained[kept],
+            metric=self.metric[kept],
+            outcome=self.outcome[kept],
+            metric_error=self.metric_error[kept],
+            num_runs=tuple(self.num_runs[row] for row in kept),
+            draws=None if self.draws is None else self.draws.of(names),
+        )
 
     def without(self, row: int) -> "Points":
         """The same points less one encoder."""
-        keep = [index for index in range(len(self.names)) if index != row]
-        return Points(
-            tuple(self.names[index] for index in keep),
-            self.metric[keep],
-            self.auc[keep],
-            self.metric_noise,
-            tuple(self.num_runs[index] for index in keep),
-            self.seed_noise,
-        )
+        return self.keep([index for index in range(len(self.names)) if index != row])
 
 
 def gather_points(
     metric: ArrayLike,
-    auc: ArrayLike,
+    outcome: ArrayLike,
     encoder: Sequence[object] | NDArray,
     seed: Sequence[object] | NDArray | None = None,
     metric_error: ArrayLike | None = None,
+    *,
+    path: Sequence[object] | NDArray | None = None,
+    is_trained: Sequence[bool] | NDArray | None = None,
+    shared_noise: float = 0.0,
+    draws: Draws | None = None,
+    outcome_kind: OutcomeKind = "auc",
 ) -> Points:
-    """Average runs within encoders; see `Points`.
+    """Average runs within encoders; see `Points`. One row a run in every column.
 
     With `seed`, where the seeds are shared among encoders an effect common to a seed is taken out, so that an encoder which misses a lucky seed is not
     blamed for it.
 
     Raises:
-        StudyError: columns of different lengths, no rows, a value that is no finite number, a name that is missing, one encoder with two values of the metric,
-            or two rows of one encoder and seed.
+        StudyError: columns of different lengths, no rows, a value that is no finite number, a name that is missing, one encoder with two values of the metric, the
+            path or `is_trained`, two rows of one encoder and seed, a share outside 0 to 1, or draws without one of the encoders.
     """
-    x, y = number_column(metric, "metric"), number_column(auc, "auc")
+    x, y = number_column(metric, "metric"), number_column(outcome, "auc")
     names = name_column(encoder, "encoder")
     seeds = None if seed is None else name_column(seed, "seed")
-    same_length(metric=x, auc=y, encoder=names, seed=seeds)
+    paths = names if path is None else name_column(path, "path")
+    trained = [True] * len(names) if is_trained is None else truth_column(is_trained, "is_trained")
+    same_length(metric=x, auc=y, encoder=names, seed=seeds, path=paths, is_trained=trained)
+    if not 0 <= shared_noise <= 1:
+        raise StudyError(f"shared_noise = {shared_noise!r}: wanted a share from 0 to 1")
     errors = _errors(metric_error, len(names))
     order = list(dict.fromkeys(names))
     code = np.array([order.index(name) for name in names])
+    first = [names.index(name) for name in order]
     _one_metric_each(x, names)
+    _one_each(paths, names, "path")
+    _one_each(trained, names, "is_trained")
     if seeds is not None:
         _one_run_each(names, seeds)
     means, noise, counts = _seed_means(y, code, seeds, len(order))
+    squares = np.bincount(code, weights=errors**2) / np.bincount(code)
     return Points(
         names=tuple(order),
+        paths=tuple(paths[row] for row in first),
+        is_trained=np.array([trained[row] for row in first], dtype=np.bool_),
         metric=np.array([x[code == row].mean() for row in range(len(order))]),
-        auc=means,
-        metric_noise=float(
-            np.sqrt(np.mean([np.mean(errors[code == row] ** 2) for row in range(len(order))]))
-        ),
+        outcome=means,
+        metric_error=np.sqrt(squares),
         num_runs=counts,
         seed_noise=noise,
+        shared_noise=float(shared_noise),
+        draws=None if draws is None else draws.of(order),
+        outcome_kind=outcome_kind,
     )
+
+
+def _one_each(values: list[Any], names: list[str], what: str) -> None:
+    first: dict[str, int] = {}
+    for row, name in enumerate(names):
+        before = values[first.setdefault(name, row)]
+        if values[row] != before:
+            raise StudyError(
+                f"encoder {name!r} has {what} {before!r} in row {first[name]} and {values[row]!r} in row {row}; name two encoders apart or give it one {what}"
+            )
 
 
 def _one_metric_each(metric: Floats, names: list[str]) -> None:

@@ -187,7 +187,7 @@ def pairwise_ratios(
     rows = []
     for row in range(1, len(points.names)):
         metric_gain = float(points.metric[row] - points.metric[0])
-        auc_gain = float(points.auc[row] - points.auc[0])
+        auc_gain = float(points.outcome[row] - points.outcome[0])
         auc_error = points.seed_noise * np.sqrt(1 / points.num_runs[row] + 1 / points.num_runs[0])
         low, high = _fieller(auc_gain, auc_error, metric_gain, gain_error, quantile)
         metric_half = float(stats.norm.ppf((1 + level) / 2) * gain_error) or NAN
@@ -225,7 +225,7 @@ def _fit(points: Points, level: float, min_encoders: int, definition: str) -> Ex
         spread=spread,
         metric_noise=points.metric_noise,
         seed_noise=points.seed_noise,
-        centre=(float(points.metric.mean()), float(points.auc.mean())),
+        centre=(float(points.metric.mean()), float(points.outcome.mean())),
     )
     if reason or line is None:
         return ExchangeRate(
@@ -260,7 +260,7 @@ class _Line:
     def through(cls, points: Points, level: float) -> "_Line | None":
         """The corrected slope with half the width of its interval; None where the metric varies no more than its noise."""
         count = len(points.names)
-        covariance = np.cov(points.metric, points.auc)
+        covariance = np.cov(points.metric, points.outcome)
         sxx, sxy, syy = (float(covariance[index]) for index in ((0, 0), (0, 1), (1, 1)))
         signal = sxx - points.metric_noise**2
         if signal <= 0:
@@ -304,7 +304,7 @@ def _judge(points: Points, line: _Line, level: float) -> tuple[str, str, float]:
         )
     for row, name in enumerate(points.names):
         rest = points.without(row)
-        if np.sign(np.cov(rest.metric, rest.auc)[0, 1]) != np.sign(line.slope):
+        if np.sign(np.cov(rest.metric, rest.outcome)[0, 1]) != np.sign(line.slope):
             return "sign unstable", f"the sign rests on one encoder: without {name!r} it flips", NAN
     low, high = line.slope - line.half, line.slope + line.half
     if low <= 0 <= high:
@@ -330,8 +330,8 @@ def _flattens(points: Points, line: _Line, level: float) -> float | None:
     design = np.stack([np.ones(count), scaled, scaled**2], axis=1)
     if np.linalg.cond(design) > 1e8:
         return None
-    weights = np.linalg.lstsq(design, points.auc, rcond=None)[0]
-    residual = float(np.sum((points.auc - design @ weights) ** 2))
+    weights = np.linalg.lstsq(design, points.outcome, rcond=None)[0]
+    residual = float(np.sum((points.outcome - design @ weights) ** 2))
     error = np.sqrt(residual / (count - 3) * np.linalg.inv(design.T @ design)[2, 2])
     quantile = stats.t.ppf((1 + level) / 2, count - 3)
     sign = np.sign(line.slope)

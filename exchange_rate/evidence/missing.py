@@ -6,7 +6,6 @@ import polars as pl
 
 from exchange_rate.estimation.candidates import metric_errors
 from exchange_rate.evidence.records import LeftOut, Study
-from exchange_rate.names import CONTENT
 from moon_rec.errors import StudyError
 
 MOST_NAMED = 4
@@ -77,7 +76,7 @@ def _lost(study: Study, content: pl.DataFrame) -> str:
         return ""
     gone = [name for name in names if name not in runs]
     fewer = [name for name in names if 0 < runs.get(name, 0) < seeds]
-    text = f"The fits have {len(names) - len(gone)} of {len(names)} encoders and {sum(runs.values())} of {wanted} runs of {study.about['rankers'][CONTENT]}"
+    text = f"The fits have {len(names) - len(gone)} of {len(names)} encoders and {sum(runs.values())} of {wanted} runs of {study.about['rankers'][0]['content']}"
     if gone:
         text += f"; without {_listed(gone)}"
     if fewer:

@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from exchange_rate.evidence.study_file import ABOUT, read_about, read_cell
+from exchange_rate.names import BASELINE, CONTENT
 from moon_rec.errors import MoonRecError, StudyError
 from moon_rec.progress import say
 from moon_rec.shown import visible
@@ -25,7 +26,7 @@ NAN = float("nan")
 HUGE = 1e300
 """Stores that know no infinity keep the largest number in its place."""
 MOST_NAMED = 5
-IDENTITY = ("encoder", "ranker", "seed", "against")
+IDENTITY = ("encoder", "ranker", "role", "seed", "against")
 """Labels that say which cell of its kind it is."""
 READS = "moon_rec.reads."
 
@@ -176,8 +177,11 @@ def _check_run(cell: dict[str, Any], run: dict[str, Any] | None, shop: str) -> N
         raise StudyError(f"{name} has key {run['key']!r}, the cell {cell['key']!r}: another's run")
     if (read := run["tags"].get(f"{READS}shop")) != shop:
         raise StudyError(f"{name} read the shop {read!r}, the study's is {shop!r}")
+    # a baseline's run is that of every ranker that shares it
+    shared = {"ranker"} if cell["labels"].get("role") == BASELINE else set()
     for label in IDENTITY:
-        if label in cell["labels"] and run["params"].get(label) != str(cell["labels"][label]):
+        is_told = label in cell["labels"] and label not in shared
+        if is_told and run["params"].get(label) != str(cell["labels"][label]):
             raise StudyError(
                 f"{name} is of {label} {run['params'].get(label)!r}, the cell of {str(cell['labels'][label])!r}"
             )
@@ -198,7 +202,7 @@ def _without_encoder(
         return ""
     if name not in encoders:
         return f"its encoder {name!r} has no run that counts"
-    if cell["kind"] != "ranker" or cell["labels"]["ranker"] != "content":
+    if cell["kind"] != "ranker" or cell["labels"]["role"] != CONTENT:
         return ""
     tags, theirs = runs[cell["run"]]["tags"], runs[encoders[name]["run"]]["tags"]
     for table in ("items", "queries"):
@@ -240,8 +244,9 @@ def table_of(study: Study) -> pl.DataFrame:
     """One row a ranker run.
 
     Returns:
-        Columns `ranker` (ids, content or permuted), `encoder` (null for ids), `seed`, `run`; the ranker's metrics (`auc`, `auc.low`, ...); for rankers on vectors
-        also `encoder_run`, what the encoder has seen (`stages`, `training_tokens`, `negatives`, ...) and its metrics; digests of what was read.
+        Columns `ranker` (its name in the plan), `role` (baseline, content or permuted), `encoder` (null for a baseline), `seed`, `run`; the ranker's metrics (`auc`,
+        `auc.low`, ...); for rankers on vectors also `encoder_run`, the encoder's labels (`path`, `is_trained`, `origin`, `stages`, `training_tokens`, ...) and its
+        metrics; digests of what was read. A baseline that several rankers share has a row for each, of one `run`.
     """
     encoders = {
         cell["labels"]["encoder"]: cell
@@ -264,7 +269,13 @@ def table_of(study: Study) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None) if rows else pl.DataFrame(schema=_NO_ROW)
 
 
-_NO_ROW = {"ranker": pl.String, "encoder": pl.String, "seed": pl.Int64, "run": pl.String}
+_NO_ROW = {
+    "ranker": pl.String,
+    "role": pl.String,
+    "encoder": pl.String,
+    "seed": pl.Int64,
+    "run": pl.String,
+}
 
 
 def encoder_table(study: Study) -> pl.DataFrame:

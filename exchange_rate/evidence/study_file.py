@@ -9,14 +9,16 @@ from typing import Annotated, Any, Literal, TypeVar
 import pydantic
 from pydantic import Field
 
+from exchange_rate.evidence.draw_file import MOST_DRAWS, MOST_SPLITS
+from exchange_rate.names import Role
 from moon_rec.errors import MoonRecError, StudyError
 from moon_rec.files import read_json
 from moon_rec.shop.engagement import Engagement
 from moon_rec.shown import plain_name, visible
 
 ABOUT = "study.json"
-FORMAT = 2
-"""Of `study.json`: the one whose rankers are called by their roles, `ids`, `content` and `permuted`, with their names beside."""
+FORMAT = 3
+"""Of `study.json`: the one of several rankers, each in its roles, and of encoders from anywhere."""
 MOST_BYTES = 1 << 26
 MOST_CELLS = 20_000
 MOST_SHEET_BYTES = 1 << 25
@@ -31,6 +33,7 @@ CAPTIONS = {
 Text = Annotated[str, Field(max_length=20_000)]
 Short = Annotated[str, Field(min_length=1, max_length=1_100)]
 Amount = Annotated[float, Field(ge=0, le=1e18)]
+SeedNumber = Annotated[int, Field(ge=0, lt=2**63)]
 RunId = Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
 
 
@@ -42,11 +45,12 @@ class Fields(pydantic.BaseModel):
     )
 
 
-class AboutRankers(Fields):
-    """Names of the rankers, by role."""
+class AboutRanker(Fields):
+    """What a ranker of the plan is called (`exchange_rate.names.RankerNames`)."""
 
-    ids: Short
+    name: Short
     content: Short
+    baseline: Short
     permuted: Short
     differences: Annotated[list[Text], Field(max_length=1_000)] = []
 
@@ -80,6 +84,14 @@ class FailedCell(Fields):
     folder: Annotated[str, Field(max_length=200)] = ""
 
 
+class AboutDraws(Fields):
+    """The artifact `draws.parquet` (`exchange_rate.evidence.draw_file`); older studies have none."""
+
+    num_draws: Annotated[int, Field(ge=1, le=MOST_DRAWS)]
+    num_splits: Annotated[int, Field(ge=1, le=MOST_SPLITS)]
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+
+
 class About(Fields):
     """All fields of `study.json`; cells and failures stay as they are until each is looked at."""
 
@@ -89,10 +101,11 @@ class About(Fields):
     period: Literal["validation", "test"]
     steering_metric: Short
     num_seeds: Annotated[int, Field(ge=1, le=10_000)]
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    seeds: Annotated[list[SeedNumber], Field(min_length=1, max_length=10_000)]
+    seed: SeedNumber
     width: Annotated[int, Field(ge=1, le=65_536)] | None
     level: Annotated[float, Field(gt=0.5, lt=1)]
-    rankers: AboutRankers
+    rankers: Annotated[list[AboutRanker], Field(min_length=1, max_length=1_000)]
     label: Short
     cold_below: Annotated[int, Field(ge=0, le=2**31)]
     engagement: Engagement
@@ -100,17 +113,30 @@ class About(Fields):
     cells: Annotated[list[Any], Field(max_length=MOST_CELLS)]
     definitions: Annotated[list[Text], Field(max_length=MOST_CELLS)]
     encoders: Annotated[list[Short], Field(max_length=MOST_CELLS)]
-    control_encoder: Short | None
+    chosen_encoder: Short | None
     planned: Planned | None = None
     failed: Annotated[list[FailedCell], Field(max_length=MOST_CELLS)] = []
     sheets: Annotated[list[Any], Field(max_length=100)] = []
+    draws: AboutDraws | None = None
+
+
+Origin = Literal["trained here", "folder", "hub", "brought", "mixture", "width"]
+"""Where an encoder comes from: random weights and trainings of the plan, a folder, a name on the hub, vectors brought along, tables mixed, a Matryoshka width."""
 
 
 class EncoderLabels(Fields):
-    """Labels of an `encoder` cell."""
+    """Labels of an `encoder` cell.
+
+    Attributes:
+        path: encoders of one training (checkpoints, widths) share it: they are no independent points.
+        is_trained: it has a contrastive post-training, or comes from outside and is not marked as untrained; the headline is among trained encoders.
+        stages: trainings of the plan; the counts beside it are theirs, 0 where a training was somebody else's.
+    """
 
     encoder: Short
     path: Short
+    is_trained: bool
+    origin: Origin
     stages: Short
     pretraining_tokens: Amount
     posttraining_tokens: Amount
@@ -120,19 +146,26 @@ class EncoderLabels(Fields):
 
 
 class RankerLabels(Fields):
-    """Labels of a `ranker` cell."""
+    """Labels of a `ranker` cell.
 
-    ranker: Literal["ids", "content", "permuted"]
+    Attributes:
+        ranker: its name in the plan; a baseline that several rankers share stands once for each.
+        encoder: None for a baseline.
+    """
+
+    ranker: Short
+    role: Role
     encoder: Short | None
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    seed: SeedNumber
 
 
 class ComparisonLabels(Fields):
     """Labels of a `comparison` cell."""
 
-    ranker: Literal["content", "permuted"]
+    ranker: Short
+    role: Literal["content", "permuted"]
     encoder: Short
-    against: Literal["ids", "permuted"]
+    against: Literal["baseline", "permuted"]
 
 
 class NoLabels(Fields):
@@ -191,6 +224,18 @@ def read_about(file: Path, what: str) -> dict[str, Any]:
         if plain_name(name, where) not in CAPTIONS:
             raise StudyError(f"{where} = {name!r}: there are {', '.join(CAPTIONS)}")
     return about
+
+
+def read_about_draws(value: Any, what: str) -> dict[str, Any]:
+    """The field `draws` alone, of a `study.json` of any version, as plain values.
+
+    Raises:
+        StudyError: a field of it that is missing, of another type or out of its bounds.
+    """
+    try:
+        return _checked(AboutDraws, value).model_dump()
+    except StudyError as error:
+        raise StudyError(f"{what}: {error}") from None
 
 
 def read_cell(value: Any, num_definitions: int) -> dict[str, Any]:

@@ -135,13 +135,14 @@ def candidates(data: Data) -> Figure | None:
 def rankers(data: Data) -> Figure | None:
     """AUC of ids only, the permuted control and the ranker on true vectors, and what each gains over ids only, by segment."""
     content, permuted = (
-        data["comparison"].get(pair) for pair in ("content against ids", "permuted against ids")
+        data["comparison"].get(pair)
+        for pair in ("content against baseline", "permuted against baseline")
     )
     if not content:
         return None
     figure = Figure(figsize=(8.6, 3.7), layout="constrained")
     levels, gains = figure.subplots(1, 2)
-    models = [(data["rankers"]["ids"], GREY, content, "auc_a")]
+    models = [(data["rankers"]["baseline"], GREY, content, "auc_a")]
     if permuted:
         models.append((data["rankers"]["permuted"], ORANGE, permuted, "auc_b"))
     models.append((data["rankers"]["content"], BLUE, content, "auc_b"))
@@ -310,10 +311,11 @@ def _rate_title(data: Data) -> str:
 def _references(axes: Axes, key: Axes, data: Data, place: float) -> None:
     """The AUC of ids only and of the permuted control, as lines across, named in the key from row `place` on."""
     content, permuted = (
-        data["comparison"].get(pair) for pair in ("content against ids", "permuted against ids")
+        data["comparison"].get(pair)
+        for pair in ("content against baseline", "permuted against baseline")
     )
     lines = [
-        (content, "auc_a", data["rankers"]["ids"], GREY, "--"),
+        (content, "auc_a", data["rankers"]["baseline"], GREY, "--"),
         (permuted, "auc_b", "permuted vectors", ORANGE, ":"),
     ]
     for numbers, name, label, colour, style in lines:
@@ -328,7 +330,8 @@ def _keep_to_points(axes: Axes, encoders: list[Data], data: Data) -> None:
     """Let the points and the reference lines, not a wide band, set the vertical range."""
     values = [one["auc"][end] for one in encoders for end in ("value", "low", "high")]
     content, permuted = (
-        data["comparison"].get(pair) for pair in ("content against ids", "permuted against ids")
+        data["comparison"].get(pair)
+        for pair in ("content against baseline", "permuted against baseline")
     )
     values += [content["auc_a"]["value"]] if content and "auc_a" in content else []
     values += [permuted["auc_b"]["value"]] if permuted and "auc_b" in permuted else []

@@ -85,7 +85,7 @@ def _columns(data: Data) -> dict[str, Any]:
             ("AUC of encoders", of(encoders, "auc")),
             ("gain", [one["gains"][""] for one in encoders]),
             ("gain on cold", [one["gains"]["_cold"] for one in encoders]),
-            (names["ids"], [ids.get("auc_a")]),
+            (names["baseline"], [ids.get("auc_a")]),
             ("true click probability", [ids.get("auc_best")]),
         ],
         "share_numbers": [

@@ -31,10 +31,10 @@ def summary_table(report: Report) -> Table:
         cells = [one["encoder"], interval(one["metric"], 3), interval(one["auc"]), *gains]
         table.add_row(*map(as_console_text, cells))
     table.add_section()
-    ids = data["comparison"].get("content against ids", {})
-    name = as_console_text(data["rankers"]["ids"])
+    ids = data["comparison"].get("content against baseline", {})
+    name = as_console_text(data["rankers"]["baseline"])
     table.add_row(name, "", as_console_text(interval(ids.get("auc_a"))), "", "")
-    control = data["comparison"].get("permuted against ids", {})
+    control = data["comparison"].get("permuted against baseline", {})
     if control:
         gains = [_points(control.get(f"auc_gain{segment}")) for segment in ("", "_cold")]
         cells = [data["rankers"]["permuted"], "", interval(control.get("auc_b")), *gains]

@@ -2,7 +2,7 @@
 
 import sys
 
-from exchange_rate.study.run import main
+from exchange_rate.study.command import main
 from moon_rec.command import run
 
 if __name__ == "__main__":

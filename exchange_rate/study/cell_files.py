@@ -30,6 +30,8 @@ class CellSpec:
         shop: folder and digest of the shop.
         labels: what the result is called in tables; no part of the key, for a result does not depend on it.
         code: digest of the code that makes it (`code_of`); part of the key.
+        outside: name -> place and digest of what it reads that no cell made; the digest is part of the key.
+        also: further labels of the same result: a baseline that several rankers share is that of each.
     """
 
     kind: str
@@ -39,11 +41,14 @@ class CellSpec:
     shop: tuple[str, str] = ("", "")
     labels: dict[str, Any] = field(default_factory=dict)
     code: str = ""
+    outside: dict[str, tuple[str, str]] = field(default_factory=dict)
+    also: tuple[dict[str, Any], ...] = ()
 
     @property
     def key(self) -> str:
         """16 hex digits of all that the result depends on."""
-        about = [self.code, self.kind, self.settings, self.inputs, self.shop[1]]
+        outside = {name: digest for name, (_, digest) in self.outside.items()}
+        about = [self.code, self.kind, self.settings, self.inputs, self.shop[1], outside]
         return digest_of(about)
 
     def folder(self, cells: Path) -> Path:
@@ -51,7 +56,9 @@ class CellSpec:
         return cells / f"{self.kind}-{self.key}"
 
     def input(self, name: str, cells: Path) -> Path:
-        """The path of an input."""
+        """The path of an input, of a cell or from outside."""
+        if name in self.outside:
+            return Path(self.outside[name][0])
         key, inside = self.inputs[name]
         kind = inside.split("/", 1)[0]
         return cells / f"{kind}-{key}" / inside.split("/", 1)[1]

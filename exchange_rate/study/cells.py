@@ -26,6 +26,7 @@ from exchange_rate.study.cell_files import (
     digest_of_output,
     remove_cell,
 )
+from exchange_rate.study.draws import keep_encoder_draws, keep_ranker_draws
 from exchange_rate.study.failures import ERROR, CellError, failed
 from moon_rec.code_version import code_version
 from moon_rec.config import make_config
@@ -44,8 +45,14 @@ CODE = {
     "start": ("representation",),
     "pretraining": ("representation",),
     "posttraining": ("representation",),
-    "encoder": ("representation", "exchange_rate.evidence.coverage"),
-    "ranker": ("ranking",),
+    "encoder": (
+        "representation",
+        "exchange_rate.evidence.coverage",
+        "exchange_rate.study.vectors",
+        "exchange_rate.study.draws",
+        "exchange_rate.evidence.draw_file",
+    ),
+    "ranker": ("ranking", "exchange_rate.study.draws", "exchange_rate.evidence.draw_file"),
     "comparison": ("ranking", "exchange_rate.study.comparison"),
 }
 """What each kind of cell runs, beside `moon_rec` and this file: its digest is part of the cell's key, so a result of other code is never taken up."""
@@ -176,30 +183,36 @@ def _posttraining(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
 
 
 def _encoder(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
-    """Embed the whole shop and measure it on the period that is scored, and on validation, which chooses."""
-    from representation import ProductEncoder
-    from representation.embed import embed_shop
-    from representation.evaluation import measure_shop
+    """The vectors of the whole shop, measured on the period that is scored, and on validation, which chooses."""
+    from exchange_rate.study.vectors import ITEMS, QUERIES, make_tables, narrow, no_queries
+    from representation.evaluation import measure_shop, measure_shop_by_row
 
     shop, settings = _shop(spec), spec.settings
-    encoder = ProductEncoder.from_pretrained(spec.input("encoder", cells))
-    items, queries = embed_shop(encoder, shop, folder / "vectors")
-    items, queries = (narrow(table, settings["width"]) for table in (items, queries))
+    (items, found), encoder = make_tables(spec, shop, cells, folder)
+    items = narrow(items, settings["width"])
+    queries = no_queries(items) if found is None else narrow(found, settings["width"])
     options = {
         "engagement": settings["engagement"],
         "ks": tuple(settings["ks"]),
     }
-    estimates = measure_shop(shop, items, queries, settings["period"], **options)
+    measured = measure_shop_by_row(shop, items, queries, settings["period"], **options)
     chosen_by = measure_shop(shop, items, queries, "validation", **options)
-    estimates |= {f"validation.{name}": value for name, value in chosen_by.items()}
-    reads = {"encoder": encoder.digest, "items": items.digest, "queries": queries.digest}
-    outputs = {"items": "vectors/items", "queries": "vectors/queries"}
-    numbers = {"dim": float(items.dim), **coverage_metrics(check_pair(shop, items, queries))}
+    estimates = measured.estimates | {
+        f"validation.{name}": value for name, value in chosen_by.items()
+    }
+    reads = {"items": items.digest} | ({"encoder": encoder} if encoder else {})
+    outputs = {"items": ITEMS}
+    if found is not None:
+        reads["queries"], outputs["queries"] = queries.digest, QUERIES
+    outputs |= keep_encoder_draws(folder, measured.values, settings)
+    coverage = check_pair(shop, items, None if found is None else queries)
+    numbers = {"dim": float(items.dim), **coverage_metrics(coverage)}
     return CellResult(estimates, numbers, reads, outputs)
 
 
 def _ranker(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
     """Train one ranker, score the period, judge the scores."""
+    from exchange_rate.study.vectors import narrow
     from ranking.config import RankerConfig
     from ranking.evaluate import score
     from ranking.judging.judgement import evaluate
@@ -217,7 +230,9 @@ def _ranker(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
         if "queries" in vectors:
             vectors["queries"] = vectors["queries"].permuted(settings["permuted"])
     ranker = train_ranker(tables, config, vectors.get("items"), vectors.get("queries"))
-    scores = with_own_ids(score(ranker, tables, settings["period"]), _shop(spec).path)
+    scored = score(ranker, tables, settings["period"])
+    outputs = {"scores": "scores.parquet"} | keep_ranker_draws(folder, scored, settings)
+    scores = with_own_ids(scored, _shop(spec).path)
     with atomic_file(folder / "scores.parquet") as temporary:
         scores.write_parquet(temporary)
     if settings["keep_rankers"]:
@@ -225,7 +240,7 @@ def _ranker(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
     estimates = evaluate(scores, _truth(spec), settings["num_resamples"])
     reads = {name: table.digest for name, table in vectors.items()}
     numbers = {"rows_per_second": ranker.rows_per_second}
-    return CellResult(estimates, numbers, reads, {"scores": "scores.parquet"})
+    return CellResult(estimates, numbers, reads, outputs)
 
 
 def _comparison(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
@@ -315,20 +330,6 @@ def _code_in(file: Path) -> object:
 def _truth(spec: CellSpec) -> pl.LazyFrame | None:
     """True click probabilities, where the shop has them and they are of the label in question."""
     return _shop(spec).truth if spec.settings["label"] == "clicked" else None
-
-
-def narrow(table: EmbeddingTable, width: int | None) -> EmbeddingTable:
-    """The table at a study's width.
-
-    Raises:
-        StudyError: a width that the encoders were not trained at.
-    """
-    if width is None or width == table.dim:
-        return table
-    if width not in table.widths:
-        known = ", ".join(map(str, table.widths))
-        raise StudyError(f"width = {width}: the encoders' vectors have widths {known}")
-    return table.narrow(width)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,10 @@
 Differences are `ranking.significance.answer`'s: mean over seeds of B minus A, with its interval over users and seeds where there are several seeds (two ways of
 training are compared), over users alone where there is one (two trainings are). The other numbers are taken under the same draws of users, whose percentiles
 are their intervals.
+
+All segments are taken under one set of draws of all users. A draw depends on the seed and on who the users are, not on what was scored: an encoder against the baseline, against its
+own vectors permuted, and every other encoder of the study against either see the same draws of users, in whatever process. The share of the way against a permuted control is what content
+adds of what is left above that control. What encoders have in common under draws is told by `exchange_rate.study.draws`.
 """
 
 from collections.abc import Sequence
@@ -12,6 +16,7 @@ import polars as pl
 
 from moon_rec.errors import StudyError
 from moon_rec.estimate import Estimate
+from ranking.comparison import Comparison
 from ranking.judging.judgement import true_probabilities
 from ranking.judging.resampling import interval, resample, too_few
 from ranking.metrics import group_codes
@@ -45,28 +50,68 @@ def compare_rankers(
     tables = [_aligned(a[0], one) for one in (*a, *b)]
     first = tables[0]
     best = true_probabilities(first, truth) if truth is not None else None
-    cold = first["is_cold"].to_numpy()
+    num_users, segments = _segments(tables, best)
+    _draw([*segments.values()], num_users, num_resamples, seed)
+    questions = {
+        f"{name}{segment}": question
+        for segment, found in segments.items()
+        for name, question in found.questions(name_a, name_b).items()
+    }
+    gains = answer(questions, num_users, num_resamples, seed, level)
     estimates: dict[str, Estimate] = {}
-    for segment, words in SEGMENTS.items():
-        rows = {"": np.ones(len(cold), bool), "_cold": cold, "_warm": ~cold}[segment]
-        labels = first["label"].to_numpy()[rows].astype(np.int64)
-        if labels.size == 0 or labels.min() == labels.max():
-            continue
-        columns = [one["score"].to_numpy()[rows] for one in tables]
-        users = first["user_id"].to_numpy()[rows]
-        found = _Segment(labels, columns, None if best is None else best[rows], users)
-        found.draw(num_resamples, seed)
+    for segment, found in segments.items():
+        own = {name: gains.get(f"{name}{segment}") for name in ("auc_gain", "gauc_gain")}
         numbers = found.numbers(name_a, name_b, level)
-        numbers |= found.gains(name_a, name_b, num_resamples, seed, level)
+        numbers |= {name: _gain(gain) for name, gain in own.items() if gain is not None}
         estimates |= {
-            f"{name}{segment}": Estimate(value, low, high, len(found.whole), text + words, level)
+            f"{name}{segment}": Estimate(
+                value, low, high, found.num_users, text + SEGMENTS[segment], level
+            )
             for name, (value, low, high, text) in numbers.items()
         }
     return estimates
 
 
+def _segments(
+    tables: Sequence[pl.DataFrame], best: np.ndarray | None
+) -> tuple[int, dict[str, "_Segment"]]:
+    """How many users there are, and each segment that has both classes."""
+    first = tables[0]
+    cold, users = first["is_cold"].to_numpy(), group_codes(first["user_id"].to_numpy(), len(first))
+    segments: dict[str, _Segment] = {}
+    for segment in SEGMENTS:
+        rows = {"": np.ones(len(cold), bool), "_cold": cold, "_warm": ~cold}[segment]
+        labels = first["label"].to_numpy()[rows].astype(np.int64)
+        if labels.size and labels.min() < labels.max():
+            columns = [one["score"].to_numpy()[rows] for one in tables]
+            found = _Segment(labels, columns, None if best is None else best[rows], users[rows])
+            segments[segment] = found
+    return int(users.max()) + 1, segments
+
+
+def _draw(segments: Sequence["_Segment"], num_users: int, num_resamples: int, seed: int) -> None:
+    """Take the AUCs of all segments on all users and under the same draws of them."""
+    whole = np.ones(num_users)
+    statistics = [one for segment in segments for one in segment.statistics]
+    drawn = resample(statistics, num_users, num_resamples, seed)
+    start = 0
+    for segment in segments:
+        point = [[one.value(whole) for one in segment.statistics]]
+        stop = start + len(segment.statistics)
+        segment.values = np.vstack([point, drawn[:, start:stop]])
+        start = stop
+
+
+def _gain(found: Comparison) -> tuple[float, float, float, str]:
+    reason = f"; {found.no_interval}" if found.no_interval else ""
+    return found.value, *found.verdict_interval, found.definition + reason
+
+
 class _Segment:
-    """AUC and GAUC of every seed of A and B, and of the truth, on one segment's rows."""
+    """AUC and GAUC of every seed of A and B, and of the truth, on one segment's rows; `users` are codes that all segments share."""
+
+    values: np.ndarray
+    """`(1 + resamples, statistics)`: on all users, then under every draw."""
 
     def __init__(
         self,
@@ -75,22 +120,15 @@ class _Segment:
         best: np.ndarray | None,
         users: np.ndarray,
     ):
-        codes = group_codes(users, labels.size)
+        self.num_users = int(np.unique(users).size)
         self.num_seeds = len(columns) // 2
-        self.whole = np.ones(int(codes.max()) + 1)
-        self.statistics = [statistic_of("auc", labels, column, codes) for column in columns]
-        self.gauc = [statistic_of("gauc", labels, column, codes) for column in columns]
+        self.statistics = [statistic_of("auc", labels, column, users) for column in columns]
+        self.gauc = [statistic_of("gauc", labels, column, users) for column in columns]
         self.has_best = best is not None
         if best is not None:
-            self.statistics.append(statistic_of("auc", labels, best, codes))
+            self.statistics.append(statistic_of("auc", labels, best, users))
 
-    def draw(self, num_resamples: int, seed: int) -> None:
-        self.point = np.array([[one.value(self.whole) for one in self.statistics]])
-        self.drawn = resample(self.statistics, len(self.whole), num_resamples, seed)
-
-    def gains(
-        self, name_a: str, name_b: str, num_resamples: int, seed: int, level: float
-    ) -> dict[str, tuple[float, float, float, str]]:
+    def questions(self, name_a: str, name_b: str) -> dict[str, Question]:
         """B minus A; GAUC's is left out where no user has both classes."""
         count = self.num_seeds
         metrics = {
@@ -101,23 +139,14 @@ class _Segment:
             ),
         }
         over = "interval over users and seeds" if count > 1 else "bootstrap over users alone"
-        questions = {
+        return {
             name: Question(
                 statistics[:count],
                 statistics[count:],
-                len(self.whole),
+                self.num_users,
                 f"{metric} of {name_b} minus that of {name_a} on the same rows, {self._seeds}, paired; {over}",
             )
             for name, (metric, statistics) in metrics.items()
-        }
-        found = answer(questions, len(self.whole), num_resamples, seed, level)
-        return {
-            name: (
-                one.value,
-                *one.verdict_interval,
-                one.definition + f"; {one.no_interval}" * bool(one.no_interval),
-            )
-            for name, one in found.items()
         }
 
     @property
@@ -134,7 +163,7 @@ class _Segment:
             "auc_b": (self._mean(1), f"AUC by midranks of {name_b}, {how}"),
         }
         if self.has_best:
-            best = self._both(2 * self.num_seeds)
+            best = self.values[:, 2 * self.num_seeds]
             found["auc_best"] = (best, "AUC of the true click probability (simulated)")
             way = best - self._mean(0)
             share = np.divide(
@@ -151,14 +180,9 @@ class _Segment:
             for name, (values, text) in found.items()
         }
 
-    def _both(self, column: int) -> np.ndarray:
-        """A statistic on the whole rows, then under every draw."""
-        return np.concatenate([self.point[:, column], self.drawn[:, column]])
-
     def _mean(self, side: int) -> np.ndarray:
         start = side * self.num_seeds
-        rows = np.vstack([self.point, self.drawn])
-        return rows[:, start : start + self.num_seeds].mean(axis=1)
+        return self.values[:, start : start + self.num_seeds].mean(axis=1)
 
 
 def _aligned(first: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:

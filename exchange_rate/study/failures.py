@@ -29,7 +29,7 @@ class Failure:
     """A cell without a result.
 
     Attributes:
-        name: of the cell in its study, such as `encoder 7 negatives` or `ranker content 7 negatives seed 1`.
+        name: of the cell in its study, such as `encoder 7 negatives` or `ranker 7 negatives · CUBE · seed 1`.
         kind: as in `exchange_rate.study.cells.KINDS`.
         error: one line; of a cell that was not run, which failed cells it needs.
         because: names of those; empty where the cell itself failed.

@@ -1,136 +1,189 @@
-"""What a study trains: encoders that differ upstream, and the one ranker that all of them meet downstream.
+"""What a study trains: encoders that differ upstream, and the rankers that all of them meet downstream.
 
-An encoder run is a path through the stages: random weights, then pretraining or not, then post-training or not. Each checkpoint of a post-training is an
-encoder of the study, so one run yields several points along the axis of training tokens. Runs that share a stage with equal settings share its result.
-
-A plan in TOML, for `python -m exchange_rate.study SHOP --plan plan.toml`:
-
-    name = "negatives"
-    num_seeds = 3
-    ranker = { content = "cube", epochs = 1 }
-
-    [[encoders]]
-    name = "random weights"
-
-    [[encoders]]
-    name = "all negatives"
-    pretraining = { steps = 200 }
-    posttraining = { steps = 800, batch_size = 128, checkpoint_steps = [200, 400] }
-
-    [[encoders]]
-    name = "7 negatives"
-    pretraining = { steps = 200 }
-    posttraining = { steps = 800, batch_size = 128, num_negatives = 7 }
+A plan is a TOML file for `python -m exchange_rate.study SHOP --plan plan.toml`; every key stands in docs/study_files.md, and `--example` prints a plan that runs.
+Trainings that share a stage with equal settings share its result.
 """
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from moon_rec.bounds import Cuts, Name, Resamples, Seed, Threads, Width
-from moon_rec.config import Config
+from exchange_rate.estimation.draws import MIN_DRAWS
+from exchange_rate.evidence.draw_file import MOST_DRAWS, MOST_SPLITS
+from exchange_rate.names import RankerNames
+from exchange_rate.study.encoder_plan import EncoderRun
+from moon_rec.bounds import Cuts, Name, Names, Resamples, Seed, Threads, Width, distinct
+from moon_rec.config import Config, CountsWhen, Rules, nearest
 from moon_rec.shop.engagement import Engagement
 from ranking.config import RankerConfig, refuse_whole_history
 from ranking.features import FeatureConfig
 from representation.evaluation.search_cases import MODALITIES
 from representation.evaluation.shop_metrics import READINGS
 from representation.model.backbone import BackboneConfig
-from representation.posttraining import PosttrainConfig
-from representation.pretraining import PretrainConfig
+
+OF_ALL_RANKERS = ("label", "cold_below")
+"""Features in which the rankers of a study are alike: they say what is predicted, and what is cold."""
+OF_ITEMS = ("same_spu_recall", "category_accuracy", "uniformity")
+"""Metrics that items alone tell, without a search."""
 
 
-class EncoderRun(Config):
-    """One path through the stages.
+class RankerPlan(Config):
+    """One ranker of the plan: trained on every encoder's vectors, on permuted ones, and without any."""
 
-    Attributes:
-        name: of the encoder at its end; checkpoints before it are called `<name> at step <step>`.
-        pretraining: None leaves the stage out.
-        posttraining: None leaves the stage out; its `checkpoint_steps` are further encoders of the study.
-    """
-
-    name: Name
-    pretraining: PretrainConfig | None = None
-    posttraining: PosttrainConfig | None = None
-
-    def encoders(self) -> list[tuple[str, int | None]]:
-        """Names of the encoders it yields with their post-training step (None: no post-training)."""
-        if self.posttraining is None:
-            return [(self.name, None)]
-        last = self.posttraining.steps
-        steps = sorted({step for step in self.posttraining.checkpoint_steps if step < last})
-        return [*((f"{self.name} at step {step}", step) for step in steps), (self.name, last)]
-
-
-class StudyConfig(Config):
-    """A study. Its digest, the shop's and the period name its result.
-
-    Attributes:
-        name: of the study; its runs are tracked under it.
-        seed: of the random weights, the rankers and every bootstrap.
-        features: what the rankers read of the shop.
-        permuted_control: train the ranker on permuted vectors, too.
-        backbone: sizes of every encoder of the study; those inside a stage's own settings are not used.
-        encoders: the paths; together they should spread the steering metric as widely as they can.
-        ranker, ids_ranker: the ranker over frozen vectors, and the one it is compared with. Both are trained with seeds `seed, seed + 1, ...`.
-        num_seeds: rankers trained on each encoder.
-        width: Matryoshka width given to the ranker; None: the full vector. Metrics are measured at the same width.
-        steering_metric: what the headline rate is fitted on, and what chooses (on the validation period) the encoder of the permuted control.
-        engagement, ks: of the search recalls.
-        num_resamples: of every bootstrap.
-        keep_rankers: save each ranker's weights in its cell's folder.
-        num_threads: torch threads of one cell.
-    """
-
-    name: Name = "study"
-    seed: Seed = 0
-    backbone: BackboneConfig = BackboneConfig()
-    encoders: tuple[EncoderRun, ...] = Field(min_length=1)
-    features: FeatureConfig = FeatureConfig()
-    ranker: RankerConfig = RankerConfig(content="cube")
-    ids_ranker: RankerConfig = RankerConfig(content="none")
-    num_seeds: Annotated[int, Field(ge=1, le=10_000)] = 3
-    width: Width | None = None
-    permuted_control: bool = True
-    steering_metric: str = "image_search_recall@10"
-    engagement: Engagement = "purchased"
-    ks: Cuts = (1, 5, 10, 50)
-    num_resamples: Resamples = 500
-    keep_rankers: bool = False
-    num_threads: Threads = 1
+    name: Name | None = Field(
+        default=None, description="of the ranker; by default made of its settings, such as CUBE"
+    )
+    ranker: RankerConfig = Field(
+        default=RankerConfig(content="cube"),
+        description="a table of the ranker's settings; `content` says how it uses vectors",
+    )
+    baseline: RankerConfig | None = Field(
+        default=None,
+        description="a table of settings of the ranker that it is compared with, which reads no vectors; by default the same settings without content",
+    )
+    features: FeatureConfig | None = Field(
+        default=None,
+        description="a table of what it reads of the shop, where that differs from the plan's",
+    )
 
     @model_validator(mode="after")
-    def _fits_together(self) -> "StudyConfig":
-        names = self.encoder_names()
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"two encoders are called {twice[0]!r}; give each run its own name")
-        paths = [(run.pretraining, run.posttraining) for run in self.encoders]
-        for place, path in enumerate(paths):
-            if path in paths[:place]:
+    def _fits_together(self) -> "RankerPlan":
+        for what, config in (("ranker", self.ranker), ("baseline", self.baseline)):
+            if config is not None and config.seed:
                 raise ValueError(
-                    f"{self.encoders[place].name!r} repeats an earlier run: one encoder counts once"
+                    f"{what}.seed = {config.seed} changes nothing: all rankers have the plan's seeds; give it as seed or seeds"
                 )
-        for place, run in enumerate(self.encoders):
-            for stage in ("pretraining", "posttraining"):
-                settings = getattr(run, stage)
-                for name, value in settings.backbone.changed().items() if settings else ():
-                    raise ValueError(
-                        f"encoders.{place}.{stage}.backbone.{name} = {value!r} changes nothing: all encoders have the plan's own; give it as backbone.{name}"
-                    )
-        if self.ranker.seed or self.ids_ranker.seed:
-            raise ValueError(
-                f"ranker.seed = {self.ranker.seed} and ids_ranker.seed = {self.ids_ranker.seed} change nothing: rankers have the seeds from the plan's own on; give it as seed"
-            )
-        refuse_whole_history(self.ranker, self.features.history_length)
         if self.ranker.content == "none":
             raise ValueError(
                 "ranker.content = 'none' reads no vectors; name a way of using them, such as cube"
             )
-        if self.ids_ranker.reads_vectors:
+        if self.baseline is not None and self.baseline.reads_vectors:
             raise ValueError(
-                "ids_ranker is compared with as ids only, so it may read no vectors: wanted content = 'none' and search other than 'content'"
+                "baseline may read no vectors: wanted content = 'none' and search other than 'content'"
             )
+        return self
+
+    def without_content(self) -> RankerConfig:
+        """The baseline's settings."""
+        if self.baseline is not None:
+            return self.baseline
+        search = "none" if self.ranker.search == "content" else self.ranker.search
+        settings = self.ranker.model_dump() | {"content": "none", "search": search}
+        return RankerConfig.reading(**settings)
+
+    def names(self, features: FeatureConfig) -> RankerNames:
+        """What it is called, by role; `features` are the plan's."""
+        has_counters = (self.features or features).counters != "none"
+        return RankerNames.of(self.name or "", self.ranker, self.without_content(), has_counters)
+
+
+class StudyConfig(Config):
+    """A study. Its digest, the shop's and the period name its result."""
+
+    name: Name = Field(default="study", description="of the study; its runs are tracked under it")
+    seed: Seed = Field(default=0, description="of random weights, rankers and every bootstrap")
+    backbone: BackboneConfig = Field(
+        default=BackboneConfig(),
+        description="a table of the sizes of every encoder that is made here; those inside a stage's own settings are not used",
+    )
+    encoders: tuple[EncoderRun, ...] = Field(
+        min_length=1,
+        description="the encoders; together they should spread the steering metric as widely as they can, over several paths",
+    )
+    features: FeatureConfig = Field(
+        default=FeatureConfig(), description="a table of what rankers read of the shop"
+    )
+    rankers: tuple[RankerPlan, ...] = Field(
+        default=(RankerPlan(),),
+        min_length=1,
+        description="the rankers, each trained on every encoder; the first is that of the report's first sentence",
+    )
+    num_seeds: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=3, description="trainings of each ranker, with the seeds seed, seed + 1, ..."
+    )
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(distinct)] | None = (
+        Field(default=None, description="these seeds instead")
+    )
+    permuted_encoders: Names | None = Field(
+        default=None,
+        description="encoders whose vectors each ranker is also trained on permuted: what that gains is not content. By default all, which nearly doubles "
+        "the trainings of rankers; an empty list: none",
+    )
+    width: Width | None = Field(
+        default=None,
+        description="Matryoshka width of every encoder, for ranker and metrics; by default the full vector",
+    )
+    steering_metric: str = Field(
+        default="image_search_recall@10",
+        description="what the headline rate is fitted on, and what chooses, on the validation period, the encoder that gains are quoted of",
+    )
+    engagement: Engagement = Field(
+        default="purchased", description="what a search should find: clicked, carted or purchased"
+    )
+    ks: Cuts = Field(default=(1, 5, 10, 50), description="cuts of the search recalls")
+    num_resamples: Resamples = Field(default=500, description="draws of every bootstrap")
+    num_draws: Annotated[int, Field(ge=MIN_DRAWS, le=MOST_DRAWS)] = Field(
+        default=200,
+        description="how often users are drawn, the same for all encoders and rankers: what their figures' common noise is learnt from",
+    )
+    num_splits: Annotated[int, Field(ge=1, le=MOST_SPLITS)] = Field(
+        default=20, description="how often users are split in halves, the same for all"
+    )
+    keep_rankers: bool = Field(
+        default=False, description="save each ranker's weights in its cell's folder"
+    )
+    num_threads: Threads = Field(default=1, description="torch threads of one cell")
+
+    counts_when: ClassVar[Rules] = {
+        "num_seeds": CountsWhen(
+            lambda config: config.seeds is None, "seeds = {self.seeds} says which"
+        )
+    }
+
+    @model_validator(mode="after")
+    def _encoders_fit_together(self) -> "StudyConfig":
+        names = self.encoder_names()
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"two encoders are called {twice[0]!r}; give each its own name")
+        paths = [one.model_dump(exclude={"name", "path", "trained"}) for one in self.encoders]
+        for place, entry in enumerate(self.encoders):
+            if paths[place] in paths[:place]:
+                raise ValueError(
+                    f"{entry.name!r} repeats an earlier encoder: one encoder counts once"
+                )
+            if self.width is not None and entry.widths:
+                raise ValueError(
+                    f"width = {self.width} beside encoders.{place}.widths: leave one of them out"
+                )
+            for stage in ("pretraining", "posttraining"):
+                settings = getattr(entry, stage)
+                for name, value in settings.backbone.changed().items() if settings else ():
+                    raise ValueError(
+                        f"encoders.{place}.{stage}.backbone.{name} = {value!r} changes nothing: all encoders have the plan's own; give it as backbone.{name}"
+                    )
+            before = [name for one in self.encoders[:place] for name in _names(one)]
+            for part in entry.mixture or ():
+                _refuse_unknown(part, before, f"encoders.{place}.mixture", "stands before it")
+        for name in self.permuted_encoders or ():
+            _refuse_unknown(name, names, "permuted_encoders", "is in the plan")
+        return self
+
+    @model_validator(mode="after")
+    def _rankers_fit_together(self) -> "StudyConfig":
+        names = [one.name for one in self.ranker_names()]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"two rankers are called {twice[0]!r}; give each its own name")
+        for place, one in enumerate(self.rankers):
+            features = self.features_of(one)
+            refuse_whole_history(one.ranker, features.history_length)
+            for setting in OF_ALL_RANKERS:
+                own, ours = getattr(features, setting), getattr(self.features, setting)
+                if own != ours:
+                    raise ValueError(
+                        f"rankers.{place}.features.{setting} = {own!r} where the plan has {ours!r}: rankers of one study are compared, so give it as features.{setting}"
+                    )
         return self
 
     @model_validator(mode="after")
@@ -143,9 +196,30 @@ class StudyConfig(Config):
             )
         return self
 
+    @property
+    def draws(self) -> dict[str, int]:
+        """What the settings of a cell that draws users say (`exchange_rate.study.draws`)."""
+        return {"draws": self.num_draws, "splits": self.num_splits}
+
     def encoder_names(self) -> list[str]:
         """All encoders of the study, in order."""
-        return [name for run in self.encoders for name, _ in run.encoders()]
+        return [name for entry in self.encoders for name in _names(entry)]
+
+    def ranker_seeds(self) -> list[int]:
+        """Of the trainings of each ranker."""
+        return [*self.seeds] if self.seeds else [self.seed + n for n in range(self.num_seeds)]
+
+    def ranker_names(self) -> list[RankerNames]:
+        """What each ranker is called."""
+        return [one.names(self.features) for one in self.rankers]
+
+    def features_of(self, ranker: RankerPlan) -> FeatureConfig:
+        """What a ranker reads of the shop."""
+        return ranker.features or self.features
+
+    def is_permuted(self, encoder: str) -> bool:
+        """Whether rankers are trained on its permuted vectors."""
+        return self.permuted_encoders is None or encoder in self.permuted_encoders
 
 
 def metric_names(ks: Iterable[int], engagement: Engagement) -> list[str]:
@@ -159,44 +233,12 @@ def metric_names(ks: Iterable[int], engagement: Engagement) -> list[str]:
     ]
 
 
-DEMO_MIXTURE = {
-    "image->image": 0.35,
-    "image->title+image": 0.35,
-    "text->title+image": 0.15,
-    "title+image->title+image": 0.15,
-}
-"""More of the image queries than the report's Table 2 has: pictures are learnt later than words, and minutes are all there is."""
+def _names(entry: EncoderRun) -> list[str]:
+    return [one.name for one in entry.encoders()]
 
 
-def demo_plan(seed: int = 0) -> StudyConfig:
-    """Seven encoders: random weights; pretrained only; post-trained at a quarter, a half and the whole of its steps; not pretrained before; and with few
-    negatives. About four processor minutes in all.
-
-    A drawn product stands on no white ground, so an altered view of its own picture would be known by its ground: the log's photos alone are used.
-    """
-    steps = 300
-    pretraining = PretrainConfig(steps=40, batch_size=64, seed=seed)
-    posttraining = PosttrainConfig(
-        steps=steps,
-        batch_size=96,
-        mixture=DEMO_MIXTURE,
-        learning_rate=2e-3,
-        own_picture_share=0,
-        checkpoint_steps=(steps // 4, steps // 2),
-        seed=seed,
-    )
-    short = posttraining.model_copy(update={"checkpoint_steps": ()})
-    few = short.model_copy(update={"num_negatives": 3})
-    return StudyConfig(
-        name="demo",
-        seed=seed,
-        backbone=BackboneConfig.preset("demo"),
-        encoders=(
-            EncoderRun(name="random weights"),
-            EncoderRun(name="pretrained only", pretraining=pretraining),
-            EncoderRun(name="post-trained", pretraining=pretraining, posttraining=posttraining),
-            EncoderRun(name="not pretrained", posttraining=short),
-            EncoderRun(name="3 negatives", pretraining=pretraining, posttraining=few),
-        ),
-        num_seeds=3,
-    )
+def _refuse_unknown(name: str, known: list[str], where: str, how: str) -> None:
+    if name not in known:
+        raise ValueError(
+            f"{where} names {name!r}, and no encoder of that name {how}{nearest(name, known)}; there are {', '.join(known) or 'none'}"
+        )

@@ -3,12 +3,12 @@
 What it does, in cells (`exchange_rate.study.cells`), each run once for all time:
     start, pretraining, posttraining   encoders, along the paths of the plan
     encoder                            embeds the shop, measures every intermediate metric
-    ranker                             one seed of the ids-only ranker, of the ranker on an encoder, or of the permuted control
-    comparison                         ranker on an encoder against ids only, paired, overall and on warm and cold items
+    ranker                             one seed of a ranker: its baseline, on an encoder's vectors, or on permuted ones
+    comparison                         two roles of a ranker on an encoder, paired, overall and on warm and cold items
 
 Notable choices
-- Intermediate metrics and AUC are measured on the same period (`test`), so that a slope compares like with like. Nothing is chosen on it: the permuted control
-  takes the encoder that is best by the steering metric on the *validation* period, where the metrics are measured too.
+- Intermediate metrics and AUC are measured on the same period (`test`), so that a slope compares like with like. Nothing is chosen on it: the encoder that gains
+  are quoted of is the best by the steering metric on the *validation* period, where the metrics are measured too.
 - Cells run in `workers` fresh processes with one torch thread each; only this process speaks to MLflow. The number of workers changes no figure.
 - A cell is finished when its folder holds a result, with the outputs that it left, and MLflow a finished run of its key with the same figures. A study that was
   interrupted goes on where it stopped, but what other code has made since is made anew: the key holds a digest of the sources.
@@ -18,7 +18,6 @@ Notable choices
 - A script that calls `run_study` with more than one worker needs the usual `if __name__ == "__main__":`.
 """
 
-import argparse
 import math
 import os
 from dataclasses import dataclass
@@ -29,21 +28,20 @@ import polars as pl
 
 from exchange_rate.evidence.records import READS, records_table
 from exchange_rate.evidence.study_file import ABOUT, FORMAT
-from exchange_rate.names import PERMUTED, RankerNames
 from exchange_rate.study.cell_files import RESULT, CellResult, CellSpec, remove_cell
 from exchange_rate.study.cells import num_of_other_code
+from exchange_rate.study.draws import gather_draws
 from exchange_rate.study.failures import Failure, one_line, told
 from exchange_rate.study.grid import study_cells
 from exchange_rate.study.lock import locked
-from exchange_rate.study.plan import StudyConfig, demo_plan
-from exchange_rate.study.schedule import run_cells
+from exchange_rate.study.outside import find_outside
+from exchange_rate.study.plan import StudyConfig
+from exchange_rate.study.preflight import told_before
+from exchange_rate.study.schedule import Cell, run_cells
 from exchange_rate.study.sheets import draw_sheets
-from moon_rec.command import Parser, add_config_options, count, seed_number
-from moon_rec.config import load_config
 from moon_rec.errors import MoonRecError, StudyError
 from moon_rec.files import digest_of
 from moon_rec.kept import note_begins_again, note_kept
-from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.non_click_recipe import non_clicks_said
@@ -93,28 +91,65 @@ def run_study(
         wait: for another study that works in `workdir`, instead of being refused.
 
     Raises:
-        StudyError: another study works there, or the disk is full.
+        StudyError: what the plan names is missing or does not go with the shop, its steering metric cannot be measured there, another study works in `workdir`, or
+            the disk is full.
     """
     folder = Path(workdir) / "cells"
-    workers = workers or min(2, os.cpu_count() or 1)
+    workers = workers or default_workers()
+    cells, lines = planned(shop, config, folder, period, workers)
+    for line in lines:
+        say(line)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder.parent, wait):
         folder.mkdir(exist_ok=True)
-        return _run_study(shop, config, folder, tracker, period, workers)
+        return _run_study(shop, config, folder, cells, tracker, period, workers)
+
+
+def planned(
+    shop: Shop, config: StudyConfig, folder: Path, period: Period, workers: int
+) -> tuple[list[Cell], list[str]]:
+    """The cells of a study, and lines that say what will be trained, for how long, and what will be measured; nothing is written.
+
+    Raises:
+        StudyError: as `run_study`.
+    """
+    outside = find_outside(shop, config)
+    cells = study_cells(shop, config, period, outside)
+    return cells, told_before(shop, config, period, cells, folder, workers, outside)
+
+
+def _by_name(config: StudyConfig) -> dict[str, Any]:
+    """The plan's settings that are given, encoders and rankers by their names: what MLflow shows of a study's run."""
+    given = config.model_dump(mode="json", exclude_defaults=True)
+    given["encoders"] = {one.pop("name"): one for one in given["encoders"]}
+    plans = [one.model_dump(mode="json", exclude_defaults=True) for one in config.rankers]
+    given["rankers"] = {
+        names.name: plan | {"baseline": names.baseline}
+        for names, plan in zip(config.ranker_names(), plans, strict=True)
+    }
+    return given | {"seeds": config.ranker_seeds(), "steering_metric": config.steering_metric}
+
+
+def default_workers() -> int:
+    """Two, or one on a machine with one core."""
+    return min(2, os.cpu_count() or 1)
 
 
 def _run_study(
-    shop: Shop, config: StudyConfig, folder: Path, tracker: Tracker, period: Period, workers: int
+    shop: Shop,
+    config: StudyConfig,
+    folder: Path,
+    cells: list[Cell],
+    tracker: Tracker,
+    period: Period,
+    workers: int,
 ) -> StudyResult:
     key = digest_of(["study", config.digest(), shop.digest, period])
-    cells = study_cells(shop, config, period)
-    say(
-        f"study {config.name!r}: {len(config.encoder_names())} encoders, {len(cells)} cells, {workers} at a time"
-    )
-    params = {"study": config.model_dump(mode="json"), "period": period}
+    params = {"study": _by_name(config), "period": period}
     tags = {"non_clicks": non_clicks_said(shop.non_clicks)}
     reads = {"shop": shop.digest}
     with tracker.run(config.name, "study", params, reads, key, tags=tags) as parent:
+        parent.dataset(shop.name, shop.digest, shop.source)
         if others := num_of_other_code(folder):
             say(f"study: {others} finished cells in {folder} are left aside: other code made them")
         book = _Book(tracker, folder, parent.id)
@@ -122,12 +157,16 @@ def _run_study(
         done, failed = run_cells(
             cells, str(folder), workers, config.num_threads, book.known, book.keep
         )
-        about = _about(shop, config, period, key) | _cells(done, book.runs)
+        about = _about(shop, config, period, key) | _cells(done, book.runs, config.steering_metric)
         about["planned"] = {"encoders": config.encoder_names(), "cells": len(cells)}
         about["failed"] = [one.as_dict() for one in failed]
         sheets = _sheets(shop, config, period, about, done, folder)
         for sheet in sheets:
             parent.artifact(sheet)
+        if drawn := gather_draws(done.values(), folder, key):
+            parent.artifact(drawn[0])
+            about["draws"] = drawn[1]
+        parent.log({"cells_finished": len(done), "cells_failed": len(failed)})
         parent.json(about | {"sheets": [sheet.stem for sheet in sheets]}, ABOUT)
     say(
         f"study {config.name!r}: {len(done) - book.num_known} cells run, {book.num_known} finished before"
@@ -145,8 +184,8 @@ def _sheets(
     done: dict[str, tuple[CellSpec, CellResult]],
     folder: Path,
 ) -> list[Path]:
-    """The sheets of the encoder that the control uses, or of the last one; none where no encoder was finished."""
-    chosen = about["control_encoder"] or next(reversed(about["encoders"]), None)
+    """The sheets of the encoder that validation chose, or of the last one; none where no encoder was finished."""
+    chosen = about["chosen_encoder"] or next(reversed(about["encoders"]), None)
     if chosen is None:
         return []
     cell = _encoder_cell(done, chosen)
@@ -184,7 +223,8 @@ class _Book:
 
     def keep(self, spec: CellSpec, result: CellResult) -> None:
         """Make sure that MLflow has the cell's run, with these figures."""
-        reads = {name: key for name, (key, _) in spec.inputs.items()} | result.reads
+        reads = {name: digest for name, (_, digest) in spec.outside.items()}
+        reads |= {name: key for name, (key, _) in spec.inputs.items()} | result.reads
         reads["shop"] = spec.shop[1]
         found = self._tracked.get(spec.key, [])
         same = [run["id"] for run in found if _is_run_of(run, spec.kind, result, reads)]
@@ -230,11 +270,12 @@ def _about(shop: Shop, config: StudyConfig, period: str, key: str) -> dict[str, 
         "key": key,
         "period": period,
         "steering_metric": config.steering_metric,
-        "num_seeds": config.num_seeds,
+        "num_seeds": len(config.ranker_seeds()),
+        "seeds": config.ranker_seeds(),
         "seed": config.seed,
         "width": config.width,
         "level": LEVEL,
-        "rankers": RankerNames.of(config.ids_ranker, config.ranker).as_dict(),
+        "rankers": [one.as_dict() for one in config.ranker_names()],
         "label": config.features.label,
         "cold_below": config.features.cold_below,
         "engagement": config.engagement,
@@ -250,7 +291,19 @@ def _about(shop: Shop, config: StudyConfig, period: str, key: str) -> dict[str, 
     }
 
 
-def _cells(done: dict[str, tuple[CellSpec, CellResult]], runs: dict[str, str]) -> dict[str, Any]:
+def _chosen(done: dict[str, tuple[CellSpec, CellResult]], steering: str) -> str | None:
+    """The encoder that is best by the steering metric on the validation period, the first of equals; None where it was measured on none."""
+    values = {
+        spec.labels["encoder"]: result.estimates[f"validation.{steering}"].value
+        for spec, result in done.values()
+        if spec.kind == "encoder" and f"validation.{steering}" in result.estimates
+    }
+    return max(values, key=lambda name: values[name], default=None)
+
+
+def _cells(
+    done: dict[str, tuple[CellSpec, CellResult]], runs: dict[str, str], steering: str
+) -> dict[str, Any]:
     """The cells with their runs and labels, and the definitions of their estimates, each text once."""
     texts: list[str] = []
     places: dict[str, int] = {}
@@ -268,15 +321,13 @@ def _cells(done: dict[str, tuple[CellSpec, CellResult]], runs: dict[str, str]) -
             "key": spec.key,
             "run": runs[spec.key],
         }
-        about["labels"] = spec.labels
-        cells.append({**about, "definitions": definitions})
-    labels = [cell["labels"] for cell in cells]
-    control = [one["encoder"] for one in labels if one.get("ranker") == PERMUTED]
+        for labels in (spec.labels, *spec.also):
+            cells.append({**about, "labels": labels, "definitions": definitions})
     return {
         "cells": cells,
         "definitions": texts,
         "encoders": [cell["labels"]["encoder"] for cell in cells if cell["kind"] == "encoder"],
-        "control_encoder": control[0] if control else None,
+        "chosen_encoder": _chosen(done, steering),
     }
 
 
@@ -291,42 +342,6 @@ def _encoder_cell(
     )
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run a study; see `--help`."""
-    refuse_many_processes("exchange_rate.study")
-    arguments = _parser().parse_args(argv)
-    out: Path = arguments.out
-    if arguments.settings and arguments.plan is None:
-        raise StudyError(
-            f"--set {arguments.settings[0]!r} without --plan: the demo's plan is fixed but for --seed; write a plan and name it"
-        )
-    if out.exists() and not out.is_dir():
-        raise StudyError(f"{out} is a file; name a folder for cells and tracking as --out")
-    if arguments.seed is not None and arguments.plan is not None:
-        raise StudyError(
-            f"--seed {arguments.seed} beside --plan changes nothing: a plan has its own; use --set seed={arguments.seed}"
-        )
-    config = (
-        load_config(StudyConfig, arguments.plan, arguments.settings)
-        if arguments.plan is not None
-        else demo_plan(arguments.seed or 0)
-    )
-    uri = arguments.tracking or f"sqlite:///{out / 'mlflow.db'}"
-    tracker = Tracker(uri)  # an address that can never work is refused before anything is read
-    shop = Shop.open(arguments.shop)
-    say(f"studying {shop!r}")  # its digest reads the files: nothing is written for a damaged shop
-    out.mkdir(parents=True, exist_ok=True)
-    with tracker:
-        result = run_study(
-            shop, config, out, tracker, arguments.period, arguments.workers, arguments.wait
-        )
-    print(f"study {result.id}: {len(result.table)} ranker runs tracked in {tracker.uri}")
-    print(
-        f"report: python -m exchange_rate.report --tracking {tracker.uri} --study {result.id} --out {out / 'report'}"
-    )
-    refuse_failures(result)
-
-
 def refuse_failures(result: StudyResult) -> None:
     """The end of a command whose study is not whole.
 
@@ -337,24 +352,3 @@ def refuse_failures(result: StudyResult) -> None:
         raise StudyError(
             f"study {result.id}: {told(result.failed)}; what the others found is tracked, and the same command again runs only what is missing"
         )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m exchange_rate.study",
-        description="Train the encoders of a plan, measure each, train the same ranker on each with several seeds, and track everything in MLflow.",
-        example="python -m exchange_rate.study runs/shop --plan plan.toml --out runs/study",
-    )
-    parser.add_argument("shop", type=Path, help="folder of the shop")
-    add_config_options(parser, "--plan", "the plan in a TOML file; without it the demo's")
-    parser.add_argument("--seed", type=seed_number, help="seed of the demo's plan (default: 0)")
-    parser.add_argument("--out", type=Path, required=True, help="output folder: cells and tracking")
-    parser.add_argument("--tracking", help="MLflow tracking URI; default OUT/mlflow.db")
-    parser.add_argument("--period", choices=("validation", "test"), default="test")
-    parser.add_argument(
-        "--workers", type=count, help="number of processes; default 2, or 1 on one core"
-    )
-    parser.add_argument(
-        "--wait", action="store_true", help="wait until another study that uses OUT has ended"
-    )
-    return parser

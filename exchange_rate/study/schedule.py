@@ -34,7 +34,6 @@ class Cell:
         needs: names of the cells that come before.
         make: the specification, from the finished cells it needs.
         cost: expected seconds.
-        takes: those of `needs` that it reads, where that is known only once they are finished; None: all. It is run without the others.
     """
 
     name: str
@@ -42,7 +41,6 @@ class Cell:
     needs: tuple[str, ...]
     make: Callable[[Finished], CellSpec]
     cost: float
-    takes: Callable[[Finished], Sequence[str]] | None = None
 
 
 def run_cells(
@@ -228,12 +226,8 @@ class _Run:
                 self._clock.finish(cell.name, None)
 
     def _lost(self, cell: Cell) -> list[Failure]:
-        """Failures among what a cell reads; none as long as that is not known."""
-        wanted: Sequence[str] = cell.needs
-        if cell.takes is not None:
-            is_settled = all(need in self.finished or need in self.failed for need in cell.needs)
-            wanted = cell.takes(self.finished) if is_settled else ()
-        return [self.failed[name] for name in wanted if name in self.failed]
+        """Failures among what a cell needs."""
+        return [self.failed[name] for name in cell.needs if name in self.failed]
 
     def _show(self) -> None:
         self._clock.show(self._bar, len(self.finished), self._num_cells)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from exchange_rate.study.cell_files import CellResult, CellSpec
-from exchange_rate.study.cells import narrow
 from exchange_rate.study.failures import one_line
+from exchange_rate.study.vectors import narrow
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.progress import say
 from moon_rec.shop import Shop
@@ -37,7 +37,10 @@ def draw_sheets(
     if "items" not in result.outputs:
         return []
     found = []
+    reads = {"neighbours": "queries" in result.outputs, "attention": "encoder" in spec.inputs}
     for name, draw in _DRAW.items():
+        if not reads[name]:  # an encoder without vectors of searches, or whose weights are not here
+            continue
         try:
             path = path_inside(cells.parent, f"sheets/{spec.key}/{name}.png", "sheets")
             if not path.exists():

@@ -19,6 +19,10 @@ from moon_rec.tracking.names import (
 )
 from moon_rec.tracking.store import TAG
 
+NOTE = "mlflow.note.content"
+"""The tag that MLflow shows as a run's description."""
+MOST_DATASET_NAME = 500
+
 
 class TrackedRun:
     """A run that is going on; see `Tracker.run`."""
@@ -48,6 +52,21 @@ class TrackedRun:
         """Set a tag; a text above 5,000 characters is cut, and says so."""
         text = fitting_text(plain_text(value), MOST_TAG)
         self._append({"op": "tag", "name": fitting_name(name), "value": text})
+
+    def dataset(self, name: str, digest: str, source: str) -> None:
+        """Log a dataset that the run reads: MLflow shows it beside the run, and finds runs by it.
+
+        Args:
+            source: where it is from, in words; no path of this machine.
+        """
+        about = {"name": fitting_text(plain_text(name), MOST_DATASET_NAME), "digest": digest}
+        self._append(
+            {"op": "dataset", **about, "source": fitting_text(plain_text(source), MOST_TAG)}
+        )
+
+    def headline(self, text: str) -> None:
+        """Say in a sentence what the run found, where MLflow shows a run's description; a later one takes its place."""
+        self.tag(NOTE, text)
 
     def artifact(self, path: Path | str) -> None:
         """Copy a file into the run's artifacts."""

@@ -148,6 +148,8 @@ class Delivery:
                 store.log_params(run, first["params"])
             case "tag":
                 store.set_tag(run, first["name"], first["value"])
+            case "dataset":
+                store.log_dataset(run, first["name"], first["digest"], first["source"])
             case "text":
                 self._try_file(number, lambda: store.log_text(run, first["text"], first["name"]))
             case "file":

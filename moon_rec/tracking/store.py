@@ -160,6 +160,12 @@ class Store:
     def set_tag(self, run: str, name: str, value: str) -> None:
         self._client.set_tag(run, name, value)
 
+    def log_dataset(self, run: str, name: str, digest: str, source: str) -> None:
+        from mlflow.entities import Dataset, DatasetInput
+
+        made = Dataset(name, digest, "moon_rec", source)
+        self._client.log_inputs(run, [DatasetInput(made, [])])
+
     def log_text(self, run: str, text: str, name: str) -> None:
         self._client.log_text(run, text, name)
 

@@ -5,8 +5,10 @@ from typing import ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from moon_rec.bounds import Count, LengthOrZero, Names, Width
+from moon_rec.bounds import Count, LengthOrZero, Names, Scale, Width
 from moon_rec.config import Config, CountsWhen, Rules
+from moon_rec.files import digest_of
+from ranking.features.counters import COUNTER_COLUMNS, CounterKind
 
 Period = Literal["train", "validation", "test"]
 PERIODS: tuple[Period, ...] = get_args(Period)
@@ -45,6 +47,15 @@ class FeatureConfig(Config):
         "misses values in training gets a 0/1 column which says so; error: it is refused",
     )
     use_position: bool = Field(default=False, description="read where in the list an item stood")
+    counters: CounterKind = Field(
+        default="rolling",
+        description="impressions so far and smoothed click rate of item, user, category, brand and their pairs with the user, "
+        "strictly before each request: rolling, those of its own period too; frozen, those before the cut; or none",
+    )
+    counter_prior: Scale = Field(
+        default=20.0,
+        description="impressions that the click rate of all stands for in a smoothed one",
+    )
     max_candidates: Count | None = Field(
         default=None, description="longer requests are cut; None: where it costs least"
     )
@@ -58,6 +69,10 @@ class FeatureConfig(Config):
             lambda config: bool(config.context) or config.use_position,
             "no column of context is read; name some in context",
         ),
+        "counter_prior": CountsWhen(
+            lambda config: config.counters != "none",
+            "no counters are read; set counters to rolling or frozen",
+        ),
     }
 
     @model_validator(mode="after")
@@ -69,6 +84,22 @@ class FeatureConfig(Config):
                     f"use_position {self.use_position}; add it there or leave it out here"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _counters_are_our_own(self) -> "FeatureConfig":
+        taken = sorted(set(self.context) & set(COUNTER_COLUMNS))
+        if taken:
+            raise ValueError(
+                f"context names {taken[0]!r}, which is what a built-in counter is called; rename that column of the log"
+            )
+        return self
+
+    def digest(self) -> str:
+        """As `Config.digest`; without counters that of before there were any, which saved rankers have."""
+        values = self.model_dump(mode="json")
+        if self.counters == "none":
+            del values["counters"], values["counter_prior"]
+        return digest_of(values)
 
 
 def add_feature_options(parser: argparse.ArgumentParser) -> None:

@@ -23,9 +23,11 @@ from moon_rec.config import make_config
 from moon_rec.errors import MoonRecError, RankingError, first_line
 from moon_rec.files import digest_of, read_json, write_json
 from moon_rec.parquet_bounds import refuse_bombs
+from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.integrity import UNREADABLE
 from ranking.features.context import ContextColumn, context_names, refuse_answers
+from ranking.features.counters import COUNTER_COLUMNS, CounterKind, Counters, with_counters
 from ranking.features.feature_config import FeatureConfig
 from ranking.features.impressions import cheapest_cut, read_period, request_bounds
 from ranking.features.vocabulary import Vocabulary
@@ -51,7 +53,7 @@ class Preparation:
         item_counts: `(rows of the item vocabulary,)` train impressions of each; row 0, unknown, has none.
         user_counts: the same of users.
         price_edges: `(num_price_buckets - 1,)` quantiles of the train items' prices; none without prices.
-        context: the columns in order.
+        context: the columns in order, counters last.
         max_candidates: longer requests are cut.
         has_searches: whether the shop has searches at all.
     """
@@ -72,13 +74,14 @@ class Preparation:
         """Learn from the train period of a shop.
 
         Args:
-            train: its impressions as `read_period` gives them, where they are at hand.
+            train: its impressions as `read_period` gives them, with their counters beside them, where they are at hand.
 
         Raises:
             RankingError: no train rows or only of one class, or context that cannot be read or that knows the label.
         """
         config = config or FeatureConfig()
-        train = read_period(shop, config, "train") if train is None else train
+        if train is None:
+            train = with_counters(Counters.of(shop, config), read_period(shop, config, "train"))
         if train[config.label].n_unique() < 2:
             raise RankingError(
                 f"{shop.path}: all {train.height} train impressions have {config.label} = "
@@ -101,7 +104,10 @@ class Preparation:
             item_counts=_counts(items["shown"]),
             user_counts=_counts(users["shown"]),
             price_edges=_price_edges(items.filter(pl.col("shown") > 0)["price"], config),
-            context=tuple(ContextColumn.fit(train, name, config) for name in context_names(config)),
+            context=tuple(
+                ContextColumn.fit(train, name, config)
+                for name in (*context_names(config), *_counter_names(shop, train, config))
+            ),
             max_candidates=config.max_candidates or cheapest_cut(np.diff(request_bounds(train))),
             has_searches=shop.searches.select(pl.len()).collect().item() > 0,
         )
@@ -116,6 +122,12 @@ class Preparation:
     def num_context(self) -> int:
         """Numeric columns, flags included."""
         return sum(column.width for column in self.context)
+
+    @property
+    def counters(self) -> CounterKind:
+        """Which counters are read; none where all train rows have one time."""
+        are_read = any(column.name in COUNTER_COLUMNS for column in self.context)
+        return self.config.counters if are_read else "none"
 
     def price_rows(self, prices: np.ndarray) -> np.ndarray:
         """Bucket of each price, 0 where it is missing (NaN)."""
@@ -181,7 +193,8 @@ class Preparation:
             )
         try:
             found = cls(
-                config=make_config(FeatureConfig, about["config"]),
+                # one saved before there were counters has none
+                config=make_config(FeatureConfig, {"counters": "none"} | about["config"]),
                 vocabularies={name: Vocabulary(frame["value"]) for name, frame in frames.items()},
                 item_counts=_counts(frames["item"]["train_impressions"]),
                 user_counts=_counts(frames["user"]["train_impressions"]),
@@ -214,6 +227,18 @@ def _shown_or_read(shop: Shop, train: pl.DataFrame, config: FeatureConfig) -> pl
         read = read.join(shown, on="item_id", how="anti")
         shown = pl.concat([shown, read.with_columns(shown=pl.lit(0, shown["shown"].dtype))])
     return shown
+
+
+def _counter_names(shop: Shop, train: pl.DataFrame, config: FeatureConfig) -> tuple[str, ...]:
+    """The counters that train rows can teach: none where no row is before another."""
+    if config.counters == "none":
+        return ()
+    if train["start"].n_unique() > 1:
+        return COUNTER_COLUMNS
+    say(
+        f"{shop.path}: all {train.height:,} train impressions have the time {train['start'][0]}, so none is before another: no counters are read"
+    )
+    return ()
 
 
 def _counts(shown: pl.Series) -> np.ndarray:

@@ -137,7 +137,7 @@ class RequestReader:
 
         Args:
             frame: with `request_id, search_id, user_id, item_id, start`, the context columns, and the
-                label where there is one.
+                label where there is one; where counters are read, with those (`counters.with_counters`).
             in_training: whether position may be seen.
         """
         config = self.preparation.config

@@ -8,6 +8,7 @@ Notable choices
 - Validation and test histories reach up to the moment of serving; nothing is learnt from them.
 - **Position** is only known once the list has been ranked, so it is no feature by default. With
   `use_position=True` training sees it (standardised logarithm) and scoring fixes it at the train mean.
+- **Counters** (`counters`) stand beside the context columns, scaled by train rows as these are, on by default.
 - **Context columns** are named one by one; outcomes are refused, and so is a column that alone tells the train labels
   nearly perfectly, for it is known only after the click (`context.refuse_answers`).
 """
@@ -21,6 +22,7 @@ from moon_rec.errors import RankingError
 from moon_rec.files import digest_of
 from moon_rec.shop import Shop
 from moon_rec.shop.non_click_recipe import NonClickRecipe
+from ranking.features.counters import CounterKind, Counters, with_counters
 from ranking.features.feature_config import PERIODS, FeatureConfig, Period
 from ranking.features.impressions import read_period
 from ranking.features.preparation import Preparation
@@ -100,6 +102,8 @@ class RankingTables:
         given = preparation is not None
         config = preparation.config if preparation else config or FeatureConfig()
         frames = {period: read_period(shop, config, period, given) for period in PERIODS}
+        counters = Counters.of(shop, config)
+        frames = {period: with_counters(counters, frame) for period, frame in frames.items()}
         preparation = preparation or Preparation.fit(shop, config, frames["train"])
         reader = RequestReader.of(shop, preparation)
         periods: dict[Period, Requests] = {
@@ -147,6 +151,11 @@ class RankingTables:
     def num_context(self) -> int:
         """Numeric columns of context."""
         return self.preparation.num_context
+
+    @property
+    def counters(self) -> CounterKind:
+        """Which counters are read."""
+        return self.preparation.counters
 
     @property
     def has_searches(self) -> bool:

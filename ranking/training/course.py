@@ -1,9 +1,10 @@
 """The training of a ranker: order of the steps, rates, validation, checkpoints. `train.py` is its command.
 
 Notable choices
-- One epoch by default: rankers with id tables overfit from the second on (papers.md, section 6). With
-  more, the epoch of the best validation AUC is kept, and `patience` stops early.
-- Dense weights by AdamW, tables by row-wise Adagrad; both rates fall linearly to a tenth.
+- **The validation period chooses the number of epochs**: rankers with id tables overfit from the second or third on (papers.md,
+  section 6). The epoch of the best validation AUC is kept, and `patience` stops early. `epochs=1` is one pass, and looks at nothing.
+- Dense weights by AdamW, tables by row-wise Adagrad; in every epoch both rates fall linearly to a tenth and start again (warm restarts,
+  Loshchilov and Hutter 2017): whichever epoch is kept, its training is one that has ended, and its first epoch is that of `epochs=1`.
 - All randomness (weights, shuffling, hidden ids) follows from `RankerConfig.seed`, none from what went
   before; a training that goes on from a checkpoint therefore ends with the same bits (on a CPU).
 - In a process group (torchrun), or on a GPU, the tables are sharded: see `distributed.py`.
@@ -252,7 +253,7 @@ class _Course:
             if bar is not None:
                 bar.advance(position.rows)
             while position.epoch < self.config.epochs and not self._is_patience_over():
-                self._epoch(total, bar, ending)
+                self._epoch(bar, ending)
                 self._look_at_weights()
                 if self.config.epochs > 1:
                     self._validate()
@@ -262,14 +263,15 @@ class _Course:
             self.following.end(position.step)
         self.trainer.restore_best()
 
-    def _epoch(self, total: int, bar: Bar | None, ending: Finishing) -> None:
+    def _epoch(self, bar: Bar | None, ending: Finishing) -> None:
         """The rest of the epoch the position is in."""
         position = self.position
         rows = self.train.batch_rows(position.epoch)
         batches = prefetched(self.train.epoch(position.epoch, position.batch))
         steps = self.trainer.steps(batches)
         for batch_rows in rows[position.batch :].tolist():
-            self.trainer.set_rate(rate_factor(position.rows, total))
+            of_epoch = self.train.requests.num_rows
+            self.trainer.set_rate(rate_factor(position.rows % of_epoch, of_epoch))
             loss = next(steps)
             position.batch += 1
             position.step += 1

@@ -23,7 +23,7 @@ from moon_rec.shop.non_click_recipe import non_clicks_said
 from moon_rec.vector_pairs import add_accept_option, open_pair
 from ranking.comparison import ONE_SEED, Comparison
 from ranking.config import refuse_whole_history
-from ranking.features import FeatureConfig, RankingTables, add_feature_options
+from ranking.features import FeatureConfig, RankingTables, add_feature_options, counters_said
 from ranking.judging.side_by_side import side_by_side
 from ranking.ways.picture import draw
 from ranking.ways.result import WayResult
@@ -150,7 +150,8 @@ def main(argv: list[str] | None = None) -> None:
     sampled = non_clicks_said(shop.non_clicks, "; ")
     brief = non_clicks_said(shop.non_clicks, "; ", is_brief=True)
     draw(results, title + brief, given.out / "ways.png")
-    print(f"{title}; ids only: AUC {ids['auc'].a:.4f}, GAUC {ids['gauc'].a:.4f}{sampled}")
+    counted = counters_said(features.counters, "; ")
+    print(f"{title}; ids only: AUC {ids['auc'].a:.4f}, GAUC {ids['gauc'].a:.4f}{counted}{sampled}")
     print(markdown(results))
     print(coverage)
     count = sum(len(one.gains) for one in results)

@@ -56,6 +56,7 @@ class RecallResult:
         searches: `(count,)` int64, which rows of `queries` were measured.
         hits: `(count, len(ks))` float64, whether each search hit by each k, between 0 and 1 where the cut falls inside a tie: for comparisons in pairs and by segment.
         of_exact: by k, what share of the exact ranking the index found, on a sample of the searches; empty where the search was exact.
+        by_search: what each reading is the mean of, by the name of its attribute: `(count, len(ks))` each.
     """
 
     hit: dict[int, Estimate]
@@ -67,6 +68,7 @@ class RecallResult:
     searches: np.ndarray = field(repr=False)
     hits: np.ndarray = field(repr=False)
     of_exact: dict[int, Estimate] = field(default_factory=dict)
+    by_search: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     @property
     def readings(self) -> dict[str, dict[int, Estimate]]:
@@ -155,6 +157,7 @@ def search_recall(
         searches=searches,
         hits=found.hit,
         of_exact=of_exact,
+        by_search=readings,
     )
 
 

@@ -5,7 +5,7 @@ measured for (a shop without pictures, without SPUs of two items ...) is left ou
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -17,14 +17,15 @@ from moon_rec.progress import progress
 from moon_rec.shares import mean_share
 from moon_rec.shop.engagement import Engagement
 from moon_rec.shop.shop import Period, Shop
+from moon_rec.user_draws import UnitValues
 from moon_rec.vector_pairs import check_pair
 from representation.evaluation.approximate import ApproximateIndex, IndexConfig
 from representation.evaluation.larger_catalogues import ASSUMED, recall_in_larger_catalogues
 from representation.evaluation.neighbours import (
-    alignment,
-    category_accuracy,
-    same_spu_recall,
-    uniformity,
+    alignment_by_row,
+    category_accuracy_by_row,
+    same_spu_recall_by_row,
+    uniformity_by_row,
 )
 from representation.evaluation.search_cases import (
     MODALITIES,
@@ -46,6 +47,23 @@ READINGS = {
     "precision": "mean over searches {by} in the {period} period of the share of the top {k} of {gallery} that was {engaged} after it",
     "capped_recall": "mean over searches {by} in the {period} period of the items {engaged} after it that the top {k} of {gallery} hold, over the smaller of {k} and their number; it may fall as k grows",
 }
+_PRINTED = {"hit": "recall"}
+"""What a reading is called where it is not called as in `search_recall`."""
+
+
+@dataclass(frozen=True)
+class ShopMeasures:
+    """What an encoder is measured by on a shop, and what these figures are the means of.
+
+    Attributes:
+        estimates: as `measure_shop` gives them.
+        values: each metric but `..._of_exact@k` by its rows: those of searches by the users who searched; those of items alone (`category_accuracy`, `same_spu_recall@k`,
+            `uniformity`) by the items, of a pair its first. Users play no part in these: another draw of users leaves them as they are, and another draw of items moves
+            them. Where metrics are taken again under draws of users, items are drawn for these, in a stream of its own (`moon_rec.user_draws`).
+    """
+
+    estimates: dict[str, Estimate]
+    values: tuple[UnitValues, ...]
 
 
 def measure_shop(
@@ -76,7 +94,25 @@ def measure_shop(
     Raises:
         TableError: tables of another shop, of two encoders or dims, or vectors that are all zeros.
     """
+    return measure_shop_by_row(
+        shop, items, queries, period, engagement, ks, index=index, seed=seed
+    ).estimates
+
+
+def measure_shop_by_row(
+    shop: Shop,
+    items: EmbeddingTable,
+    queries: EmbeddingTable,
+    period: Period = "test",
+    engagement: Engagement = "purchased",
+    ks: Sequence[int] = (1, 5, 10, 50),
+    *,
+    index: IndexConfig | None = None,
+    seed: int = 0,
+) -> ShopMeasures:
+    """`measure_shop`, and the values whose means its figures are."""
     check_pair(shop, items, queries)
+    values: list[UnitValues] = []
     with progress("measure", len(MODALITIES) + 4) as bar:
         gallery = gallery_of(shop, items, period)
         bar.advance(note=f"{len(gallery):,} items")
@@ -89,22 +125,26 @@ def measure_shop(
         for name in MODALITIES:
             words = {"by": SEARCHED_BY[name], "period": period, "engaged": engagement}
             measures |= _search_measures(
-                f"{name}_search", cases[name], gallery, ks, words, made, seed
+                f"{name}_search", cases[name], gallery, ks, words, made, seed, values
             )
             bar.advance(note=f"searches {SEARCHED_BY[name]}")
         if engagement != "clicked":
-            measures |= _click_measures(shop, gallery, queries, period, ks, made, seed)
+            measures |= _click_measures(shop, gallery, queries, period, ks, made, seed, values)
         bar.advance(note="clicks")
-        measures |= _item_measures(gallery, ks, seed)
+        measures |= _item_measures(gallery, ks, seed, values)
         found = [cases[name].findable() for name in MODALITIES]
-        measures["alignment"] = alignment(
+        users = np.concatenate([each.users for each in found])
+        measures["alignment"], _, cosines = alignment_by_row(
             np.concatenate([each.queries for each in found]),
             gallery.vectors,
             [rows for each in found for rows in each.relevant],
-            np.concatenate([each.users for each in found]),
+            users,
         )
+        values.append(UnitValues("users", users, ("alignment",), cosines[:, None]))
         bar.advance(note="items among themselves")
-    return {name: value for name, value in measures.items() if value.count}
+    measures = {name: value for name, value in measures.items() if value.count}
+    kept = [one.only(measures) for one in values]
+    return ShopMeasures(measures, tuple(one for one in kept if one.names))
 
 
 def measure_segments(
@@ -220,7 +260,9 @@ def _search_measures(
     words: dict[str, str],
     index: ApproximateIndex | None,
     seed: int,
+    values: list[UnitValues],
 ) -> dict[str, Estimate]:
+    """By name; what they are the means of is added to `values`."""
     result = search_recall(
         cases.queries,
         gallery.vectors,
@@ -243,6 +285,13 @@ def _search_measures(
         for reading, estimates in result.readings.items()
         for k, estimate in estimates.items()
     }
+    by_search = {
+        f"{name}_{_PRINTED.get(reading, reading)}@{k}": each[:, at]
+        for reading, each in result.by_search.items()
+        for at, k in enumerate(result.hit)
+    }
+    columns = np.column_stack([*by_search.values()])
+    values.append(UnitValues("users", cases.users[result.searches], (*by_search,), columns))
     return measures | {f"{name}_of_exact@{k}": each for k, each in result.of_exact.items()}
 
 
@@ -254,23 +303,30 @@ def _click_measures(
     ks: Sequence[int],
     index: ApproximateIndex | None,
     seed: int,
+    values: list[UnitValues],
 ) -> dict[str, Estimate]:
     """Image-search recall by clicks; of the other readings none."""
     cases = search_cases(shop, gallery, queries, period, "clicked")["image"]
     words = {"by": SEARCHED_BY["image"], "period": period, "engaged": "clicked"}
-    found = _search_measures("image_search_click", cases, gallery, ks, words, index, seed)
+    found = _search_measures("image_search_click", cases, gallery, ks, words, index, seed, values)
     kept = ("image_search_click_recall@", "image_search_click_of_exact@")
     return {name: value for name, value in found.items() if name.startswith(kept)}
 
 
-def _item_measures(gallery: Gallery, ks: Sequence[int], seed: int) -> dict[str, Estimate]:
+def _item_measures(
+    gallery: Gallery, ks: Sequence[int], seed: int, values: list[UnitValues]
+) -> dict[str, Estimate]:
     categories = np.unique(gallery.frame["category"].to_numpy(), return_inverse=True)[1]
-    siblings = same_spu_recall(gallery.vectors, gallery.frame["spu_id"].to_numpy(), ks, seed)
-    return {
-        "category_accuracy": category_accuracy(gallery.vectors, categories, seed),
-        **{f"same_spu_recall@{k}": estimate for k, estimate in siblings.items()},
-        "uniformity": uniformity(gallery.vectors, seed),
-    }
+    spus, items = (gallery.frame[name].to_numpy() for name in ("spu_id", "item_id"))
+    accuracy, rows, alike = category_accuracy_by_row(gallery.vectors, categories, seed)
+    values.append(UnitValues("items", items[rows], ("category_accuracy",), alike[:, None]))
+    siblings, rows, hits = same_spu_recall_by_row(gallery.vectors, spus, ks, seed)
+    named = {f"same_spu_recall@{k}": estimate for k, estimate in siblings.items()}
+    values.append(UnitValues("items", items[rows], (*named,), hits))
+    evenness, rows, kernel = uniformity_by_row(gallery.vectors, seed)
+    log = UnitValues("items", items[rows], ("uniformity",), kernel[:, None], is_log=True)
+    values.append(log)
+    return {"category_accuracy": accuracy, **named, "uniformity": evenness}
 
 
 def _words(gallery: Gallery, words: dict[str, str]) -> dict[str, str]:

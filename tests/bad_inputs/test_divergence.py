@@ -21,7 +21,14 @@ BACKBONE = TINY.model_copy(update={"vocabulary_size": 300})
 SHARED = {"backbone": BACKBONE, "steps": 9, "precision": "float32", "num_threads": 1}
 FAR = 1e30
 """Beyond what settings allow, so that any training diverges: what is looked at is how it ends."""
-RANKER = {"batch_size": 64, "tower": (8,), "attention_dim": 4, "embedding_dim": 4, "num_threads": 1}
+RANKER = {
+    "epochs": 1,
+    "batch_size": 64,
+    "tower": (8,),
+    "attention_dim": 4,
+    "embedding_dim": 4,
+    "num_threads": 1,
+}
 
 
 def _posttrain(**settings: object) -> Callable[[Path], object]:

@@ -21,6 +21,7 @@ PLAN = """
 name = "plan"
 [[encoders]]
 name = "first"
+random = true
 [[encoders]]
 name = "second"
 posttraining = { steps = 4 }
@@ -95,6 +96,10 @@ RANKER = [
     Case("settings: unknown way", f"{TRAIN} --content simteir --items items", ("'simteir'", "did you mean 'simtier'?")),
     Case("settings: a way twice", f"{TRAIN} --content cube+cube --items items", ("'cube+cube'", "different ones")),
     Case("settings: unknown feature", f"{TRAIN} --feature history_lenght=9", ("FeatureConfig", "did you mean 'history_length'?")),
+    Case("settings: counters of no known kind", f"{TRAIN} --feature counters=frosen", ("FeatureConfig.counters", "'frosen'", "did you mean 'frozen'?")),
+    Case("settings: no counters and a prior for them", f"{TRAIN} --feature counters=none --feature counter_prior=5.0", ("counter_prior = 5.0 changes nothing", "set counters to rolling or frozen")),
+    Case("settings: a prior of nothing", f"{TRAIN} --feature counter_prior=0.0", ("FeatureConfig.counter_prior = 0.0", "greater than 0")),
+    Case("settings: a context column called as a counter is", f"{TRAIN} --feature context=['counter_user_rate']", ("'counter_user_rate'", "built-in counter", "rename that column")),
     Case("settings: a feature below nothing", f"{TRAIN} --feature history_length=-1", ("history_length = -1",)),
     Case("settings: a column of context twice", f"{TRAIN} --feature context=['dwell','dwell']", ("'dwell' is named twice",)),
 ]  # fmt: skip
@@ -112,7 +117,7 @@ IDLE = [
         )
     ),
     _set("tiers where scores are a vector", f"{SEEN} --content cube --set scores=vector", "num_tiers=5", "num_tiers = 5 changes nothing"),
-    _set("patience without an epoch to spare", TRAIN, "patience=1", "patience = 1 changes nothing", "1 epochs"),
+    _set("patience without an epoch to spare", f"{TRAIN} --set epochs=2", "patience=3", "patience = 3 changes nothing", "epochs = 2", "raise epochs"),
     _set("what is found without a search", TRAIN, "search_length=9", "search_length = 9 changes nothing", "set search"),
     _set("a search that finds the whole history", f"{SEEN} --content vector", "search=content", "history_length = 50", "search_length = 50"),
     Case("settings: kind of a history cut to none", f"{TRAIN} --feature history_length=0 --feature history_kind=purchased", ("history_kind = 'purchased' changes nothing",)),
@@ -160,19 +165,14 @@ OTHERS = [
     _set("wording without a label", BENCHMARK, "category_wording=thing", "'thing'", "{label}"),
     _set("adapters of no rank", POSTTRAIN, "lora.rank=0", "lora.rank = 0"),
     _set("adapters of no layer", POSTTRAIN, "lora.targets=[]", "lora.targets = []"),
-    _plan("a plan's unknown, in a list", PLAN.replace('name = "first"', 'name = "first"\nitemz = 1'), "'encoders.0.itemz'", "EncoderRun knows name"),
+    _plan("a plan's unknown, in a list", PLAN.replace('name = "first"', 'name = "first"\nitemz = 1'), "'encoders.0.itemz'", "EncoderRun knows folder"),
     _plan("a plan's unknown, near one", PLAN.replace("posttraining", "postraining"), "'encoders.1.postraining'", "did you mean 'posttraining'?"),
     _plan("a plan's unknown, deep", PLAN.replace("steps = 4", "stepz = 4"), "'encoders.1.posttraining.stepz'", "did you mean 'steps'?"),
-    _plan("a plan without encoders", 'name = "plan"\n', "StudyConfig.encoders is missing"),
-    _plan("a plan of no encoder", "encoders = []\n", "StudyConfig.encoders = []"),
-    _plan("an encoder without a name", "[[encoders]]\n", "encoders.0.name is missing"),
-    _plan("two encoders of one name", PLAN.replace("second", "first"), "two encoders are called 'first'"),
     _plan("a backbone within a stage", PLAN.replace("steps = 4", "steps = 4, backbone = { text_dim = 64 }"), "encoders.1.posttraining.backbone.text_dim = 64 changes nothing"),
-    _plan("a ranker's own seed in a plan", PLAN, "ranker.seed = 3", word="ranker.seed=3"),
+    _plan("a ranker's own seed in a plan", PLAN, "rankers.0: ranker.seed = 3", word="rankers=[{ranker={content='cube',seed=3}}]"),
     _plan("a step out of bounds in a plan", PLAN, "encoders.1.posttraining.steps = 0", word="encoders.1.posttraining.steps=0"),
     _plan("a place that a plan has not", PLAN, "'7' is no place in a list of 2", word="encoders.7.name=x"),
     _plan("a list's name for its place", PLAN, "'first' is no place", word="encoders.first.name=x"),
-    _plan("a ranker that searches all there is", PLAN, "history_length = 50", word="ranker.search=content"),
     _toml("a file cut short", "epochs = ", "not valid TOML"),
     _toml("a file with a name twice", "epochs = 1\nepochs = 2\n", "not valid TOML"),
     _toml("a file of bytes", b"\xff\xfe\x00", "not valid TOML"),

@@ -15,7 +15,8 @@ from exchange_rate.report.write import _sheets
 from exchange_rate.study.lock import LOCK
 from moon_rec.tracking import Tracker
 from tests.bad_inputs.harness import Case, check
-from tests.bad_inputs.test_studies_and_points import TWO_ENCODERS, edit_study, with_store
+from tests.bad_inputs.test_studies_and_points import edit_study, with_store
+from tests.bad_inputs.test_study_files import TWO_ENCODERS
 
 Damage = Callable[[Path, sqlite3.Connection], object]
 HELD: list[Any] = []
@@ -55,7 +56,7 @@ def sql(text: str) -> Damage:
             return words
 
         named = " and p.key = 'encoder' and p.value = 'random'"
-        also = f"{named} and t.run_uuid in (select run_uuid from params where key = 'ranker' and value = 'content')"
+        also = f"{named} and t.run_uuid in (select run_uuid from params where key = 'role' and value = 'content')"
         known = {"RUN": of("ranker", also), "ENCODER": of("encoder", named), "STUDY": of("study")}
         script = text
         for word, query in known.items():
@@ -128,25 +129,25 @@ FIELDS = [
     refused("the shop of another study", ("is of another shop ('ffff')",), lambda about: about["shop"].update(digest="ffff")),
     refused("the file of another study", ("is of another study (key 'ffff')",), lambda about: about.update(key="ffff")),
     refused("an engagement that is a format", ("About.engagement",), lambda about: about.update(engagement="{0.__class__}")),
-    refused("a control that is a number", ("About.control_encoder = 1",), lambda about: about.update(control_encoder=1)),
+    refused("a control that is a number", ("About.chosen_encoder = 1",), lambda about: about.update(chosen_encoder=1)),
     refused("definitions that are numbers", ("About.definitions.0 = 1",), lambda about: about.update(definitions=[1])),
     refused("a name as long as a book", ("About.name",), lambda about: about.update(name="x" * 100_000)),
     refused("a field that nobody knows", ("About.colour = 'red'",), lambda about: about.update(colour="red")),
     refused("failures that are texts", ("About.failed.0",), lambda about: about.update(failed=["all"])),
-    broken("nested without end", ("study.json",), file_of(lambda file: file.write_text('{"format": 2, "cells": ' + "[" * 200_000))),
+    broken("nested without end", ("study.json",), file_of(lambda file: file.write_text('{"format": 3, "cells": ' + "[" * 200_000))),
     broken("a link", ("study.json cannot be read",), file_of(link)),
     broken("bytes that are no text", ("study.json",), file_of(lambda file: file.write_bytes(b"\xff\xfe\x00"))),
 ]  # fmt: skip
 
 RUNS = [
-    left_out("a run deleted", ("ranker 'CUBE, random, seed 0'", "deleted, did not end well"), sql("update runs set lifecycle_stage = 'deleted' where run_uuid in RUN")),
-    left_out("a run that failed", ("ranker 'CUBE, random, seed 0'", "did not end well"), sql("update runs set status = 'FAILED' where run_uuid in RUN")),
+    left_out("a run deleted", ("ranker 'random · CUBE · seed 0'", "deleted, did not end well"), sql("update runs set lifecycle_stage = 'deleted' where run_uuid in RUN")),
+    left_out("a run that failed", ("ranker 'random · CUBE · seed 0'", "did not end well"), sql("update runs set status = 'FAILED' where run_uuid in RUN")),
     left_out("a run of another kind", ("is a run of kind 'recipe'",), sql("update tags set value = 'recipe' where key = 'moon_rec.kind' and run_uuid in RUN")),
     left_out("a run of another key", ("has key 'ffff'", "another's run"), sql("update tags set value = 'ffff' where key = 'moon_rec.key' and run_uuid in RUN")),
     left_out("a run of another shop", ("read the shop 'ffff'",), sql("update tags set value = 'ffff' where key = 'moon_rec.reads.shop' and run_uuid in RUN")),
     left_out("a ranker of other vectors", ("it read the items table 'ffff'",), sql("update tags set value = 'ffff' where key = 'moon_rec.reads.items' and run_uuid in RUN")),
     left_out("a run of another seed", ("is of seed '9', the cell of '0'",), sql("update params set value = '9' where key = 'seed' and run_uuid in RUN")),
-    left_out("an AUC that is NaN", ("ranker 'CUBE, random, seed 0'", "the AUC nan"), sql("update latest_metrics set is_nan = 1 where key = 'auc' and run_uuid in RUN")),
+    left_out("an AUC that is NaN", ("ranker 'random · CUBE · seed 0'", "the AUC nan"), sql("update latest_metrics set is_nan = 1 where key = 'auc' and run_uuid in RUN")),
     left_out("an AUC of seven", ("the AUC 7",), sql("update latest_metrics set value = 7 where key = 'auc' and run_uuid in RUN")),
     left_out("an AUC without an end", ("the AUC 1.79769e+308",), sql("update latest_metrics set value = 1.7976931348623157e308 where key = 'auc' and run_uuid in RUN")),
     left_out("one AUC that is missing", ("has no AUC",), sql("delete from latest_metrics where key = 'auc' and run_uuid in RUN")),
@@ -156,7 +157,7 @@ RUNS = [
     entry("a cell without a run", ("cells[", "run is missing"), lambda cells: cells[2].pop("run")),
     entry("a cell of an unknown kind", ("kind = 'pickle'",), lambda cells: cells[0].update(kind="pickle")),
     entry("a run that is a path", ("run = '../../x'",), lambda cells: cells[2].update(run="../../x")),
-    entry("a seed that is a text", ("RankerLabels.seed = 'none'",), first("ranker", labels={"ranker": "ids", "encoder": None, "seed": "none"})),
+    entry("a seed that is a text", ("RankerLabels.seed = 'none'",), first("ranker", labels={"ranker": "CUBE", "role": "baseline", "encoder": None, "seed": "none"})),
     entry("tokens in words", ("EncoderLabels.training_tokens = 'many'",), lambda cells: next(cell for cell in cells if cell["kind"] == "encoder")["labels"].update(training_tokens="many")),
     entry("a definition that is not there", ("definition 99 of",), first("encoder", definitions={"auc": 99})),
     entry("two encoders in each other's place", ("is of encoder 'pretrained', the cell of 'random'",), swap_encoders),

@@ -28,18 +28,7 @@ from tests.bad_inputs.harness import Case, check
 from tests.exchange_rate.conftest import make_plan, make_shop, plant
 
 NAN = float("nan")
-TWO_ENCODERS = (
-    '[[encoders]]\nname = "one"\n[[encoders]]\nname = "two"\nposttraining = { steps = 4 }\n'
-)
-
-
-def plan(text: str, says: tuple[str, ...], name: str, options: str = "") -> Case:
-    """A study with that plan in `plan.toml`."""
-
-    words = f"exchange_rate.study shop --plan plan.toml --out new {options}"
-    return Case(
-        f"study: {name}", words.strip(), says, lambda folder: write(folder / "plan.toml", text)
-    )
+TWO_ENCODERS = '[[encoders]]\nname = "one"\nrandom = true\n[[encoders]]\nname = "two"\nposttraining = { steps = 4 }\n'
 
 
 def fit(name: str, says: tuple[str, ...], told: bool = False, **changes: Any) -> Case:
@@ -71,37 +60,6 @@ def rank(name: str, says: tuple[str, ...], change: Callable[[pl.DataFrame], pl.D
 
 
 METRIC, AUC = [0.1, 0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.4], [0.6, 0.61, 0.62, 0.63, 0.64, 0.65, 0.66, 0.67]  # fmt: skip
-
-PLANS = [
-    plan('name = "x"', ("StudyConfig.encoders",), "no encoder"),
-    plan("encoders = []", ("StudyConfig.encoders", "at least 1"), "an empty list of encoders"),
-    plan('encoders = "all"', ("StudyConfig.encoders = 'all'",), "encoders as a text"),
-    plan(TWO_ENCODERS.replace("two", "one"), ("two encoders are called 'one'", "its own name"), "names doubled"),
-    plan('[[encoders]]\nname = "one"\n[[encoders]]\nname = "two"', ("'two' repeats an earlier run",), "a path doubled"),
-    plan(TWO_ENCODERS.replace("two", ""), ("StudyConfig.encoders.1.name = ''",), "a name without letters"),
-    plan("[[encoders]]\nnam = 'one'", ("encoders.0",), "an unknown setting of an encoder"),
-    plan("num_seed = 3\n" + TWO_ENCODERS, ("num_seed", "num_seeds"), "an unknown setting"),
-    plan("num_seeds = 0\n" + TWO_ENCODERS, ("StudyConfig.num_seeds = 0", "greater than or equal to 1"), "no seed"),
-    plan("num_seeds = 2.5\n" + TWO_ENCODERS, ("StudyConfig.num_seeds = 2.5",), "two and a half seeds"),
-    plan("width = 0\n" + TWO_ENCODERS, ("StudyConfig.width = 0",), "a width of nothing"),
-    plan('ranker = { content = "none" }\n' + TWO_ENCODERS, ("reads no vectors", "such as cube"), "a ranker without vectors"),
-    plan('ranker = { content = "cubes" }\n' + TWO_ENCODERS, ("StudyConfig.ranker.content = 'cubes'", "cube"), "an unknown way"),
-    plan('ids_ranker = { content = "cube" }\n' + TWO_ENCODERS, ("ids_ranker", "may read no vectors"), "ids only with vectors"),
-    plan('ids_ranker = { search = "content" }\n' + TWO_ENCODERS, ("ids_ranker", "search other than 'content'"), "ids only that search by content"),
-    plan('steering_metric = "recall"\n' + TWO_ENCODERS, ("steering_metric 'recall' is not measured", "recall@"), "an unknown metric to steer by"),
-    plan('steering_metric = "image_search_recall@7"\n' + TWO_ENCODERS, ("'image_search_recall@7'", "image_search_recall@"), "a metric of another cut"),
-    plan('engagement = "liked"\n' + TWO_ENCODERS, ("StudyConfig.engagement = 'liked'",), "an unknown engagement"),
-    plan("encoders = [", ("plan.toml is not valid TOML",), "no TOML"),
-    plan(TWO_ENCODERS, ("--seed 3", "--set seed=3"), "a seed beside a plan", "--seed 3"),
-    plan(TWO_ENCODERS, ("--workers", "'0'"), "no worker", "--workers 0"),
-    plan(TWO_ENCODERS, ("tomorrow", "validation"), "an unknown period", "--period tomorrow"),
-    plan(TWO_ENCODERS, ("num_seeds", "-1"), "a setting out of range beside a plan", "--set num_seeds=-1"),
-    Case("study: no plan there", "exchange_rate.study shop --plan nowhere.toml --out new", ("no settings file at nowhere.toml",)),
-    Case("study: no shop there", "exchange_rate.study nowhere --out new", ("nowhere",)),
-    Case("study: the output is a file", "exchange_rate.study shop --out notes.txt", ("notes.txt is a file", "--out"), lambda folder: (folder / "notes.txt").touch()),
-    Case("study: tracking in a folder of files", "exchange_rate.study shop --tracking ./mlruns --out new", ("./mlruns", "sqlite:///")),
-    Case("study: tracking in a text file", "exchange_rate.study shop --tracking sqlite:///notes.txt --out new", ("notes.txt is no SQLite database",), lambda folder: write(folder / "notes.txt", "to do " * 100)),
-]  # fmt: skip
 
 POINTS = [
     fit("an encoder called None", ("encoder, row 2: None is no name",), encoder=changed("aabbccdd", 2, None)),
@@ -152,7 +110,7 @@ POINTS = [
 def tracked() -> Path:
     """A folder with the store of a small planted study."""
     folder = Path(tempfile.mkdtemp(prefix="moon_rec_store_"))
-    small = make_plan().model_copy(update={"num_seeds": 1, "permuted_control": False, "encoders": make_plan().encoders[:2]})  # fmt: skip
+    small = make_plan().model_copy(update={"num_seeds": 1, "permuted_encoders": (), "encoders": make_plan().encoders[:2]})  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         from exchange_rate.study.run import run_study
 
@@ -223,9 +181,9 @@ STORES = [
     report("no such study", ("no finished study 'abc'", "there are"), with_store(lambda *_: None), options="--study abc --out new"),
     report("no finished study", ("no finished study", "python -m exchange_rate.study"), sql("update runs set status = 'RUNNING'")),
     report("artifacts gone", ("study.json cannot be read", "put the store's artifacts back"), with_store(lambda folder, base: shutil.rmtree(folder / "artifacts"))),
-    report("a study of an earlier version", ("tracked by another version (format 1, wanted 2)", "run the study again"), with_store(edit_study(lambda about: about.pop("format")))),
+    report("a study of an earlier version", ("tracked by another version (format 1, wanted 3)", "run the study again"), with_store(edit_study(lambda about: about.pop("format")))),
     report("no AUC tracked", ("no ranker on vectors that counts", "has no AUC", "run it again"), sql("delete from latest_metrics where key = 'auc'")),
-    report("no ranker on vectors", ("no ranker on vectors",), with_store(edit_study(lambda about: about.update(cells=[one for one in about["cells"] if one["labels"].get("ranker") != "content"])))),
+    report("no ranker on vectors", ("no ranker on vectors",), with_store(edit_study(lambda about: about.update(cells=[one for one in about["cells"] if one["labels"].get("role") != "content"])))),
     report("a study that is no JSON", ("study.json is not valid JSON",), with_store(lambda folder, base: next(folder.glob("artifacts/**/study.json")).write_text("{"))),
     report("a study that is a list", ("tracked by another version",), with_store(lambda folder, base: next(folder.glob("artifacts/**/study.json")).write_text("[]"))),
     report("a report where other things lie", ("new exists already and is not replaced: it has no report.json",), lambda folder: (with_store(lambda *_: None)(folder), occupied(folder))),
@@ -267,7 +225,7 @@ CELLS = [
     Case("study: a cell's result with estimates of nothing", CellResult.load, ("no cell's result",), result('{"estimates": {"auc": {"value": 1}}}')),
 ]  # fmt: skip
 
-CASES = [*PLANS, *POINTS, *STORES, *DEMOS, *CELLS]
+CASES = [*POINTS, *STORES, *DEMOS, *CELLS]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -5,6 +5,7 @@ import itertools
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
@@ -14,14 +15,18 @@ import polars as pl
 import pytest
 
 from exchange_rate.report.write import write_report
-from exchange_rate.study import cells
+from exchange_rate.study import cells, preflight
 from exchange_rate.study.cell_files import CellResult
-from exchange_rate.study.plan import EncoderRun, StudyConfig
+from exchange_rate.study.draws import keep_encoder_draws
+from exchange_rate.study.encoder_plan import EncoderRun
+from exchange_rate.study.plan import StudyConfig
+from exchange_rate.study.preflight import Measurable
 from exchange_rate.study.run import run_study
 from moon_rec.errors import StudyError
 from moon_rec.estimate import Estimate
 from moon_rec.tracking import Tracker
 from moon_rec.tracking.store import Store
+from moon_rec.user_draws import UnitValues
 from representation.posttraining import PosttrainConfig
 from representation.pretraining import PretrainConfig
 
@@ -61,7 +66,7 @@ def make_plan():
     return StudyConfig(
         name="planted",
         encoders=(
-            EncoderRun(name="random"),
+            EncoderRun(name="random", random=True),
             EncoderRun(name="pretrained", pretraining=pretraining),
             EncoderRun(name="full", pretraining=pretraining, posttraining=posttraining),
             EncoderRun(name="direct", posttraining=short),
@@ -79,10 +84,12 @@ def plant(patch):
         def run(spec, folder, own):
             about.calls[kind] += 1
             about.order.append(spec.name)
-            return _MAKE[kind](spec, about)
+            return _with_draws(spec, own, _MAKE[kind](spec, about))
 
         return run
 
+    planted = Measurable({"image": 1000, "text": 0, "mixed": 0}, {"image": 1000}, False, ())
+    patch.setattr(preflight, "what_is_measurable", lambda *_: planted)
     for kind in cells.KINDS:
         patch.setitem(cells.KINDS, kind, cell(kind))
     return about
@@ -101,7 +108,7 @@ def plan():
 @pytest.fixture
 def lean():
     """The same encoders with one seed and no control: quicker where neither matters."""
-    return make_plan().model_copy(update={"num_seeds": 1, "permuted_control": False})
+    return make_plan().model_copy(update={"num_seeds": 1, "permuted_encoders": ()})
 
 
 @pytest.fixture
@@ -135,8 +142,15 @@ class Memory:
             own.mkdir(exist_ok=True)
             (own / name).write_text(json.dumps(value))
 
+        def keep(path):
+            own.mkdir(exist_ok=True)
+            shutil.copy(path, own / path.name)
+
+        def dataset(*about):
+            run["dataset"] = about
+
         yield SimpleNamespace(
-            id=run["id"], log=run["metrics"].update, json=write, artifact=lambda path: None
+            id=run["id"], log=run["metrics"].update, json=write, artifact=keep, dataset=dataset
         )
         self.all.append(run)
 
@@ -158,8 +172,14 @@ def memory(tmp_path):
 
 @pytest.fixture
 def small():
-    """Two encoders, two seeds and a control: 16 cells."""
-    return make_plan().model_copy(update={"num_seeds": 2, "encoders": make_plan().encoders[:2]})
+    """Two encoders, two seeds and a control of one: 16 cells."""
+    return make_plan().model_copy(
+        update={
+            "num_seeds": 2,
+            "encoders": make_plan().encoders[:2],
+            "permuted_encoders": ("random",),
+        }
+    )
 
 
 @pytest.fixture(scope="session")
@@ -192,6 +212,22 @@ def written(tmp_path_factory, empty_store):
     return tracker, write_report(tracker, folder / "report")
 
 
+def _with_draws(spec, folder, result):
+    """The same result with its figures under draws of 60 users: each a mean over them, of a part that all cells share and one of its own."""
+    if spec.kind not in ("encoder", "ranker"):
+        return result
+    names = [name for name in result.estimates if not name.startswith("validation.")]
+    random = np.random.default_rng(7)
+    shared = random.normal(size=60)
+    own = np.random.default_rng(int(spec.key, 16)).normal(size=(60, len(names)))
+    noise = shared[:, None] + 0.3 * own
+    means = [result.estimates[name].value for name in names]
+    values = means + 0.05 * (noise - noise.mean(axis=0))
+    users = UnitValues("users", np.arange(60), tuple(names), values)
+    outputs = result.outputs | keep_encoder_draws(folder, [users], spec.settings)
+    return replace(result, outputs=outputs)
+
+
 def _stage(spec, about):
     numbers = {"pretraining_tokens": 1000.0, "pretraining_loss": 1.0}
     outputs = {"encoder": "encoder"}
@@ -219,8 +255,8 @@ def _encoder(spec, about):
 
 
 def _ranker(spec, about):
-    ranker, seed = spec.labels["ranker"], spec.labels["seed"]
-    recall = about.recall[spec.labels["encoder"]] if ranker == "content" else 0.0
+    role, seed = spec.labels["role"], spec.labels["seed"]
+    recall = about.recall[spec.labels["encoder"]] if role == "content" else 0.0
     wiggle = 0.001 * np.sin(10 * seed + 100 * recall)
     auc = 0.6 + about.slope * recall + wiggle
     estimates = {
@@ -228,12 +264,12 @@ def _ranker(spec, about):
         "auc_cold": estimate(auc - 0.02),
         "gauc": estimate(auc - 0.05),
     }
-    reads = TABLES if ranker == "content" else {}
+    reads = TABLES if role == "content" else {}
     return CellResult(estimates, {}, reads, {"scores": "scores.parquet"})
 
 
 def _comparison(spec, about):
-    recall = about.recall[spec.labels["encoder"]] if spec.labels["ranker"] == "content" else 0.0
+    recall = about.recall[spec.labels["encoder"]] if spec.labels["role"] == "content" else 0.0
     words = f"AUC of {spec.settings['b']} minus AUC of {spec.settings['a']}"
     estimates = {
         "auc_a": estimate(0.6, words="AUC of A"),

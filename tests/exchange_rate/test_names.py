@@ -28,6 +28,6 @@ def test_every_way_has_a_name_of_its_own():
 
 def test_what_else_two_rankers_differ_in_is_told():
     ids, cube = RankerConfig(), RankerConfig(content="cube", num_tiers=5, epochs=3, seed=0)
-    assert RankerNames.of(ids, cube).differences == ("epochs = 3 (ids only: 1)",)
-    assert RankerNames.of(ids, RankerConfig(content="make", make_epochs=9)).differences == ()
-    assert RankerNames.of(ids, cube).permuted == "CUBE on permuted vectors"
+    assert RankerNames.of("", cube, ids).differences == ("epochs = 3 (baseline: 4)",)
+    assert RankerNames.of("", RankerConfig(content="make", make_epochs=9), ids).differences == ()
+    assert RankerNames.of("", cube, ids).permuted == "CUBE on permuted vectors"

@@ -16,7 +16,7 @@ from ranking.train import RankerConfig, train_ranker
 from .conftest import draw_frames
 
 FEATURES = FeatureConfig(history_length=12, query_history_length=4, context=("dwell",))
-SMALL = {"batch_size": 64, "tower": (16,), "attention_dim": 8, "embedding_dim": 8}
+SMALL = {"epochs": 1, "batch_size": 64, "tower": (16,), "attention_dim": 8, "embedding_dim": 8}
 RANKERS = {
     "din": {"content": "none"},
     "cube": {"content": "cube"},
@@ -148,7 +148,7 @@ def test_written_as_impressions_they_move_click_rates_and_calibration_as_events_
         periods = describe(shop).periods
         rates[name] = (round(periods[0].click_rate.value, 2), round(periods[2].click_rate.value, 2))
         tables = RankingTables.build(shop, FeatureConfig(history_length=12))
-        config = RankerConfig(content="none", epochs=2, learning_rate=0.01, **SMALL)
+        config = RankerConfig(**{**SMALL, "epochs": 2, "learning_rate": 0.01})
         found = score(train_ranker(tables, config), tables, "test")
         calibrations[name] = float(
             found["score"].to_numpy().sum() / found["label"].to_numpy().sum()

@@ -17,7 +17,9 @@ from ranking.train import main as train
 from representation.bring import main as bring
 from tests.moon_rec.shop.readers.interactions import layouts
 
-SMALL = "--set batch_size=64 --set tower=[8] --set attention_dim=4 --set embedding_dim=4"
+SMALL = (
+    "--set epochs=1 --set batch_size=64 --set tower=[8] --set attention_dim=4 --set embedding_dim=4"
+)
 SLOW = [
     pytest.param(name, marks=pytest.mark.slow) for name in layouts.LAYOUTS if name != "furniture"
 ]

@@ -12,6 +12,7 @@ from ranking.tower import Tower
 from ranking.train import train_ranker
 
 SMALL = {
+    "epochs": 1,
     "batch_size": 64,
     "tower": (16, 8),
     "attention_dim": 8,
@@ -75,7 +76,7 @@ def test_requests_equal_rows(planted, tables, ranker):
 
 def test_everything_learns_the_planted_taste(planted, tables):
     config = RankerConfig.reading(
-        **{**SMALL, "embedding_dim": 8, "tower": (32, 16)}, content=EVERYTHING, epochs=3
+        **{**SMALL, "embedding_dim": 8, "tower": (32, 16), "epochs": 3}, content=EVERYTHING
     )
     ranker = train_ranker(tables, config, planted.items, planted.queries)
     labels = tables.periods["test"].labels

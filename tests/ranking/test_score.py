@@ -21,7 +21,7 @@ from ranking.score import score_impressions
 from ranking.train import RankerConfig, train_ranker
 
 FEATURES = FeatureConfig(history_length=8, query_history_length=4, context=("dwell",))
-SMALL = {"batch_size": 64, "tower": (16,), "attention_dim": 8, "embedding_dim": 8}
+SMALL = {"epochs": 1, "batch_size": 64, "tower": (16,), "attention_dim": 8, "embedding_dim": 8}
 KEYS = ["request_id", "item_id"]
 
 

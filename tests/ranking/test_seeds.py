@@ -12,7 +12,7 @@ from ranking.train import main as train_main
 from ranking.train import train_on_rank
 from ranking.trained import TrainedRanker
 
-SMALL = ["--set", "batch_size=512", "--set", "tower=[8]", "--set", "seed=5"]
+SMALL = ["--set", "batch_size=512", "--set", "tower=[8]", "--set", "seed=5", "--set", "epochs=1"]
 
 
 def shop_and_out(planted, folder, *words):

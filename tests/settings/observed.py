@@ -18,8 +18,10 @@ import pytest
 import torch
 from PIL import Image
 
+from exchange_rate.study import outside
+from exchange_rate.study.encoder_plan import EncoderRun
 from exchange_rate.study.grid import study_cells
-from exchange_rate.study.plan import EncoderRun, StudyConfig
+from exchange_rate.study.plan import RankerPlan, StudyConfig
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import MoonRecError
 from moon_rec.shop import Shop
@@ -35,15 +37,15 @@ from representation.benchmarking.labels import label_tasks
 from representation.benchmarking.run import measure
 from representation.benchmarking.sampling import sample
 from representation.curation import curate
-from representation.encoder import ProductEncoder, untrained_encoder
+from representation.encoder import ProductEncoder, build_encoder, untrained_encoder
 from representation.encoders.dual import DualEncoder
 from representation.encoders.text import TextEncoder
 from representation.evaluation.approximate import ApproximateIndex
 from representation.model.lora import with_lora
-from representation.posttraining import posttrain
+from representation.posttraining import PosttrainConfig, posttrain
 from representation.posttraining.augmentation import altered
 from representation.posttraining.pairs import logged_pairs
-from representation.pretraining import pretrain
+from representation.pretraining import PretrainConfig, pretrain
 from tests.moon_rec.shop import test_non_clicks
 from tests.moon_rec.shop.readers import test_movielens, test_online_retail
 from tests.ranking import conftest as ranking_data
@@ -489,16 +491,43 @@ def of_benchmark(config: Any) -> str:
 def of_study(config: Any) -> str:
     """All cells with what each is given; who is called what."""
     found: list[Any] = []
-    for cell in study_cells(little_shop(), config, "test"):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(outside._LOOK, "hub", lambda name: outside.Outside(name, "a commit"))
+        try:
+            cells = study_cells(little_shop(), config, "test")
+        except MoonRecError as error:
+            return digest(str(error))
+    for cell in cells:
         inside = inspect.getclosurevars(cell.make).nonlocals
-        told = {
-            name: inside[name]
-            for name in ("settings", "start", "label", "ranker")
-            if name in inside
-        }
+        names = ("settings", "start", "labels", "outside")
+        told = {name: inside[name] for name in names if name in inside}
         found.append((cell.name, cell.kind, cell.needs, round(cell.cost, 6), told))
     return digest(found)
 
 
 def of_run(run: EncoderRun) -> str:
-    return of_study(StudyConfig(encoders=(run,)))
+    """Behind two others, which it may mix."""
+    others = (
+        EncoderRun(name="a", pretraining=PretrainConfig(steps=7), trained=True),
+        EncoderRun(name="b", posttraining=PosttrainConfig(steps=9)),
+    )
+    return of_study(StudyConfig(encoders=(*others, run)))
+
+
+def of_ranker_plan(plan: RankerPlan) -> str:
+    """On one encoder."""
+    return of_study(StudyConfig(encoders=(EncoderRun(name="a", random=True),), rankers=(plan,)))
+
+
+@functools.cache
+def outside_files() -> dict[str, str]:
+    """What a plan may name: an encoder's folder, vectors of items and searches."""
+    folder = fresh()
+    build_encoder(little_shop(), folder / "encoder", shop_data.TINY)
+    for name, key, frame in (("items", "item_id", little_shop().items), ("searches", "search_id", little_shop().searches)):  # fmt: skip
+        ids = frame.select(key).collect()[key].to_numpy()
+        vectors = np.random.default_rng(3).normal(size=(len(ids), 4)).astype(np.float32)
+        pl.DataFrame({key: ids, "vector": vectors}).write_parquet(folder / f"{name}.parquet")
+        np.save(folder / f"{name}.npy", vectors)
+        np.save(folder / f"{name}_ids.npy", ids)
+    return {path.name: str(path) for path in folder.iterdir()}

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import annotated_types
 import pytest
 
-from moon_rec.config import Config, load_config, make_config
+from moon_rec.config import Config, described, load_config, make_config
 from moon_rec.errors import ConfigError
-from tests.settings.walk import NEEDED, all_configs, all_settings, description, leaves
+from tests.settings.walk import NEEDED, all_configs, all_settings, leaves
 
 OTHERS = {"TablesConfig": ["cut_time=2025-01-01", "test_time=2025-01-02T03:04:05"]}
 """Words that make a value of a kind which JSON has no type for."""
@@ -26,7 +26,7 @@ def test_the_walk_finds_all():
 
 @pytest.mark.parametrize("kind", all_configs(), ids=_name)
 def test_each_setting_is_described(kind):
-    assert [name for name in kind.model_fields if not description(kind, name)] == []
+    assert [name for name in kind.model_fields if not described(kind, name)] == []
 
 
 @pytest.mark.parametrize("kind", all_configs(), ids=_name)

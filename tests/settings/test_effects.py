@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from exchange_rate.study.plan import EncoderRun, StudyConfig
+from exchange_rate.study.encoder_plan import EncoderRun
+from exchange_rate.study.plan import RankerPlan, StudyConfig
 from moon_rec.config import LENIENT, Config
 from moon_rec.shop.non_clicks import NonClickConfig
 from moon_rec.shop.readers import MovieLensConfig, OnlineRetailConfig, TablesConfig
@@ -57,6 +58,8 @@ class Effects(NamedTuple):
 
 
 CUBE = {"content": "cube"}
+FILES = observed.outside_files()
+TRAINED = {"random": False, "posttraining": PosttrainConfig(steps=4)}
 BROWSED = {"share_browse": 1.0}
 FORM = {"separator": "::", "encoding": "utf-16"}
 LOGGED = {"log_every": 1, "precision": "float32"}
@@ -76,12 +79,12 @@ HARD = {"hard_negatives": 1}
 EFFECTS: dict[type[Config], Effects] = {
     RankerConfig: Effects(
         observed.of_ranker,
-        {"batch_size": 64, "tower": (8,), "embedding_dim": 4, "attention_dim": 8},
+        {"batch_size": 64, "tower": (8,), "embedding_dim": 4, "attention_dim": 8, "epochs": 1},
         {
             "content": "vector", "sequence": "bst", "search": "category", "search_length": 3, "recent_length": 2, "embedding_dim": 8, "attention_dim": 4,
             "tower": (4,), "projection_dim": 4, "scores": "both", "num_tiers": 5, "temperature": 0.5, "learn_temperature": False, "num_code_levels": 2,
             "num_codes": 6, "make_epochs": 1, "make_hidden": (4,), "epochs": 2, "batch_size": 32, "learning_rate": 0.03, "embedding_learning_rate": 0.3,
-            "weight_decay": 1.0, "unknown_rate": 0.5, "clip_norm": 0.001, "patience": 1, "device": "cuda", "seed": 1, "num_threads": None,
+            "weight_decay": 1.0, "unknown_rate": 0.5, "clip_norm": 0.001, "patience": 3, "device": "cuda", "seed": 1, "num_threads": None,
         },
         {
             "search_length": {"search": "category"}, "recent_length": {"search": "category"}, "projection_dim": {"content": "vector"}, "scores": CUBE,
@@ -96,6 +99,7 @@ EFFECTS: dict[type[Config], Effects] = {
         {
             "label": "carted", "history_kind": "carted", "history_length": 2, "query_history_length": 1, "num_price_buckets": 3, "min_query_count": 100,
             "cold_below": 20, "context": ("dwell",), "trusted_context": ("leak",), "missing_context": "mean", "use_position": True, "max_candidates": 4,
+            "counters": "frozen", "counter_prior": 5.0,
         },
         {"missing_context": {"context": ("dwell",)}, "trusted_context": {"context": ("leak",)}},
     ),
@@ -282,15 +286,30 @@ EFFECTS: dict[type[Config], Effects] = {
     ),
     EncoderRun: Effects(
         observed.of_run,
-        {"name": "first", "posttraining": PosttrainConfig(steps=4)},
-        {"name": "second", "pretraining": PretrainConfig(steps=3), "posttraining": None},
+        {"name": "first", "random": True},
+        {
+            "name": "second", "path": "other", "trained": True, "random": False, "start": FILES["encoder"], "pretraining": PretrainConfig(steps=3),
+            "posttraining": PosttrainConfig(steps=5), "folder": FILES["encoder"], "hub": "owner/name", "items": FILES["items.parquet"], "item_ids": FILES["items_ids.npy"],
+            "searches": FILES["searches.parquet"], "search_ids": FILES["searches_ids.npy"], "mixture": {"a": 1.0, "b": 2.0}, "widths": (8,),
+        },
+        {
+            "start": TRAINED, "pretraining": TRAINED, "posttraining": TRAINED, "item_ids": {"random": False, "items": FILES["items.npy"]},
+            "searches": {"random": False, "items": FILES["items.parquet"]},
+            "search_ids": {"random": False, "items": FILES["items.parquet"], "searches": FILES["searches.npy"]},
+        },
+        {"random": {"posttraining": PosttrainConfig(steps=4)}, **{name: {"random": False} for name in ("folder", "hub", "items", "mixture")}},
+    ),
+    RankerPlan: Effects(
+        observed.of_ranker_plan,
+        {},
+        {"name": "ours", "ranker": RankerConfig(content="make"), "baseline": RankerConfig(sequence="bst"), "features": FeatureConfig(history_length=3)},
     ),
     StudyConfig: Effects(
         observed.of_study,
-        {"encoders": (EncoderRun(name="first"),)},
+        {"encoders": (EncoderRun(name="first", random=True),)},
         {
-            "seed": 1, "backbone": TINY, "encoders": (EncoderRun(name="second"),), "features": FeatureConfig(history_length=3), "ranker": RankerConfig(content="make"),
-            "ids_ranker": RankerConfig(sequence="bst"), "num_seeds": 2, "width": 16, "permuted_control": False, "engagement": "clicked", "ks": (1, 10),
+            "seed": 1, "backbone": TINY, "encoders": (EncoderRun(name="second", random=True),), "features": FeatureConfig(history_length=3), "rankers": (RankerPlan(ranker=RankerConfig(content="make")),),
+            "seeds": (4, 9), "num_seeds": 2, "width": 16, "permuted_encoders": (), "num_draws": 21, "num_splits": 2, "engagement": "clicked", "ks": (1, 10),
             "num_resamples": 7, "keep_rankers": True,
         },
     ),
@@ -402,6 +421,9 @@ def test_what_changes_nothing_is_refused_unless_at_its_default(kind, name):
 CATALOGUE = {"pairs": "catalogue"}
 IDLE_BESIDE: dict[tuple[type[Config], str], Values] = {
     (FeatureConfig, "history_kind"): {"history_length": 0},
+    (StudyConfig, "num_seeds"): {"encoders": (EncoderRun(name="first", random=True),), "seeds": (1, 2)},
+    **{(EncoderRun, name): {"name": "first", "random": True} for name in EncoderRun.counts_when},
+    (FeatureConfig, "counter_prior"): {"counters": "none"},
     (InteractionsConfig, "page_gap"): {"log": LogColumns(request="page")},
     (InteractionsConfig, "cut_share"): TIMES,
     (InteractionsConfig, "test_share"): TIMES,

@@ -2,7 +2,6 @@
 
 import importlib
 import pkgutil
-import re
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -12,8 +11,8 @@ from moon_rec.config import Config
 PACKAGES = ("moon_rec", "ranking", "representation", "exchange_rate")
 NEEDED = {
     "EncoderConfig": ["image_size=16", "widths=[8]"],
-    "EncoderRun": ["name=first"],
-    "StudyConfig": ["encoders=[{name='first'}]"],
+    "EncoderRun": ["name=first", "random=true"],
+    "StudyConfig": ["encoders=[{name='first',random=true}]"],
 }
 """Words without which a class cannot be made."""
 
@@ -56,17 +55,3 @@ def _leaves(annotation: Any, bounds: list[Any]) -> list[tuple[Any, list[Any]]]:
         return [(annotation, bounds)]
     is_container = get_origin(annotation) in (tuple, dict)
     return [leaf for one in arguments for leaf in _leaves(one, [] if is_container else bounds)]
-
-
-def description(kind: type[Config], name: str) -> str:
-    """What is said of a setting: its own words, or its line under `Attributes` of its class or of one that it comes from."""
-    own = kind.model_fields[name].description
-    if own:
-        return own
-    for parent in kind.__mro__:
-        text = (parent.__doc__ or "").partition("Attributes:")[2]
-        for line in text.splitlines():
-            names, colon, words = line.strip().partition(": ")
-            if colon and name in re.split(r",\s*", names) and words:
-                return words
-    return ""

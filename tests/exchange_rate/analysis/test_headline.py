@@ -86,9 +86,9 @@ def test_what_of_a_gain_is_content(data, gain, permuted, over, num_seeds, conten
 
 
 def test_a_difference_in_more_than_content_is_told(data):
-    data["rankers"]["differences"] = ["epochs = 3 (ids only: 1)"]
+    data["rankers"]["differences"] = ["epochs = 3 (baseline: 1)"]
     gain = said(put(data, "gain", "none", "gain"))["gain"]
-    assert "differ in more than content: epochs = 3 (ids only: 1)" in gain["text"]
+    assert "differ in more than content: epochs = 3 (baseline: 1)" in gain["text"]
     assert gain["tone"] == "caution"
 
 

@@ -16,7 +16,7 @@ from exchange_rate.evidence.records import read_study
 from exchange_rate.report.figures import draw_all
 from exchange_rate.report.summary import summary_table
 from exchange_rate.report.write import write_report
-from exchange_rate.study.plan import EncoderRun
+from exchange_rate.study.encoder_plan import EncoderRun
 from exchange_rate.study.run import run_study
 from moon_rec.errors import StudyError
 from moon_rec.files import read_json
@@ -28,7 +28,13 @@ from tests.exchange_rate.study.test_failures import fails
 @pytest.fixture
 def tracked(shop, plan, planted, tmp_path, memory):
     """A planted study of six encoders with two seeds in a store that tests spoil."""
-    run_study(shop, plan.model_copy(update={"num_seeds": 2}), tmp_path / "w", memory, workers=1)
+    run_study(
+        shop,
+        plan.model_copy(update={"num_seeds": 2, "permuted_encoders": ("direct",)}),
+        tmp_path / "w",
+        memory,
+        workers=1,
+    )
     return memory
 
 
@@ -40,7 +46,7 @@ def run_of(store, kind="ranker", **labels):
     )
 
 
-FULL_0 = {"ranker": "content", "encoder": "full", "seed": 0}
+FULL_0 = {"role": "content", "encoder": "full", "seed": 0}
 
 
 def spoil(run, **values):
@@ -68,7 +74,7 @@ def test_a_run_that_is_not_the_cells_is_left_out_by_name(tracked, damage, reason
     damage(run_of(tracked, **FULL_0))
     study = read_study(tracked)
     (one,) = study.left_out
-    assert one.what == "ranker 'CUBE, full, seed 0'" and reason in one.reason
+    assert one.what == "ranker 'full · CUBE · seed 0'" and reason in one.reason
     data = analyse(study)
     assert data["counts"]["encoders"] == 6 and data["counts"]["ranker_runs"] == 15
     assert data["rates"]["auc"]["verdict"] == "identified"
@@ -151,7 +157,7 @@ def test_a_comparison_without_its_figures_has_a_report(tracked, tmp_path):
 def test_a_metric_called_as_a_label_is_no_label(tracked):
     run = run_of(tracked, "encoder", encoder="full")
     run["metrics"] |= {"path": 3.0, "path.low": 1.0, "encoder": 2.0, "seed": 9.0}
-    run_of(tracked, **FULL_0)["metrics"] |= {"encoder": 2.0, "seed": 1.0, "ranker": 0.0}
+    run_of(tracked, **FULL_0)["metrics"] |= {"encoder": 2.0, "seed": 1.0, "role": 0.0}
     data = analyse(read_study(tracked))
     assert data["counts"] == {"encoders": 6, "paths": 4, "seeds": 2, "ranker_runs": 16}
 
@@ -159,19 +165,19 @@ def test_a_metric_called_as_a_label_is_no_label(tracked):
 def test_the_report_names_failed_cells_and_what_the_fit_lost(
     shop, plan, planted, tmp_path, memory, monkeypatch
 ):
-    broken = plan.model_copy(update={"num_seeds": 2})
+    broken = plan.model_copy(update={"num_seeds": 2, "permuted_encoders": ("direct",)})
     fails(monkeypatch, "ranker", ValueError("loss is nan"), lambda spec: spec.labels["encoder"] == "random")  # fmt: skip
     run_study(shop, broken, tmp_path / "w", memory, workers=1)
     report = write_report(memory, tmp_path / "r")
     data = report.data["missing"]
-    assert [one["name"] for one in data["failed"]] == [f"ranker content random seed {seed}" for seed in (0, 1)]  # fmt: skip
-    assert data["not_run"] == [{"name": "comparison content against ids random", "reason": "not run: ranker content random seed 0, ranker content random seed 1 failed"}]  # fmt: skip
+    assert [one["name"] for one in data["failed"]] == [f"ranker random · CUBE · seed {seed}" for seed in (0, 1)]  # fmt: skip
+    assert data["not_run"] == [{"name": "comparison random · CUBE against DIN on ids and counters", "reason": "not run: ranker random · CUBE · seed 0, ranker random · CUBE · seed 1 failed"}]  # fmt: skip
     assert "5 of 6 encoders and 10 of 12 runs of CUBE; without 'random'" in data["text"]
     assert report.data["headline"][1] == {"kind": "missing", "tone": "caution", "text": data["text"]}  # fmt: skip
     for name in ("report.html", "report.md"):
         text = (report.folder / name).read_text()
         assert "What is missing" in text and "ValueError: loss is nan" in text
-        assert "ranker content random seed 1" in text
+        assert "ranker random · CUBE · seed 1" in text
     assert read_json(report.folder / "report.json")["missing"] == data
 
 
@@ -229,7 +235,7 @@ def strange(shop, plan, planted, tmp_path, memory, monkeypatch):
     shop.name, shop.source = MARKUP[0], MARKUP[1]
     names = dict(zip(("random", "pretrained", "full", "direct"), MARKUP, strict=True))
     encoders = [
-        EncoderRun(name=names[one.name], pretraining=one.pretraining, posttraining=one.posttraining)
+        EncoderRun(name=names[one.name], **{key: value for key, value in one if key != "name"})
         for one in plan.encoders
     ]
     recall = dict(planted.recall)

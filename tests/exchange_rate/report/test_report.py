@@ -14,7 +14,8 @@ from exchange_rate.report.figures import candidates as draw_candidates
 from exchange_rate.report.figures import draw_all
 from exchange_rate.report.summary import summary_table
 from exchange_rate.report.write import main, write_report
-from exchange_rate.study.plan import EncoderRun
+from exchange_rate.study.encoder_plan import EncoderRun
+from exchange_rate.study.plan import RankerPlan
 from exchange_rate.study.run import run_study
 from moon_rec.command import run
 from moon_rec.errors import StudyError
@@ -123,8 +124,12 @@ def test_labels_are_those_of_the_settings(shop, lean, planted, tmp_path, tracker
     shop.is_simulated = False
     shop.non_clicks = NonClickRecipe("moon_rec", 7, "drawn for a test", 5)
     update = {
-        "ranker": RankerConfig(content="simtier+sata", epochs=2),
-        "ids_ranker": RankerConfig(sequence="bst"),
+        "rankers": (
+            RankerPlan(
+                ranker=RankerConfig(content="simtier+sata", epochs=2),
+                baseline=RankerConfig(sequence="bst", epochs=1),
+            ),
+        ),
         "features": FeatureConfig(label="purchased", cold_below=7),
     }
     run_study(shop, lean.model_copy(update=update), tmp_path / "work", tracker, workers=1)
@@ -133,12 +138,12 @@ def test_labels_are_those_of_the_settings(shop, lean, planted, tmp_path, tracker
     folder, data = tmp_path / "report", read_json(tmp_path / "report" / "report.json")
     for text in (said, *(path.read_text() for path in folder.glob("report.*"))):
         assert "CUBE" not in text and "DIN" not in text and "cube" not in text
-        assert "SimTier + SA-TA" in text and "BST on ids only" in text
+        assert "SimTier + SA-TA" in text and "BST on ids and counters" in text
         assert "label purchased" in text and "Simulated" not in text
         assert "non-clicks sampled (7 a positive drawn for a test; seed 5)" in " ".join(
             text.split()
         )
-        assert "epochs = 2 (ids only: 1)" in text
+        assert "epochs = 2 (baseline: 1)" in text
         assert not re.search(r"[23] seeds", text)
     sampled = "non-clicks sampled (7 a positive drawn for a test; seed 5)"
     assert data["study"]["shop"]["non_clicks"] == sampled
@@ -216,7 +221,7 @@ def test_a_study_without_control_or_posttraining_still_has_a_report(
     shop, plan, planted, tmp_path, tracker
 ):
     small = plan.model_copy(
-        update={"encoders": plan.encoders[:2], "permuted_control": False, "num_seeds": 1}
+        update={"encoders": plan.encoders[:2], "permuted_encoders": (), "num_seeds": 1}
     )
     run_study(shop, small, tmp_path / "work", tracker, workers=1)
     report = write_report(tracker, tmp_path / "report")

@@ -3,10 +3,12 @@
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.metrics import roc_auc_score
 
 import ranking
 from exchange_rate.study.comparison import compare_rankers
 from moon_rec.errors import StudyError
+from ranking.judging.resampling import interval, user_resamples
 from ranking.metrics import auc
 
 
@@ -63,6 +65,47 @@ def test_differences_are_those_of_compare_seeds(scored):
             assert own.high - own.low > reference.high - reference.low
             assert "over users and seeds" in own.definition
             assert own.low > 0
+
+
+def test_all_segments_are_under_the_same_draws_of_all_users(scored):
+    """By a loop over the draws with scikit-learn; users without cold items are drawn, too, and weigh nothing there."""
+    is_cold = pl.col("is_cold") & (pl.col("user_id") % 2 == 0)
+    a, b = (side[0].with_columns(is_cold=is_cold) for side in scored[:2])
+    found = compare_rankers([a], [b], None, num_resamples=25)
+    users, cold, labels = (b[name].to_numpy() for name in ("user_id", "is_cold", "label"))
+    for segment, rows in {"": cold | True, "_cold": cold, "_warm": ~cold}.items():
+        given = labels[rows], b["score"].to_numpy()[rows]
+        drawn = [
+            roc_auc_score(*given, sample_weight=weights[users[rows]])
+            for weights in user_resamples(100, 25, 0)
+        ]
+        own = found[f"auc_b{segment}"]
+        assert own.count == np.unique(users[rows]).size
+        counted = min(np.unique(users[rows & (labels == label)]).size for label in (0, 1))
+        assert (own.low, own.high) == pytest.approx(interval(np.array(drawn), 0.95, counted))
+
+
+def test_against_a_permuted_control_other_encoders_see_the_same_draws(scored):
+    """A gain over the baseline less a gain over the control is what the control gains, draw by draw: their intervals are those of one mechanism in three cells."""
+    a, b, truth = scored
+    control = [
+        one.with_columns(score=(2 * one["score"] + other["score"]) / 3)
+        for one, other in zip(a, b, strict=True)
+    ]
+    over_control = compare_rankers(control, b, truth, num_resamples=25)
+    over_baseline = compare_rankers(a, b, truth, num_resamples=25)
+    of_control = compare_rankers(a, control, truth, num_resamples=25)
+    gain = over_baseline["auc_gain"].value - over_control["auc_gain"].value
+    assert gain == pytest.approx(of_control["auc_gain"].value, abs=1e-12)
+    # the same AUC under the same draws, whichever cell takes it
+    for one, other in (
+        (over_control["auc_b"], over_baseline["auc_b"]),
+        (over_control["auc_a"], of_control["auc_b"]),
+        (over_control["auc_best_cold"], of_control["auc_best_cold"]),
+    ):
+        assert (one.value, one.low, one.high) == (other.value, other.low, other.high)
+    share = over_control["share_of_the_way"]
+    assert 0 < share.low < share.value < share.high < 1
 
 
 def test_one_seed_a_side_has_the_interval_over_users_alone(scored):

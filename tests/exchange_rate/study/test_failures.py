@@ -8,7 +8,7 @@ import time
 import pytest
 
 from exchange_rate.study import cell_files
-from exchange_rate.study import run as study
+from exchange_rate.study import command as study_command
 from exchange_rate.study.cell_files import CellResult, CellSpec
 from exchange_rate.study.cells import KINDS, run_cell
 from exchange_rate.study.failures import ERROR, CellError, Failure, is_full_disk, one_line, told
@@ -67,7 +67,10 @@ def test_a_failed_cell_is_kept_with_its_error_and_run_again(
     assert "\n" not in own[0].error
     idle = {one.name: one.error for one in first.failed if not one.is_own}
     assert set(idle.values()) == {"not run: encoder random failed"}
-    assert set(idle) >= {"ranker content random seed 0", "comparison content against ids random"}
+    assert set(idle) >= {
+        "ranker random · CUBE · seed 0",
+        "comparison random · CUBE against DIN on ids and counters",
+    }
     kept = (first.folder / about_of(memory, first)["failed"][0]["folder"] / ERROR).read_text()
     assert kept.startswith(one_line(error)) and "Traceback" in kept
     assert first.table.filter(encoder="pretrained").height == 2  # the others ran
@@ -93,8 +96,8 @@ def test_a_study_of_which_every_cell_fails_is_tracked_all_the_same(
     assert len(result.failed) == 16 and result.table.is_empty()
     assert [one.name for one in result.failed if one.is_own] == [
         "start",
-        "ranker ids  seed 0",
-        "ranker ids  seed 1",
+        "ranker DIN on ids and counters · seed 0",
+        "ranker DIN on ids and counters · seed 1",
     ]
 
 
@@ -104,7 +107,7 @@ def test_a_ranker_without_an_auc_has_failed(shop, small, planted, tmp_path, memo
 
     def cell(spec, folder, own):
         found = real(spec, folder, own)
-        if spec.labels == {"ranker": "content", "encoder": "random", "seed": 1}:
+        if spec.labels == {"ranker": "CUBE", "role": "content", "encoder": "random", "seed": 1}:
             if value is None:
                 del found.estimates["auc"]
             else:
@@ -113,11 +116,13 @@ def test_a_ranker_without_an_auc_has_failed(shop, small, planted, tmp_path, memo
 
     monkeypatch.setitem(KINDS, "ranker", cell)
     failed = {one.name: one.error for one in go(shop, small, tmp_path, memory).failed}
-    assert failed["ranker content random seed 1"].startswith(
+    assert failed["ranker random · CUBE · seed 1"].startswith(
         f"auc = {'nan' if value is None else value}: the training diverged"
     )
-    assert "comparison content against ids random" in failed
-    assert "ranker permuted  seed 0" not in failed  # nothing that it reads has failed
+    assert "comparison random · CUBE against DIN on ids and counters" in failed
+    assert (
+        "ranker random · CUBE on permuted vectors · seed 0" not in failed
+    )  # nothing that it reads has failed
 
 
 def test_a_loss_that_is_no_number_is_a_failure(shop, small, planted, tmp_path, memory, monkeypatch):  # fmt: skip
@@ -132,7 +137,7 @@ def test_a_loss_that_is_no_number_is_a_failure(shop, small, planted, tmp_path, m
     failed = go(shop, small, tmp_path, memory).failed
     assert failed[0].kind == "pretraining" and "pretraining_loss = nan" in failed[0].error
     names = {one.name: one.error for one in failed}
-    assert names["ranker content pretrained seed 0"] == f"not run: {failed[0].name} failed"
+    assert names["ranker pretrained · CUBE · seed 0"] == f"not run: {failed[0].name} failed"
 
 
 @pytest.mark.parametrize("after", [0, 1, 7, 15])
@@ -335,10 +340,12 @@ def test_the_command_ends_with_two_and_one_line_after_all_others(
     shop, small, planted, tmp_path, memory, monkeypatch, capsys
 ):
     fails(monkeypatch, "encoder", ValueError("no"), lambda spec: spec.labels["encoder"] == "random")
-    monkeypatch.setattr(study, "Shop", type("S", (), {"open": staticmethod(lambda path: shop)}))
-    monkeypatch.setattr(study, "Tracker", lambda uri: memory)
-    monkeypatch.setattr(study, "load_config", lambda *_: small)
-    code = command.run(study.main, ["shop", "--plan", "p.toml", "--out", str(tmp_path / "out"), "--workers", "1"])  # fmt: skip
+    monkeypatch.setattr(
+        study_command, "Shop", type("S", (), {"open": staticmethod(lambda path: shop)})
+    )
+    monkeypatch.setattr(study_command, "Tracker", lambda uri: memory)
+    monkeypatch.setattr(study_command, "load_config", lambda *_: small)
+    code = command.run(study_command.main, ["shop", "--plan", "p.toml", "--out", str(tmp_path / "out"), "--workers", "1"])  # fmt: skip
     said = capsys.readouterr()
     assert code == 2 and "report: python -m exchange_rate.report" in said.out
     errors = [line for line in said.err.splitlines() if line.startswith("error: ")]

@@ -156,17 +156,6 @@ def test_a_specification_that_cannot_be_made_is_its_cells_failure(monkeypatch):
     assert len(done) == 4 and failed == {"chosen": "no such metric"}
 
 
-def test_a_cell_that_takes_some_of_what_it_waits_for_bears_the_failure_of_the_others(monkeypatch):
-    def choice(name):
-        return Cell(name, "c", ("alone", "other"), chain()[0].make, 1.0, lambda done: [name[3:]])
-
-    cells = [*chain(), choice("of alone"), choice("of other")]
-    _, done, failed = go(
-        monkeypatch, cells, lambda name: CellError("lost") if name == "other" else None
-    )
-    assert "of alone" in done and failed["of other"] == "not run: other failed"
-
-
 def test_a_full_disk_stops_the_study(monkeypatch):
     def outcome(name):
         return CellError("OSError: no space", stops=True) if name == "alone" else None

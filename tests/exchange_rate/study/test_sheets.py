@@ -76,10 +76,10 @@ def test_a_cell_without_vectors_has_no_sheets(tmp_path):
 def test_the_report_shows_what_the_study_kept(
     planted, shop, lean, tracker, tmp_path, monkeypatch, written
 ):
-    plan = lean.model_copy(update={"permuted_control": True, "engagement": "clicked"})
+    plan = lean.model_copy(update={"engagement": "clicked"})
 
     def draw(shop, finished, cells, period, engagement, seed):
-        assert finished[0].labels["encoder"] == "direct"  # the control's: best on validation
+        assert finished[0].labels["encoder"] == "direct"  # the best on validation
         assert (period, engagement, seed) == ("test", "clicked", 0)
         paths = [tmp_path / f"{name}.png" for name in CAPTIONS]
         for shade, path in enumerate(paths):

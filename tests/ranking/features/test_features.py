@@ -111,7 +111,7 @@ def test_context_is_standardised_by_train(tables):
 
 
 def test_position_is_seen_in_training_only(planted):
-    config = FeatureConfig(use_position=True)
+    config = FeatureConfig(use_position=True, counters="none")
     periods = RankingTables.build(planted.shop, config).periods
     assert periods["train"].context.std() > 0.5
     assert not periods["test"].context.any()

@@ -8,6 +8,7 @@ from moon_rec.config import load_config
 from moon_rec.errors import ConfigError, RankingError
 from ranking.features import FeatureConfig, RankingTables
 from ranking.features.context import OUTCOMES
+from ranking.features.counters import COUNTER_COLUMNS
 from ranking.features.preparation import Preparation
 
 LEAKING = {
@@ -60,12 +61,12 @@ def test_a_column_asked_for_by_name_is_read(leaking, name):
 
 def test_a_strong_column_and_one_that_tells_nothing_of_train_are_read(leaking):
     """What a column knows is judged on train rows alone: nothing after the cut is looked at."""
-    config = FeatureConfig(context=("strong", "only_later", "dwell"))
+    config = FeatureConfig(context=("strong", "only_later", "dwell"), counters="none")
     assert Preparation.fit(leaking, config).num_context == 3
 
 
 def test_purchases_as_the_label_are_judged_by_purchases(leaking):
-    config = FeatureConfig(label="purchased", context=("itself",))
+    config = FeatureConfig(label="purchased", context=("itself",), counters="none")
     assert Preparation.fit(leaking, config).num_context == 1
     with pytest.raises(RankingError, match="'seconds' knows clicked"):
         Preparation.fit(leaking, FeatureConfig(context=("seconds",)))
@@ -74,18 +75,24 @@ def test_purchases_as_the_label_are_judged_by_purchases(leaking):
 def test_a_position_that_puts_clicks_first_or_last_is_refused_where_it_is_read(
     planted, make_shop, tmp_path
 ):
-    assert Preparation.fit(planted.shop, FeatureConfig(use_position=True)).num_context == 1
+    assert (
+        Preparation.fit(planted.shop, FeatureConfig(use_position=True, counters="none")).num_context
+        == 1
+    )
     for order, sign in {"first": -1, "last": 1}.items():
         rank = (sign * pl.col("clicked").cast(pl.Int32)).rank("ordinal").over("request_id")
         shown = planted.frames["impressions"].with_columns(position=rank.cast(pl.Int32) - 1)
         shop = make_shop({**planted.frames, "impressions": shown}, tmp_path / order)
         message = "'position' knows clicked in the train period: its order within requests alone has AUC 1.0000.*"
-        for config in (FeatureConfig(use_position=True), FeatureConfig(context=("position",))):
+        for config in (
+            FeatureConfig(use_position=True, counters="none"),
+            FeatureConfig(context=("position",)),
+        ):
             with pytest.raises(RankingError, match=message + '="position"'.replace("=", r"=\[")):
                 Preparation.fit(shop, config)
-        trusted = FeatureConfig(use_position=True, trusted_context=("position",))
+        trusted = FeatureConfig(use_position=True, trusted_context=("position",), counters="none")
         assert Preparation.fit(shop, trusted).num_context == 1
-        assert Preparation.fit(shop, FeatureConfig()).num_context == 0
+        assert Preparation.fit(shop, FeatureConfig()).num_context == len(COUNTER_COLUMNS)
 
 
 @pytest.mark.parametrize("trusted", [False, True])
@@ -111,7 +118,7 @@ def test_trust_in_what_is_not_read_is_no_setting(name):
 
 def test_trust_in_nothing_leaves_the_digest_that_saved_rankers_have():
     """As it was before the setting was there."""
-    assert FeatureConfig().digest() == "0118c91a7cad082a"
+    assert FeatureConfig(counters="none").digest() == "0118c91a7cad082a"
     trusting = FeatureConfig(context=("dwell",), trusted_context=("dwell",))
     assert trusting.digest() != FeatureConfig(context=("dwell",)).digest()
     assert FeatureConfig.model_validate_json(trusting.model_dump_json()) == trusting

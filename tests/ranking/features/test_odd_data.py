@@ -19,7 +19,7 @@ from ranking.train import RankerConfig, train_ranker
 from ranking.training import prepare
 
 FEATURES = FeatureConfig(history_length=8, query_history_length=4)
-SMALL = {"batch_size": 64, "tower": (8,), "attention_dim": 4, "embedding_dim": 4}
+SMALL = {"epochs": 1, "batch_size": 64, "tower": (8,), "attention_dim": 4, "embedding_dim": 4}
 CUBE = RankerConfig(content="cube", projection_dim=4, **SMALL)
 LONG = 50_000
 
@@ -278,7 +278,7 @@ def test_one_request_of_5_000_candidates(planted, cube, make_shop, tmp_path, tim
 # ---- context
 
 
-CONTEXT = FeatureConfig(context=("dwell",))
+CONTEXT = FeatureConfig(context=("dwell",), counters="none")
 
 
 def missing_in(period_from, value):
@@ -363,7 +363,7 @@ def test_a_column_of_text_is_named(with_impressions):
     how=st.sampled_from(["flag", "mean"]),
 )
 def test_context_is_always_finite(train, later, how):
-    config = FeatureConfig(context=("dwell",), missing_context=how)
+    config = FeatureConfig(context=("dwell",), missing_context=how, counters="none")
     frames = [
         pl.DataFrame({"dwell": values}, schema={"dwell": pl.Float64}).with_columns(
             request_id=pl.lit(1), item_id=pl.lit(2)

@@ -15,7 +15,7 @@ from ranking.features.preparation import FILES, Preparation
 from ranking.train import RankerConfig, TrainedRanker, train_ranker
 
 FEATURES = FeatureConfig(history_length=8, query_history_length=4, context=("dwell",))
-SMALL = {"batch_size": 64, "tower": (16,), "attention_dim": 8, "embedding_dim": 8}
+SMALL = {"epochs": 1, "batch_size": 64, "tower": (16,), "attention_dim": 8, "embedding_dim": 8}
 
 
 @pytest.fixture(scope="module")

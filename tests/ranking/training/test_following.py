@@ -10,7 +10,7 @@ from ranking.train import RankerConfig, train_ranker
 from ranking.training import following
 from ranking.training.following import Following
 
-SMALL = {"batch_size": 64, "tower": (8,), "attention_dim": 4, "embedding_dim": 4}
+SMALL = {"epochs": 1, "batch_size": 64, "tower": (8,), "attention_dim": 4, "embedding_dim": 4}
 
 
 class Clock:

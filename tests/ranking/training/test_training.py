@@ -16,6 +16,7 @@ from ranking.content import ContentStores
 from ranking.content.item_codes import fit_semantic_ids
 from ranking.features import FeatureConfig, RankingTables
 from ranking.loader import Loader
+from ranking.metrics import auc
 from ranking.train import main as train_main
 from ranking.train import train_ranker
 from ranking.trained import TrainedRanker, content_stores, threads
@@ -259,13 +260,25 @@ def test_checkpoints_of_another_training_are_refused(tables, tmp_path, kill):
 
 
 def test_patience_stops_after_epochs_that_gain_nothing(tables):
-    long = IDS.model_copy(update={"epochs": 8, "learning_rate": 3e-2})
+    long = IDS.model_copy(update={"epochs": 8, "learning_rate": 3e-2, "patience": None})
     stopped = train_ranker(tables, long.model_copy(update={"patience": 1})).validation_auc
     whole = train_ranker(tables, long).validation_auc
     assert len(whole) == 8
     falls = [later <= max(whole[: at + 1]) for at, later in enumerate(whole[1:])]
     assert falls.index(True) + 2 == len(stopped) < 8
     assert stopped == whole[: len(stopped)]
+
+
+def test_an_epoch_of_several_is_a_training_that_has_ended(tables):
+    """The first is that of `epochs=1` to the bit, and the weights kept are those of the highest validation AUC."""
+    several = train_ranker(tables, IDS.model_copy(update={"patience": None}))
+    labels = tables.periods["validation"].labels
+    one = train_ranker(tables, IDS.model_copy(update={"epochs": 1}))
+    assert auc(labels, one.predict(tables, "validation")) == several.validation_auc[0]
+    assert auc(labels, several.predict(tables, "validation")) == max(several.validation_auc)
+    kept = several.validation_auc.index(max(several.validation_auc)) + 1
+    assert f"epoch {kept} of 3 trained (at most 3) is kept" in several.epochs_said
+    assert one.validation_auc == () and one.epochs_said == "1 epoch, as set"
 
 
 def test_frozen_vectors_have_no_gradient_and_no_optimiser_slot(planted, tables):

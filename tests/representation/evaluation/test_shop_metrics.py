@@ -7,8 +7,10 @@ import pytest
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import TableError
 from moon_rec.shop import Shop
+from moon_rec.user_draws import DrawCounts
 from representation.evaluation import measure_segments, measure_shop
 from representation.evaluation.search_cases import gallery_of, search_cases
+from representation.evaluation.shop_metrics import measure_shop_by_row
 from representation.posttraining.pairs import logged_pairs
 
 KS = (1, 2, 5)
@@ -71,6 +73,37 @@ def test_a_blank_text_is_no_text(hand_made_shop, hand_made_tables, measures, bla
     assert found == measures
     for kind, frame in logged_pairs(hand_made_shop).items():
         assert frame.equals(pairs[kind])
+
+
+def test_every_metric_is_the_mean_of_the_values_told_with_it(
+    hand_made_shop, hand_made_tables, measures
+):
+    """At weight one the draws' own mechanism gives the very figures that are printed."""
+    found = measure_shop_by_row(hand_made_shop, *hand_made_tables, ks=KS)
+    assert found.estimates == measures
+    names = [name for one in found.values for name in one.names]
+    assert sorted(names) == sorted(measures)
+    for one in found.values:
+        whole = one.under_draws(DrawCounts(1, 1))[0]
+        expected = [measures[name].value for name in one.names]
+        assert whole.tolist() == pytest.approx(expected, rel=1e-12)
+        assert {measures[name].count for name in one.names} == {len(one.ids)}
+        is_of_items = one.names[0].startswith(("category", "same_spu", "uniformity"))
+        assert one.units == ("items" if is_of_items else "users")
+
+
+def test_values_are_of_the_users_who_searched(hand_made_shop, hand_made_tables):
+    found = measure_shop_by_row(hand_made_shop, *hand_made_tables, ks=(1,))
+    searched = dict(hand_made_shop.searches.select("search_id", "user_id").collect().iter_rows())
+    by_name = {name: one for one in found.values for name in one.names}
+    images = by_name["image_search_recall@1"]
+    # search 3 finds an item bought at once, search 5 only its second
+    column = images.names.index("image_search_recall@1")
+    assert images.ids.tolist() == [searched[3], searched[5]]
+    assert images.values[:, column].tolist() == [1, 0]
+    assert by_name["text_search_recall@1"].ids.tolist() == [searched[6]]
+    assert by_name["alignment"].ids.tolist() == [searched[one] for one in (3, 5, 6, 7)]
+    assert set(by_name["same_spu_recall@1"].ids.tolist()) == {10, 11, 13, 14}
 
 
 def test_definitions_say_what_was_measured(measures):

@@ -1,0 +1,156 @@
+"""Encoders that are no training of the plan: brought vectors, widths, mixtures, folders; on a shop with a planted taste, without training an encoder."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from exchange_rate.study.command import EXAMPLE
+from exchange_rate.study.encoder_plan import EncoderRun
+from exchange_rate.study.plan import RankerPlan, StudyConfig
+from exchange_rate.study.run import planned, run_study
+from exchange_rate.study.vectors import mixture
+from moon_rec.config import load_config
+from moon_rec.embedding_table import EmbeddingTable
+from moon_rec.errors import StudyError
+from moon_rec.shop import Shop
+from moon_rec.shop.simulate import SimulationConfig, simulate_shop
+from ranking.config import RankerConfig
+from tests.ranking.conftest import draw_frames, write_shop
+
+LEAN = RankerConfig(content="cube", embedding_dim=4, tower=(8,), attention_dim=4, batch_size=256)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A shop, and vectors of its items and searches as files of one's own."""
+    folder = tmp_path_factory.mktemp("brought")
+    frames, known = draw_frames()
+    write_shop(frames, folder / "shop")
+    for name, key in (("items", "item_id"), ("queries", "search_id")):
+        table = known[name]
+        vectors = table.lookup(table.ids)[0]
+        pl.DataFrame({key: table.ids, "vector": vectors}).write_parquet(folder / f"{name}.parquet")
+        np.save(folder / f"{name}.npy", vectors)
+        np.save(folder / f"{name}_ids.npy", table.ids)
+    return folder
+
+
+def plan(folder, **settings):
+    brought = EncoderRun(
+        name="brought",
+        items=str(folder / "items.parquet"),
+        searches=str(folder / "queries.parquet"),
+        widths=(4,),
+    )
+    items_alone = EncoderRun(
+        name="items alone",
+        items=str(folder / "items.npy"),
+        item_ids=str(folder / "items_ids.npy"),
+        trained=False,
+    )
+    mixed = EncoderRun(name="mixed", mixture={"brought": 3.0, "brought at width 4": 1.0})
+    values = {"encoders": (brought, items_alone, mixed), "rankers": (RankerPlan(ranker=LEAN),)}
+    values |= {"num_seeds": 1, "num_resamples": 20, "permuted_encoders": ()}
+    values |= {"steering_metric": "text_search_recall@10"}
+    return StudyConfig.model_validate(values | settings)
+
+
+def test_brought_vectors_widths_and_mixtures_are_encoders_of_a_study(folder, tmp_path, memory):
+    result = run_study(Shop.open(folder / "shop"), plan(folder), tmp_path / "w", memory, workers=1)
+    assert result.failed == ()
+    content = result.table.filter(role="content").sort("encoder")
+    labels = content.select("encoder", "path", "origin", "is_trained").rows()
+    assert labels == [
+        ("brought", "brought", "brought", True),
+        ("brought at width 4", "brought", "width", True),
+        ("items alone", "items alone", "brought", False),
+        ("mixed", "brought", "mixture", True),
+    ]
+    recall = dict(content.select("encoder", "text_search_recall@10").iter_rows())
+    assert recall["brought"] > 0 and recall["items alone"] is None  # not measured, not zero
+    found = dict(content.select("encoder", "category_accuracy").iter_rows())
+    assert found["items alone"] == found["brought"]
+    assert dict(content.select("encoder", "dim").iter_rows()) == {"brought": 8, "brought at width 4": 4, "items alone": 8, "mixed": 12}  # fmt: skip
+    again = run_study(Shop.open(folder / "shop"), plan(folder), tmp_path / "w", memory, workers=1)
+    assert again.num_run == 0
+    assert memory.runs("study")[-1]["dataset"][1] == Shop.open(folder / "shop").digest
+
+
+def test_another_file_in_its_place_is_another_encoder(folder, tmp_path, memory):
+    shop, few = Shop.open(folder / "shop"), plan(folder, encoders=(plan(folder).encoders[1],), steering_metric="category_accuracy")  # fmt: skip
+    before = {cell.name: cell.make({}).key for cell in planned(shop, few, tmp_path, "test", 1)[0] if not cell.needs}  # fmt: skip
+    vectors = np.load(folder / "items.npy")
+    np.save(folder / "items.npy", vectors[:, ::-1])
+    after = {cell.name: cell.make({}).key for cell in planned(shop, few, tmp_path, "test", 1)[0] if not cell.needs}  # fmt: skip
+    np.save(folder / "items.npy", vectors)
+    assert {name for name in before if before[name] != after[name]} == {"encoder items alone"}
+
+
+def test_a_mixtures_cosine_is_the_weighted_mean_of_its_parts():
+    random = np.random.default_rng(3)
+    one = EmbeddingTable.from_arrays(np.arange(9), random.normal(size=(9, 5)).astype(np.float32))
+    two = EmbeddingTable.from_arrays(np.arange(2, 9), random.normal(size=(7, 3)).astype(np.float32))
+    mixed = mixture([one, two], [3.0, 1.0], "m", "")
+    assert mixed.ids.tolist() == list(range(2, 9)) and mixed.dim == 8
+
+    def cosines(table):
+        rows = table.lookup(np.arange(2, 9))[0].astype(np.float64)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        return rows @ rows.T
+
+    np.testing.assert_allclose(cosines(mixed), 0.75 * cosines(one) + 0.25 * cosines(two), atol=1e-6)
+    with pytest.raises(StudyError, match="without a row in common"):
+        mixture([one, EmbeddingTable.from_arrays(np.arange(50, 53), np.eye(3, dtype=np.float32))], [1.0, 1.0], "m", "")  # fmt: skip
+
+
+def test_preflight_says_what_will_be_trained_and_measured(folder, tmp_path):
+    shop = Shop.open(folder / "shop")
+    cells, lines = planned(shop, plan(folder, permuted_encoders=None), tmp_path / "w", "test", 2)
+    text = "\n".join(lines)
+    assert "4 encoders on 2 paths, 3 trained" in text
+    assert "117 of 120 (97.5%) items have a vector" in text
+    assert "permuted control: of each encoder, 4 trainings of rankers" in text
+    assert f"cells: {len(cells)} (" in text and "0 of them finished before" in text
+    assert "steers by text_search_recall@10" in text and "time: about" in text
+    assert "measured by items alone: items alone" in text
+    assert not (tmp_path / "w").exists()
+
+
+def test_a_shop_without_searches_says_at_once_what_can_steer(folder, tmp_path):
+    frames, _ = draw_frames()
+    frames["searches"] = frames["searches"].head(0)
+    frames["impressions"] = frames["impressions"].with_columns(search_id=pl.lit(None, pl.Int64))
+    frames["items"] = frames["items"].with_columns(
+        spu_id=pl.int_range(pl.len(), dtype=pl.Int64) // 2
+    )
+    shop = write_shop(frames, tmp_path / "shop")
+    mine = plan(folder, encoders=(plan(folder).encoders[1],))
+    for metric in ("image_search_recall@10", "text_search_recall@10"):
+        with pytest.raises(StudyError, match=r"vectors of searches; steer by same_spu_recall@10, category_accuracy"):  # fmt: skip
+            planned(shop, mine.model_copy(update={"steering_metric": metric}), tmp_path, "test", 1)
+    random = plan(folder, encoders=(EncoderRun(name="random", random=True),))
+    with pytest.raises(StudyError, match=r"has 0 searches by words .* steer by same_spu_recall@10"):
+        planned(shop, random, tmp_path, "test", 1)
+    _, lines = planned(shop, mine.model_copy(update={"steering_metric": "same_spu_recall@10"}), tmp_path, "test", 1)  # fmt: skip
+    assert "not measured, since the shop has nothing for it: search metrics by picture" in " ".join(lines)  # fmt: skip
+
+
+def test_the_example_is_a_plan(folder, tmp_path):
+    config = load_config(StudyConfig, EXAMPLE)
+    assert {one.source for one in config.encoders} == {"random", "training", "mixture"}
+    text = EXAMPLE.read_text(encoding="utf-8")
+    whole = tmp_path / "whole.toml"  # with what stands behind # taken in
+    whole.write_text(text.replace("# [[", "[[").replace("\n# name", "\nname").replace("\n# hub", "\nhub").replace("\n# folder", "\nfolder").replace("\n# items", "\nitems").replace("\n# searches", "\nsearches").replace("\n# start", "\nstart").replace("\n# posttraining", "\nposttraining"))  # fmt: skip
+    sources = {one.source for one in load_config(StudyConfig, whole).encoders}
+    assert sources == {"random", "training", "mixture", "hub", "folder", "brought"}
+
+
+@pytest.mark.slow
+def test_the_example_runs_on_a_tiny_shop(tmp_path, memory):
+    shop = simulate_shop(
+        SimulationConfig(num_items=120, num_users=80, num_requests=600, seed=1), tmp_path / "shop"
+    )
+    result = run_study(shop, load_config(StudyConfig, EXAMPLE), tmp_path / "w", memory, workers=1)
+    assert result.failed == ()
+    assert result.table.filter(role="content")["ranker"].unique().sort().to_list() == ["CUBE", "tiers of similarity"]  # fmt: skip
+    assert result.table.filter(role="permuted").height == result.table.filter(role="content").height
