@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from exchange_rate.report import main as report
+from moon_rec.__main__ import main as moon_rec
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.py"))
 
@@ -16,6 +19,7 @@ def test_the_examples_are_those_of_the_docs_and_short():
         "own_log",
         "own_vectors",
         "runs_of_another_model",
+        "three_encoders_and_a_log",
     ]
     for script in SCRIPTS:
         assert len(script.read_text(encoding="utf-8").splitlines()) < 60, script.name
@@ -61,3 +65,25 @@ def test_runs_of_another_model(example, capsys):
     folder = example("runs_of_another_model")
     assert "Simulated points of ours, measured elsewhere: 5 encoders" in capsys.readouterr().out
     assert (folder / "report.html").is_file()
+
+
+def test_three_encoders_and_a_log(tmp_path, monkeypatch, capsys):
+    """The files of the docs' page: the log imports, and the points give their planted rate."""
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(EXAMPLES / "three_encoders_and_a_log.py"))["main"](Path("mine"))
+    moon_rec(
+        [
+            "shop",
+            "import",
+            "interactions",
+            "mine/clicks.csv",
+            "--items",
+            "mine/products.csv",
+            "--out",
+            "shop",
+        ]
+    )
+    report(["--points", "mine/points.csv", "--out", "report"])
+    printed = capsys.readouterr().out
+    assert "ok shop: 240 items, 0 searches, 9,000 impressions" in printed
+    assert "7 encoders" in printed and "the exchange rate is identified" in printed

@@ -26,6 +26,7 @@ import polars as pl
 from scipy.special import ndtri
 
 from exchange_rate.evidence.records import Study, encoder_metrics, read_study, table_of
+from exchange_rate.names import CONTENT, PERMUTED
 from moon_rec.errors import StudyError
 from moon_rec.progress import say
 from moon_rec.tracking import Tracker
@@ -191,15 +192,21 @@ def _torn(rows: Sequence[dict[str, Any]]) -> Iterable[str]:
 def _rows_of_study(study: Study) -> list[dict[str, Any]]:
     """The rankers on vectors of a study of our own, with what it measured of their encoders."""
     table = table_of(study)
-    content = table.filter(pl.col("ranker") == "content")
+    content = table.filter(pl.col("role") == CONTENT)
+    permuted = {
+        (one["ranker"], one["encoder"], one["seed"]): one["auc"]
+        for one in table.filter(pl.col("role") == PERMUTED).iter_rows(named=True)
+    }
     metrics = encoder_metrics(study, content)
     figures = [f"{name}{end}" for name in (*metrics, *OUTCOMES) for end in ("", *ENDS)]
     kept = [name for name in figures if name in content.columns]
     rows = []
     for one in content.iter_rows(named=True):
-        row = {"run": f"run {one['run']}", "encoder": one["encoder"], "path": one["path"]}
-        row |= {"ranker": study.about["rankers"]["content"], "seed": str(one["seed"])}
-        row["trained"] = bool(one["is_trained"])
+        row = {"run": f"run {one['run']}", "seed": str(one["seed"])}
+        row |= {name: one[name] for name in ("encoder", "path", "ranker")}
+        row["trained"] = one["is_trained"]
+        own = permuted.get((one["ranker"], one["encoder"], one["seed"]))
+        row |= {} if own is None else {"auc_permuted": own}
         rows.append(row | {name: one[name] for name in kept if one[name] is not None})
     return rows
 
