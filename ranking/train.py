@@ -9,7 +9,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from moon_rec.tracking import Tracker
 from moon_rec.vector_pairs import add_accept_option, open_pair
 from ranking.config import WAYS, RankerConfig, refuse_whole_history
 from ranking.features import FeatureConfig, RankingTables, add_feature_options, counters_said
+from ranking.hidden_ids import add_choice_option, choose_unknown_rate, refuse_chosen_twice
 from ranking.seed_folders import RANKER_FILE, seed_name
 from ranking.trained import RANKER, SEEDS, TrainedRanker, refuse_other_training
 from ranking.training.checkpoint import POSITION, Checkpoints
@@ -46,6 +47,7 @@ def main(argv: list[str] | None = None) -> None:
     refuse_whole_history(config, features.history_length)
     if given.resume and given.checkpoint_every is None and given.seeds == 1:
         raise RankingError("--resume needs --checkpoint-every N, as the training to go on from had")
+    refuse_chosen_twice(given)
     runs = _runs(given, config)
     # an address that can never work is refused before anything is read
     is_first = os.environ.get("RANK", "0") == "0"
@@ -53,6 +55,11 @@ def main(argv: list[str] | None = None) -> None:
     shop = Shop.open(given.shop)
     items, queries, coverage = open_pair(shop, given.items, given.queries, given.accept)
     tables = RankingTables.build(shop, features)
+    if given.choose_unknown_rate:
+        chosen = choose_unknown_rate(tables, config)
+        say(str(chosen))
+        of_all = {"unknown_rate": chosen.unknown_rate}
+        runs = [replace(one, config=one.config.model_copy(update=of_all)) for one in runs]
     vectors = {"items": items, "queries": queries}
     size = 4 * config.embedding_dim * sum(tables.num_embeddings.values())  # nearly all of a ranker
     check_room(given.out, size * (len(runs) + 2 * (given.checkpoint_every is not None)))
@@ -281,6 +288,7 @@ def _parser() -> Parser:
         default=1,
         help="number of seeds: one training each, in folders OUT/seed-N; evaluate and compare take OUT as one ranker. Comparing rankers requires several seeds",
     )
+    add_choice_option(parser)
     parser.add_argument("--track", metavar="URI", help="follow the training in this MLflow store")
     add_config_options(parser)
     return parser

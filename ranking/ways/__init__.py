@@ -1,4 +1,4 @@
-"""Every way of using content beside ids only: trained, scored, compared, with permuted controls and costs."""
+"""Every way of using content beside ids and counters: trained, scored, compared, with permuted controls and costs."""
 
 from ranking.ways.comparison import compare_ways
 from ranking.ways.result import WayResult

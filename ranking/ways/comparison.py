@@ -1,8 +1,8 @@
-"""Every way of using content beside ids only: `python -m ranking.ways SHOP --items ITEMS --out OUT`.
+"""Every way of using content beside the baseline of ids and counters: `python -m ranking.ways SHOP --items ITEMS --out OUT`.
 
-Trains each with several seeds on the same rows, scores the test period and prints what each gains over ids only,
+Trains each with several seeds on the same rows, scores the test period and prints what each gains over the baseline,
 on all, cold and warm items, with paired intervals over users and seeds, what is left of the gain with permuted
-vectors, and what a training step costs.
+vectors, and what a training step costs. Rows without content stand beside them: ids without counters, and trees on counters.
 """
 
 import json
@@ -15,32 +15,41 @@ from moon_rec.command import Parser, add_config_options, count
 from moon_rec.config import load_config, read_toml
 from moon_rec.errors import RankingError
 from moon_rec.files import write_json
-from moon_rec.outputs import PICTURE, OutputKind, check_output, json_with
+from moon_rec.outputs import PICTURE, OutputKind, check_output, json_that
 from moon_rec.processes import refuse_many_processes
-from moon_rec.progress import track
+from moon_rec.progress import say, track
 from moon_rec.shop import Shop
 from moon_rec.shop.non_click_recipe import non_clicks_said
 from moon_rec.vector_pairs import add_accept_option, open_pair
 from ranking.comparison import ONE_SEED, Comparison
-from ranking.config import refuse_whole_history
+from ranking.config import RankerConfig, refuse_whole_history
 from ranking.features import FeatureConfig, RankingTables, add_feature_options, counters_said
+from ranking.hidden_ids import add_choice_option, choose_unknown_rate, refuse_chosen_twice
 from ranking.judging.side_by_side import side_by_side
 from ranking.ways.picture import draw
 from ranking.ways.result import WayResult
 from ranking.ways.step_cost import StepCost, step_costs
 from ranking.ways.variations import (
     IDS_ONLY,
+    NO_COUNTERS,
     STANDARD,
     Inputs,
     Variation,
     check_runs,
+    counters_of,
     refuse_unread,
     run_all,
 )
 
 NUM_RESAMPLES = 500
 WRITTEN = {
-    "ways.json": OutputKind("a comparison of ways", "", json_with("ids_only", "ways")),
+    "ways.json": OutputKind(
+        "a comparison of ways",
+        "",
+        json_that(
+            lambda about: "ways" in about and not about.keys().isdisjoint({"baseline", "ids_only"})
+        ),  # the latter of an earlier version
+    ),
     "ways.png": PICTURE,
 }
 
@@ -51,18 +60,18 @@ def compare_ways(
     costs: dict[str, StepCost],
     num_resamples: int = NUM_RESAMPLES,
 ) -> list[WayResult]:
-    """Every variation against ids only, on the same rows.
+    """Every variation against the baseline, on the same rows.
 
     Args:
         scores: name -> one table a seed, from `run_all`.
         costs: name -> cost of a step.
 
     Raises:
-        RankingError: no scores of ids only.
+        RankingError: no scores of the baseline.
     """
     if IDS_ONLY not in scores:
         raise RankingError(
-            f"no scores of ids only ({IDS_ONLY!r}): there is nothing to compare with"
+            f"no scores of the baseline ({IDS_ONLY!r}): there is nothing to compare with"
         )
     results = []
     for one in track([v for v in variations if v.name != IDS_ONLY], "comparisons"):
@@ -77,12 +86,12 @@ def compare_ways(
 
 
 def markdown(results: Sequence[WayResult]) -> str:
-    """A table in Markdown: AUC and GAUC gained over ids only, in points of .01, and the cost of a step.
+    """A table in Markdown: AUC and GAUC gained over the baseline, in points of .01, and the cost of a step.
 
     Intervals are those of the verdict, over users and seeds (with one seed over users alone); bold: zero is
     outside, with several seeds.
     """
-    head = "| way | AUC | cold | warm | GAUC | permuted: AUC | content itself: AUC | step, x ids only |"
+    head = "| way | AUC | cold | warm | GAUC | permuted: AUC | content itself: AUC | step, x baseline |"
     lines = [head, "|---" * 8 + "|"]
     for one in results:
         cells = [_points(one.gains.get(name)) for name in ("auc", "auc_cold", "auc_warm", "gauc")]
@@ -90,7 +99,7 @@ def markdown(results: Sequence[WayResult]) -> str:
         cost = ""
         if one.cost is not None:
             cost = f"{one.cost.ratio:.2f} ({one.cost.low:.2f}-{one.cost.high:.2f})"
-        lines.append(f"| {one.name} | {' | '.join(cells)} | {cost} |")
+        lines.append(f"| {one.title} | {' | '.join(cells)} | {cost} |")
     return "\n".join(lines)
 
 
@@ -111,26 +120,34 @@ def main(argv: list[str] | None = None) -> None:
     given = parser.parse_args(argv)
     for name, kind in WRITTEN.items():
         check_output(given.out / name, kind, overwrite=True)  # what is there is gone on with
+    refuse_chosen_twice(given)
     features = load_config(FeatureConfig, None, given.features)
     settings = [*_words_of(given.config), *given.settings]
     shop = Shop.open(given.shop)
     coverage = open_pair(shop, given.items, given.queries, given.accept).coverage
     inputs = Inputs(given.shop, features, given.items, given.queries, tuple(given.accept))
-    chosen = [
-        Variation.parse(name) for name in dict.fromkeys([IDS_ONLY, *(given.ways or STANDARD)])
-    ]
+    chosen = _chosen(given.ways, features)
     seeds = range(given.seeds)
-    configs = {one: one.config(settings, 0) for one in chosen}  # named before anything is trained
     refuse_unread(chosen, settings)
-    for config in configs.values():
-        refuse_whole_history(config, features.history_length)
-    controls = [one.permuted() for one in chosen if configs[one].reads_vectors]
+    for one in chosen:  # what is wrong is named before anything is trained
+        config = one.config(settings, 0)
+        if config is not None:
+            refuse_whole_history(config, one.features_of(features).history_length)
+    controls = [one.permuted() for one in chosen if one.reads_vectors(settings)]
     everything = [*chosen, *(controls if given.permuted else [])]
     check_runs(everything, given.out, seeds)
+    if given.choose_unknown_rate:
+        found = choose_unknown_rate(
+            RankingTables.build(shop, features), load_config(RankerConfig, None, (), settings)
+        )
+        say(str(found))
+        settings.append(f"unknown_rate={found.unknown_rate}")
     scores = run_all(inputs, everything, settings, seeds, given.out, given.processes)
     costs = _costs(inputs, chosen, settings) if given.cost else {}
     results = compare_ways(scores, chosen, costs, given.resamples)
     ids = next(iter(results)).gains
+    counters = counters_of(chosen[0], given.out, seeds[0])
+    baseline = "ids only" if counters == "none" else "ids and counters"
     simulated = "simulated shoppers" if shop.is_simulated else "real behaviour"
     about = {
         "shop": shop.name,
@@ -142,26 +159,34 @@ def main(argv: list[str] | None = None) -> None:
         "settings": settings,
         "features": features.model_dump(mode="json"),
         "coverage": coverage.as_dict(),
-        "ids_only": {name: result.a for name, result in ids.items()},
+        "counters": counters,
+        "baseline": {name: result.a for name, result in ids.items()},
         "ways": [result.as_dict() for result in results],
     }
     write_json(given.out / "ways.json", about)
-    title = f"{shop.name} ({simulated}), {inputs.period}, {len(seeds)} seeds"
+    title = f"{shop.name} ({simulated}), {inputs.period}, {len(seeds)} seeds; baseline: {baseline}"
     sampled = non_clicks_said(shop.non_clicks, "; ")
     brief = non_clicks_said(shop.non_clicks, "; ", is_brief=True)
     draw(results, title + brief, given.out / "ways.png")
-    counted = counters_said(features.counters, "; ")
-    print(f"{title}; ids only: AUC {ids['auc'].a:.4f}, GAUC {ids['gauc'].a:.4f}{counted}{sampled}")
+    counted = counters_said(counters, "; ")
+    print(f"{title}: AUC {ids['auc'].a:.4f}, GAUC {ids['gauc'].a:.4f}{counted}{sampled}")
     print(markdown(results))
     print(coverage)
     count = sum(len(one.gains) for one in results)
     over = "users and seeds" if len(seeds) > 1 else "users"
     bold = "bold: zero is outside" if len(seeds) > 1 else ONE_SEED
     print(
-        f"gains over ids only in points (.01), mean over seeds; 95 % intervals, paired, over {over} "
+        f"gains over {baseline} in points (.01), mean over seeds; 95 % intervals, paired, over {over} "
         f"({ids['auc'].count:,} users); {bold}; {count} intervals in ways.json, none corrected for their number"
     )
     print(f"picture: {given.out / 'ways.png'}")
+
+
+def _chosen(names: Sequence[str] | None, features: FeatureConfig) -> list[Variation]:
+    """The variations, the baseline first; one without counters is that where none are asked for."""
+    alike = NO_COUNTERS if names is None and features.counters == "none" else None
+    named = dict.fromkeys([IDS_ONLY, *(names or STANDARD)])
+    return [Variation.parse(name) for name in named if name != alike]
 
 
 def _words_of(file: Path | None) -> list[str]:
@@ -176,14 +201,15 @@ def _costs(
     shop = Shop.open(inputs.shop)
     tables = RankingTables.build(shop, inputs.features)
     items, queries = inputs.vectors(shop)
-    configs = {one.name: one.config(settings, 0) for one in chosen}
+    found = {one.name: one.config(settings, 0) for one in chosen if not one.features}
+    configs = {name: config for name, config in found.items() if config is not None}
     return step_costs(tables, configs, items, queries, IDS_ONLY)
 
 
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m ranking.ways",
-        description="Train every way of using frozen vectors with several seeds and compare each with ids only: "
+        description="Train every way of using frozen vectors with several seeds and compare each with ids and counters: "
         "AUC and GAUC on all, cold and warm items, permuted controls, cost of a step.",
         example="python -m ranking.ways demo/shop --items demo/encoder/items --queries demo/encoder/queries "
         "--out demo/ways --way simtier --way cube,sequence=bst",
@@ -198,7 +224,7 @@ def _parser() -> Parser:
         dest="ways",
         action="append",
         metavar="WAY[,NAME=VALUE]",
-        help=f"ways joined by +, and other settings; may be repeated; default: {' '.join(STANDARD)}",
+        help=f"ways joined by +, or trees, or trees+similarity, and other settings, of the features too; may be repeated; default: {' '.join(STANDARD)}",
     )
     parser.add_argument("--seeds", type=count, default=3, help="number of seeds per way")
     parser.add_argument(
@@ -216,6 +242,7 @@ def _parser() -> Parser:
         action="store_false",
         help="do not measure the time of a step (which requires an idle machine)",
     )
+    add_choice_option(parser)
     add_feature_options(parser)
     add_config_options(parser)
     parser.set_defaults(ways=None)

@@ -21,7 +21,7 @@ APART = 0.17
 
 
 def draw(results: Sequence[WayResult], title: str, path: Path) -> None:
-    """A row a way; blue is its gain over ids only, gray that of its permuted control."""
+    """A row a way; blue is its gain over the baseline, gray that of its permuted control."""
     has_cost = any(one.cost is not None for one in results)
     count = len(PANELS) + has_cost
     figure = matplotlib.figure.Figure(
@@ -33,11 +33,11 @@ def draw(results: Sequence[WayResult], title: str, path: Path) -> None:
         axes.set_title(words, fontsize=10)
     if has_cost:
         _costs(panels[-1], results)
-    panels[0].set_yticks(range(len(results)), [one.name for one in results])
+    panels[0].set_yticks(range(len(results)), [one.title for one in results])
     panels[0].invert_yaxis()
     figure.suptitle(title, fontsize=11)
     figure.supxlabel(
-        "gain over ids only, in points (.01), mean over seeds, 95 % paired intervals over users and seeds "
+        "gain over the baseline (see the title), in points (.01), mean over seeds, 95 % paired intervals over users and seeds "
         "(over users alone where one was trained); gray: permuted vectors",
         fontsize=9,
     )
@@ -66,5 +66,5 @@ def _costs(axes: Axes, results: Sequence[WayResult]) -> None:
         if one.cost is not None:
             axes.barh(row, one.cost.ratio, color="tab:orange", height=0.5)
             axes.plot([one.cost.low, one.cost.high], [row, row], color="black", linewidth=1)
-    axes.set_title("training step, x ids only", fontsize=10)
+    axes.set_title("training step, x baseline", fontsize=10)
     axes.set_xlim(left=0)

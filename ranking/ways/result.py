@@ -1,22 +1,29 @@
-"""What one way of using content gains over ids only, and what it costs."""
+"""What one way of using content gains over the baseline, and what it costs."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ranking.comparison import Comparison
 from ranking.ways.step_cost import StepCost
+from ranking.ways.variations import NO_COUNTERS, TREES, TREES_SIMILARITY
+
+TITLES = {
+    NO_COUNTERS: "ids only, no counters",
+    TREES: "trees on counters, no content",
+    TREES_SIMILARITY: "trees on counters and similarities",
+}
 
 
 @dataclass(frozen=True)
 class WayResult:
-    """What one way gains over ids only.
+    """What one way gains over the baseline: ids and counters.
 
     Attributes:
         name: of the way.
         gains: metric, with its segment -> the paired difference, over users and seeds.
-        permuted: the same with permuted vectors against ids only, empty where not asked for.
+        permuted: the same with permuted vectors against the baseline, empty where not asked for.
         content: metric -> true against permuted vectors: what content itself is worth.
-        cost: of a training step beside one of ids only, None where not measured.
+        cost: of a training step beside one of the baseline, None where not measured.
     """
 
     name: str
@@ -24,6 +31,11 @@ class WayResult:
     permuted: dict[str, Comparison]
     content: dict[str, Comparison]
     cost: StepCost | None
+
+    @property
+    def title(self) -> str:
+        """The name, for people."""
+        return TITLES.get(self.name, self.name)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

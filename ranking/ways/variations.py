@@ -13,7 +13,7 @@ import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,11 +32,14 @@ from moon_rec.shop import Shop
 from moon_rec.shop.own_ids import with_own_ids
 from moon_rec.vector_pairs import Accepted, open_pair
 from ranking.config import RankerConfig
-from ranking.features import FeatureConfig, Period
+from ranking.features import CounterKind, FeatureConfig, Period
 from ranking.version import made_by
 
 if TYPE_CHECKING:
+    from ranking.evaluate import Scorer
     from ranking.features import RankingTables
+
+FEATURES = FeatureConfig.model_fields.keys()
 
 RUN = OutputKind(
     "a scored run of ranking.ways",
@@ -47,8 +50,14 @@ RUN = OutputKind(
     ("scores.parquet",),
 )
 IDS_ONLY = "none"
+"""The baseline: ids and, unless the features say otherwise, counters."""
+NO_COUNTERS = "none,counters=none"
+TREES, TREES_SIMILARITY = "trees", "trees+similarity"
 STANDARD = (
     IDS_ONLY,
+    NO_COUNTERS,
+    TREES,
+    TREES_SIMILARITY,
     "none,sequence=dien",
     "none,sequence=bst",
     "vector",
@@ -66,35 +75,69 @@ STANDARD = (
 
 @dataclass(frozen=True)
 class Variation:
-    """A ranker of the comparison.
+    """A ranker of the comparison, or trees.
 
     Attributes:
-        name: its content, then its other settings: `simtier+sata,search=content`.
-        settings: of the ranker, each `name=value`.
+        name: its content, then its other settings: `simtier+sata,search=content`; trees: `trees` or `trees+similarity`.
+        settings: of the ranker, each `name=value`; trees have none.
+        features: settings of the features in which it differs from the others, such as `counters=none`.
         is_permuted: whether its vectors are dealt out at random.
     """
 
     name: str
     settings: tuple[str, ...]
+    features: tuple[str, ...] = ()
     is_permuted: bool = False
 
     @classmethod
     def parse(cls, text: str) -> "Variation":
-        """From its name."""
+        """From its name.
+
+        Raises:
+            ConfigError: trees with a setting of rankers.
+        """
         content, *others = text.split(",")
-        return cls(text, (f"content={content!r}", *others))
+        features = tuple(word for word in others if word.partition("=")[0] in FEATURES)
+        settings = tuple(word for word in others if word not in features)
+        if content not in (TREES, TREES_SIMILARITY):
+            return cls(text, (f"content={content!r}", *settings), features)
+        if settings:
+            raise ConfigError(
+                f"{text}: trees have no setting {settings[0]!r}; leave it out (settings of the features go with them)"
+            )
+        return cls(text, (), features)
+
+    @property
+    def is_trees(self) -> bool:
+        """Whether it is no network."""
+        return not self.settings
 
     def permuted(self) -> "Variation":
         """Its control."""
-        return Variation(f"{self.name}, permuted", self.settings, is_permuted=True)
+        return replace(self, name=f"{self.name}, permuted", is_permuted=True)
 
-    def config(self, settings: Sequence[str], seed: int) -> RankerConfig:
-        """The ranker's configuration with that seed; `settings` are those all variations share, as far as it can read them.
+    def config(self, settings: Sequence[str], seed: int) -> RankerConfig | None:
+        """The ranker's configuration with that seed, None for trees; `settings` are those all variations share, as far as it can read them.
 
         Raises:
             ConfigError: a setting that is not known, of a wrong value, or, of its own ones, without effect.
         """
+        if self.is_trees:
+            return None
         return load_config(RankerConfig, None, [*self.settings, f"seed={seed}"], settings)
+
+    def features_of(self, shared: FeatureConfig) -> FeatureConfig:
+        """Its features: the shared ones, but for its own.
+
+        Raises:
+            ConfigError: a setting of a wrong value or without effect.
+        """
+        return load_config(FeatureConfig, None, self.features, base=shared.changed())
+
+    def reads_vectors(self, settings: Sequence[str]) -> bool:
+        """Whether it needs vectors."""
+        config = self.config(settings, 0)
+        return self.name.startswith(TREES_SIMILARITY) if config is None else config.reads_vectors
 
     def folder(self, out: Path) -> Path:
         """Where its runs are, one folder a seed."""
@@ -107,7 +150,8 @@ def refuse_unread(variations: Sequence[Variation], settings: Sequence[str]) -> N
     Raises:
         ConfigError: there is one.
     """
-    idle = [unread(RankerConfig, one.settings, settings) for one in variations]
+    rankers = [one for one in variations if not one.is_trees]
+    idle = [unread(RankerConfig, one.settings, settings) for one in rankers]
     for name, why in idle[0].items():
         if all(name in each for each in idle):
             raise ConfigError(f"RankerConfig: {why}; so it is with every way compared")
@@ -134,10 +178,12 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Run:
-    """One ranker to train and score."""
+    """One ranker to train and score, or trees (without `config`)."""
 
     variation: Variation
-    config: RankerConfig
+    seed: int
+    config: RankerConfig | None
+    reads_vectors: bool
     folder: Path
 
 
@@ -162,14 +208,20 @@ def run_all(
         RankingError: a run failed, with its own words.
     """
     runs = [
-        Run(one, one.config(settings, seed), one.folder(out) / f"seed-{seed}")
+        Run(
+            one,
+            seed,
+            one.config(settings, seed),
+            one.reads_vectors(settings),
+            one.folder(out) / f"seed-{seed}",
+        )
         for seed in seeds
         for one in variations
     ]
     note_begins_again("no ranker is finished yet")
     with progress("rankers", total=len(runs)) as bar:
         for run in _finished(inputs, runs, processes):
-            bar.advance(note=f"{run.variation.name}, seed {run.config.seed}")
+            bar.advance(note=f"{run.variation.name}, seed {run.seed}")
             note_kept(out / "scores", f"{bar.done:,} of {len(runs):,} rankers")
     tables: dict[str, list[pl.DataFrame]] = {one.name: [] for one in variations}
     for run in runs:
@@ -209,39 +261,57 @@ def _finished(inputs: Inputs, runs: Sequence[Run], processes: int) -> Iterator[R
 def train_and_score(inputs: Inputs, run: Run) -> None:
     """Train one ranker and write `scores.parquet` and `run.json` into its folder, unless they are there."""
     from ranking.evaluate import score
-    from ranking.train import train_ranker
 
     shop = Shop.open(inputs.shop)
-    vectors = _vectors(inputs, run, shop)
+    vectors, features = _vectors(inputs, run, shop), run.variation.features_of(inputs.features)
     made_of = {
         "shop": shop.digest,
-        "features": inputs.features.digest(),
-        "settings": run.config.digest(),
+        "features": features.digest(),
+        "settings": run.variation.name if run.config is None else run.config.digest(),
         "period": inputs.period,
         "vectors": [table.digest for table in vectors],
         **made_by(),
     }
     if _is_done(run, made_of):
         return
-    tables = _tables(inputs.shop, inputs.features.model_dump_json())
+    tables = _tables(inputs.shop, features.model_dump_json())
     try:
-        ranker = train_ranker(tables, run.config, *vectors, description=run.variation.name)
+        fitted, about = _fitted(run, tables, vectors)
     except MoonRecError as error:
-        raise RankingError(f"{run.variation.name}, seed {run.config.seed}: {error}") from None
-    scores = with_own_ids(score(ranker, tables, inputs.period), shop.path)
-    about = {"made_of": made_of, "config": run.config.model_dump(mode="json")}
+        raise RankingError(f"{run.variation.name}, seed {run.seed}: {error}") from None
+    scores = with_own_ids(score(fitted, tables, inputs.period), shop.path)
+    about |= {"made_of": made_of, "counters": tables.counters}
     with atomic_folder(run.folder, RUN, overwrite=True) as folder:
         scores.write_parquet(folder / "scores.parquet")
-        write_json(folder / "run.json", {**about, "rows_per_second": ranker.rows_per_second})
+        write_json(folder / "run.json", about)
+
+
+def _fitted(
+    run: Run, tables: "RankingTables", vectors: list[EmbeddingTable]
+) -> tuple["Scorer", dict[str, Any]]:
+    """What scores, and what is told of its training."""
+    from ranking.train import train_ranker
+    from ranking.trees import train_trees
+
+    if run.config is None:
+        trees = train_trees(tables, run.seed, *vectors)
+        told = {"num_trees": trees.num_trees, "validation_auc": [trees.validation_auc]}
+        return trees, {"config": {}, **told}
+    ranker = train_ranker(tables, run.config, *vectors, description=run.variation.name)
+    told = {
+        "validation_auc": list(ranker.validation_auc),
+        "rows_per_second": ranker.rows_per_second,
+    }
+    return ranker, {"config": run.config.model_dump(mode="json"), **told}
 
 
 def _vectors(inputs: Inputs, run: Run, shop: Shop) -> list[EmbeddingTable]:
     """The tables of items and queries that this run reads."""
-    if not run.config.reads_vectors:
+    if not run.reads_vectors:
         return []
     tables = [table for table in inputs.vectors(shop) if table is not None]
     if run.variation.is_permuted:
-        tables = [table.permuted(run.config.seed) for table in tables]
+        tables = [table.permuted(run.seed) for table in tables]
     return tables
 
 
@@ -254,14 +324,19 @@ def _is_done(run: Run, made_of: dict[str, Any]) -> bool:
     if not why:
         return True
     say(
-        f"{run.variation.name}, seed {run.config.seed}: trained again, for the scores kept were made with {why}"
+        f"{run.variation.name}, seed {run.seed}: trained again, for the scores kept were made with {why}"
     )
     return False
 
 
-@functools.lru_cache(maxsize=1)
+def counters_of(variation: Variation, out: Path, seed: int) -> CounterKind:
+    """The counters that a finished run read."""
+    return read_json(variation.folder(out) / f"seed-{seed}" / "run.json")["counters"]
+
+
+@functools.lru_cache(maxsize=2)
 def _tables(shop: Path, features: str) -> "RankingTables":
-    """Tables of the shop, built once a process; `features` is JSON."""
+    """Tables of the shop, built once a process (with and without counters); `features` is JSON."""
     from ranking.features import RankingTables
 
     return RankingTables.build(Shop.open(shop), FeatureConfig.model_validate_json(features))

@@ -96,6 +96,7 @@ RANKER = [
     Case("settings: unknown way", f"{TRAIN} --content simteir --items items", ("'simteir'", "did you mean 'simtier'?")),
     Case("settings: a way twice", f"{TRAIN} --content cube+cube --items items", ("'cube+cube'", "different ones")),
     Case("settings: unknown feature", f"{TRAIN} --feature history_lenght=9", ("FeatureConfig", "did you mean 'history_length'?")),
+    Case("settings: hidden ids chosen and given", f"{TRAIN} --choose-unknown-rate --set unknown_rate=0.2", ("--choose-unknown-rate and --set unknown_rate=0.2", "give one")),
     Case("settings: counters of no known kind", f"{TRAIN} --feature counters=frosen", ("FeatureConfig.counters", "'frosen'", "did you mean 'frozen'?")),
     Case("settings: no counters and a prior for them", f"{TRAIN} --feature counters=none --feature counter_prior=5.0", ("counter_prior = 5.0 changes nothing", "set counters to rolling or frozen")),
     Case("settings: a prior of nothing", f"{TRAIN} --feature counter_prior=0.0", ("FeatureConfig.counter_prior = 0.0", "greater than 0")),

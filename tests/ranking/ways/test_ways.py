@@ -2,6 +2,7 @@
 
 import json
 
+import polars as pl
 import pytest
 
 from moon_rec.code_version import differing
@@ -28,6 +29,7 @@ def done(paths, tmp_path_factory):
     shop, items, queries = paths
     words = [str(shop), "--items", str(items), "--queries", str(queries), "--out", str(out)]
     words += ["--way", "simtier", "--way", "cube,sequence=bst", "--seeds", "2", "--resamples", "60"]
+    words += ["--way", "none,counters=none", "--way", "trees+similarity"]
     words += ["--feature", "history_length=10", "--no-cost"]
     words += [word for setting in SETTINGS for word in ("--set", setting)]
     main(words)
@@ -39,12 +41,28 @@ def test_true_vectors_gain_and_permuted_ones_lose_it(done):
     assert found["is_simulated"] and found["seeds"] == [0, 1]
     assert found["coverage"]["items"] == {"count": 117, "total": 120}
     ways = {one["name"]: one for one in found["ways"]}
-    assert list(ways) == ["simtier", "cube,sequence=bst"]
+    assert list(ways) == ["simtier", "cube,sequence=bst", "none,counters=none", "trees+similarity"]
+    assert found["counters"] == "rolling" and 0 < found["baseline"]["auc"] < 1
     cube = ways["cube,sequence=bst"]
     assert cube["gains"]["auc_cold"]["value"] > 0.05
     assert cube["content"]["auc"]["low"] > 0
     assert abs(cube["permuted"]["auc_cold"]["value"]) < cube["gains"]["auc_cold"]["value"] / 2
     assert len(cube["gains"]["gauc"]["seed_values"]) == 2
+    trees = ways["trees+similarity"]
+    assert trees["content"]["auc"]["value"] > 0.05 and trees["cost"] is None
+    assert ways["none,counters=none"]["permuted"] == {}
+
+
+def test_the_row_without_counters_is_what_the_baseline_was(done, paths):
+    """The same scores as of tables without counters, which had no such setting."""
+    inputs = Inputs(paths[0], FeatureConfig(history_length=10, counters="none"), paths[1], None)
+    (scores,) = run_all(
+        inputs, [Variation.parse("none")], SETTINGS, [1], done[0] / "alone", 1
+    )["none"]  # fmt: skip
+    about = json.loads((done[0] / "scores/none,counters=none/seed-1/run.json").read_text())
+    assert about["counters"] == "none"
+    kept = pl.read_parquet(done[0] / "scores/none,counters=none/seed-1/scores.parquet")
+    assert scores.equals(kept.sort("request_id", "item_id"))
 
 
 def test_a_picture_and_the_scores_of_each_seed_are_left(done):
@@ -54,8 +72,11 @@ def test_a_picture_and_the_scores_of_each_seed_are_left(done):
         "cube,sequence=bst",
         "cube,sequence=bst,permuted",
         "none",
+        "none,counters=none",
         "simtier",
         "simtier,permuted",
+        "trees+similarity",
+        "trees+similarity,permuted",
     ]
     for folder in (done[0] / "scores").iterdir():
         assert [seed.name for seed in sorted(folder.iterdir())] == ["seed-0", "seed-1"]
@@ -67,6 +88,10 @@ def test_a_finished_run_is_kept_and_another_setting_trained(done, capsys):
     main(words)
     assert {path: path.stat().st_mtime_ns for path in out.rglob("scores.parquet")} == written
     shown = capsys.readouterr().out
+    assert "baseline: ids and counters" in shown and "counters rolling (a row" in shown
+    assert (
+        "| ids only, no counters |" in shown and "| trees on counters and similarities |" in shown
+    )
     assert "simulated shoppers" in shown and "| simtier |" in shown and "none corrected" in shown
     assert "coverage: 117 of 120 (97.5%) items" in shown
     main([*words, "--set", "num_tiers=10", "--no-permuted", "--seeds", "1"])
@@ -145,6 +170,10 @@ def test_what_is_wrong_is_named_before_anything_is_trained(paths, tmp_path):
     words = [str(shop), "--items", str(items), "--out", str(tmp_path / "out")]
     with pytest.raises(ConfigError, match="simtire"):
         main([*words, "--way", "simtire"])
+    with pytest.raises(ConfigError, match=r"trees have no setting 'num_tiers=5'"):
+        main([*words, "--way", "trees,num_tiers=5"])
+    with pytest.raises(ConfigError, match="did you mean 'frozen'"):
+        main([*words, "--way", "cube,counters=frosen"])
     with pytest.raises(ConfigError, match="depth"):
         main([*words, "--set", "depth=3"])
     assert not (tmp_path / "out").exists()
