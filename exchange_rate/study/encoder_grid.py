@@ -63,8 +63,8 @@ class EncoderGrid:
         if entry.start is not None:
             stages, before = [], ("start", self._outside[entry.name]["start"].digest)
         else:
-            settings = {"backbone": self._config.backbone.model_dump(mode="json")}
-            settings["seed"] = self._config.seed
+            backbone = self._config.backbone.model_dump(mode="json")
+            settings = {"backbone": backbone, "seed": self._config.seed}
             start = self._list.spec("start", "random weights", settings, {})
             before = ("start",)
             if before not in self._stages:

@@ -122,19 +122,6 @@ def _hub(name: str) -> Outside:
 _LOOK = {"start": _start, "folder": _folder, "hub": _hub}
 
 
-def hub_folder(name: str, commit: str) -> str:
-    """The local copy of a commit on the hub; fetched where it is not there yet."""
-    from huggingface_hub import snapshot_download
-
-    from representation.encoders.checkpoint import READ
-
-    wanted = [*READ, "*.safetensors", "*.jinja", "2_Normalize/*"]
-    try:
-        return snapshot_download(name, revision=commit, local_files_only=True)
-    except OSError:
-        return snapshot_download(name, revision=commit, allow_patterns=wanted)
-
-
 def _tables(shop: Shop, entry: EncoderRun) -> dict[str, Outside]:
     """Brought tables of items and searches, held against the shop."""
     is_folder = {Path(path).is_dir() for path in (entry.items, entry.searches) if path is not None}
@@ -146,6 +133,11 @@ def _tables(shop: Shop, entry: EncoderRun) -> dict[str, Outside]:
         if entry.item_ids or entry.search_ids:
             raise StudyError(f"{entry.items} is a folder, which has its ids; leave item_ids and search_ids out")  # fmt: skip
         pair = open_pair(shop, entry.items, entry.searches)
+        known = pair.items.widths if pair.items is not None else ()
+        if odd := [width for width in entry.widths if width not in known]:
+            raise StudyError(
+                f"widths has {odd[0]}, and the table has {', '.join(map(str, known))}; bring it with --widths"
+            )
         found = {"items": (entry.items, pair.items), "searches": (entry.searches, pair.queries)}
         told = {"items": pair.coverage.items, "searches": pair.coverage.searches}
         return {
@@ -170,6 +162,10 @@ def _files(shop: Shop, entry: EncoderRun) -> Iterator[tuple[str, Outside]]:
             continue
         source = open_vectors(path, ids=ids)
         dims[path] = source.dim
+        if entry.widths and entry.widths[-1] >= source.dim:
+            raise StudyError(
+                f"widths has {entry.widths[-1]}, and vectors are {source.dim} wide; leave it out"
+            )
         rows = read_row_ids(path, source, shop, whose)
         wanted = frame.select(key).collect()[key].to_numpy()
         covered = Covered(int(np.isin(wanted, rows.ids[rows.is_known]).sum()), len(wanted))

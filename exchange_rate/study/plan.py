@@ -157,6 +157,7 @@ class StudyConfig(Config):
                 raise ValueError(
                     f"width = {self.width} beside encoders.{place}.widths: leave one of them out"
                 )
+            _refuse_untrained_widths(entry, self.backbone, place)
             for stage in ("pretraining", "posttraining"):
                 settings = getattr(entry, stage)
                 for name, value in settings.backbone.changed().items() if settings else ():
@@ -235,6 +236,18 @@ def metric_names(ks: Iterable[int], engagement: Engagement) -> list[str]:
 
 def _names(entry: EncoderRun) -> list[str]:
     return [one.name for one in entry.encoders()]
+
+
+def _refuse_untrained_widths(entry: EncoderRun, backbone: BackboneConfig, place: int) -> None:
+    """Of an encoder that is made here from random weights, whose widths are known."""
+    is_made = entry.source in ("random", "training") and entry.start is None
+    if not entry.widths or not is_made or backbone.checkpoint is not None:
+        return
+    known = [width for width in backbone.widths if width < backbone.text_dim]
+    if odd := [width for width in entry.widths if width not in known]:
+        raise ValueError(
+            f"encoders.{place}.widths has {odd[0]}, which is not trained: backbone.widths has {', '.join(map(str, known)) or 'none'}"
+        )
 
 
 def _refuse_unknown(name: str, known: list[str], where: str, how: str) -> None:

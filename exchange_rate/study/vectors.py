@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from exchange_rate.study.cell_files import CellSpec
-from exchange_rate.study.outside import hub_folder
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import StudyError
 from moon_rec.files import digest_of
@@ -37,6 +36,19 @@ def _embedded(spec: CellSpec, shop: Shop, cells: Path, folder: Path) -> tuple[Ta
     encoder = open_encoder(path)
     items, queries = embed_shop(encoder, shop, folder / "vectors")
     return (items, queries if len(queries) else None), encoder.digest
+
+
+def hub_folder(name: str, commit: str) -> str:
+    """The local copy of a commit on the hub; fetched where it is not there yet."""
+    from huggingface_hub import snapshot_download
+
+    from representation.encoders.checkpoint import READ
+
+    wanted = [*READ, "*.safetensors", "*.jinja", "2_Normalize/*"]
+    try:
+        return snapshot_download(name, revision=commit, local_files_only=True)
+    except OSError:
+        return snapshot_download(name, revision=commit, allow_patterns=wanted)
 
 
 def _brought(spec: CellSpec, shop: Shop, cells: Path, folder: Path) -> tuple[Tables, str]:

@@ -73,6 +73,7 @@ PLANS = [
     plan("num_seeds = 2\nseeds = [1, 2]\n" + TWO_ENCODERS, ("num_seeds = 2 changes nothing", "seeds = (1, 2)"), "seeds by number and by name"),
     plan("width = 0\n" + TWO_ENCODERS, ("StudyConfig.width = 0",), "a width of nothing"),
     plan("width = 8\n" + BROUGHT + "widths = [4]", ("width = 8 beside encoders.0.widths",), "a width beside widths"),
+    plan(ONE + "widths = [17]", ("encoders.0.widths has 17, which is not trained", "16, 32, 64"), "a width that is not trained"),
     plan(BROUGHT + "widths = [8, 4]", ("encoders.0.widths = [8, 4]",), "widths that fall"),
     plan('[[encoders]]\nname = "openai/clip"', ("'openai/clip' does not say what it is", "hub", "random = true"), "a name alone"),
     plan(ONE + 'folder = "shop"', ("'one' is said to be random and folder", "one source"), "two sources"),
@@ -122,6 +123,7 @@ OUTSIDE = [
     plan(BROUGHT.replace('"queries"', '"searches_mine.parquet"').replace('"items"', '"items_mine.parquet"'), ("items_mine.parquet is 4 wide", "searches_mine.parquet is 5 wide"), "vectors of two widths", damage=wide_searches),
     plan(BROUGHT.replace('"queries"', '"searches_mine.parquet"'), ("one is a folder, the other a file",), "a folder beside a file", damage=wide_searches),
     plan(BROUGHT + 'item_ids = "ids.npy"', ("has its ids",), "ids beside a folder"),
+    plan(BY_ITEMS + BROUGHT + "widths = [4]", ("widths has 4, and the table has 8", "--widths"), "a width that a table has not"),
     plan(BROUGHT.replace('"queries"', '"items"'), ("encoders.0 ('ours')",), "items for searches"),
 ]  # fmt: skip
 

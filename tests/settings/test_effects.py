@@ -290,7 +290,7 @@ EFFECTS: dict[type[Config], Effects] = {
         {
             "name": "second", "path": "other", "trained": True, "random": False, "start": FILES["encoder"], "pretraining": PretrainConfig(steps=3),
             "posttraining": PosttrainConfig(steps=5), "folder": FILES["encoder"], "hub": "owner/name", "items": FILES["items.parquet"], "item_ids": FILES["items_ids.npy"],
-            "searches": FILES["searches.parquet"], "search_ids": FILES["searches_ids.npy"], "mixture": {"a": 1.0, "b": 2.0}, "widths": (8,),
+            "searches": FILES["searches.parquet"], "search_ids": FILES["searches_ids.npy"], "mixture": {"a": 1.0, "b": 2.0}, "widths": (16,),
         },
         {
             "start": TRAINED, "pretraining": TRAINED, "posttraining": TRAINED, "item_ids": {"random": False, "items": FILES["items.npy"]},
