@@ -36,5 +36,7 @@ def _row(one: PlanOption) -> PlanRow:
     )
 
 
-def planned_of(content, steering: str, level: float, draws) -> Plan | None:
+def planned_of(
+    content: object, ranker: str, steering: str, level: float, draws: object
+) -> Plan | None:
     return None

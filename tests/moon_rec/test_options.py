@@ -28,7 +28,7 @@ COMMANDS = (
     "representation.recall",
     "exchange_rate.demo",
     "exchange_rate.laws.command",
-    "exchange_rate.report.write",
+    "exchange_rate.report.command",
     "exchange_rate.study.run",
     "exchange_rate.verify",
 )
