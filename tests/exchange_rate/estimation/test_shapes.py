@@ -92,7 +92,10 @@ def test_a_direct_effect_is_said_where_the_intercept_is_told_from_zero():
     gain = noisy(0.03 + 0.05 * METRIC, 2)
     fit = fit_exchange_rate(METRIC, gain, NAMES, outcome_kind="over permuted")
     assert fit.intercept.low < 0.03 < fit.intercept.high and fit.intercept.is_told_from_zero
-    assert "content gains +2.97 points of AUC" in fit.direct_effect and "does not carry all" in fit.direct_effect
+    assert (
+        "content gains +2.97 points of AUC" in fit.direct_effect
+        and "does not carry all" in fit.direct_effect
+    )
     assert "true minus with permuted vectors" in fit.definition
     through = fit_exchange_rate(
         METRIC, noisy(0.05 * METRIC, 2), NAMES, outcome_kind="over permuted"
