@@ -10,7 +10,6 @@ from exchange_rate.estimation.points import gather_points
 from exchange_rate.estimation.sandwich import Clusters
 from exchange_rate.estimation.split_users import split_users
 from exchange_rate.estimation.verdict import judge
-from moon_rec.errors import StudyError
 
 
 def noise_of(seed, count, shared=0.0, scale=0.3):
@@ -128,25 +127,3 @@ def test_split_users_need_no_noise_model():
         found.append((check.value, np.cov(x, y)[0, 1] / np.var(x, ddof=1)))
     split, plain = np.mean(found, axis=0)
     assert split == pytest.approx(0.2, abs=0.008) and plain < 0.185
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (dict(metric=np.zeros((19, 2)), outcome=np.zeros((19, 2))), "19 draws of users"),
-        (dict(outcome=np.zeros((20, 3))), r"wanted \(draws, 2\)"),
-        (dict(encoders=("a", "a")), "each once"),
-        (dict(metric=np.full((20, 2), np.nan)), r"metric\[0, 0\] \(encoder 'a'\) is nan"),
-        (dict(metric_halves=np.zeros((3, 2, 2))), "halves of shapes"),
-    ],
-)
-def test_draws_that_do_not_belong_together_are_refused(change, message):
-    good = dict(encoders=("a", "b"), metric=np.zeros((20, 2)), outcome=np.zeros((20, 2)))
-    with pytest.raises(StudyError, match=message):
-        Draws(**(good | change))
-
-
-def test_draws_of_an_encoder_that_was_not_drawn_are_refused():
-    draws = Draws(("a", "b"), np.zeros((20, 2)), np.zeros((20, 2)))
-    with pytest.raises(StudyError, match="no encoder 'c'"):
-        gather_points([0.1, 0.2, 0.3], [0.6, 0.7, 0.8], list("abc"), draws=draws)

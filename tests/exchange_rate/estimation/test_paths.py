@@ -9,7 +9,6 @@ from scipy import stats
 from exchange_rate import fit_exchange_rate
 from exchange_rate.estimation.points import gather_points
 from exchange_rate.estimation.rate import fit_points
-from moon_rec.errors import StudyError
 
 
 def study(random, paths=8, each=3, within=0.2, between=0.2, effect=0.02, scatter=0.005):
@@ -74,25 +73,3 @@ def test_a_path_that_decides_the_verdict_is_named():
     assert [(one.what, one.name) for one in fit.influence.changes] == [("path", "run 7")]
     whole = fit.influence.changes[0]
     assert whole.verdict == "not identified" and whole.slope.low < 0 < whole.slope.high
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (dict(path=["p", "q", "p"]), "encoder 'a' has path 'p' in row 0 and 'q' in row 1"),
-        (dict(path=["p", None, "p"]), "path, row 1: None is no name"),
-        (dict(path=["p"]), "1 path"),
-        (
-            dict(is_trained=[True, False, True]),
-            "encoder 'a' has is_trained True in row 0 and False",
-        ),
-        (dict(is_trained=["yes", "yes", "no"]), "is_trained, row 0: 'yes'; wanted True or False"),
-        (
-            dict(metric_error=0.1, shared_noise=1.5),
-            "shared_noise = 1.5: wanted a share from 0 to 1",
-        ),
-    ],
-)
-def test_columns_of_paths_and_training_that_do_not_fit_are_refused(change, message):
-    with pytest.raises(StudyError, match=message):
-        fit_exchange_rate([0.1, 0.1, 0.2], [0.6, 0.7, 0.8], ["a", "a", "b"], **change)
