@@ -7,6 +7,7 @@ from exchange_rate.analysis.points_file import analyse_points as analyse
 from exchange_rate.analysis.points_file import read_points
 from exchange_rate.estimation.candidates import rank_metrics
 from exchange_rate.estimation.judging import judge_metrics
+from exchange_rate.estimation.planning import plan_study
 from exchange_rate.estimation.rate import (
     ExchangeRate,
     fit_by_segment,
@@ -25,6 +26,7 @@ __all__ = [
     "fit_scaling_law",
     "judge_metrics",
     "pairwise_ratios",
+    "plan_study",
     "rank_metrics",
     "read_points",
 ]

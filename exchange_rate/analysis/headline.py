@@ -38,7 +38,7 @@ def _sentences(found: Results, decided: Decided) -> Iterator[Sentence]:
         yield Sentence(kind="metric", tone=tone, text=sentence(found.choice.reason))
     if len(found.rankers) > 1:
         yield _rankers(found)
-    if found.plan is not None and found.plan.text:
+    if found.plan is not None and found.plan.parts:
         yield Sentence(kind="plan", tone="plain", text=sentence(found.plan.text))
 
 

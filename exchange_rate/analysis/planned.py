@@ -1,19 +1,44 @@
 """What it takes to know the rate better, as the report has it."""
 
+import polars as pl
+
+from exchange_rate.analysis.joint_draws import DrawSource, draws_for
 from exchange_rate.analysis.quantities import finite
 from exchange_rate.analysis.results import NoisePart, Plan, PlanRow
-from exchange_rate.estimation.planning import PlanOption, StudyPlan
+from exchange_rate.analysis.words import words
+from exchange_rate.estimation.planning import plan_study
+from exchange_rate.estimation.plans import PlanOption, StudyPlan
+from moon_rec.errors import StudyError
 
 
-def plan_of(plan: StudyPlan) -> Plan:
+def planned_of(
+    content: pl.DataFrame, ranker: str, steering: str, level: float, draws: DrawSource | None
+) -> Plan | None:
+    """The plan for the rate of AUC on the steering metric; None where nothing can be planned, for the rate says why.
+
+    Args:
+        content: runs of the headline's ranker on vectors that count.
+    """
+    if steering not in content.columns:
+        return None
+    runs = content.filter(pl.col(steering).is_finite().fill_null(False))
+    own = draws_for(draws, ranker, steering, "auc", runs) if len(runs) else None
+    try:
+        return plan_of(plan_study(runs, steering, "auc", level=level, draws=own), steering)
+    except StudyError:
+        return None
+
+
+def plan_of(plan: StudyPlan, steering: str) -> Plan:
     """The study at hand, and the ways of going on."""
     following = plan.next_encoder
+    said = "" if following is None else following.words.replace(steering, words(steering))
     return Plan(
         target=plan.target,
-        text=plan.reason,
+        text=plan.reason.replace(steering, words(steering)),
         binding=plan.binding,
         parts=tuple(NoisePart(name=name, share=share) for name, share in _known(plan.shares)),
-        next_encoder="" if following is None else following.words,
+        next_encoder=said,
         rows=tuple(_row(one) for one in (plan.now, *plan.options)),
     )
 
@@ -34,7 +59,3 @@ def _row(one: PlanOption) -> PlanRow:
         relative_half_width=finite(one.relative_half_width),
         is_enough=one.is_enough,
     )
-
-
-def planned_of(content, steering: str, level: float, draws) -> Plan | None:
-    return None

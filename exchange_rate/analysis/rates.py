@@ -92,6 +92,11 @@ def _rate(
     measured = pl.all_horizontal(pl.col(steering, outcome).is_finite().fill_null(False))
     runs = content.filter(measured)
     absent = content.filter(~measured)["encoder"].unique(maintain_order=True).to_list()
+    if not runs["is_trained"].any():
+        reason = (
+            f"no trained encoder has {steering} and {name}, and the rate is among trained encoders"
+        )
+        return _no_rate(ranker, outcome, reason)
     try:
         noise, told = metric_errors(runs, steering)
         fit = fit_exchange_rate(

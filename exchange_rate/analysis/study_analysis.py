@@ -81,7 +81,7 @@ def analyse(
         chosen_encoder=cells.chosen,
         is_chosen_on_validation=study.about["chosen_encoder"] is not None,
         laws=laws_of(encoders, steering, level),
-        plan=planned_of(content, steering, level, draws),
+        plan=planned_of(content, cells.ranker, steering, level, draws),
         pairwise=pairs_of(content, steering, level),
         runs=runs_of(cells, tracking[0]) if study.about["shop"] else (),
         coverage=study_coverage(study)["text"] if study.about["shop"] else NO_COVERAGE,

@@ -14,6 +14,8 @@ from exchange_rate.analysis.words import with_words
 from exchange_rate.estimation import trust
 from exchange_rate.estimation.trust import NONE, MetricJudgement, MetricTrust
 
+EFFECT = "AUC per standard deviation of the metric over encoders, of the segment's items alone; interval from leaving out each path in turn"
+
 
 def candidates_of(judged: MetricJudgement, cells: Cells, steering: str) -> tuple[Candidate, ...]:
     """All metrics, decoys among them, the smallest left-out error first; `is_shown` marks those of the steering metric's cut, the answer whatever its cut, and decoys."""
@@ -56,7 +58,7 @@ def _candidate(
                     effect.slope,
                     effect.low,
                     effect.high,
-                    words.get("effects", ""),
+                    EFFECT,
                     f"{effect.num_encoders} encoders",
                 ),
                 quality=finite(effect.quality),

@@ -51,7 +51,7 @@ from moon_rec.tracking.names import (
 )
 from moon_rec.tracking.run import NOTE, TrackedRun
 from moon_rec.tracking.sending import Delivery, Sender, deliver
-from moon_rec.tracking.store import NOTE, PARENT, RUN, TAG, Store, why_of, within
+from moon_rec.tracking.store import PARENT, RUN, TAG, Store, why_of, within
 
 SECONDS_TO_REACH = reachable.SECONDS
 SECONDS_AWAY = 60.0

@@ -29,8 +29,8 @@ COMMANDS = (
     "exchange_rate.demo",
     "exchange_rate.laws.command",
     "exchange_rate.log",
-    "exchange_rate.report.write",
-    "exchange_rate.study.run",
+    "exchange_rate.report.command",
+    "exchange_rate.study.command",
     "exchange_rate.verify",
 )
 NUMBERS = {

@@ -76,7 +76,7 @@ def test_definitions_are_text_that_needs_no_hovering(report):
     page = html.unescape(report.page.read_text())
     without_figures = re.sub(r"<svg.*?</svg>", "", page, flags=re.S)
     assert " title=" not in without_figures and not re.search(r"\bhover\b", page, re.I)
-    printed = (".rates[0].slope", ".encoders", ".candidates", ".pairwise", ".rankers")
+    printed = (".rates[0].slope", ".encoders", ".candidates", ".pairwise")
     for place, one in numbers(report.results):
         is_printed = place.startswith(printed) and "effects" not in place
         if one.value is not None and is_printed and "auc_permuted" not in place:
@@ -97,8 +97,8 @@ def test_on_a_phone_rows_become_cards_and_nothing_lies_beside_the_screen(report)
     cells = re.findall(r"<td([^>]*)>", body)
     assert len(cells) > 60
     assert all("data-label=" in cell or 'class="empty"' in cell for cell in cells)
-    assert 'class="why"' in page  # the long column has a line of its own on a phone
-    wide = [int(size) for size in re.findall(r"(?<!max-)width: (\d+)rem", style)]
+    assert 'class="why says"' in page  # the long column has a line of its own on a phone
+    wide = [int(size) for size in re.findall(r"(?<!-)width: (\d+)rem", style)]
     assert wide == [36]  # a figure, which scrolls in its own box
 
 
@@ -113,12 +113,12 @@ def test_the_best_metric_is_in_table_and_figure_whatever_its_cut(report):
     text = (report.folder / "report.md").read_text()
     assert f"| {words(choice)} |" in text
     sentence = next(one for one in report.results.headline if one.kind == "metric")
-    assert words(choice) in sentence.text
+    assert words(choice)[1:] in sentence.text  # its first letter may be a sentence's
 
 
 def test_simulated_is_said_at_the_top_and_in_every_figure(report):
     page, text = report.page.read_text(), (report.folder / "report.md").read_text()
-    assert page.index("Simulated") < page.index("<h2>")
+    assert page.index("Simulated") < page.index("<h2 ")
     assert "**Simulated**" in text.split("##")[0]
     for name, figure in draw_all(report.results).items():
         assert figure.get_suptitle() == "simulated shop planted, test period, 3 seeds", name
@@ -142,7 +142,10 @@ def test_labels_are_those_of_the_settings(shop, lean, planted, tmp_path, tracker
     said = capsys.readouterr().out
     folder = tmp_path / "report"
     found = Results.model_validate(read_json(folder / "report.json"))
-    for text in (said, *(path.read_text() for path in folder.glob("report.*"))):
+    for text in (
+        said,
+        *(path.read_text() for path in folder.glob("report.*") if "schema" not in path.name),
+    ):
         assert "CUBE" not in text and "DIN" not in text and "cube" not in text
         assert "SimTier + SA-TA" in text and "BST on ids and counters" in text
         assert "label purchased" in text and "Simulated" not in text
