@@ -21,7 +21,14 @@ from exchange_rate.estimation.draws import Draws
 from exchange_rate.estimation.encoders import Encoders, SegmentOutcomes
 from exchange_rate.estimation.leave_out import path_codes
 from exchange_rate.estimation.proxies import NUM_BOOTSTRAPS, Quality, chances_of_best, qualities
-from exchange_rate.estimation.ranking import Ranked, points_of, rank_by_error, trained_rows
+from exchange_rate.estimation.ranking import (
+    Ranked,
+    check_columns,
+    points_of,
+    rank_by_error,
+    trained_rows,
+)
+from exchange_rate.estimation.rate import check_level
 from exchange_rate.estimation.stability import stability
 from exchange_rate.estimation.trust import (
     NAN,
@@ -75,7 +82,9 @@ def judge_metrics(
     Raises:
         StudyError: what `rank_metrics` refuses, a steering metric or a segment's column that is not there.
     """
-    _check_columns(table, outcome, metrics, steering, segments or {})
+    check_level(level)
+    steered = [] if steering is None else [steering]
+    check_columns(table, [outcome, *(metrics or ()), *steered, *(segments or {}).values()])
     names = list(candidate_columns(table, outcome) if metrics is None else metrics)
     rows = trained_rows(table)
     encoders = Encoders.of(rows, outcome, names, draws or {})
@@ -104,21 +113,6 @@ def judge_metrics(
         level=level,
         definitions=TRUST_DEFINITIONS,
     )
-
-
-def _check_columns(
-    table: Any,
-    outcome: str,
-    metrics: Sequence[str] | None,
-    steering: str | None,
-    segments: Mapping[str, str],
-) -> None:
-    if not isinstance(table, pl.DataFrame) or table.is_empty():
-        raise StudyError("table: wanted a polars DataFrame with a row a run; received none")
-    steered = [] if steering is None else [steering]
-    for column in ("encoder", outcome, *(metrics or ()), *steered, *segments.values()):
-        if column not in table.columns:
-            raise StudyError(f"table has no column {column!r}; it has {', '.join(table.columns)}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -105,6 +105,21 @@ def trained_rows(table: pl.DataFrame) -> pl.DataFrame:
     return kept
 
 
+def check_columns(table: pl.DataFrame, numbers: Sequence[str]) -> None:
+    """Refuse a table without these columns of numbers, or without `encoder`.
+
+    Raises:
+        StudyError: no table, no row, a column that is not there or holds no numbers.
+    """
+    if not isinstance(table, pl.DataFrame) or table.is_empty():
+        raise StudyError("table: wanted a polars DataFrame with a row a run; received none")
+    for column in ("encoder", *numbers):
+        if column not in table.columns:
+            raise StudyError(f"table has no column {column!r}; it has {', '.join(table.columns)}")
+        if column != "encoder" and not table.schema[column].is_numeric():
+            raise StudyError(f"{column}: a column of {table.schema[column]}; wanted numbers")
+
+
 def points_of(rows: pl.DataFrame, outcome: str, metric: str | None = None, **more: Any) -> Points:
     """The points of these runs; where no metric is named, it is 0 throughout. Further arguments are those of `gather_points`."""
     seed, path = (
