@@ -16,7 +16,7 @@ from exchange_rate.estimation.blends import best_blend
 from exchange_rate.estimation.candidates import DEFINITIONS, candidate_columns, metric_errors
 from exchange_rate.estimation.columns import Floats
 from exchange_rate.estimation.contradictions import contradictions
-from exchange_rate.estimation.decoys import Luck, luck, visible_decoys
+from exchange_rate.estimation.decoys import Luck, allowed_share, luck, visible_decoys
 from exchange_rate.estimation.draws import Draws
 from exchange_rate.estimation.encoders import Encoders, SegmentOutcomes
 from exchange_rate.estimation.leave_out import path_codes
@@ -177,7 +177,11 @@ def _trust(
         return MetricTrust(**known, **nothing, stability=None, verdict="not compared", reason=words)
     place = compared.names.index(name)
     p_decoy = lucky.p_value_of(known["left_out_error"])
-    verdict = "better than decoys" if p_decoy <= 1 - compared.level else "no better than decoys"
+    verdict = (
+        "better than decoys"
+        if p_decoy <= allowed_share(compared.level)
+        else "no better than decoys"
+    )
     words = f"the best of {len(compared.names)} decoys predicts as well in {p_decoy:.1%} of draws"
     stable = None
     if name in compared.decoys:
@@ -217,7 +221,7 @@ def _choose(found: Sequence[MetricTrust], compared: _Compared) -> Choice:
         first = next(one for one in found if not one.is_decoy)
         words = (
             f"No metric is shown to predict an unseen encoder better than a decoy: the best, {first.metric}, errs by {first.left_out_error:.2g}, "
-            f"and below {to_beat:.2g} the best of {len(compared.names)} decoys falls in {1 - compared.level:.0%} of draws only."
+            f"and below {to_beat:.2g} the best of {len(compared.names)} decoys falls in {allowed_share(compared.level):.0%} of draws only."
         )
         if best.is_decoy:
             words = f"No metric is to be trusted: a built-in decoy errs less ({best.left_out_error:.2g}) than the best of them, {first.metric} ({first.left_out_error:.2g})."
@@ -229,7 +233,7 @@ def _choose(found: Sequence[MetricTrust], compared: _Compared) -> Choice:
     )
     words = (
         f"{best.metric} predicts an unseen encoder with the smallest error, {best.left_out_error:.2g}; below {to_beat:.2g} the best of {len(compared.names)} decoys "
-        f"falls in {1 - compared.level:.0%} of draws only"
+        f"falls in {allowed_share(compared.level):.0%} of draws only"
     )
     words += f"; not told from it: {', '.join(rivals)}." if rivals else "."
     return Choice(best.metric, rivals, to_beat, number, words)

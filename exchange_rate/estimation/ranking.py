@@ -228,11 +228,13 @@ def is_larger(errors: Floats, best: Floats, share: float, codes: Codes) -> bool:
     freedom = int(codes.max()) + 1 - 3
     if size == 0 or freedom < 1:
         return False
+    count, paths = len(errors), freedom + 3
     correlation = min(float(total @ difference) / size, 1 - 1e-12)
-    value = correlation * np.sqrt((len(errors) - 3) / (1 - correlation**2))
+    value = correlation * np.sqrt((count - 3) / (1 - correlation**2))
     around = total * difference - np.mean(total * difference)
     alone = max(float(around @ around), 1e-300)
     alike = float(np.sum(np.bincount(codes, weights=around) ** 2)) / alone
+    alike *= paths / (paths - 1) * (count - 1) / count  # sums around their mean are too small
     return bool(value / np.sqrt(max(alike, 1.0)) > _quantile(1 - share, freedom))
 
 
