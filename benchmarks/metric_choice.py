@@ -21,7 +21,7 @@ import polars as pl
 from benchmarks.chain import describe_machine
 from benchmarks.figures_file import parsed
 from exchange_rate import judge_metrics
-from exchange_rate.estimation.decoys import NUM_DRAWS, luck, visible_decoys
+from exchange_rate.estimation.decoys import NUM_DRAWS, allowed_share, luck, visible_decoys
 from exchange_rate.estimation.leave_out import left_out_errors, squared_errors
 from exchange_rate.estimation.proxies import Sample, chances_of_best, qualities
 from exchange_rate.estimation.ranking import is_larger
@@ -111,7 +111,9 @@ def answer(metrics: Floats, outcome: Floats, codes: Floats, seed: int) -> tuple[
     if best >= metrics.shape[1] or int(codes.max()) + 1 < 4:
         return None, lines
     found = luck(every, outcome, codes, seed)
-    return (best if found.p_value(float(errors.share[best, 0])) <= 1 - LEVEL else None), lines
+    return (
+        best if found.p_value(float(errors.share[best, 0])) <= allowed_share(LEVEL) else None
+    ), lines
 
 
 def told_from(named: int, metrics: Floats, outcome: Floats, codes: Floats) -> list[int]:
@@ -205,7 +207,12 @@ def main(argv: list[str] | None = None) -> None:
     """Simulate and print the table; see `--help`."""
     given = parsed(_parser(), argv)
     start, rows = time.process_time(), []
-    grid = list(itertools.product(POPULATIONS, given.each, given.encoders))
+    grid = [
+        (population, each, num)
+        for population, (each, num) in itertools.product(
+            POPULATIONS, itertools.product(given.each, given.encoders)
+        )
+    ]
     for population, each, num in track(grid, "populations"):
         found = row(population, num, each, given.studies, given.seed)
         rows.append({"population": population.name, "encoders": num, "paths": num // each, **found})

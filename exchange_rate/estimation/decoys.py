@@ -3,7 +3,7 @@
 Among 46 candidate metrics and 12 encoders, the best predicts well whatever they are. So every metric is set against decoys: the same metrics, with their encoders
 exchanged. Exchanging the *outcome* among encoders instead does it for all metrics at once and keeps how they resemble each other; the smallest error of any metric
 in each draw is what luck gives the best of them (Westfall and Young 1993, max-T). A metric predicts better than decoys where no more than 1 - level of draws have
-a smaller one: with nothing real, at least one such metric is found in at most 1 - level of studies, whatever the number of metrics.
+a smaller one (a fifth of that is kept back, `MARGIN`): with nothing real, at least one such metric is found in at most 1 - level of studies, whatever the number of metrics.
 
 Checkpoints of one training are not exchangeable with those of another, nor with each other. A draw exchanges the paths' means, and turns the deviations from a
 path's mean over, all of one path or none (as cluster-robust tests do; Cameron, Gelbach and Miller 2008). Where every encoder is its own path, that is a
@@ -19,6 +19,8 @@ from exchange_rate.estimation.leave_out import Codes, squared_errors
 from moon_rec.seeds import generator
 
 NUM_DRAWS = 999
+MARGIN = 0.8
+"""Of the 1 - level that may err, the share that is used: what is exact on average is then kept in a count of studies, too."""
 SHUFFLED, NOISE = "decoy: {} of other encoders", "decoy: noise"
 
 
@@ -74,11 +76,16 @@ class Luck:
         return self.p_value(error**2 * self.num_encoders / self.mean)
 
     def error_to_beat(self, level: float) -> float:
-        """The root mean square left-out error that the best decoy stays above in `level` of draws."""
+        """The root mean square left-out error that the best decoy stays above in all but `allowed_share` of draws."""
         ordered = np.sort(self.shares)
-        allowed = int(np.floor((1 - level) * (1 + len(ordered)) + 1e-9)) - 1
+        allowed = int(np.floor(allowed_share(level) * (1 + len(ordered)) + 1e-9)) - 1
         share = ordered[max(allowed, 0)]
         return float(np.sqrt(share * self.mean / self.num_encoders))
+
+
+def allowed_share(level: float) -> float:
+    """The share of draws that may have a smaller error than a metric that is better than decoys."""
+    return MARGIN * (1 - level)
 
 
 def luck(

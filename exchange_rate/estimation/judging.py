@@ -16,12 +16,19 @@ from exchange_rate.estimation.blends import best_blend
 from exchange_rate.estimation.candidates import DEFINITIONS, candidate_columns, metric_errors
 from exchange_rate.estimation.columns import Floats
 from exchange_rate.estimation.contradictions import contradictions
-from exchange_rate.estimation.decoys import Luck, luck, visible_decoys
+from exchange_rate.estimation.decoys import Luck, allowed_share, luck, visible_decoys
 from exchange_rate.estimation.draws import Draws
 from exchange_rate.estimation.encoders import Encoders, SegmentOutcomes
 from exchange_rate.estimation.leave_out import path_codes
 from exchange_rate.estimation.proxies import NUM_BOOTSTRAPS, Quality, chances_of_best, qualities
-from exchange_rate.estimation.ranking import Ranked, points_of, rank_by_error, trained_rows
+from exchange_rate.estimation.ranking import (
+    Ranked,
+    check_columns,
+    points_of,
+    rank_by_error,
+    trained_rows,
+)
+from exchange_rate.estimation.rate import check_level
 from exchange_rate.estimation.stability import stability
 from exchange_rate.estimation.trust import (
     NAN,
@@ -75,7 +82,9 @@ def judge_metrics(
     Raises:
         StudyError: what `rank_metrics` refuses, a steering metric or a segment's column that is not there.
     """
-    _check_columns(table, outcome, metrics, steering, segments or {})
+    check_level(level)
+    steered = [] if steering is None else [steering]
+    check_columns(table, [outcome, *(metrics or ()), *steered, *(segments or {}).values()])
     names = list(candidate_columns(table, outcome) if metrics is None else metrics)
     rows = trained_rows(table)
     encoders = Encoders.of(rows, outcome, names, draws or {})
@@ -104,21 +113,6 @@ def judge_metrics(
         level=level,
         definitions=TRUST_DEFINITIONS,
     )
-
-
-def _check_columns(
-    table: Any,
-    outcome: str,
-    metrics: Sequence[str] | None,
-    steering: str | None,
-    segments: Mapping[str, str],
-) -> None:
-    if not isinstance(table, pl.DataFrame) or table.is_empty():
-        raise StudyError("table: wanted a polars DataFrame with a row a run; received none")
-    steered = [] if steering is None else [steering]
-    for column in ("encoder", outcome, *(metrics or ()), *steered, *segments.values()):
-        if column not in table.columns:
-            raise StudyError(f"table has no column {column!r}; it has {', '.join(table.columns)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +177,11 @@ def _trust(
         return MetricTrust(**known, **nothing, stability=None, verdict="not compared", reason=words)
     place = compared.names.index(name)
     p_decoy = lucky.p_value_of(known["left_out_error"])
-    verdict = "better than decoys" if p_decoy <= 1 - compared.level else "no better than decoys"
+    verdict = (
+        "better than decoys"
+        if p_decoy <= allowed_share(compared.level)
+        else "no better than decoys"
+    )
     words = f"the best of {len(compared.names)} decoys predicts as well in {p_decoy:.1%} of draws"
     stable = None
     if name in compared.decoys:
@@ -223,7 +221,7 @@ def _choose(found: Sequence[MetricTrust], compared: _Compared) -> Choice:
         first = next(one for one in found if not one.is_decoy)
         words = (
             f"No metric is shown to predict an unseen encoder better than a decoy: the best, {first.metric}, errs by {first.left_out_error:.2g}, "
-            f"and below {to_beat:.2g} the best of {len(compared.names)} decoys falls in {1 - compared.level:.0%} of draws only."
+            f"and below {to_beat:.2g} the best of {len(compared.names)} decoys falls in {allowed_share(compared.level):.0%} of draws only."
         )
         if best.is_decoy:
             words = f"No metric is to be trusted: a built-in decoy errs less ({best.left_out_error:.2g}) than the best of them, {first.metric} ({first.left_out_error:.2g})."
@@ -235,7 +233,7 @@ def _choose(found: Sequence[MetricTrust], compared: _Compared) -> Choice:
     )
     words = (
         f"{best.metric} predicts an unseen encoder with the smallest error, {best.left_out_error:.2g}; below {to_beat:.2g} the best of {len(compared.names)} decoys "
-        f"falls in {1 - compared.level:.0%} of draws only"
+        f"falls in {allowed_share(compared.level):.0%} of draws only"
     )
     words += f"; not told from it: {', '.join(rivals)}." if rivals else "."
     return Choice(best.metric, rivals, to_beat, number, words)

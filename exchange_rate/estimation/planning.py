@@ -30,7 +30,8 @@ from exchange_rate.estimation.lines import Line, fit_line
 from exchange_rate.estimation.noise import Noise
 from exchange_rate.estimation.plans import NextEncoder, NoiseParts, PlanOption, StudyPlan, StudySize
 from exchange_rate.estimation.points import Points
-from exchange_rate.estimation.ranking import points_of, trained_rows
+from exchange_rate.estimation.ranking import check_columns, points_of, trained_rows
+from exchange_rate.estimation.rate import check_level
 from exchange_rate.estimation.sandwich import Clusters, t_quantile
 from exchange_rate.estimation.verdict import clusters_of, why_no_slope
 from moon_rec.errors import StudyError
@@ -66,10 +67,9 @@ def plan_study(
     Raises:
         StudyError: no such column, a target that is not above 0, or what `gather_points` refuses.
     """
-    for column in ("encoder", metric, outcome):
-        if column not in table.columns:
-            raise StudyError(f"table has no column {column!r}; it has {', '.join(table.columns)}")
-    if not target > 0:
+    check_level(level)
+    check_columns(table, [metric, outcome])
+    if not isinstance(target, int | float) or not target > 0:
         raise StudyError(f"target = {target!r}: wanted a relative half width above 0, such as 0.2")
     measured = pl.all_horizontal(pl.col(metric, outcome).is_finite().fill_null(False))
     rows = trained_rows(table).filter(measured)

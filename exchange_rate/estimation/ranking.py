@@ -105,6 +105,21 @@ def trained_rows(table: pl.DataFrame) -> pl.DataFrame:
     return kept
 
 
+def check_columns(table: pl.DataFrame, numbers: Sequence[str]) -> None:
+    """Refuse a table without these columns of numbers, or without `encoder`.
+
+    Raises:
+        StudyError: no table, no row, a column that is not there or holds no numbers.
+    """
+    if not isinstance(table, pl.DataFrame) or table.is_empty():
+        raise StudyError("table: wanted a polars DataFrame with a row a run; received none")
+    for column in ("encoder", *numbers):
+        if column not in table.columns:
+            raise StudyError(f"table has no column {column!r}; it has {', '.join(table.columns)}")
+        if column != "encoder" and not table.schema[column].is_numeric():
+            raise StudyError(f"{column}: a column of {table.schema[column]}; wanted numbers")
+
+
 def points_of(rows: pl.DataFrame, outcome: str, metric: str | None = None, **more: Any) -> Points:
     """The points of these runs; where no metric is named, it is 0 throughout. Further arguments are those of `gather_points`."""
     seed, path = (
@@ -213,11 +228,13 @@ def is_larger(errors: Floats, best: Floats, share: float, codes: Codes) -> bool:
     freedom = int(codes.max()) + 1 - 3
     if size == 0 or freedom < 1:
         return False
+    count, paths = len(errors), freedom + 3
     correlation = min(float(total @ difference) / size, 1 - 1e-12)
-    value = correlation * np.sqrt((len(errors) - 3) / (1 - correlation**2))
+    value = correlation * np.sqrt((count - 3) / (1 - correlation**2))
     around = total * difference - np.mean(total * difference)
     alone = max(float(around @ around), 1e-300)
     alike = float(np.sum(np.bincount(codes, weights=around) ** 2)) / alone
+    alike *= paths / (paths - 1) * (count - 1) / count  # sums around their mean are too small
     return bool(value / np.sqrt(max(alike, 1.0)) > _quantile(1 - share, freedom))
 
 

@@ -93,7 +93,7 @@ def fit_exchange_rate(
     Raises:
         StudyError: columns that do not fit together, what `gather_points` refuses, or a level outside (0, 1).
     """
-    _check_level(level)
+    check_level(level)
     points = gather_points(
         metric,
         auc,
@@ -319,7 +319,7 @@ def pairwise_ratios(
     Returns:
         Columns encoder, metric_gain and auc_gain (each with _low and _high; null where no error of it is known), ratio, low, high, num_runs.
     """
-    _check_level(level)
+    check_level(level)
     points = gather_points(metric, auc, encoder, seed, metric_error)
     freedom = sum(points.num_runs) - len(points.names)
     quantile = float(stats.t.ppf((1 + level) / 2, freedom)) if freedom > 0 else NAN
@@ -364,7 +364,8 @@ def _fieller(
     return float((top * bottom - half) / size), float((top * bottom + half) / size)
 
 
-def _check_level(level: float) -> None:
+def check_level(level: float) -> None:
+    """Raises: StudyError: a level that is no number between 0 and 1."""
     is_number = isinstance(level, int | float) and not isinstance(level, bool)
     if not is_number or not 0 < level < 1:
         raise StudyError(f"level = {level!r}: wanted a coverage between 0 and 1, such as 0.95")

@@ -60,7 +60,7 @@ class MetricTrust:
             of all other paths; in the outcome's unit.
         p_best: chance that it has the largest absolute quality of all candidates, decoys among them; over candidates they sum to 1. NaN for a metric
             that is missing for some encoder.
-        p_decoy: chance that the best of as many decoys as there are metrics predicts as well as this; at most 1 - level for one that is `better than decoys`.
+        p_decoy: chance that the best of as many decoys as there are metrics predicts as well as this; at most .8 (1 - level) for one that is `better than decoys`.
         stability: over segments; None where the study has none, or for a decoy.
         verdict: `better than decoys`, `no better than decoys`, `decoy` or `not compared` (missing for some encoder, constant, or fewer than
             four paths).
@@ -144,7 +144,7 @@ class Choice:
     Attributes:
         answer: a metric's name, or `none`.
         not_told_from: other metrics that are better than decoys and not shown to be worse than the answer.
-        error_to_beat: the left-out error that the best of as many decoys stays above in `level` of draws; in the outcome's unit.
+        error_to_beat: the left-out error that the best of as many decoys stays above in all but .8 (1 - level) of draws; in the outcome's unit.
         num_decoy_draws: draws behind it.
         reason: one sentence in plain words.
     """

@@ -7,7 +7,7 @@ from scipy import stats
 
 from exchange_rate import rank_metrics
 from exchange_rate.estimation.candidates import metric_errors
-from exchange_rate.estimation.ranking import is_larger
+from exchange_rate.estimation.ranking import is_larger, rank_by_error
 from moon_rec.errors import StudyError
 
 
@@ -131,8 +131,30 @@ def test_metrics_alike_are_seldom_told_apart():
                 "two": quality + random.normal(0, 0.1, 7),
             }
         )
-        wrong += bool(rank_metrics(frame)["is_told_from_best"][1])
+        wrong += bool(rank_by_error(frame, "auc", ["one", "two"], 0.95)[1].is_told_from_best)
     # one-sided at .05, but the better of two is the one it is set against: .10 at most, with three standard errors
+    assert wrong <= 200 * 0.10 + 3 * np.sqrt(200 * 0.1 * 0.9)
+
+
+def test_metrics_alike_on_paths_are_seldom_told_apart():
+    """Three checkpoints of each of eight trainings share most of what their metrics and AUC are."""
+    random, wrong, code = np.random.default_rng(6), 0, np.repeat(np.arange(8), 3)
+
+    def draw():
+        return 0.77 * random.normal(0, 1, 8)[code] + 0.63 * random.normal(0, 1, 24)
+
+    for _ in range(200):
+        quality = draw()
+        frame = pl.DataFrame(
+            {
+                "encoder": [f"encoder {row}" for row in range(24)],
+                "path": [f"path {one}" for one in code],
+                "auc": quality + 0.2 * draw(),
+                "one": quality + 0.5 * draw(),
+                "two": quality + 0.5 * draw(),
+            }
+        )
+        wrong += bool(rank_by_error(frame, "auc", ["one", "two"], 0.95)[1].is_told_from_best)
     assert wrong <= 200 * 0.10 + 3 * np.sqrt(200 * 0.1 * 0.9)
 
 

@@ -79,7 +79,7 @@ def test_with_46_decoys_the_answer_is_none_until_one_is_real():
     """`benchmarks/metric_choice.py` counts 1,000 studies a row."""
     random = np.random.default_rng(3)
     idle = [judge_metrics(study(random, 12, 46, real=())).choice.answer for _ in range(8)]
-    assert idle == [NONE] * 8
+    assert idle.count(NONE) >= 6  # of 8 at .95 each
     found = [judge_metrics(study(random, 12, 46)).choice.answer for _ in range(5)]
     assert found.count("recall") >= 4
 
