@@ -10,6 +10,7 @@ Notable choices
   draws is exactly 1 / (n + 1) of the users' own (divided by n), which `tests/moon_rec/test_user_draws.py` holds it to. Their third moment is 2 and not 1, so percentiles of draws
   are more skew than a bootstrap's: draws are for variances and covariances. Verdicts keep their own (`ranking.significance`).
 - A user is drawn with all searches and impressions.
+- As under any bootstrap a share of 0 of n or of n of n is the same under every draw, which is no certainty: `moon_rec.shares` has the interval that has a width there.
 - A split puts each user into one of two halves by a fair coin of its own. Two metrics of different halves share no user, and so no noise.
 - The words are the output function of SplitMix64 (Steele, Lea and Flood 2014, OOPSLA; constants by Stafford, variant 13) over the id, then over that and the draw's own word, a SHA-256 (`moon_rec.seeds`).
 - Items are drawn the same way, in a stream of their own, for metrics of items.

@@ -19,8 +19,6 @@ from moon_rec.tracking.names import (
 )
 from moon_rec.tracking.store import TAG
 
-NOTE = "mlflow.note.content"
-"""The tag that MLflow shows as a run's description."""
 MOST_DATASET_NAME = 500
 
 
@@ -63,10 +61,6 @@ class TrackedRun:
         self._append(
             {"op": "dataset", **about, "source": fitting_text(plain_text(source), MOST_TAG)}
         )
-
-    def headline(self, text: str) -> None:
-        """Say in a sentence what the run found, where MLflow shows a run's description; a later one takes its place."""
-        self.tag(NOTE, text)
 
     def artifact(self, path: Path | str) -> None:
         """Copy a file into the run's artifacts."""

@@ -49,9 +49,9 @@ from moon_rec.tracking.names import (
     fitting_text,
     plain_text,
 )
-from moon_rec.tracking.run import NOTE, TrackedRun
+from moon_rec.tracking.run import TrackedRun
 from moon_rec.tracking.sending import Delivery, Sender, deliver
-from moon_rec.tracking.store import PARENT, RUN, TAG, Store, why_of, within
+from moon_rec.tracking.store import NOTE, PARENT, RUN, TAG, Store, why_of, within
 
 SECONDS_TO_REACH = reachable.SECONDS
 SECONDS_AWAY = 60.0
@@ -180,21 +180,6 @@ class Tracker:
         except (ValueError, UnicodeDecodeError) as error:
             raise StudyError(
                 f"run {run_id} in {self.uri}: its artifact {name} is not valid JSON: {error}"
-            ) from None
-
-    def set_headline(self, run_id: str, text: str) -> None:
-        """Say in a sentence what a finished run found, as its description in MLflow.
-
-        Raises:
-            StudyError: the store cannot be written to, or has no such run.
-        """
-        try:
-            self._store.open()
-            found = self._store.find(run_id) or [run_id]
-            self._store.set_tag(found[0], NOTE, fitting_text(plain_text(text), MOST_TAG))
-        except Exception as error:
-            raise StudyError(
-                f"run {run_id} in {self.uri} takes no headline: {why_of(error, self._address)}"
             ) from None
 
     def fetch(self, run_id: str, name: str) -> Path:

@@ -1,25 +1,17 @@
-"""What MLflow's page of a study shows: the shop as its dataset, runs by names, the headline on the study's run."""
+"""What MLflow's page of a study shows: the shop as its dataset, runs by names."""
 
-import pytest
 from mlflow import MlflowClient
 
-from moon_rec.errors import StudyError
 
-
-def test_the_shop_is_a_dataset_and_the_headline_stands_on_the_run(tracker):
+def test_the_shop_is_a_dataset(tracker):
     with tracker.run("study", "study", {}, {"shop": "0123"}) as run:
         run.dataset("drawn shop", "0123456789abcdef", "simulated")
-        run.headline("nothing yet")
-    tracker.set_headline(run.id, "Ten points of recall go with +1.2 points of AUC.")
     client = MlflowClient(tracker.uri)
     (experiment,) = client.search_experiments(filter_string="name = 'moon_rec'")
     (found,) = client.search_runs([experiment.experiment_id])
     (dataset,) = [one.dataset for one in found.inputs.dataset_inputs]
     assert (dataset.name, dataset.digest) == ("drawn shop", "0123456789abcdef")
     assert dataset.source == "simulated"
-    assert found.data.tags["mlflow.note.content"].startswith("Ten points of recall")
-    with pytest.raises(StudyError, match="takes no headline"):
-        tracker.set_headline("0" * 32, "x")
 
 
 def test_runs_are_called_by_what_they_are_of(shop, small, planted, tmp_path, memory):

@@ -249,7 +249,7 @@ def test_end_to_end_on_a_simulated_shop_in_two_processes(tmp_path, tracker):
     drawn = read_draws(tracker, study)  # whose figures on all users are the runs'
     assert {name for _, name in drawn.figures} >= {"auc", "gauc_warm", "text_search_recall@10"}
     of_all = drawn.of(study.about["rankers"][0]["name"], study.about["steering_metric"])
-    assert len(of_all.encoders) == 3 and of_all.metric.std(axis=0).min() > 0
+    assert len(of_all.encoders) == 3 and of_all.outcome.std(axis=0).min() > 0
     found = write_report(tracker, tmp_path / "report", result.id).results
     assert found.rate.verdict == "not identified"  # three encoders
     (trained,) = [one for one in found.encoders if one.name == "trained"]
