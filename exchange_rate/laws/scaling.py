@@ -52,6 +52,7 @@ class ScalingLaw:
         residual: standard deviation of the points around the law, on `scale` (NaN without a point to spare).
         num_points: points it was fitted on.
         scale: "log" or "linear", that of the residuals.
+        num_set_aside: points that were outliers to the fit of many points, and count for nothing in it.
     """
 
     form: str
@@ -63,6 +64,7 @@ class ScalingLaw:
     residual: float
     num_points: int
     scale: str = "linear"
+    num_set_aside: int = 0
     fit: "Fit | None" = field(default=None, repr=False, compare=False)
 
     @property
@@ -153,6 +155,7 @@ def fit_scaling_law(
         fit.residual,
         len(values),
         scale,
+        int(np.sum(fit.kept == 0)) if isinstance(fit, Bootstrap) else 0,
         fit,
     )
 

@@ -15,7 +15,8 @@ def points():
 
 @pytest.fixture(scope="module")
 def law(points):
-    return fit_scaling_law(*points, "additive")
+    x, losses = points
+    return fit_scaling_law(x, losses, "additive")
 
 
 def test_the_points_are_the_published_ones():
@@ -45,6 +46,7 @@ def test_five_bad_points_do_not_move_beta(points, law):
         changed = losses.copy()
         changed[chosen[name]] *= factor
         assert beta_of(x, changed) == pytest.approx(law.parameters["beta"], abs=0.03), name
+    assert law.num_set_aside == 0
 
 
 def test_the_best_use_of_a_budget_is_the_numeric_minimum(law):
