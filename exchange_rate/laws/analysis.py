@@ -82,6 +82,7 @@ def analyse_law(
         law.intervals,
         (fits[0], *rivals),
         _sentence(law, x_name, y_name),
+        law.num_set_aside,
         law,
     )
 
@@ -145,10 +146,11 @@ def _weights(scores: Sequence[float]) -> list[float]:
 
 
 def _sentence(law: ScalingLaw, x_name: str, y_name: str) -> str:
+    aside = f" {law.num_set_aside} points were set aside as outliers." if law.num_set_aside else ""
     if law.verdict not in STANDING:
-        return f"{y_name} by {x_name}: no law of the form {law.text} stands: {law.verdict}, {law.reason}."
+        return f"{y_name} by {x_name}: no law of the form {law.text} stands: {law.verdict}, {law.reason}.{aside}"
     named = ", ".join(
         f"{name} = {value:.4g} [{law.intervals[name][0]:.4g}, {law.intervals[name][1]:.4g}]"
         for name, value in law.parameters.items()
     )
-    return f"{y_name} by {x_name} follows {law.text}, {law.verdict}, on {law.num_points} points: {named} ({law.level:.0%} intervals); {law.reason}."
+    return f"{y_name} by {x_name} follows {law.text}, {law.verdict}, on {law.num_points} points: {named} ({law.level:.0%} intervals); {law.reason}.{aside}"

@@ -59,7 +59,7 @@ class Bootstrap:
 
     def law(self) -> Floats:
         """The law at its own points."""
-        return self.problem.law(self.found)[0][0]
+        return self.value_at(self.columns)
 
     def rival_loss(self) -> float:
         """The loss of a plain logarithm in each input, on the same points."""
@@ -91,9 +91,13 @@ class Bootstrap:
             found[name] = self._ends(down)[0], self._ends(up)[1]
         return {name: found[name] for name in ORDER[self.form]}
 
+    def value_at(self, columns: Floats) -> Floats:
+        """The law at `columns` `(points, inputs)`, `(points,)`."""
+        return self.problem.law(self.found, columns)[0][0]
+
     def predict(self, columns: Floats) -> tuple[Floats, Floats, Floats]:
         """The law at `columns` `(points, inputs)` and the ends of its band, each `(points,)`."""
-        value = self.problem.law(self.found, columns)[0][0]
+        value = self.value_at(columns)
         curves = self.problem.law(self.draws, columns)[0]
         low, high = np.quantile(curves, [(1 - self.level) / 2, (1 + self.level) / 2], axis=0)
         return value, low, high

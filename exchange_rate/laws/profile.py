@@ -96,7 +96,7 @@ class Profile:
 
     def law(self) -> Floats:
         """The law at its own points."""
-        return self.design(self.columns, self.best[None])[0] @ self.linear
+        return self.value_at(self.columns)
 
     def rival_loss(self) -> float:
         """The weighted sum of squares of a plain logarithm in each input, on the same points."""
@@ -134,9 +134,13 @@ class Profile:
             ends["E"] = [(*self._log_start(), False, False)]
         return {name: _union(ends[name]) for name in names}
 
+    def value_at(self, columns: Floats) -> Floats:
+        """The law at `columns` `(points, inputs)`, `(points,)`."""
+        return self.design(columns, self.best[None])[0] @ self.linear
+
     def predict(self, columns: Floats) -> tuple[Floats, Floats, Floats]:
         """The law at `columns` `(points, inputs)` and the ends of its band, each `(points,)`."""
-        value = self.design(columns, self.best[None])[0] @ self.linear
+        value = self.value_at(columns)
         if self.spare <= 0:
             return value, np.full(len(value), -INFINITY), np.full(len(value), INFINITY)
         sums, linears, inverses = self._solve_all(self.allowed)

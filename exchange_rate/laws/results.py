@@ -74,6 +74,7 @@ class LawResult:
         parameters, intervals: of the asked form, as in `FormFit`; print them only where `stands`.
         forms: the asked form first, then the others by weight.
         sentence: the answer in words: the law with its intervals, or why there is none.
+        num_set_aside: points that were outliers to the asked form, and count for nothing in it; the sentence says how many.
         law: the asked form's fit, for curves and bands; in no JSON.
     """
 
@@ -90,6 +91,7 @@ class LawResult:
     intervals: dict[str, Interval]
     forms: tuple[FormFit, ...]
     sentence: str
+    num_set_aside: int = 0
     law: "ScalingLaw | None" = field(default=None, repr=False, compare=False)
 
     @property

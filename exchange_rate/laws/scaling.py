@@ -52,6 +52,7 @@ class ScalingLaw:
         residual: standard deviation of the points around the law, on `scale` (NaN without a point to spare).
         num_points: points it was fitted on.
         scale: "log" or "linear", that of the residuals.
+        num_set_aside: points that were outliers to the fit of many points, and count for nothing in it.
     """
 
     form: str
@@ -63,6 +64,7 @@ class ScalingLaw:
     residual: float
     num_points: int
     scale: str = "linear"
+    num_set_aside: int = 0
     fit: "Fit | None" = field(default=None, repr=False, compare=False)
 
     @property
@@ -72,21 +74,23 @@ class ScalingLaw:
 
     def predict(self, x: ArrayLike) -> Floats:
         """The law at `x` `(points,)`, or `(points, 2)` for `additive` -> `(points,)`."""
-        return self._linear_at(x)[0]
+        columns, shape = self._asked(x)
+        if self.fit is None:
+            return np.full(shape, NAN)
+        return self.fit.value_at(columns).reshape(shape)
 
     def band(self, x: ArrayLike) -> tuple[Floats, Floats]:
         """Ends of the interval of the law itself at `x`, each `(points,)`; infinite where there is no point to spare."""
-        return self._linear_at(x)[1:]
+        columns, shape = self._asked(x)
+        if self.fit is None:
+            return np.full(shape, NAN), np.full(shape, NAN)
+        _, low, high = self.fit.predict(columns)
+        return low.reshape(shape), high.reshape(shape)
 
-    def _linear_at(self, x: ArrayLike) -> tuple[Floats, Floats, Floats]:
+    def _asked(self, x: ArrayLike) -> tuple[Floats, tuple[int, ...]]:
         grid = number_array(x, "x")
         shape = grid.shape[:-1] if self.form == "additive" else grid.shape
-        columns = as_columns(grid, self.form)
-        if self.fit is None:
-            nothing = np.full(shape, NAN)
-            return nothing, nothing, nothing
-        value, low, high = self.fit.predict(columns)
-        return value.reshape(shape), low.reshape(shape), high.reshape(shape)
+        return as_columns(grid, self.form), shape
 
     def __str__(self) -> str:
         parts = [f"{self.text}: {self.verdict}"]
@@ -153,6 +157,7 @@ def fit_scaling_law(
         fit.residual,
         len(values),
         scale,
+        int(np.sum(fit.kept == 0)) if isinstance(fit, Bootstrap) else 0,
         fit,
     )
 

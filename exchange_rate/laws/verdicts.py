@@ -22,7 +22,7 @@ from exchange_rate.laws.forms import EXPONENT, ORDER, Floats, Interval
 from exchange_rate.laws.profile import Profile
 
 RIVAL_LEVEL = 0.995
-"""Of the F test against a logarithm; `benchmarks/chinchilla.py --identified` has how often a logarithm or a flat line still passes."""
+"""Of the F test against a logarithm; `python -m benchmarks.chinchilla --parts passing` has how often a logarithm or a flat line still passes."""
 TURN_LEVEL, LEAST_DROP, NUM_SIMULATED, MOST_KNOTS = 0.95, 0.05, 199, 12
 Fit = Profile | Bootstrap
 
