@@ -402,6 +402,7 @@ def test_what_changes_nothing_is_refused_unless_at_its_default(kind, name):
 
 CATALOGUE = {"pairs": "catalogue"}
 IDLE_BESIDE: dict[tuple[type[Config], str], Values] = {
+    (RankerConfig, "patience"): {"epochs": 2},
     (FeatureConfig, "history_kind"): {"history_length": 0},
     (FeatureConfig, "counter_prior"): {"counters": "none"},
     (InteractionsConfig, "page_gap"): {"log": LogColumns(request="page")},
