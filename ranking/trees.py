@@ -11,6 +11,7 @@ Notable choices
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -88,16 +89,17 @@ def train_trees(
         items, queries: frozen vectors, for trees that also read similarities.
     """
     labels = {period: tables.periods[period].labels for period in ("train", "validation")}
+    # scikit-learn's annotations know but one of the types that these take
+    options: dict[str, Any] = {"categorical_features": [0, 1], "early_stopping": True}
     model = HistGradientBoostingClassifier(
         learning_rate=LEARNING_RATE,
         max_iter=MOST_TREES,
         max_leaf_nodes=LEAVES,
         min_samples_leaf=LEAST_ROWS,
         max_features=SHARE_OF_FEATURES,
-        categorical_features=[0, 1],
-        early_stopping=True,
         n_iter_no_change=PATIENCE,
         random_state=seed,
+        **options,
     )
     held_out = _columns(tables, "validation", items, queries)
     with threadpool_limits(1, "openmp"):

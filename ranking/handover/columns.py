@@ -43,7 +43,7 @@ class Block:
         scalars: name -> `(rows,)` vocabulary rows, 0 where unknown; `user, query` and the item's.
         item_rows: `(rows,)` catalogue rows; history_rows: the same of what the user did before.
         sequences: name -> vocabulary rows of the history, and of `past_query`.
-        labels, request_ids, user_ids: `(rows,)`. context: `(rows, num_context)`.
+        labels, request_ids, user_ids: `(rows,)`. context: `(rows, num_context)`, the context columns and, last, the counters.
     """
 
     scalars: dict[str, np.ndarray]
