@@ -14,7 +14,7 @@ steering_metric = "category_accuracy"
 [[encoders]]
 name = "words"
 items = "mine/words.npy"
-item_ids = "mine/words_ids.csv"
+item_ids = "mine/words_ids.parquet"
 
 [[encoders]]
 name = "pictures"
@@ -46,7 +46,7 @@ def main(out: Path) -> None:
     pl.DataFrame({"item": names, "title": titles, "category": [f"shelf {one}" for one in category]}).write_csv(out / "products.csv")  # fmt: skip
     blurred = {name: content + blur * random.normal(size=content.shape) for name, blur in (("words", 3.0), ("pictures", 1.5), ("both", 0.5))}  # fmt: skip
     np.save(out / "words.npy", blurred["words"].astype(np.float32))
-    pl.DataFrame({"item": names}).write_csv(out / "words_ids.csv")
+    pl.DataFrame({"item": names}).write_parquet(out / "words_ids.parquet")
     pl.DataFrame({"item": names, "vector": blurred["pictures"].tolist()}).write_parquet(out / "pictures.parquet")  # fmt: skip
     pl.DataFrame({"item": names, **{f"v{place}": blurred["both"][:, place] for place in range(DIM)}}).write_csv(out / "both.csv")  # fmt: skip
     (out / "plan.toml").write_text(PLAN)
