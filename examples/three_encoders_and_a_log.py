@@ -46,9 +46,9 @@ def main(out: Path) -> None:
     pl.DataFrame({"item": names, "title": titles, "category": [f"shelf {one}" for one in category]}).write_csv(out / "products.csv")  # fmt: skip
     blurred = {name: content + blur * random.normal(size=content.shape) for name, blur in (("words", 3.0), ("pictures", 1.5), ("both", 0.5))}  # fmt: skip
     np.save(out / "words.npy", blurred["words"].astype(np.float32))
-    pl.DataFrame({"item": names}).write_parquet(out / "words_ids.parquet")
-    pl.DataFrame({"item": names, "vector": blurred["pictures"].tolist()}).write_parquet(out / "pictures.parquet")  # fmt: skip
-    pl.DataFrame({"item": names, **{f"v{place}": blurred["both"][:, place] for place in range(DIM)}}).write_csv(out / "both.csv")  # fmt: skip
+    pl.DataFrame({"item_id": names}).write_parquet(out / "words_ids.parquet")
+    pl.DataFrame({"item_id": names, "vector": blurred["pictures"].tolist()}).write_parquet(out / "pictures.parquet")  # fmt: skip
+    pl.DataFrame({"item_id": names, **{f"v{place}": blurred["both"][:, place] for place in range(DIM)}}).write_csv(out / "both.csv")  # fmt: skip
     (out / "plan.toml").write_text(PLAN)
     points = [(f"v{one}", seed, round(0.1 + one / 20, 3), 0.01, round(0.62 + one / 100 + 0.002 * random.normal(), 4)) for one in range(7) for seed in (0, 1)]  # fmt: skip
     header = ["encoder", "seed", "image_search_recall@10", "image_search_recall@10_error", "auc"]
