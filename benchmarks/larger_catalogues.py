@@ -168,8 +168,8 @@ def main(argv: list[str] | None = None) -> None:
     shop = Shop.open(options.shop)
     cases = {"thumbnails, altered pictures": by_thumbnails(shop, options.photos, options.seed), "title words, searches by words": by_words(shop)}  # fmt: skip
     if options.items:
-        tables = (EmbeddingTable.open(one) for one in (options.items, options.queries))
-        cases["tables given"] = by_tables(shop, *tables, options.modality)
+        items, queries = EmbeddingTable.open(options.items), EmbeddingTable.open(options.queries)
+        cases["tables given"] = by_tables(shop, items, queries, options.modality)
     record: dict[str, Any] = {**describe_machine(), "shop": {"name": shop.name, "digest": shop.digest}, "held_out": {}}  # fmt: skip
     for name, case in cases.items():
         rows = held_out(case, options.draws, options.searches, options.seed)

@@ -1,4 +1,4 @@
-"""The files that a newcomer has: a click log and products as CSV, vectors of three encoders (npy, Parquet, CSV), a plan, and a table of points. All of it is made up."""
+"""The files that a newcomer has: a click log and products as CSV, vectors of three encoders (npy, Parquet), a plan, and a table of points. All of it is made up."""
 
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ steering_metric = "category_accuracy"
 [[encoders]]
 name = "words"
 items = "mine/words.npy"
-item_ids = "mine/words_ids.csv"
+item_ids = "mine/words_ids.parquet"
 
 [[encoders]]
 name = "pictures"
@@ -22,7 +22,7 @@ items = "mine/pictures.parquet"
 
 [[encoders]]
 name = "both"
-items = "mine/both.csv"
+items = "mine/both.parquet"
 
 [[rankers]]
 ranker = { content = "simtier" }
@@ -46,9 +46,10 @@ def main(out: Path) -> None:
     pl.DataFrame({"item": names, "title": titles, "category": [f"shelf {one}" for one in category]}).write_csv(out / "products.csv")  # fmt: skip
     blurred = {name: content + blur * random.normal(size=content.shape) for name, blur in (("words", 3.0), ("pictures", 1.5), ("both", 0.5))}  # fmt: skip
     np.save(out / "words.npy", blurred["words"].astype(np.float32))
-    pl.DataFrame({"item": names}).write_csv(out / "words_ids.csv")
-    pl.DataFrame({"item": names, "vector": blurred["pictures"].tolist()}).write_parquet(out / "pictures.parquet")  # fmt: skip
-    pl.DataFrame({"item": names, **{f"v{place}": blurred["both"][:, place] for place in range(DIM)}}).write_csv(out / "both.csv")  # fmt: skip
+    pl.DataFrame({"item_id": names}).write_parquet(out / "words_ids.parquet")
+    for name in ("pictures", "both"):
+        frame = pl.DataFrame({"item_id": names, "vector": blurred[name].tolist()})
+        frame.write_parquet(out / f"{name}.parquet")
     (out / "plan.toml").write_text(PLAN)
     points = [(f"v{one}", seed, round(0.1 + one / 20, 3), 0.01, round(0.62 + one / 100 + 0.002 * random.normal(), 4)) for one in range(7) for seed in (0, 1)]  # fmt: skip
     header = ["encoder", "seed", "image_search_recall@10", "image_search_recall@10_error", "auc"]

@@ -106,5 +106,6 @@ def _chunk(
         tied += ((block <= bars[0]) & (block >= bars[1]) & torch.isfinite(bars[1])).sum(dim=1).numpy()  # fmt: skip
         both = torch.cat([largest, block.topk(min(most, block.shape[1]), dim=1).values], dim=1)
         largest = both.topk(most, dim=1).values
-    others = len(gallery) - sum(np.bincount(place, minlength=len(asked)) for place, _ in pairs)
+    taken = np.concatenate([relevant, gone])
+    others = len(gallery) - np.bincount(taken, minlength=len(asked))
     return TailScores(own, num_best, above, tied, largest.numpy(), others)
