@@ -49,9 +49,7 @@ def own(filter_of_numbers: Callable[..., str]) -> Callable[..., Markup]:
     return lambda *values, **options: Markup(filter_of_numbers(*values, **options))
 
 
-def interval(
-    number: Measured | None, digits: int = 4, scale: float = 1, sign: bool = False
-) -> str:
+def interval(number: Measured | None, digits: int = 4, scale: float = 1, sign: bool = False) -> str:
     """A number with its interval, a dash where there is none."""
     if number is None or number.value is None:
         return "–"
