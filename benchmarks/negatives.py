@@ -33,8 +33,9 @@ from moon_rec.command import Parser, count, run
 from moon_rec.errors import MoonRecError
 from moon_rec.files import write_json
 from moon_rec.progress import progress
-from moon_rec.seeds import generator, torch_generator
+from moon_rec.seeds import generator
 from moon_rec.shop import Shop
+from moon_rec.torch_seeds import torch_generator
 from representation.encoder import ProductEncoder, untrained_encoder
 from representation.model.backbone import Inputs
 from representation.posttraining.config import PosttrainConfig

@@ -4,12 +4,8 @@
 """
 
 import hashlib
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import torch
 
 
 def seed_of(seed: int, *names: str | int) -> int:
@@ -21,10 +17,3 @@ def seed_of(seed: int, *names: str | int) -> int:
 def generator(seed: int, *names: str | int) -> np.random.Generator:
     """A NumPy generator for the stream of that name."""
     return np.random.default_rng(seed_of(seed, *names))
-
-
-def torch_generator(seed: int, *names: str | int) -> "torch.Generator":
-    """A torch CPU generator for the stream of that name."""
-    import torch
-
-    return torch.Generator().manual_seed(seed_of(seed, *names))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moon_rec.seeds import torch_generator
+from moon_rec.torch_seeds import torch_generator
 from representation.losses.bank import Bank
 from representation.negatives.drift import Drift
 from representation.negatives.known import KnownPositives

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from moon_rec.bounds import LEAST_TEMPERATURE
-from moon_rec.seeds import torch_generator
+from moon_rec.torch_seeds import torch_generator
 from representation.losses import Asking, by_blocks, circle, infonce, matryoshka, triplet
 from representation.model.backbone import Inputs
 from representation.negatives.in_batch import keep_some

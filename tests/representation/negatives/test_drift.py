@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional
 
-from moon_rec.seeds import torch_generator
+from moon_rec.torch_seeds import torch_generator
 from representation.negatives.drift import Drift
 
 DIM = 8

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moon_rec.errors import EncoderError
-from moon_rec.seeds import torch_generator
+from moon_rec.torch_seeds import torch_generator
 from representation.negatives import NegativeQueue
 
 DIM = 3

@@ -5,7 +5,7 @@ import torch
 
 from moon_rec import temporaries
 from moon_rec.errors import EncoderError
-from moon_rec.seeds import torch_generator
+from moon_rec.torch_seeds import torch_generator
 from representation.negatives.queue import NegativeQueue
 from representation.posttraining.state import drop_state, load_state, resume_folder, save_state
 from representation.training.optimisation import OptimisationConfig, make_optimizer
