@@ -136,7 +136,7 @@ def test_blend_of_two_metrics_is_the_closed_form():
     """(R + ridge I)^-1 r with R = [[1, c], [c, 1]]: weights in the ratio r1 (1 + ridge) - c r2 to r2 (1 + ridge) - c r1."""
     study = sample(np.random.default_rng(7), np.arange(20), num_metrics=2, strength=2.0)
     found = blend_weights(study)
-    c = np.corrcoef(study.metrics.T)[0, 1]
+    c = np.corrcoef(study.metrics[:, 0], study.metrics[:, 1])[0, 1]
     r1, r2 = (np.corrcoef(metric, study.outcome)[0, 1] for metric in study.metrics.T)
     size = 1 + found.ridge
     wanted = np.array([r1 * size - c * r2, r2 * size - c * r1])
