@@ -48,8 +48,7 @@ def main(out: Path) -> None:
     np.save(out / "words.npy", blurred["words"].astype(np.float32))
     pl.DataFrame({"item_id": names}).write_parquet(out / "words_ids.parquet")
     for name in ("pictures", "both"):
-        frame = pl.DataFrame({"item_id": names, "vector": blurred[name].tolist()})
-        frame.write_parquet(out / f"{name}.parquet")
+        pl.DataFrame({"item_id": names, "vector": blurred[name].tolist()}).write_parquet(out / f"{name}.parquet")  # fmt: skip
     (out / "plan.toml").write_text(PLAN)
     points = [(f"v{one}", seed, round(0.1 + one / 20, 3), 0.01, round(0.62 + one / 100 + 0.002 * random.normal(), 4)) for one in range(7) for seed in (0, 1)]  # fmt: skip
     header = ["encoder", "seed", "image_search_recall@10", "image_search_recall@10_error", "auc"]
