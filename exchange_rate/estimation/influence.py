@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from exchange_rate.estimation.noise import Noise
 from exchange_rate.estimation.points import Points
-from exchange_rate.estimation.results import NAN, Influence, LeftOut, Slope, Verdict
+from exchange_rate.estimation.results import NAN, Influence, LeftOut, Part, Slope, Verdict
 from exchange_rate.estimation.verdict import Judged, judge
 
 DEFINITION = "slope without it, fitted in the same way"
@@ -63,7 +63,7 @@ def no_influence() -> Influence:
     return Influence((), NAN, NAN, ())
 
 
-def _parts(points: Points) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
+def _parts(points: Points) -> Iterator[tuple[Part, str, NDArray[np.bool_]]]:
     """What is left out, its name, and the mask of those that stay."""
     for row, name in enumerate(points.names):
         yield "encoder", name, np.arange(len(points.names)) != row
@@ -96,7 +96,7 @@ def what_rests(verdict: Verdict, found: Influence) -> tuple[Verdict, str]:
     """The verdict where leaving some encoders out changes it, and its reason: the first change is named, the others are counted."""
     first, more = found.changes[0], len(found.changes) - 1
     also = f" (it changes without {more} other{'s' if more > 1 else ''} too)" if more else ""
-    rests: dict[str, Verdict] = {
+    rests: dict[Part, Verdict] = {
         "encoder": "rests on one encoder",
         "path": "rests on one path",
         "far group": "rests on a far group",

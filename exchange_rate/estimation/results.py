@@ -17,6 +17,9 @@ NAN = float("nan")
 OutcomeKind = Literal["auc", "over permuted"]
 """What the outcome is: AUC, or AUC with true vectors minus AUC with permuted vectors of the same encoder."""
 
+Form = Literal["line", "saturating", "convex", "unknown"]
+Part = Literal["encoder", "path", "far group"]
+
 Verdict = Literal[
     "identified",
     "saturating",
@@ -104,7 +107,7 @@ class Shape:
         text: the form in words.
     """
 
-    form: Literal["line", "saturating", "convex", "unknown"]
+    form: Form
     bend: Slope
     next_point: Slope
     at: float
@@ -124,7 +127,7 @@ class LeftOut:
         verdict: the verdict without them.
     """
 
-    what: Literal["encoder", "path", "far group"]
+    what: Part
     name: str
     slope: Slope
     verdict: str

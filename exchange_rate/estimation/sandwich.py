@@ -144,7 +144,7 @@ class RobustFit:
         if correction is not None and outcome_correction is not None:
             products[-1, -1] -= correction.sum()
             sums[-1] -= outcome_correction.sum()
-        bread = np.linalg.inv(products)
+        bread = np.asarray(np.linalg.inv(products), dtype=np.float64)
         weights = bread @ sums
         if correction is not None and outcome_correction is not None:
             centring = np.zeros_like(design)
@@ -165,7 +165,7 @@ class RobustFit:
         """
         design, clusters = self.design, self.clusters
         on_outcomes = design @ (self.bread @ contrast)
-        plain = np.linalg.inv(design.T @ design)
+        plain = np.asarray(np.linalg.inv(design.T @ design), dtype=np.float64)
         own = self._adjusted(on_outcomes, plain)  # A_g k_g, of all clusters one after another
         scores = clusters.sums(own * self.residuals)
         if self.centring is not None:

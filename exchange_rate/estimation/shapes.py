@@ -15,7 +15,7 @@ import numpy as np
 from exchange_rate.estimation.columns import Floats
 from exchange_rate.estimation.lines import Line
 from exchange_rate.estimation.points import Points
-from exchange_rate.estimation.results import NAN, Shape, Slope
+from exchange_rate.estimation.results import NAN, Form, Shape, Slope
 from exchange_rate.estimation.sandwich import Clusters, RobustFit
 
 MIN_PATHS_OF_A_CURVE = 5
@@ -66,7 +66,7 @@ def fit_shape(
     return Shape(form, bend, Slope.of(ahead, level, NEXT), best, (), (), text)
 
 
-def _form(weights: Floats, scaled: Floats, unit: float, bend: Slope) -> tuple[str, str]:
+def _form(weights: Floats, scaled: Floats, unit: float, bend: Slope) -> tuple[Form, str]:
     """The form and its words; see the module's docstring."""
     ends = np.array([scaled.min(), scaled.max()])
     curve = weights[0] + weights[1] * ends + weights[2] * ends**2

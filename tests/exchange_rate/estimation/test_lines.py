@@ -119,7 +119,9 @@ def test_split_users_need_no_noise_model():
         halves = [
             np.stack([one + part, one - part], axis=1) for one, part in ((x, away), (y, also))
         ]
-        points = gather_points(x, y, names, draws=Draws(names, *whole, *halves))
+        points = gather_points(
+            x, y, names, draws=Draws(names, whole[0], whole[1], halves[0], halves[1])
+        )
         judged = judge(points, Noise.of(points), 0.95, "")
         assert judged is not None
         check = split_users(points, judged.line, judged.slope)
