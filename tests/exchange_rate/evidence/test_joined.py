@@ -8,7 +8,7 @@ import pytest
 from exchange_rate.analysis.points_file import analyse_points
 from exchange_rate.evidence.joined import read_joined
 from exchange_rate.log import main as log
-from exchange_rate.report.write import main as report
+from exchange_rate.report.command import main as report
 from exchange_rate.study.run import run_study
 from moon_rec.errors import StudyError
 from moon_rec.tracking import Tracker
@@ -49,20 +49,20 @@ def test_joined_runs_are_the_table_of_points(theirs):
 def test_a_foreign_model_is_a_further_ranker_of_our_own_study(shop, plan, planted, tmp_path, memory):  # fmt: skip
     """What our study measured of an encoder need not be logged again; standard errors become intervals."""
     run_study(shop, plan.model_copy(update={"num_seeds": 2}), tmp_path / "w", memory, workers=1)
-    auc = {name: 0.65 + 0.1 * recall for name, recall in planted.recall.items()}
+    recalls = {name: planted.recall[name] for name in plan.encoder_names()}
+    auc = {name: 0.65 + 0.1 * recall for name, recall in recalls.items()}
     for name, value in auc.items():
         memory.all.append(run(name, name, value, metrics={"auc": value, "auc_error": 0.002}, study="planted"))  # fmt: skip
     memory.all.append(run("new", "brought", 0.7, metrics={"auc": 0.7, "auc_error": 0.002, RECALL: 0.5, f"{RECALL}_error": 0.01}, study="planted"))  # fmt: skip
     joined = read_joined(memory, "planted")
     theirs = joined.points.filter(joined.points["ranker"] == "DeepFM")
-    assert dict(zip(theirs["encoder"], theirs[RECALL], strict=True)) == {**planted.recall, "brought": 0.5}  # fmt: skip
+    assert dict(zip(theirs["encoder"], theirs[RECALL], strict=True)) == {**recalls, "brought": 0.5}  # fmt: skip
     for ranker, slope in (("DeepFM", 0.1), (memory_ranker(joined), planted.slope)):
         known = joined.points.filter((pl.col("ranker") == ranker) & (pl.col("encoder") != "brought"))  # fmt: skip
         assert np.polyfit(known[RECALL], known["auc"], 1)[0] == pytest.approx(slope, rel=0.05)
         assert known[f"{RECALL}.low"].null_count() == known["auc.high"].null_count() == 0
-        analyse_points(joined.points, RECALL, ranker, name="both")
-    with pytest.raises(StudyError, match="has 2 rankers"):
-        analyse_points(joined.points, RECALL)
+        found = analyse_points(joined.points, RECALL, ranker, name="both")
+        assert {one.name for one in found.rankers} == {*joined.points["ranker"]}
 
 
 def memory_ranker(joined):
