@@ -1,8 +1,8 @@
 """The noise of measuring, as covariances over encoders: of the metric, of the outcome, and of both together.
 
 All encoders are measured on the same searches and users. What a draw of users does to all of them alike moves the line's height, not its slope; only what is left after
-that flattens a slope. From draws of users (`exchange_rate.estimation.draws`) come the whole covariances (joint bootstrap; Bibaut et al. 2024). Where only standard
-errors are known, noise is taken as independent but for a share that all encoders have in common.
+that flattens a slope. From draws of users (`exchange_rate.estimation.draws`) come the whole covariances (joint bootstrap; Bibaut et al. 2024); a metric that no draw
+moves, such as a share of 0 of n, keeps its standard error. Where only standard errors are known, noise is taken as independent but for a share that all encoders have in common.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from exchange_rate.estimation.columns import Floats
 from exchange_rate.estimation.points import Points
+
+STILL = 1e-6
+"""Variance of an encoder's metric over draws, in squares of its standard error, up to which the draws have not moved."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +40,11 @@ class Noise:
             stacked = np.hstack([points.draws.metric, points.draws.outcome])
             away = stacked - stacked.mean(axis=0)
             joint = away.T @ away / (len(stacked) - 1)
-            return cls(joint[:count, :count], joint[count:, count:], joint[:count, count:], True)
+            metric = joint[:count, :count]
+            # of none or all found every draw says the same; the interval of the share knows better
+            still = metric.diagonal() <= STILL * points.metric_error**2
+            metric = metric + np.diag(np.where(still, points.metric_error**2, 0.0))
+            return cls(metric, joint[count:, count:], joint[:count, count:], True)
         error, share = points.metric_error, points.shared_noise
         metric = share * np.outer(error, error) + (1 - share) * np.diag(error**2)
         none = np.zeros((count, count))

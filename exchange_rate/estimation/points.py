@@ -60,7 +60,8 @@ class Points:
 
     def keep(self, rows: ArrayLike) -> "Points":
         """The points of these rows (a mask or indices `(kept,)`)."""
-        kept = np.arange(len(self.names))[np.asarray(rows)].tolist()
+        chosen = np.asarray(rows)
+        kept = np.arange(len(self.names))[chosen if chosen.size else []].tolist()
         names = tuple(self.names[row] for row in kept)
         return replace(
             self,

@@ -53,7 +53,7 @@ class Clusters:
         sizes = np.bincount(code)
         order = np.argsort(code, kind="stable")
         place = np.arange(len(code)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        rows = np.zeros((len(sizes), int(sizes.max())), dtype=np.intp)
+        rows = np.zeros((len(sizes), int(sizes.max(initial=0))), dtype=np.intp)
         rows[code[order], place] = order
         return cls(code, rows, np.arange(rows.shape[1]) < sizes[:, None])
 

@@ -42,7 +42,7 @@ class Judged:
 def clusters_of(points: Points) -> Clusters:
     """Paths as clusters."""
     order = {path: code for code, path in enumerate(dict.fromkeys(points.paths))}
-    return Clusters.of(np.array([order[path] for path in points.paths]))
+    return Clusters.of(np.array([order[path] for path in points.paths], dtype=np.intp))
 
 
 def judge(

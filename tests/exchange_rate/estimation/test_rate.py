@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from exchange_rate import fit_by_segment, fit_exchange_rate, pairwise_ratios
+from exchange_rate.estimation.draws import Draws
+from exchange_rate.estimation.noise import Noise
 from exchange_rate.estimation.points import gather_points
 from exchange_rate.estimation.rate import fit_points
 from moon_rec.errors import StudyError
@@ -249,3 +251,26 @@ def test_a_metric_without_an_error_is_said_to_be_taken_as_exact():
 def test_a_segments_fault_is_named_with_the_segment():
     with pytest.raises(StudyError, match=r"segment 'cold'.*encoder 'a' has metric"):
         fit_by_segment([0.1, 0.1, 0.2], [0.6, 0.6, 0.7], list("aaa"), ["warm", "cold", "cold"])
+
+
+def test_without_a_trained_encoder_there_is_no_rate():
+    found = fit_exchange_rate([0.1, 0.2, 0.3], [0.60, 0.61, 0.62], ["a", "b", "c"], is_trained=[False] * 3)  # fmt: skip
+    assert found.verdict == "not identified" and found.num_encoders == 0
+    assert "0 distinct" in found.reason
+
+
+def test_a_share_that_no_draw_moves_keeps_its_standard_error():
+    """0 of n is 0 in every draw of users, and no certainty."""
+    draws = np.random.default_rng(0).normal(size=(50, 4))
+    draws[:, 0] = 0.0
+    names = ("a", "b", "c", "d")
+    points = gather_points(
+        [0.0, 0.1, 0.2, 0.3],
+        [0.6, 0.61, 0.62, 0.63],
+        names,
+        metric_error=[0.02, 0.03, 0.03, 0.03],
+        draws=Draws(names, draws, draws),
+    )
+    variances = Noise.of(points).metric.diagonal()
+    assert variances[0] == pytest.approx(0.02**2)
+    assert variances[1:] == pytest.approx(draws[:, 1:].var(axis=0, ddof=1))
