@@ -12,19 +12,25 @@ from moon_rec.errors import StudyError
 
 
 def planned_of(
-    content: pl.DataFrame, ranker: str, steering: str, level: float, draws: DrawSource | None
+    content: pl.DataFrame,
+    ranker: str,
+    steering: str,
+    outcome: str,
+    level: float,
+    draws: DrawSource | None,
 ) -> Plan | None:
-    """The plan for the rate of AUC on the steering metric; None where nothing can be planned, for the rate says why.
+    """The plan for the headline's rate on the steering metric; None where nothing can be planned, for the rate says why.
 
     Args:
-        content: runs of the headline's ranker on vectors that count.
+        content: runs of the headline's ranker on vectors that count, with the `outcome` that the headline is of.
     """
-    if steering not in content.columns:
+    if not {steering, outcome} <= set(content.columns):
         return None
-    runs = content.filter(pl.col(steering).is_finite().fill_null(False))
-    own = draws_for(draws, ranker, steering, "auc", runs) if len(runs) else None
+    measured = pl.all_horizontal(pl.col(steering, outcome).is_finite().fill_null(False))
+    runs = content.filter(measured)
+    own = draws_for(draws, ranker, steering, outcome, runs) if len(runs) else None
     try:
-        return plan_of(plan_study(runs, steering, "auc", level=level, draws=own), steering)
+        return plan_of(plan_study(runs, steering, outcome, level=level, draws=own), steering)
     except StudyError:
         return None
 

@@ -49,17 +49,20 @@ def rates_of(
         for outcome in OUTCOMES
         if _has(content, outcome)
     ]
-    permuted = content.join(
-        cells.over_permuted(cells.ranker),
-        on=["encoder", "seed"],
-        how="inner",
-        maintain_order="left",
-    )
+    permuted = with_outcome(cells, content, OVER_PERMUTED)
     if len(_trained(permuted)) >= MIN_ENCODERS:
         over = _rate(cells, cells.ranker, permuted, steering, OVER_PERMUTED, draws)
         has_all = _trained(content) == _trained(permuted)
         own.insert(0 if has_all else 1, over)
     return (*own, *_of_others(cells, steering, draws))
+
+
+def with_outcome(cells: Cells, content: pl.DataFrame, outcome: str) -> pl.DataFrame:
+    """The runs of `content` that have that outcome, with it: AUC over permuted vectors is that of two runs."""
+    if outcome != OVER_PERMUTED:
+        return content
+    over = cells.over_permuted(cells.ranker)
+    return content.join(over, on=["encoder", "seed"], how="inner", maintain_order="left")
 
 
 def _of_others(cells: Cells, steering: str, draws: DrawSource | None) -> Iterator[Rate]:

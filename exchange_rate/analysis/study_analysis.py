@@ -15,7 +15,7 @@ from exchange_rate.analysis.judged import judged_of
 from exchange_rate.analysis.laws import laws_of
 from exchange_rate.analysis.planned import planned_of
 from exchange_rate.analysis.rankers import comparisons_of, rankers_of
-from exchange_rate.analysis.rates import pairs_of, rates_of
+from exchange_rate.analysis.rates import pairs_of, rates_of, with_outcome
 from exchange_rate.analysis.results import (
     About,
     AboutShop,
@@ -65,6 +65,7 @@ def analyse(
     encoders = encoders_of(cells, content, steering, given)
     comparisons = comparisons_of(cells)
     rates = rates_of(cells, content, steering, draws)
+    of = rates[0].outcome
     of_metrics = draws_of(draws, cells.ranker, metrics, content)
     judged = judged_of(content, metrics, steering, level, of_metrics)
     found = Results(
@@ -81,7 +82,7 @@ def analyse(
         chosen_encoder=cells.chosen,
         is_chosen_on_validation=study.about["chosen_encoder"] is not None,
         laws=laws_of(encoders, steering, level),
-        plan=planned_of(content, cells.ranker, steering, level, draws),
+        plan=planned_of(with_outcome(cells, content, of), cells.ranker, steering, of, level, draws),
         pairwise=pairs_of(content, steering, level),
         runs=runs_of(cells, tracking[0]) if study.about["shop"] else (),
         coverage=study_coverage(study)["text"] if study.about["shop"] else NO_COVERAGE,

@@ -27,6 +27,7 @@ from exchange_rate.estimation.candidates import metric_errors
 from exchange_rate.estimation.columns import Floats
 from exchange_rate.estimation.draws import Draws
 from exchange_rate.estimation.lines import Line, fit_line
+from exchange_rate.estimation.mixed import largest_share
 from exchange_rate.estimation.noise import Noise
 from exchange_rate.estimation.plans import NextEncoder, NoiseParts, PlanOption, StudyPlan, StudySize
 from exchange_rate.estimation.points import Points
@@ -217,7 +218,8 @@ def _freedom(parts: NoiseParts, size: StudySize, now: StudySize) -> float:
     share = parts.path_scatter**2 / (parts.path_scatter**2 + around)
     nothing = np.zeros((size.encoders, size.encoders))
     none = Noise(nothing, nothing, nothing, False)
-    line = fit_line(metric, metric, none, Clusters.of(codes), min(share, 0.98))
+    clusters = Clusters.of(codes)
+    line = fit_line(metric, metric, none, clusters, min(share, largest_share(clusters), 0.98))
     return max(size.paths - 2, 1) if line is None else max(line.slope.freedom, 1.0)
 
 
