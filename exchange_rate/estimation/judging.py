@@ -115,6 +115,10 @@ def judge_metrics(
     )
 
 
+MOST_NAMED = 3
+"""Rivals of the best metric that its sentence names; the table has them all."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Compared:
     """What is found of all comparable candidates at once, in the order of `names`; empty, with a reason, where there are too few paths."""
@@ -235,7 +239,8 @@ def _choose(found: Sequence[MetricTrust], compared: _Compared) -> Choice:
         f"{best.metric} predicts an unseen encoder with the smallest error, {best.left_out_error:.2g}; below {to_beat:.2g} the best of {len(compared.names)} decoys "
         f"falls in {allowed_share(compared.level):.0%} of draws only"
     )
-    words += f"; not told from it: {', '.join(rivals)}." if rivals else "."
+    more = f" and {len(rivals) - MOST_NAMED} others" if len(rivals) > MOST_NAMED else ""
+    words += f"; not told from it: {', '.join(rivals[:MOST_NAMED])}{more}." if rivals else "."
     return Choice(best.metric, rivals, to_beat, number, words)
 
 
