@@ -86,4 +86,7 @@ def test_three_encoders_and_a_log(tmp_path, monkeypatch, capsys):
     report(["--points", "mine/points.csv", "--out", "report"])
     printed = capsys.readouterr().out
     assert "ok shop: 240 items, 0 searches, 9,000 impressions" in printed
-    assert "7 encoders" in printed and "the exchange rate is identified" in printed
+    assert (
+        "Among 7 trained encoders on 7 paths, ten more points of image-search recall@10 go with +1.96"
+        in printed
+    )

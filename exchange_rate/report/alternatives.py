@@ -1,6 +1,6 @@
 """What each figure shows, in words: for those who hear the page, and for tooltips of marks."""
 
-from xml.sax.saxutils import escape
+from markupsafe import escape
 
 from exchange_rate.analysis.results import Results
 from exchange_rate.analysis.words import counted, words

@@ -274,5 +274,5 @@ def test_a_leak_is_refused_or_told(case, workspace, capsys, monkeypatch):
 def test_the_good_workspace_has_nothing_to_be_told(workspace):
     assert leak_warnings(workspace / "shop") == []
     shop = Shop.open(workspace / "shop")
-    config = FeatureConfig(context=("dwell",), use_position=True)
+    config = FeatureConfig(context=("dwell",), use_position=True, counters="none")
     assert RankingTables.build(shop, config).num_context == 2

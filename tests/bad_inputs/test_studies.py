@@ -103,7 +103,7 @@ def first(kind: str, **values: Any) -> Callable[[list[Any]], object]:
 
 
 def at_work(folder: Path) -> None:
-    (folder / "plan.toml").write_text(TWO_ENCODERS)
+    (folder / "plan.toml").write_text(f'steering_metric = "category_accuracy"\n{TWO_ENCODERS}')
     (folder / "new").mkdir()
     file = open(folder / "new" / LOCK, "w")  # noqa: SIM115 - held while the command runs
     file.write(json.dumps({"process": 17, "machine": "\x1b[31mother", "since": "noon"}))

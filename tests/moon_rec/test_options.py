@@ -31,6 +31,7 @@ COMMANDS = (
     "exchange_rate.log",
     "exchange_rate.report.command",
     "exchange_rate.study.command",
+    "exchange_rate.study.plan_keys",
     "exchange_rate.verify",
 )
 NUMBERS = {

@@ -66,7 +66,10 @@ def test_training_says_and_keeps_it(folder, tmp_path, capsys):
 def test_evaluation_says_and_keeps_it(folder, capsys):
     out = evaluated(folder, "sampled", "sampled")
     printed = capsys.readouterr()
-    assert f" impressions; {SAID}" in printed.out and "warning" not in printed.err
+    (line,) = [
+        line for line in printed.out.splitlines() if " impressions; counters rolling" in line
+    ]
+    assert SAID in line and "warning" not in printed.err
     about = json.loads((folder / "sampled on sampled" / "metrics.json").read_text())
     assert about["non_clicks"] == about["trained_on_non_clicks"] == RECIPE.as_dict()
     compare_main([out, out, *FEW])
@@ -115,7 +118,9 @@ def test_ways_say_it(folder, planted, tmp_path, capsys):
         "1",
     ]
     ways_main([*words, "--no-permuted", "--no-cost", "--feature", "history_length=4", *FEW, *SET])
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if "ids only: AUC" in line]
+    (line,) = [
+        line for line in capsys.readouterr().out.splitlines() if "ids and counters: AUC" in line
+    ]
     assert line.endswith(SAID)
     assert (
         json.loads((tmp_path / "ways" / "ways.json").read_text())["non_clicks"] == RECIPE.as_dict()

@@ -80,7 +80,8 @@ def catalogue_copies(shop: Shop) -> Iterator[Problem]:
         items = known.select("item_id", "spu_id", "listed_at", value=values[column])
         items = items.filter(pl.col("value").is_not_null())
         is_late = pl.col("listed_at") >= pl.lit(shop.cut_time)
-        early = items.filter(~is_late).group_by("value").agg(pl.col("item_id", "spu_id").first())
+        first = pl.col("item_id", "spu_id").sort_by("item_id").first()  # the engine keeps no order
+        early = items.filter(~is_late).group_by("value").agg(first)
         late = items.filter(is_late)
         alike = late.join(early, on="value", suffix=" early")
         alike = alike.filter(pl.col("spu_id") != pl.col("spu_id early")).collect(engine="streaming")
@@ -101,7 +102,7 @@ def query_copies(shop: Shop) -> Iterator[Problem]:
     asked = shop.pictured("searches").filter("has_picture")
     asked = asked.select("search_id", picture="picture_hash")
     pictures = shop.pictured("items").filter("has_picture")
-    pictures = pictures.group_by(picture="picture_hash").agg(pl.col("item_id").first())
+    pictures = pictures.group_by(picture="picture_hash").agg(pl.col("item_id").min())
     found = asked.join(pictures, on="picture").collect(engine="streaming")
     if found.height:
         number, row = _count(asked), found.sort("search_id").row(0, named=True)

@@ -79,7 +79,7 @@ def test_brought_vectors_widths_and_mixtures_are_encoders_of_a_study(folder, tmp
 def test_another_file_in_its_place_is_another_encoder(folder, tmp_path, memory):
     shop, few = Shop.open(folder / "shop"), plan(folder, encoders=(plan(folder).encoders[1],), steering_metric="category_accuracy")  # fmt: skip
     before = {cell.name: cell.make({}).key for cell in planned(shop, few, tmp_path, "test", 1)[0] if not cell.needs}  # fmt: skip
-    vectors = np.load(folder / "items.npy")
+    vectors = np.load(folder / "items.npy", allow_pickle=False)
     np.save(folder / "items.npy", vectors[:, ::-1])
     after = {cell.name: cell.make({}).key for cell in planned(shop, few, tmp_path, "test", 1)[0] if not cell.needs}  # fmt: skip
     np.save(folder / "items.npy", vectors)

@@ -34,7 +34,7 @@ KINDS = [
 
 @pytest.fixture(scope="module")
 def tables(planted):
-    return RankingTables.build(planted.shop, FeatureConfig(history_length=10))
+    return RankingTables.build(planted.shop, FeatureConfig(history_length=10, counters="none"))
 
 
 def test_a_far_device_refuses_the_cpus_tensors():

@@ -24,7 +24,7 @@ from ranking.training.trainer import LocalTrainer
 WORKER = Path(__file__).with_name("sharded_worker.py")
 TOLERANCE = 1e-4
 EVERY, KILLED_AT = 23, 150  # as in the worker
-FEATURES = FeatureConfig(history_length=10, query_history_length=5)
+FEATURES = FeatureConfig(history_length=10, query_history_length=5, counters="none")
 CONFIG = RankerConfig(
     content="make+cube",  # MAKE's content model is pretrained by all ranks together
     make_epochs=1,
