@@ -13,9 +13,11 @@ VERDICT_COLOURS = {
     "convex": GREEN,
     "rests on one encoder": ORANGE,
     "rests on one path": ORANGE,
+    "rests on a far group": ORANGE,
     "no better than decoys": GREY,
     "not identified": GREY,
     "not measured": GREY,
+    "not compared": GREY,
     "decoy": VERMILION,
 }
 
