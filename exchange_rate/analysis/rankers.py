@@ -8,9 +8,13 @@ from exchange_rate.analysis.cells import Cells
 from exchange_rate.analysis.encoders import seed_means
 from exchange_rate.analysis.quantities import nothing
 from exchange_rate.analysis.results import BySegment, Comparison, Number, Ranker, Rate
-from exchange_rate.names import BASELINE, CONTENT, PERMUTED
+from exchange_rate.names import BASELINE, CONTENT, PERMUTED, Role
 
-PAIRS = ((CONTENT, BASELINE), (PERMUTED, BASELINE), (CONTENT, PERMUTED))
+PAIRS: tuple[tuple[Role, Role], ...] = (
+    (CONTENT, BASELINE),
+    (PERMUTED, BASELINE),
+    (CONTENT, PERMUTED),
+)
 """Role, and the role that it is compared with."""
 
 

@@ -23,7 +23,9 @@ def rankers(found: Results) -> Figure | None:
         return None
     figure = Figure(figsize=(8.6, 3.7), layout="constrained")
     levels, gains = figure.subplots(1, 2)
-    models = [(content.against, GREY, content.auc_against, None)]
+    models: list[tuple[str, str, BySegment, BySegment | None]] = [
+        (content.against, GREY, content.auc_against, None)
+    ]
     if permuted is not None:
         models.append((permuted.name, ORANGE, permuted.auc, permuted.gain))
     models.append((content.name, BLUE, content.auc, content.gain))

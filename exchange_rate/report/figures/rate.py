@@ -79,9 +79,8 @@ def _fit(axes: Axes, rate: Rate) -> None:
     shape = rate.shape
     if shape is None or shape.best_metric is None or shape.next_point.low is None:
         return
-    start = min(
-        zip(line.x, line.value, strict=True), key=lambda point: abs(point[0] - shape.best_metric)
-    )
+    best = shape.best_metric
+    start = min(zip(line.x, line.value, strict=True), key=lambda point: abs(point[0] - best))
     step = 0.12 * (line.x[-1] - line.x[0])
     ends = [getattr(shape.next_point, end) * step for end in ("low", "high", "value")]
     beyond = [start[0], start[0] + step]
@@ -107,8 +106,10 @@ def _mark(
     colour, shape = (BLUE, "o") if one.is_trained else (GREY, "s")
     edge = VERMILION if one.marks else "white"
     if has_bars or number is not None:
-        bars = {"xerr": error_bars(one.metric), "yerr": error_bars(outcome)}
-        axes.errorbar(x, y, **bars, fmt="none", ecolor=MUTED, elinewidth=0.9, capsize=2)
+        across, up = error_bars(one.metric), error_bars(outcome)
+        axes.errorbar(
+            x, y, yerr=up, xerr=across, fmt="none", ecolor=MUTED, elinewidth=0.9, capsize=2
+        )
     axes.plot(
         x,
         y,
