@@ -71,15 +71,15 @@ def test_with_noise_in_both_axes_it_agrees_with_orthogonal_distance_regression()
 def test_interval_covers_the_planted_slope_as_often_as_it_says(num_encoders, noise):
     random = np.random.default_rng(num_encoders)
     covered = []
-    for _ in range(300):
+    for _ in range(600):
         metric, auc, encoder, seed = simulate(
             random, num_encoders, noise=noise, scatter=0.02, seed_noise=0.005
         )
         points = gather_points(metric, auc, encoder, seed, noise)
-        fit = fit_points(points, leave_out="until told")
+        fit = fit_points(points, leave_out="none")
         covered.append(fit.low <= 0.2 <= fit.high)
-    # three standard errors of a coverage of .95 over 300 studies are .038
-    assert 0.912 <= np.mean(covered) <= 0.995
+    # three standard errors of a coverage of .95 over 600 studies are .027
+    assert 0.923 <= np.mean(covered) <= 0.995
 
 
 def test_seeds_are_not_taken_for_encoders():
