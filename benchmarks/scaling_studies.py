@@ -196,17 +196,21 @@ def run_studies(shop: Path, long_shop: Path, out: Path, names: list[str], worker
 def gather(out: Path) -> pl.DataFrame:
     """One row an encoder (its rankers' mean AUC), or a history's ranker: axis, x, seed, recall, auc, gain over the baseline of equal features."""
     rows = []
-    for name in ("encoders", "seeds"):
+    there = [name for name in plans(out) if (out / "studies" / name / "mlflow.db").exists()]
+    say(f"points of: {', '.join(there)}; --parts studies runs the others")
+    for name in (one for one in there if one != "histories"):
         table, baseline = _table(out / "studies" / name)
         means = table.group_by("encoder", maintain_order=True).agg(pl.col("auc", RECALL).mean())
         for row in means.iter_rows(named=True):
             axis, _, rest = row["encoder"].partition("-")
-            if axis not in ("tokens", "negatives") or "-seed" not in rest:
+            if axis not in ("tokens", "negatives") or " at width " in rest:
                 continue
             value, seed = rest.split("-seed")
             x = _tokens(out / "encoders" / row["encoder"]) if axis == "tokens" else int(value)
             gain = row["auc"] - float(baseline["auc"].mean())  # type: ignore[arg-type]
             rows.append((axis, float(x), seed, row[RECALL], row["auc"], gain))
+    if "histories" not in there:
+        return pl.DataFrame(rows, schema=POINTS, orient="row")
     table, baseline = _table(out / "studies" / "histories")
     for row in table.iter_rows(named=True):
         own = baseline.filter((pl.col("ranker") == row["ranker"]) & (pl.col("seed") == row["seed"]))
