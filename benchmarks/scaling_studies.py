@@ -208,20 +208,21 @@ def gather(out: Path) -> pl.DataFrame:
             value, seed = rest.split("-seed")
             x = _tokens(out / "encoders" / row["encoder"]) if axis == "tokens" else int(value)
             gain = row["auc"] - float(baseline["auc"].mean())  # type: ignore[arg-type]
-            rows.append((axis, float(x), seed, row[RECALL], row["auc"], gain))
+            rows.append((axis, value, float(x), seed, row[RECALL], row["auc"], gain))
     if "histories" not in there:
         return pl.DataFrame(rows, schema=POINTS, orient="row")
     table, baseline = _table(out / "studies" / "histories")
     for row in table.iter_rows(named=True):
         own = baseline.filter((pl.col("ranker") == row["ranker"]) & (pl.col("seed") == row["seed"]))
         x, gain = float(row["ranker"].rsplit(" ", 1)[1]), row["auc"] - own["auc"][0]
-        rows.append(("histories", x, str(row["seed"]), None, row["auc"], gain))
+        rows.append(("histories", f"{x:.0f}", x, str(row["seed"]), None, row["auc"], gain))
     return pl.DataFrame(rows, schema=POINTS, orient="row")
 
 
 RECALL = "image_search_recall@10"
 POINTS = {
     "axis": pl.String,
+    "point": pl.String,
     "x": pl.Float64,
     "seed": pl.String,
     "recall": pl.Float64,
@@ -253,8 +254,8 @@ def laws(out: Path, result: Path | None) -> None:
             if measured.is_empty():
                 continue
             # tokens of one number of steps differ by their seed's queries: their mean is the point
-            x = measured.with_columns(pl.col("x").log().round(1).alias("step"))
-            x = x.with_columns(pl.col("x").mean().over("step"))["x"]
+            measured = measured.with_columns(pl.col("x").mean().over("point"))
+            x = measured["x"]
             law = analyse_law(x.to_numpy(), measured[y].to_numpy(), average_repeats=True, x_name=axis, y_name=y)  # fmt: skip
             print(f"{axis}, {y}: {law.sentence}")
             for row in measured.group_by("x", maintain_order=True).agg(pl.col(y).mean(), pl.col(y).std().alias("sd")).iter_rows():  # fmt: skip
