@@ -6,6 +6,7 @@ is taken under each draw, so that what both have by luck of the users drops out.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -63,11 +64,7 @@ class StudyDraws:
         Raises:
             StudyError: one of `encoders` lacks either.
         """
-        own = {
-            cell["labels"]["encoder"]: cell["key"]
-            for cell in self.cells
-            if cell["kind"] == "encoder"
-        }
+        own = self._encoders
         rows: dict[str, tuple[int, list[tuple[int, int | None]]]] = {}
         for name in own if encoders is None else encoders:
             of_metric = self.figures.get((own.get(name) or "", metric))
@@ -106,13 +103,30 @@ class StudyDraws:
         return [(place, permuted[seed]) for seed, place in true.items() if seed in permuted]
 
     def _by_seed(self, ranker: str, encoder: str, role: Role, outcome: str) -> dict[int, int]:
-        wanted = {"ranker": ranker, "encoder": encoder, "role": role}
         return {
-            cell["labels"]["seed"]: self.figures[cell["key"], outcome]
+            seed: self.figures[key, outcome]
+            for seed, key in self._rankers.get((ranker, encoder, role), {}).items()
+            if (key, outcome) in self.figures
+        }
+
+    @cached_property
+    def _rankers(self) -> dict[tuple[str, str, Role], dict[int, str]]:
+        """Ranker, encoder and role -> seed -> the cell's key: looked up for every metric and encoder."""
+        found: dict[tuple[str, str, Role], dict[int, str]] = {}
+        for cell in self.cells:
+            if cell["kind"] == "ranker":
+                labels = cell["labels"]
+                place = (labels["ranker"], labels["encoder"], labels["role"])
+                found.setdefault(place, {})[labels["seed"]] = cell["key"]
+        return found
+
+    @cached_property
+    def _encoders(self) -> dict[str, str]:
+        """Encoder -> the key of the cell that measured it."""
+        return {
+            cell["labels"]["encoder"]: cell["key"]
             for cell in self.cells
-            if cell["kind"] == "ranker"
-            and wanted.items() <= cell["labels"].items()
-            and (cell["key"], outcome) in self.figures
+            if cell["kind"] == "encoder"
         }
 
     def _mean(self, pairs: Iterable[tuple[int, int | None]]) -> Floats:
