@@ -32,9 +32,11 @@ from exchange_rate.analysis.results import Number, Results
 from exchange_rate.analysis.study_analysis import analyse
 from exchange_rate.estimation.columns import Floats, name_column
 from exchange_rate.estimation.points import gather_points
+from exchange_rate.evidence.joined import ENDS, ERROR, HALF
 from exchange_rate.evidence.records import Study
 from exchange_rate.names import CONTENT, PERMUTED, RankerNames
 from moon_rec.errors import ShopError, StudyError
+from moon_rec.estimate import standard_error
 from moon_rec.files import digest_of
 from moon_rec.progress import say
 from moon_rec.shop.readers.interactions.files import open_source
@@ -44,14 +46,11 @@ TRAINED, PERMUTED_AUC = "trained", "auc_permuted"
 TRUTHS = {"true": True, "false": False}
 RANKER = "the CTR model"
 """Its name where the table has none."""
-ERROR, ENDS = "_error", (".low", ".high", ".count")
 MOST_ROWS = 1_000_000
 RUN_FIGURES = (*OUTCOMES, PERMUTED_AUC)
 """Figures of a run, not of its encoder."""
 SHARES = re.compile(r"recall|precision|hit|ndcg|mrr")
 """Metrics known by their names to lie between 0 and 1."""
-HALF = float(ndtri(0.975))
-"""Standard errors in half a 95 % interval."""
 
 
 def read_points(path: str | Path) -> pl.DataFrame:
@@ -199,7 +198,7 @@ class _Points:
         words = "AUC of one run; interval from the standard error given with it"
         found = {}
         for row in single.iter_rows(named=True):
-            error = (row["auc.high"] - row["auc.low"]) / (2 * HALF)
+            error = float(standard_error(row["auc.low"], row["auc.high"]))
             half, value = float(ndtri((1 + level) / 2)) * error, row["auc"]
             found[row["encoder"]] = number(value, value - half, value + half, words, "n = 1 ranker runs")  # fmt: skip
         return found
