@@ -98,13 +98,16 @@ class Answered:
     loss: Tensor
 
 
-class Pretraining(Stage[QuestionBatch, Answered]):
+class Pretraining(Stage[ProductEncoder, QuestionBatch, Answered]):
     """Pretraining as a stage of the loop; arguments as of `pretrain`."""
 
     title, log_file = "pretrain", LOG_FILE
 
     def __init__(self, shop: Shop, config: PretrainConfig, grade: Grade | None = None) -> None:
         self._shop, self._config, self._grade = shop, config, grade
+
+    def open(self, path: str | Path) -> ProductEncoder:
+        return ProductEncoder.from_pretrained(path)
 
     def check(self, encoder: ProductEncoder) -> None:
         check_shares(self._config.batch_size, "questions")

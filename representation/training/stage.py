@@ -2,12 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from representation.encoder import ProductEncoder
+from representation.encoder import open_trainable
+from representation.trainable import Trainable
 from representation.training.distributed import SharedEncoder
 
 
@@ -37,6 +39,7 @@ class Found(Protocol):
     def loss(self) -> Tensor: ...
 
 
+OneEncoder = TypeVar("OneEncoder", bound=Trainable)
 OneBatch = TypeVar("OneBatch", bound=Batch)
 OneFound = TypeVar("OneFound", bound=Found)
 MadeBatch = TypeVar("MadeBatch", covariant=True)
@@ -48,8 +51,8 @@ class Maker(Protocol[MadeBatch]):
     def make(self, step: int) -> MadeBatch: ...
 
 
-class Stage(ABC, Generic[OneBatch, OneFound]):
-    """A stage of training, of one training. The loop calls `check`, `prepare`, `begin` in this order, then `backward` and `after_update` a step.
+class Stage(ABC, Generic[OneEncoder, OneBatch, OneFound]):
+    """A stage of training, of one training. The loop calls `open`, `check`, `prepare`, `begin` in this order, then `backward` and `after_update` a step.
 
     Attributes:
         title: of the progress bar.
@@ -59,17 +62,21 @@ class Stage(ABC, Generic[OneBatch, OneFound]):
     title: ClassVar[str]
     log_file: ClassVar[str]
 
-    def check(self, encoder: ProductEncoder) -> None:
+    def open(self, path: str | Path) -> OneEncoder:
+        """The encoder to start from."""
+        return open_trainable(path)  # type: ignore[return-value] - a stage of less says so
+
+    def check(self, encoder: OneEncoder) -> None:
         """Refuse settings that do not fit the encoder, before anything is read."""
 
     @abstractmethod
-    def prepare(self, encoder: ProductEncoder) -> Maker[OneBatch]:
+    def prepare(self, encoder: OneEncoder) -> Maker[OneBatch]:
         """Read what is trained on; `encoder` is still as it was given."""
 
-    def begin(self, encoder: ProductEncoder) -> None:
+    def begin(self, encoder: OneEncoder) -> None:
         """The weights that are trained are known now (`requires_grad`), and not yet wrapped for many processes."""
 
-    def work(self, encoder: ProductEncoder) -> Callable[..., Any] | None:
+    def work(self, encoder: OneEncoder) -> Callable[..., Any] | None:
         """What `SharedEncoder.forward` does with the weights; None: embeds."""
         return None
 
@@ -102,11 +109,11 @@ class Stage(ABC, Generic[OneBatch, OneFound]):
         """Whether `grade` is asked for after so many steps; 0: before the first."""
         return False
 
-    def grade(self, encoder: ProductEncoder) -> dict[str, float]:
+    def grade(self, encoder: OneEncoder) -> dict[str, float]:
         """How good the encoder is now, by figures of the stage's own; the first process alone calls, with whole weights and without gradients."""
         return {}
 
-    def warn(self, numbers: Mapping[str, float], encoder: ProductEncoder) -> None:
+    def warn(self, numbers: Mapping[str, float], encoder: OneEncoder) -> None:
         """Say what ended with finite figures and learnt nothing; `numbers` are the last that the log holds."""
 
     def state_dict(self) -> dict[str, Tensor]:
