@@ -27,12 +27,11 @@ class MomentumEncoder:
 
     def __init__(self, encoder: ProductEncoder, momentum: float) -> None:
         shared = {
-            id(value): value for value in encoder.backbone.parameters() if not value.requires_grad
+            id(value): value for value in encoder.module.parameters() if not value.requires_grad
         }
-        backbone = copy.deepcopy(encoder.backbone, shared)
-        self._encoder, self._momentum = copy.copy(encoder), momentum
-        self._encoder.backbone = backbone.eval()
-        fast, slow = (dict(each.named_parameters()) for each in (encoder.backbone, backbone))
+        module = copy.deepcopy(encoder.module, shared)
+        self._encoder, self._momentum = encoder.with_module(module.eval()), momentum
+        fast, slow = (dict(each.named_parameters()) for each in (encoder.module, module))
         self._pairs = {
             name: (slow[name].requires_grad_(False), value)
             for name, value in fast.items()

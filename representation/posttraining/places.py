@@ -69,7 +69,7 @@ def check_size(out: Path, config: PosttrainConfig, encoder: ProductEncoder) -> N
     Raises:
         MoonRecError: as `check_room`.
     """
-    weights = list(encoder.backbone.parameters())
+    weights = list(encoder.module.parameters())
     whole = sum(one.numel() * one.element_size() for one in weights)
     size = whole * (1 + sum(step < config.steps for step in config.checkpoint_steps))
     if config.resume_every:

@@ -305,10 +305,10 @@ class ContrastiveStep:
 
 def _rows(inputs: Inputs, first: int, end: int) -> Inputs:
     """Some rows; in a batch of one kind all rows have a picture, or none has."""
-    patches = inputs.patches
-    assert patches is None or len(patches) == len(inputs.mask)
-    patches = patches[first:end] if patches is not None else None
-    return Inputs(inputs.token_ids[first:end], inputs.mask[first:end], patches)
+    pixels = inputs.pixels
+    assert pixels is None or len(pixels) == len(inputs.mask)
+    pixels = pixels[first:end] if pixels is not None else None
+    return Inputs(inputs.token_ids[first:end], inputs.mask[first:end], pixels)
 
 
 @torch.no_grad()

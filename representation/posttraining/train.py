@@ -180,10 +180,10 @@ class _Run:
         self.encoder, self.batches, self.config, self.out = encoder, prepared.batches, config, out
         self.settings, self.log, self.overwrite = settings, log, overwrite
         if config.lora is not None:
-            with_lora(encoder.backbone, config.lora, config.seed)
-        widen_trained(encoder.backbone)
+            with_lora(encoder.module, config.lora, config.seed)
+        widen_trained(encoder.module)
         if config.gradient_checkpointing:
-            checkpoint_gradients(encoder.backbone)
+            checkpoint_gradients(encoder.module)
         self.slow = None
         if config.momentum and config.has_queue:
             self.slow = MomentumEncoder(encoder, config.momentum)
@@ -202,7 +202,7 @@ class _Run:
         first = self._resume()
         with (
             torch.random.fork_rng(devices=[]),
-            training_mode(self.encoder.backbone, config) as dtype,
+            training_mode(self.encoder.module, config) as dtype,
             progress("post-train", config.steps) as bar,
             PrefetchingLoader(self.batches, config.steps, first) as loader,
             finishing_steps(bool(config.resume_every) and world_size() == 1) as ending,

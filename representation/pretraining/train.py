@@ -23,8 +23,8 @@ from moon_rec.shop import Shop
 from representation.encoder import ProductEncoder, untrained_encoder
 from representation.encoders.checkpoint import ENCODER
 from representation.model.backbone import Inputs
-from representation.model.compose import Composer
 from representation.model.prompt import TEXT_COLUMNS
+from representation.model.token_rows import Composer
 from representation.pretraining.objective import IGNORED, Dialogue, answer_loss, pad_labels
 from representation.pretraining.questions import NAMES, Asked, ask
 from representation.training.distributed import (
@@ -110,7 +110,7 @@ def pretrain(
         if start is not None
         else untrained_encoder(shop, config.backbone, config.seed)
     )
-    check_room(out, sum(one.nbytes for one in encoder.backbone.parameters()))
+    check_room(out, sum(one.nbytes for one in encoder.module.parameters()))
     about = {"config": settings, "start": encoder.digest if start is not None else None}
     items = _train_items(shop)
     asked = ask(items, config.questions)
@@ -148,19 +148,19 @@ def _train(
     config: PretrainConfig,
     on_log: Log | None,
 ) -> list[dict[str, float]]:
-    backbone, device = encoder.backbone, encoder.device
-    widen_trained(backbone)
+    module, device = encoder.module, encoder.device
+    widen_trained(module)
     note_begins_again("pretraining saves no step on its way")
     divergence = Divergence(config.learning_rate, device)
     batches = _Batches(encoder.composer, items, pictures, asked, config)
     shared = SharedEncoder(
         encoder,
-        work=lambda inputs, labels: answer_loss(backbone, inputs, labels, encoder.layout),
+        work=lambda inputs, labels: answer_loss(encoder.backbone, inputs, labels),
     )
     optimizer = make_optimizer(shared.named_parameters(), config)
     log: list[dict[str, float]] = []
     num_tokens = 0
-    with training_mode(backbone, config) as dtype, progress("pretrain", config.steps) as bar:
+    with training_mode(module, config) as dtype, progress("pretrain", config.steps) as bar:
         for step in range(config.steps):
             inputs, labels, weight = batches.make(step)
             with lower_precision(device, dtype):
@@ -180,7 +180,7 @@ def _train(
                 if on_log is not None and is_main():
                     on_log(step + 1, numbers)
             bar.advance(note=note)
-    divergence.check_weights(config.steps - 1, backbone.named_parameters())
+    divergence.check_weights(config.steps - 1, module.named_parameters())
     if log:
         warn_of_chance(log[-1]["loss"], math.log(len(encoder.tokenizer)))
     return log

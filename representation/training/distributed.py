@@ -140,9 +140,9 @@ class SharedEncoder:
                 self._module, find_unused_parameters=True, forward_sync_buffers=False
             )
             return
-        self._bare = _without_weights(encoder.backbone)
+        self._bare = _without_weights(encoder.module)
         mesh = init_device_mesh(encoder.device.type, (world_size(),))
-        for layer in _layers(encoder.backbone):
+        for layer in _layers(encoder.module):
             fully_shard(layer, mesh=mesh)
         fully_shard(self._module, mesh=mesh)
 
@@ -165,19 +165,19 @@ class SharedEncoder:
 
     def named_parameters(self) -> list[tuple[str, Tensor]]:
         """The backbone's parameters, or this process's part of them, by the backbone's names."""
-        return list(self.encoder.backbone.named_parameters())
+        return list(self.encoder.module.named_parameters())
 
     def whole(self) -> ProductEncoder | None:
         """The encoder with all its weights, to save; call on all processes. None on all but the first of `fsdp`."""
         if self._bare is None:
             return self.encoder
-        state = whole_tensors(self.encoder.backbone.state_dict())
+        state = whole_tensors(self.encoder.module.state_dict())
         if not is_main():
             return None
-        backbone = copy.deepcopy(self._bare)
-        backbone.load_state_dict(state, assign=True)
-        backbone.tie_weights()
-        return ProductEncoder(backbone.eval(), self.encoder.tokenizer, self.encoder.config)
+        module = copy.deepcopy(self._bare)
+        module.load_state_dict(state, assign=True)
+        module.tie_weights()
+        return self.encoder.with_module(module.eval())
 
 
 def whole_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -203,7 +203,7 @@ class _Work(nn.Module):
 
     def __init__(self, encoder: ProductEncoder, work: Callable[..., Any] | None) -> None:
         super().__init__()
-        self.backbone = encoder.backbone
+        self.module = encoder.module
         self._work = [work or (lambda *sides: [encoder.embed(side) for side in sides])]
 
     def forward(self, *given: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from moon_rec.bounds import (
@@ -30,7 +30,7 @@ from moon_rec.bounds import (
 from moon_rec.config import Config, CountsWhen, Rules
 from moon_rec.errors import ConfigError
 from moon_rec.processor import multiplies_bfloat16
-from representation.model.backbone import Backbone, BackboneConfig
+from representation.model.backbone import BackboneConfig
 from representation.model.lora import narrow_inputs
 
 Log = Callable[[int, dict[str, float]], None]
@@ -193,40 +193,40 @@ def _by_sharding(values: Sequence[Tensor]) -> list[list[Tensor]]:
 
 
 @torch.no_grad()
-def widen_trained(backbone: Backbone) -> None:
+def widen_trained(module: nn.Module) -> None:
     """Make the weights that are trained float32, in place: bfloat16 has eight bits, in which a step of a thousandth is mostly lost.
 
     (Of a backbone kept in bfloat16, 2.5 % of the weights moved in 20 steps.) Matrix products stay in the dtype of `training_mode`, by autocast. What is saved is as
     it was trained, float32; `dtype` of whoever opens it narrows it again. Weights that are not trained (under LoRA) keep theirs.
     """
-    if all(value.requires_grad for value in backbone.parameters()):
-        backbone.float()
+    if all(value.requires_grad for value in module.parameters()):
+        module.float()
         return
-    for value in backbone.parameters():
+    for value in module.parameters():
         if value.requires_grad:
             value.data = value.data.float()
 
 
 @contextlib.contextmanager
-def training_mode(backbone: Backbone, config: OptimisationConfig) -> Iterator[torch.dtype]:
+def training_mode(module: Any, config: OptimisationConfig) -> Iterator[torch.dtype]:
     """Set threads, training mode and the attention that trains fastest here; put all back after. Yields the dtype of the matrix products."""
     threads = torch.get_num_threads()
-    attention = backbone.config._attn_implementation
+    attention = module.config._attn_implementation
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-    if backbone.device.type == "cpu":
-        backbone.set_attn_implementation(
+    if module.device.type == "cpu":
+        module.set_attn_implementation(
             "eager"
         )  # see vision._attend: fused attention is slow backward on CPU
-    backbone.train()
-    dtype = _product_dtype(config, backbone.device)
+    module.train()
+    dtype = _product_dtype(config, module.device)
     is_half = dtype == torch.bfloat16
     try:
-        with narrow_inputs(backbone) if is_half else contextlib.nullcontext():
+        with narrow_inputs(module) if is_half else contextlib.nullcontext():
             yield dtype
     finally:
-        backbone.eval()
-        backbone.set_attn_implementation(attention or "sdpa")
+        module.eval()
+        module.set_attn_implementation(attention or "sdpa")
         torch.set_num_threads(threads)
 
 

@@ -107,7 +107,7 @@ def test_two_train_as_one(little_shop, encoder_path, tmp_path, alone, values):
     assert len(found) == SETTINGS["steps"] and np.abs(found - wanted).max() < 1e-4
     assert np.ptp(wanted) > 0.1
     one, other = (
-        ProductEncoder.from_pretrained(folder, device="cpu").backbone.state_dict()
+        ProductEncoder.from_pretrained(folder, device="cpu").module.state_dict()
         for folder in (alone, out)
     )
     assert set(one) == set(other)
