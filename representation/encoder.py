@@ -1,13 +1,14 @@
 """ProductEncoder: products and queries to unit vectors, one shared backbone for both sides and all modalities."""
 
+import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
@@ -45,19 +46,8 @@ from representation.encoders.rows import (
 )
 from representation.encoders.text import TextEncoder
 from representation.interface import Encoder, Modality
-from representation.model.backbone import (
-    Backbone,
-    BackboneConfig,
-    Dtype,
-    Inputs,
-    layout_of,
-    load_backbone,
-    output_states,
-    random_backbone,
-    scale_tokens,
-    width_of,
-)
-from representation.model.compose import Composer
+from representation.model.backbone import BackboneConfig, Dtype, Inputs, part_of
+from representation.model.families import backbone_of, load_module
 from representation.model.lora import (
     ADAPTER_FOLDER,
     LoraConfig,
@@ -67,9 +57,11 @@ from representation.model.lora import (
     save_adapter,
     with_lora,
 )
-from representation.model.pixels import square
+from representation.model.pixels import PictureLayout, square
 from representation.model.prompt import product_texts
 from representation.model.quiet import quiet
+from representation.model.qwen import random_backbone, scale_tokens
+from representation.model.token_rows import Composer
 from representation.model.tokenizer import shop_texts, token_rarity, train_tokenizer
 from representation.trainable import Cut, Side, TextKind, Trainable
 from representation.training.picture_store import PictureStore
@@ -83,6 +75,7 @@ class ProductEncoder:
 
     Attributes:
         modalities: text and image.
+        backbone: the multimodal language model; its weights are `module`'s.
         config: picture size, widths and prompts.
         dim: width of a vector.
         widths: Matryoshka widths, rising, `dim` last.
@@ -91,20 +84,35 @@ class ProductEncoder:
     modalities = frozenset({"text", "image"})
 
     def __init__(
-        self, backbone: Backbone, tokenizer: PreTrainedTokenizerBase, config: EncoderConfig
+        self, module: Any, tokenizer: PreTrainedTokenizerBase, config: EncoderConfig
     ) -> None:
         """Use `from_pretrained` or `build_encoder`."""
-        self.backbone, self.tokenizer, self.config = backbone, tokenizer, config
-        self.layout = layout_of(
-            backbone, config.image_size, mean=config.image_mean, std=config.image_std
-        )
+        self.tokenizer, self.config = tokenizer, config
+        self.backbone = backbone_of(module, config.image_size, config.image_mean, config.image_std)
         self.composer = Composer(tokenizer, self.layout)
-        self.dim = width_of(backbone)
+        self.dim = self.backbone.dim
         self.widths = config.widths
         if self.widths[-1] != self.dim:
             raise EncoderError(
                 f"widths {self.widths} end at {self.widths[-1]}, and the backbone's states are {self.dim} wide; the two do not belong together"
             )
+
+    @property
+    def module(self) -> Any:
+        """transformers' model, whose weights are the encoder's: what is trained, wrapped and saved."""
+        return self.backbone.module
+
+    def with_module(self, module: Any) -> "ProductEncoder":
+        """The same encoder with other weights, of the same kind of module."""
+        other = copy.copy(self)
+        vars(other).pop("digest", None)  # of these weights
+        other.backbone = self.backbone.with_module(module)
+        return other
+
+    @property
+    def layout(self) -> PictureLayout:
+        """How a picture becomes tokens."""
+        return self.backbone.layout
 
     @classmethod
     def from_pretrained(
@@ -131,9 +139,9 @@ class ProductEncoder:
             )
         config = make_config(EncoderConfig, about["config"])
         place = where_to(device)
-        backbone = load_backbone(folder, dtype or (None if place.type == "cuda" else "float32"))
-        torch.nn.Module.to(backbone, place)
-        return cls(backbone, load_tokenizer(folder, backbone), config)
+        module = load_module(folder, dtype or (None if place.type == "cuda" else "float32"))
+        module.to(place)
+        return cls(module, load_tokenizer(folder, module), config)
 
     @classmethod
     def from_checkpoint(cls, config: BackboneConfig, device: str | None = None) -> "ProductEncoder":
@@ -141,10 +149,10 @@ class ProductEncoder:
         assert config.checkpoint is not None
         place = where_to(device)
         dtype = config.dtype or ("bfloat16" if place.type == "cuda" else "float32")
-        backbone = load_backbone(config.checkpoint, dtype)
-        tokenizer = load_tokenizer(config.checkpoint, backbone)
-        torch.nn.Module.to(backbone, place)
-        return cls(backbone, tokenizer, settings_of(config.checkpoint, config, backbone, tokenizer))
+        module = load_module(config.checkpoint, dtype)
+        tokenizer = load_tokenizer(config.checkpoint, module)
+        module.to(place)
+        return cls(module, tokenizer, settings_of(config.checkpoint, config, module, tokenizer))
 
     def save_pretrained(
         self,
@@ -159,10 +167,10 @@ class ProductEncoder:
         """
         with atomic_folder(path, ENCODER, overwrite) as folder:
             with quiet():
-                self.backbone.save_pretrained(folder, state_dict=merged_state(self.backbone))
-            if has_lora(self.backbone):
+                self.module.save_pretrained(folder, state_dict=merged_state(self.module))
+            if has_lora(self.module):
                 declare_float32(folder)
-                save_adapter(self.backbone, folder / ADAPTER_FOLDER)
+                save_adapter(self.module, folder / ADAPTER_FOLDER)
             self.tokenizer.save_pretrained(folder)
             write_about(folder, "qwen", self.digest, self.config)
             if beside is not None:
@@ -172,18 +180,13 @@ class ProductEncoder:
     @computed_once
     def digest(self) -> str:
         """16 hex digits of the weights, the tokenizer and the config: what decides the vectors. Computed once: train first, ask after."""
-        state = merged_state(self.backbone)
+        state = merged_state(self.module)
         return digest_of_weights(self.config.digest(), self.tokenizer, state)
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.backbone.device
-
-    @property
-    def weights(self) -> Backbone:
-        """The backbone: all of it may be trained."""
-        return self.backbone
+        return self.module.device
 
     @property
     def image_size(self) -> int:
@@ -219,17 +222,13 @@ class ProductEncoder:
         rows = [self.composer.row(start, pictures is not None, text) for text in tokens]
         return self.composer.batch(rows, pictures)
 
-    def groups(self) -> dict[str, tuple[str, ...]]:
-        """The picture tower with what leads into the language model, and the language model with its head."""
-        return {"vision": ("model.visual.",), "language": ("model.language_model.", "lm_head.")}
+    def part_of(self, name: str) -> str:
+        """`vision`, `projector` or `language`."""
+        return part_of(name)
 
     def adapt(self, config: LoraConfig, seed: int) -> None:
         """See `lora.with_lora`."""
-        with_lora(self.backbone, config, seed)
-
-    def around(self, weights: nn.Module) -> "ProductEncoder":
-        """The same encoder with another backbone of the same shape."""
-        return ProductEncoder(cast(Backbone, weights), self.tokenizer, self.config)
+        with_lora(self.module, config, seed)
 
     def embed(self, inputs: Inputs) -> Tensor:
         """Unit vectors `(batch, dim)` in float32 of a batch; with gradients, for training.
@@ -242,7 +241,7 @@ class ProductEncoder:
                 "the encoder's tokenizer makes no token of any of these texts; take its folder from whoever made it"
             )
         causal = self.config.attention == "causal"
-        states = output_states(self.backbone, inputs, self.layout, causal).float()
+        states = self.backbone.output_states(inputs, causal).float()
         if self.config.pooling == "mean":
             pooled = masked_mean(states, inputs.mask, dim=1)
         else:
@@ -324,14 +323,14 @@ class ProductEncoder:
         order = np.lexsort((np.array([len(row) for row in rows]), has_picture))
         store = PictureStore(pictures, names, self.config.image_size, keep=False)
         vectors = np.empty((len(rows), self.dim), dtype=np.float32)
-        was_training = self.backbone.training
-        self.backbone.eval()
+        was_training = self.module.training
+        self.module.eval()
         for chosen in in_batches(order, batch_size, description):
             shown = chosen[has_picture[chosen]]
             decoded = store.take(shown) if len(shown) else None
             inputs = self.composer.batch([rows[row] for row in chosen], decoded).to(self.device)
             vectors[chosen] = self.embed(inputs).cpu().numpy()
-        self.backbone.train(was_training)
+        self.module.train(was_training)
         return vectors
 
 
@@ -384,11 +383,11 @@ def untrained_encoder(
     texts = shop_texts(shop)
     tokenizer = train_tokenizer(texts, config.vocabulary_size)
     vocabulary = tokenizer.get_vocab()
-    backbone = random_backbone(config, vocabulary, len(vocabulary), seed)
+    module: Any = random_backbone(config, vocabulary, len(vocabulary), seed)
     if config.token_scale:
-        scale_tokens(backbone, token_rarity(tokenizer, texts), config.token_scale)
-    torch.nn.Module.to(backbone, where_to(device))
-    dim = width_of(backbone)
+        scale_tokens(module, token_rarity(tokenizer, texts), config.token_scale)
+    module.to(where_to(device))
+    dim = config.text_dim
     widths = (*[width for width in sorted(set(config.widths)) if width < dim], dim)
     settings = EncoderConfig(
         image_size=config.side,
@@ -397,4 +396,4 @@ def untrained_encoder(
         pooling=config.pooling or "mean",
         attention=config.attention or "bidirectional",
     )
-    return ProductEncoder(backbone, tokenizer, settings)
+    return ProductEncoder(module, tokenizer, settings)

@@ -4,18 +4,18 @@ Post-training draws pairs, makes batches, and has losses, negatives, queue and s
 an encoder (which backbone, which towers) shows nowhere in it. Notable choices:
 - Texts become tokens once, pictures become squares of uint8 once (`tokens`, `cut`); a batch puts them together (`prepare`); a step makes vectors of it (`embed`).
   These are the definitions that `encode_items` and `encode_queries` read by, so an encoder is trained on what it is read with.
-- `weights` is one module that holds whatever may be trained: it is wrapped for many processes, copied for a slow encoder, saved to go on from. What stays as it
+- `module` holds whatever may be trained: it is wrapped for many processes, copied for a slow encoder, saved to go on from. What stays as it
   is need not be in it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from representation.interface import Encoder
 
@@ -61,8 +61,8 @@ class Trainable(Encoder, Protocol):
     """
 
     @property
-    def weights(self) -> nn.Module:
-        """The module of what may be trained; its parameters' names are those of a save to go on from."""
+    def module(self) -> Any:
+        """The `nn.Module` of what may be trained; its parameters' names are those of a save to go on from."""
         ...
 
     @property
@@ -90,23 +90,23 @@ class Trainable(Encoder, Protocol):
         ...
 
     def embed(self, inputs: Rows) -> Tensor:
-        """Unit vectors `(rows, dim)` in float32, with gradients to `weights`."""
+        """Unit vectors `(rows, dim)` in float32, with gradients to the weights of `module`."""
         ...
 
-    def groups(self) -> Mapping[str, tuple[str, ...]]:
-        """The parts of `weights` that may be trained apart, by name: beginnings of their parameters' names. Each parameter is of one group (`named_groups`)."""
+    def part_of(self, name: str) -> str:
+        """Which part of the encoder a parameter of `module` belongs to, by its name: the parts that may be trained apart."""
         ...
 
     def adapt(self, config: "LoraConfig", seed: int) -> None:
-        """Put low-rank adapters into `weights`, in place: from here on they alone are trained.
+        """Put low-rank adapters into `module`, in place: from here on they alone are trained.
 
         Raises:
             ConfigError: no layer that they fit, or they are there already.
         """
         ...
 
-    def around(self, weights: nn.Module) -> Self:
-        """The same encoder with other weights of the same shape: a slow copy, or weights gathered from many processes."""
+    def with_module(self, module: Any) -> Self:
+        """The same encoder with other weights, of the same kind of module: a slow copy, or weights gathered from many processes."""
         ...
 
     def save_pretrained(
@@ -117,14 +117,3 @@ class Trainable(Encoder, Protocol):
     ) -> Path:
         """Write a folder that `open_encoder` opens, adapters merged, atomically; `beside` writes further files into it before it appears."""
         ...
-
-
-def named_groups(encoder: Trainable) -> dict[str, list[tuple[str, nn.Parameter]]]:
-    """The parameters of an encoder by group, with their names; each of them once."""
-    groups = encoder.groups()
-    found: dict[str, list[tuple[str, nn.Parameter]]] = {name: [] for name in groups}
-    for name, value in encoder.weights.named_parameters():
-        of = [group for group, starts in groups.items() if name.startswith(starts)]
-        assert len(of) == 1, f"{name} is of {of or 'no group'}"
-        found[of[0]].append((name, value))
-    return found

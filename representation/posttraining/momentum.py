@@ -26,11 +26,11 @@ class MomentumEncoder:
 
     def __init__(self, encoder: Trainable, momentum: float) -> None:
         shared = {
-            id(value): value for value in encoder.weights.parameters() if not value.requires_grad
+            id(value): value for value in encoder.module.parameters() if not value.requires_grad
         }
-        weights = copy.deepcopy(encoder.weights, shared).eval()
-        self._encoder, self._momentum = encoder.around(weights), momentum
-        fast, slow = (dict(each.named_parameters()) for each in (encoder.weights, weights))
+        module = copy.deepcopy(encoder.module, shared)
+        self._encoder, self._momentum = encoder.with_module(module.eval()), momentum
+        fast, slow = (dict(each.named_parameters()) for each in (encoder.module, module))
         self._pairs = {
             name: (slow[name].requires_grad_(False), value)
             for name, value in fast.items()

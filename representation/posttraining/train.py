@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from moon_rec.shop import Shop
+from representation.encoder import open_trainable
 from representation.posttraining.batches import Batches
 from representation.posttraining.config import PosttrainConfig, refuse_idle
 from representation.posttraining.momentum import MomentumEncoder
@@ -63,7 +64,7 @@ def posttrain(
     return train(stage, shop, out, config, start, on_log, overwrite, inputs=(vectors,))
 
 
-class PostTraining(Stage[Trainable, PairBatch, Outcome]):
+class PostTraining(Stage[PairBatch, Outcome]):
     """Post-training as a stage of the loop; arguments as of `posttrain`."""
 
     title, log_file = "post-train", LOG_FILE
@@ -75,6 +76,9 @@ class PostTraining(Stage[Trainable, PairBatch, Outcome]):
         self._prepared: Prepared
         self._step: ContrastiveStep
         self._slow: MomentumEncoder | None = None
+
+    def open(self, start: str | Path) -> Trainable:
+        return open_trainable(start)
 
     def check(self, encoder: Trainable) -> None:
         refuse_idle(self._config, encoder.widths)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from moon_rec.seeds import generator
 from representation.model.backbone import Inputs
-from representation.model.compose import Composer
+from representation.model.token_rows import Composer
 from representation.pretraining.objective import IGNORED, Dialogue, pad_labels
 from representation.pretraining.questions import Asked
 from representation.training.distributed import rank, share_of, world_size

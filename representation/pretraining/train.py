@@ -98,7 +98,7 @@ class Answered:
     loss: Tensor
 
 
-class Pretraining(Stage[ProductEncoder, QuestionBatch, Answered]):
+class Pretraining(Stage[QuestionBatch, Answered]):
     """Pretraining as a stage of the loop; arguments as of `pretrain`."""
 
     title, log_file = "pretrain", LOG_FILE
@@ -140,7 +140,7 @@ class Pretraining(Stage[ProductEncoder, QuestionBatch, Answered]):
         )
 
     def work(self, encoder: ProductEncoder) -> Callable[..., Any]:
-        return lambda inputs, labels: answer_loss(encoder.backbone, inputs, labels, encoder.layout)
+        return lambda inputs, labels: answer_loss(encoder.backbone, inputs, labels)
 
     def backward(
         self, batch: QuestionBatch, step: int, shared: SharedEncoder, dtype: torch.dtype

@@ -152,9 +152,9 @@ class SharedEncoder:
                 self._module, find_unused_parameters=True, forward_sync_buffers=False
             )
             return
-        self._bare = _without_weights(encoder.weights)
+        self._bare = _without_weights(encoder.module)
         mesh = init_device_mesh(encoder.device.type, (world_size(),))
-        for layer in _layers(encoder.weights):
+        for layer in _layers(encoder.module):
             fully_shard(layer, mesh=mesh)
         fully_shard(self._module, mesh=mesh)
 
@@ -176,21 +176,21 @@ class SharedEncoder:
         return nullcontext()
 
     def named_parameters(self) -> list[tuple[str, Tensor]]:
-        """The parameters of the encoder's weights, or this process's part of them, by their names."""
-        return list(self.encoder.weights.named_parameters())
+        """The backbone's parameters, or this process's part of them, by the backbone's names."""
+        return list(self.encoder.module.named_parameters())
 
     def whole(self) -> Trainable | None:
         """The encoder with all its weights, to save; call on all processes. None on all but the first of `fsdp`."""
         if self._bare is None:
             return self.encoder
-        state = whole_tensors(self.encoder.weights.state_dict())
+        state = whole_tensors(self.encoder.module.state_dict())
         if not is_main():
             return None
-        weights = copy.deepcopy(self._bare)
-        weights.load_state_dict(state, assign=True)
-        if isinstance(weights, PreTrainedModel):
-            weights.tie_weights()
-        return self.encoder.around(weights.eval())
+        module = copy.deepcopy(self._bare)
+        module.load_state_dict(state, assign=True)
+        if isinstance(module, PreTrainedModel):
+            module.tie_weights()
+        return self.encoder.with_module(module.eval())
 
 
 def whole_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -216,7 +216,7 @@ class _Work(nn.Module):
 
     def __init__(self, encoder: Trainable, work: Callable[..., Any] | None) -> None:
         super().__init__()
-        self.weights = encoder.weights
+        self.module = encoder.module
         self._work = [work or (lambda *sides: [encoder.embed(side) for side in sides])]
 
     def forward(self, *given: Any) -> Any:

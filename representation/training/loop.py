@@ -66,7 +66,7 @@ class Checkpoint(NamedTuple):
 
 
 def train(
-    stage: Stage[Any, Any, Any],
+    stage: Stage[Any, Any],
     shop: Shop,
     out: str | Path,
     config: TrainingConfig,
@@ -134,9 +134,9 @@ def ready_to_train(encoder: Trainable, config: TrainingConfig) -> None:
     """Make the weights that `config` trains ready, in place: adapters where it asks for them, float32, states computed anew on the way back."""
     if config.lora is not None:
         encoder.adapt(config.lora, config.seed)
-    widen_trained(encoder.weights)
+    widen_trained(encoder.module)
     if config.gradient_checkpointing:
-        checkpoint_gradients(encoder.weights)
+        checkpoint_gradients(encoder.module)
 
 
 class _Loop:
@@ -144,7 +144,7 @@ class _Loop:
 
     def __init__(
         self,
-        stage: Stage[Any, Any, Any],
+        stage: Stage[Any, Any],
         encoder: Trainable,
         batches: Maker[Any],
         config: TrainingConfig,
@@ -171,7 +171,7 @@ class _Loop:
         first = self._resume()
         with (
             torch.random.fork_rng(devices=[]),
-            training_mode(self.encoder.weights, config) as dtype,
+            training_mode(self.encoder.module, config) as dtype,
             progress(self.stage.title, config.steps) as bar,
             PrefetchingLoader(self.batches, config.steps, first) as loader,
             finishing_steps(bool(config.resume_every) and world_size() == 1) as ending,
@@ -242,10 +242,10 @@ class _Loop:
         encoder = self.shared.whole()
         if is_main():
             assert encoder is not None
-            encoder.weights.eval()
+            encoder.module.eval()
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
                 self.log.grade(step, self.stage.grade(encoder))
-            self.encoder.weights.train()
+            self.encoder.module.train()
         wait()
 
     def _keep(self, step: int, ending: Finishing) -> None:

@@ -181,40 +181,40 @@ def _by_sharding(values: Sequence[Tensor]) -> list[list[Tensor]]:
 
 
 @torch.no_grad()
-def widen_trained(weights: nn.Module) -> None:
+def widen_trained(module: nn.Module) -> None:
     """Make the weights that are trained float32, in place: bfloat16 has eight bits, in which a step of a thousandth is mostly lost.
 
     (Of a backbone kept in bfloat16, 2.5 % of the weights moved in 20 steps.) Matrix products stay in the dtype of `training_mode`, by autocast. What is saved is as
     it was trained, float32; `dtype` of whoever opens it narrows it again. Weights that are not trained (under LoRA) keep theirs.
     """
-    if all(value.requires_grad for value in weights.parameters()):
-        weights.float()
+    if all(value.requires_grad for value in module.parameters()):
+        module.float()
         return
-    for value in weights.parameters():
+    for value in module.parameters():
         if value.requires_grad:
             value.data = value.data.float()
 
 
 @contextlib.contextmanager
-def training_mode(weights: nn.Module, config: OptimisationConfig) -> Iterator[torch.dtype]:
+def training_mode(module: Any, config: OptimisationConfig) -> Iterator[torch.dtype]:
     """Set threads, training mode and the attention that trains fastest here; put all back after. Yields the dtype of the matrix products."""
     threads = torch.get_num_threads()
-    model = weights if isinstance(weights, PreTrainedModel) else None
+    model = module if isinstance(module, PreTrainedModel) else None
     attention = model.config._attn_implementation if model is not None else None
-    device = next(weights.parameters()).device
+    device = next(module.parameters()).device
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
     if model is not None and device.type == "cpu":
         # see vision._attend: fused attention is slow backward on CPU
         model.set_attn_implementation("eager")
-    weights.train()
+    module.train()
     dtype = _product_dtype(config, device)
     is_half = dtype == torch.bfloat16
     try:
-        with narrow_inputs(weights) if is_half else contextlib.nullcontext():
+        with narrow_inputs(module) if is_half else contextlib.nullcontext():
             yield dtype
     finally:
-        weights.eval()
+        module.eval()
         if model is not None:
             model.set_attn_implementation(attention or "sdpa")
         torch.set_num_threads(threads)

@@ -88,7 +88,7 @@ class Places:
         Raises:
             MoonRecError: as `check_room`.
         """
-        weights = list(encoder.weights.parameters())
+        weights = list(encoder.module.parameters())
         whole = sum(one.numel() * one.element_size() for one in weights)
         size = whole * (1 + len(self._steps()))
         if self.config.resume_every:

@@ -8,8 +8,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from representation.encoder import open_trainable
-from representation.trainable import Trainable
+from representation.encoder import ProductEncoder
 from representation.training.distributed import SharedEncoder
 
 
@@ -39,7 +38,6 @@ class Found(Protocol):
     def loss(self) -> Tensor: ...
 
 
-OneEncoder = TypeVar("OneEncoder", bound=Trainable)
 OneBatch = TypeVar("OneBatch", bound=Batch)
 OneFound = TypeVar("OneFound", bound=Found)
 MadeBatch = TypeVar("MadeBatch", covariant=True)
@@ -51,8 +49,8 @@ class Maker(Protocol[MadeBatch]):
     def make(self, step: int) -> MadeBatch: ...
 
 
-class Stage(ABC, Generic[OneEncoder, OneBatch, OneFound]):
-    """A stage of training, of one training. The loop calls `open`, `check`, `prepare`, `begin` in this order, then `backward` and `after_update` a step.
+class Stage(ABC, Generic[OneBatch, OneFound]):
+    """A stage of training, of one training. The loop calls `check`, `prepare`, `begin` in this order, then `backward` and `after_update` a step.
 
     Attributes:
         title: of the progress bar.
@@ -62,21 +60,25 @@ class Stage(ABC, Generic[OneEncoder, OneBatch, OneFound]):
     title: ClassVar[str]
     log_file: ClassVar[str]
 
-    def open(self, path: str | Path) -> OneEncoder:
-        """The encoder to start from."""
-        return open_trainable(path)  # type: ignore[return-value] - a stage of less says so
+    def open(self, start: str | Path) -> Any:
+        """The encoder in a folder, to train: what all further methods call `encoder`.
 
-    def check(self, encoder: OneEncoder) -> None:
+        Raises:
+            EncoderError: no encoder there, or one that this stage does not train.
+        """
+        return ProductEncoder.from_pretrained(start)
+
+    def check(self, encoder: Any) -> None:
         """Refuse settings that do not fit the encoder, before anything is read."""
 
     @abstractmethod
-    def prepare(self, encoder: OneEncoder) -> Maker[OneBatch]:
+    def prepare(self, encoder: Any) -> Maker[OneBatch]:
         """Read what is trained on; `encoder` is still as it was given."""
 
-    def begin(self, encoder: OneEncoder) -> None:
+    def begin(self, encoder: Any) -> None:
         """The weights that are trained are known now (`requires_grad`), and not yet wrapped for many processes."""
 
-    def work(self, encoder: OneEncoder) -> Callable[..., Any] | None:
+    def work(self, encoder: Any) -> Callable[..., Any] | None:
         """What `SharedEncoder.forward` does with the weights; None: embeds."""
         return None
 
@@ -109,11 +111,11 @@ class Stage(ABC, Generic[OneEncoder, OneBatch, OneFound]):
         """Whether `grade` is asked for after so many steps; 0: before the first."""
         return False
 
-    def grade(self, encoder: OneEncoder) -> dict[str, float]:
+    def grade(self, encoder: Any) -> dict[str, float]:
         """How good the encoder is now, by figures of the stage's own; the first process alone calls, with whole weights and without gradients."""
         return {}
 
-    def warn(self, numbers: Mapping[str, float], encoder: OneEncoder) -> None:
+    def warn(self, numbers: Mapping[str, float], encoder: Any) -> None:
         """Say what ended with finite figures and learnt nothing; `numbers` are the last that the log holds."""
 
     def state_dict(self) -> dict[str, Tensor]:

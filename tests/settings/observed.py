@@ -349,9 +349,7 @@ def _vectors(encoder: Any, *columns: str) -> list[Any]:
 
 def of_backbone(config: Any) -> str:
     encoder = untrained_encoder(little_shop(), config, 3, device="cpu")
-    shapes = [
-        (name, value.shape, value.dtype) for name, value in encoder.backbone.named_parameters()
-    ]
+    shapes = [(name, value.shape, value.dtype) for name, value in encoder.module.named_parameters()]
     return digest(*_vectors(encoder), shapes, len(encoder.tokenizer))
 
 
@@ -362,7 +360,7 @@ def _plain_encoder() -> ProductEncoder:
 
 def of_encoder(config: Any) -> str:
     made = _plain_encoder()
-    return digest(*_vectors(ProductEncoder(made.backbone, made.tokenizer, config)))
+    return digest(*_vectors(ProductEncoder(made.module, made.tokenizer, config)))
 
 
 def of_prompt(config: Any) -> str:
@@ -371,7 +369,7 @@ def of_prompt(config: Any) -> str:
 
     made = _plain_encoder()
     encoder = ProductEncoder(
-        made.backbone, made.tokenizer, made.config.model_copy(update={"prompt": config})
+        made.module, made.tokenizer, made.config.model_copy(update={"prompt": config})
     )
     from representation.posttraining import PosttrainConfig
 
@@ -400,7 +398,7 @@ def of_dual(config: Any) -> str:
 
 
 def of_lora(config: Any) -> str:
-    backbone = untrained_encoder(little_shop(), shop_data.TINY, 3, device="cpu").backbone
+    backbone = untrained_encoder(little_shop(), shop_data.TINY, 3, device="cpu").module
     with_lora(backbone, config)
     found = [(name, one.shape) for name, one in backbone.named_parameters() if one.requires_grad]
     layers = [one for one in backbone.modules() if hasattr(one, "lora_A")]

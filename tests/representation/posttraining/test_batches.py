@@ -84,10 +84,10 @@ def same_inputs(parts, whole):
     """Each process pads to its own longest row; the real tokens and all pixels are the same."""
     tokens = [row[real].tolist() for part in parts for row, real in rows_of(part)]
     assert tokens == [row[real].tolist() for row, real in rows_of(whole)]
-    if whole.patches is None:
-        assert all(part.patches is None for part in parts)
+    if whole.pixels is None:
+        assert all(part.pixels is None for part in parts)
     else:
-        assert torch.equal(torch.cat([part.patches for part in parts]), whole.patches)
+        assert torch.equal(torch.cat([part.pixels for part in parts]), whole.pixels)
 
 
 def rows_of(inputs):
@@ -113,7 +113,7 @@ def test_hard_negatives_are_shown_as_items(little_shop, encoder, plan):
                 assert hard.mask[pair, place] == real
                 assert hard.ids[pair, place] == (wanted if real else -1)
                 assert hard.spu_ids[pair, place] == (spu_of[wanted] if real else -1)
-        assert (hard.items.patches is not None) == with_picture
+        assert (hard.items.pixels is not None) == with_picture
         assert len(hard.items.mask) == 16
         assert torch.equal(hard.is_clicked, (hard.ids % 2 == 0) & hard.mask)
         columns = hard.ids.reshape(-1)

@@ -97,7 +97,7 @@ def test_what_learnt_nothing_is_told(little_shop, settings, tmp_path, monkeypatc
 
 def _one_for_all(self: ProductEncoder, inputs: Inputs) -> torch.Tensor:
     """The same vector for all rows, which depends on a weight."""
-    first = next(iter(self.backbone.parameters())).reshape(-1)[: self.dim].float()
+    first = next(iter(self.module.parameters())).reshape(-1)[: self.dim].float()
     return torch.nn.functional.normalize(first, dim=0).expand(len(inputs.mask), -1)
 
 

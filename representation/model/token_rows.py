@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from moon_rec.errors import EncoderError
 from representation.model.backbone import Inputs
-from representation.model.pixels import PictureLayout, to_patches
+from representation.model.pixels import PictureLayout
 from representation.model.prompt import CONTENT
 from representation.model.tokenizer import (
     IMAGE_PAD,
@@ -79,7 +79,7 @@ class Composer:
         for place, row in enumerate(rows):
             token_ids[place, : len(row)] = row
             mask[place, : len(row)] = True
-        patches = None
+        pixels = None
         if pictures is not None and len(pictures):
-            patches = to_patches(pictures, self.layout)
-        return Inputs(torch.from_numpy(token_ids), torch.from_numpy(mask), patches)
+            pixels = self.layout.pixels(pictures)
+        return Inputs(torch.from_numpy(token_ids), torch.from_numpy(mask), pixels)
