@@ -137,6 +137,7 @@ class Pretraining(Stage[QuestionBatch, Answered]):
             (config.context_tokens, config.answer_tokens),
             config.seed,
             scratch_bytes=int(config.scratch_gb * 1e9),
+            device=encoder.device,
         )
 
     def work(self, encoder: ProductEncoder) -> Callable[..., Any]:
