@@ -20,6 +20,7 @@ from torch import Tensor
 
 from moon_rec.errors import EncoderError
 from representation.model.backbone import Backbone, Channels, Embedded, attention_mask
+from representation.model.pixels import as_bytes
 
 
 class WholeLayout(NamedTuple):
@@ -43,10 +44,12 @@ class WholeLayout(NamedTuple):
         """Tokens of a picture."""
         return self.num_leading + self.side**2
 
-    def pixels(self, pictures: np.ndarray) -> Tensor:
+    def pixels(self, pictures: np.ndarray | Tensor) -> Tensor:
         """Normalised pictures, float32 `(pictures, 3, image_size, image_size)`."""
-        values = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float()
-        mean, std = (torch.tensor(each).view(3, 1, 1) for each in (self.mean, self.std))
+        values = as_bytes(pictures).permute(0, 3, 1, 2).float()
+        mean, std = (
+            torch.tensor(each, device=values.device).view(3, 1, 1) for each in (self.mean, self.std)
+        )
         return values.div_(255).sub_(mean).div_(std).contiguous()
 
 
