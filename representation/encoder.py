@@ -46,21 +46,24 @@ from representation.encoders.rows import (
 )
 from representation.encoders.text import TextEncoder
 from representation.interface import Encoder, Modality
-from representation.model.backbone import BackboneConfig, Dtype, Inputs
+from representation.model.backbone import BackboneConfig, Dtype, Inputs, part_of
 from representation.model.families import backbone_of, load_module
 from representation.model.lora import (
     ADAPTER_FOLDER,
+    LoraConfig,
     declare_float32,
     has_lora,
     merged_state,
     save_adapter,
+    with_lora,
 )
-from representation.model.pixels import PictureLayout
+from representation.model.pixels import PictureLayout, square
 from representation.model.prompt import product_texts
 from representation.model.quiet import quiet
 from representation.model.qwen import random_backbone, scale_tokens
 from representation.model.token_rows import Composer
 from representation.model.tokenizer import shop_texts, token_rarity, train_tokenizer
+from representation.trainable import Cut, Side, TextKind, Trainable
 from representation.training.picture_store import PictureStore
 
 
@@ -184,6 +187,48 @@ class ProductEncoder:
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.module.device
+
+    @property
+    def image_size(self) -> int:
+        """Side of a picture, in pixels."""
+        return self.layout.image_size
+
+    @property
+    def cut(self) -> Cut:
+        """White margins make a picture a square."""
+        return square
+
+    @property
+    def says_price(self) -> bool:
+        """The price is in a product's richer text."""
+        return self.config.prompt.with_price
+
+    def tokens(self, texts: Sequence[str], side: Side, kind: TextKind) -> list[list[int]]:
+        """Token ids of texts, cut to the length of their kind; the side's prompt comes with `prepare`."""
+        prompt = self.config.prompt
+        lengths = {
+            "words": prompt.query_tokens,
+            "title": prompt.title_tokens,
+            "richer": prompt.richer_tokens,
+        }
+        return self.composer.texts(texts, lengths[kind])
+
+    def prepare(
+        self, side: Side, tokens: Sequence[list[int]], pictures: np.ndarray | Tensor | None
+    ) -> Inputs:
+        """See `Trainable.prepare`."""
+        prompt = self.config.prompt
+        start = self.composer.prompt(prompt.query_prompt if side == "query" else prompt.item_prompt)
+        rows = [self.composer.row(start, pictures is not None, text) for text in tokens]
+        return self.composer.batch(rows, pictures)
+
+    def part_of(self, name: str) -> str:
+        """`vision`, `projector` or `language`."""
+        return part_of(name)
+
+    def adapt(self, config: LoraConfig, seed: int) -> None:
+        """See `lora.with_lora`."""
+        with_lora(self.module, config, seed)
 
     def embed(self, inputs: Inputs) -> Tensor:
         """Unit vectors `(batch, dim)` in float32 of a batch; with gradients, for training.
@@ -313,6 +358,15 @@ def open_encoder(
     widths = EMBEDDING_WIDTHS if is_embedding_checkpoint(path_or_name) else ()
     config = BackboneConfig(checkpoint=str(path_or_name), widths=widths, prompt=LONGER, dtype=dtype)
     return ProductEncoder.from_checkpoint(config, device)
+
+
+def open_trainable(path: str | Path, device: str | None = None) -> Trainable:
+    """Open an encoder's folder to train it.
+
+    Raises:
+        EncoderError: no encoder there, or one that is not trained here.
+    """
+    return ProductEncoder.from_pretrained(path, device)
 
 
 def build_encoder(shop: Shop, out: str | Path, config: BackboneConfig, seed: int = 0) -> Path:

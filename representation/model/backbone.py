@@ -182,6 +182,21 @@ class Inputs:
     mask: Tensor
     pixels: Tensor | None = None
 
+    def __len__(self) -> int:
+        return len(self.mask)
+
+    @property
+    def num_tokens(self) -> int:
+        """Real tokens, those of pictures included."""
+        return int(self.mask.sum())
+
+    def part(self, first: int, end: int) -> "Inputs":
+        """Some rows of a batch in which all have a picture, or none has."""
+        pixels = self.pixels
+        assert pixels is None or len(pixels) == len(self)
+        pixels = pixels[first:end] if pixels is not None else None
+        return Inputs(self.token_ids[first:end], self.mask[first:end], pixels)
+
     def to(self, device: torch.device | str) -> "Inputs":
         """The same batch on `device`."""
         pixels = self.pixels.to(device) if self.pixels is not None else None

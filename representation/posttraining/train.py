@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from moon_rec.shop import Shop
-from representation.encoder import ProductEncoder
+from representation.encoder import open_trainable
 from representation.posttraining.batches import Batches
 from representation.posttraining.config import PosttrainConfig, refuse_idle
 from representation.posttraining.momentum import MomentumEncoder
 from representation.posttraining.pair_batch import PairBatch
 from representation.posttraining.preparation import Prepared, prepare
 from representation.posttraining.step import ContrastiveStep, Outcome
+from representation.trainable import Trainable
 from representation.training.distributed import (
     SharedEncoder,
     average_gradients,
@@ -76,10 +77,13 @@ class PostTraining(Stage[PairBatch, Outcome]):
         self._step: ContrastiveStep
         self._slow: MomentumEncoder | None = None
 
-    def check(self, encoder: ProductEncoder) -> None:
+    def open(self, start: str | Path) -> Trainable:
+        return open_trainable(start)
+
+    def check(self, encoder: Trainable) -> None:
         refuse_idle(self._config, encoder.widths)
 
-    def prepare(self, encoder: ProductEncoder) -> Batches:
+    def prepare(self, encoder: Trainable) -> Batches:
         self._prepared = prepare(
             self._shop, self._config, encoder, self._vectors, rank(), world_size()
         )
@@ -87,7 +91,7 @@ class PostTraining(Stage[PairBatch, Outcome]):
         check_shares(min(self._config.batch_size, *(rows.height for rows in kinds)), "pairs")
         return self._prepared.batches
 
-    def begin(self, encoder: ProductEncoder) -> None:
+    def begin(self, encoder: Trainable) -> None:
         config = self._config
         if config.momentum and config.has_queue:
             self._slow = MomentumEncoder(encoder, config.momentum)
@@ -126,7 +130,7 @@ class PostTraining(Stage[PairBatch, Outcome]):
         curated = self._prepared.curated
         return {"curation": curated.as_dict()} if curated is not None else {}
 
-    def warn(self, numbers: Mapping[str, float], encoder: ProductEncoder) -> None:
+    def warn(self, numbers: Mapping[str, float], encoder: Trainable) -> None:
         warn_of_collapse(numbers["mean_cosine"])
         if self._config.loss == "infonce" and not self._config.triplet_weight:
             warn_of_chance(numbers["loss"], math.log1p(numbers["negatives"]))

@@ -19,10 +19,10 @@ from moon_rec.progress import progress, say
 from moon_rec.seeds import seed_of
 from moon_rec.shop import Shop
 from moon_rec.signals import Finishing, finishing_steps
-from representation.encoder import ProductEncoder, untrained_encoder
+from representation.encoder import untrained_encoder
 from representation.encoders.checkpoint import ENCODER
 from representation.model.backbone import checkpoint_gradients
-from representation.model.lora import with_lora
+from representation.trainable import Trainable
 from representation.training.config import TrainingConfig
 from representation.training.distributed import (
     SharedEncoder,
@@ -98,7 +98,7 @@ def train(
     places = Places(Path(out), config, stage.log_file, overwrite)
     places.check_out(inputs)
     encoder = (
-        ProductEncoder.from_pretrained(start)
+        stage.open(start)
         if start is not None
         else untrained_encoder(shop, config.backbone, config.seed)
     )
@@ -130,10 +130,10 @@ def _tidied(places: Places, made: Sequence[Path]) -> list[Checkpoint]:
     return [Checkpoint(path, *each) for path, each in zip(made, counts, strict=True)]
 
 
-def ready_to_train(encoder: ProductEncoder, config: TrainingConfig) -> None:
+def ready_to_train(encoder: Trainable, config: TrainingConfig) -> None:
     """Make the weights that `config` trains ready, in place: adapters where it asks for them, float32, states computed anew on the way back."""
     if config.lora is not None:
-        with_lora(encoder.module, config.lora, config.seed)
+        encoder.adapt(config.lora, config.seed)
     widen_trained(encoder.module)
     if config.gradient_checkpointing:
         checkpoint_gradients(encoder.module)
@@ -145,7 +145,7 @@ class _Loop:
     def __init__(
         self,
         stage: Stage[Any, Any],
-        encoder: ProductEncoder,
+        encoder: Trainable,
         batches: Maker[Any],
         config: TrainingConfig,
         places: Places,
@@ -173,7 +173,9 @@ class _Loop:
             torch.random.fork_rng(devices=[]),
             training_mode(self.encoder.module, config) as dtype,
             progress(self.stage.title, config.steps) as bar,
-            PrefetchingLoader(self.batches, config.steps, first) as loader,
+            PrefetchingLoader(
+                self.batches, config.steps, first, device=self.encoder.device
+            ) as loader,
             finishing_steps(bool(config.resume_every) and world_size() == 1) as ending,
         ):
             bar.advance(first)

@@ -15,6 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
+from transformers import PreTrainedModel
 
 from moon_rec.bounds import (
     BatchPairs,
@@ -198,22 +199,24 @@ def widen_trained(module: nn.Module) -> None:
 def training_mode(module: Any, config: OptimisationConfig) -> Iterator[torch.dtype]:
     """Set threads, training mode and the attention that trains fastest here; put all back after. Yields the dtype of the matrix products."""
     threads = torch.get_num_threads()
-    attention = module.config._attn_implementation
+    model = module if isinstance(module, PreTrainedModel) else None
+    attention = model.config._attn_implementation if model is not None else None
+    device = next(module.parameters()).device
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-    if module.device.type == "cpu":
-        module.set_attn_implementation(
-            "eager"
-        )  # see vision._attend: fused attention is slow backward on CPU
+    if model is not None and device.type == "cpu":
+        # see vision._attend: fused attention is slow backward on CPU
+        model.set_attn_implementation("eager")
     module.train()
-    dtype = _product_dtype(config, module.device)
+    dtype = _product_dtype(config, device)
     is_half = dtype == torch.bfloat16
     try:
         with narrow_inputs(module) if is_half else contextlib.nullcontext():
             yield dtype
     finally:
         module.eval()
-        module.set_attn_implementation(attention or "sdpa")
+        if model is not None:
+            model.set_attn_implementation(attention or "sdpa")
         torch.set_num_threads(threads)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from moon_rec.errors import MoonRecError
 from moon_rec.files import read_json
 from moon_rec.outputs import check_output, check_room
-from representation.encoder import ProductEncoder
 from representation.encoders.checkpoint import ENCODER
+from representation.trainable import Trainable
 from representation.training.config import TrainingConfig
 from representation.training.state import FREE, resume_folder
 
@@ -82,7 +82,7 @@ class Places:
             is_own = self._is_own(path, about, STEP_MAY_DIFFER)
             check_output(path, ENCODER, self.overwrite or is_own)
 
-    def check_size(self, encoder: ProductEncoder) -> None:
+    def check_size(self, encoder: Trainable) -> None:
         """Refuse a disk with too little room for the encoders and, with `resume_every`, two saves.
 
         Raises:

@@ -2,7 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,10 @@ from representation.training.distributed import SharedEncoder
 
 class Batch(Protocol):
     """What a step is given: of one process, but for `num_pairs`."""
+
+    def to(self, device: torch.device) -> Self:
+        """With all that the step needs there on `device`."""
+        ...
 
     @property
     def label(self) -> str:
@@ -59,17 +64,25 @@ class Stage(ABC, Generic[OneBatch, OneFound]):
     title: ClassVar[str]
     log_file: ClassVar[str]
 
-    def check(self, encoder: ProductEncoder) -> None:
+    def open(self, start: str | Path) -> Any:
+        """The encoder in a folder, to train: what all further methods call `encoder`.
+
+        Raises:
+            EncoderError: no encoder there, or one that this stage does not train.
+        """
+        return ProductEncoder.from_pretrained(start)
+
+    def check(self, encoder: Any) -> None:
         """Refuse settings that do not fit the encoder, before anything is read."""
 
     @abstractmethod
-    def prepare(self, encoder: ProductEncoder) -> Maker[OneBatch]:
+    def prepare(self, encoder: Any) -> Maker[OneBatch]:
         """Read what is trained on; `encoder` is still as it was given."""
 
-    def begin(self, encoder: ProductEncoder) -> None:
+    def begin(self, encoder: Any) -> None:
         """The weights that are trained are known now (`requires_grad`), and not yet wrapped for many processes."""
 
-    def work(self, encoder: ProductEncoder) -> Callable[..., Any] | None:
+    def work(self, encoder: Any) -> Callable[..., Any] | None:
         """What `SharedEncoder.forward` does with the weights; None: embeds."""
         return None
 
@@ -102,11 +115,11 @@ class Stage(ABC, Generic[OneBatch, OneFound]):
         """Whether `grade` is asked for after so many steps; 0: before the first."""
         return False
 
-    def grade(self, encoder: ProductEncoder) -> dict[str, float]:
+    def grade(self, encoder: Any) -> dict[str, float]:
         """How good the encoder is now, by figures of the stage's own; the first process alone calls, with whole weights and without gradients."""
         return {}
 
-    def warn(self, numbers: Mapping[str, float], encoder: ProductEncoder) -> None:
+    def warn(self, numbers: Mapping[str, float], encoder: Any) -> None:
         """Say what ended with finite figures and learnt nothing; `numbers` are the last that the log holds."""
 
     def state_dict(self) -> dict[str, Tensor]:
