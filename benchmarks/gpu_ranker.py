@@ -131,8 +131,8 @@ def _measure(
         )
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    speed = _rows_per_second(trainer, setting, device, is_ready=False)
-    alone = _rows_per_second(trainer, setting, device, is_ready=True)
+    speed = rows_per_second(trainer, setting, device, is_ready=False)
+    alone = rows_per_second(trainer, setting, device, is_ready=True)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
     return {
         "largest_loss_gap": gap,
@@ -147,9 +147,10 @@ def _losses(trainer: Trainer, setting: Setting, num_ranks: int) -> Tensor:
     return torch.stack(list(steps)).cpu()
 
 
-def _rows_per_second(
+def rows_per_second(
     trainer: Trainer, setting: Setting, device: torch.device, is_ready: bool
 ) -> float:
+    """Of the steps after the first ten; `is_ready`: on batches made beforehand."""
     total = NUM_WARM + setting.num_steps
     batches = prefetched(setting.batches(world_size(), total))
     if is_ready:

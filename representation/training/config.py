@@ -17,6 +17,7 @@ class TrainingConfig(OptimisationConfig):
     Attributes:
         lora: train low-rank adapters alone, see `LoraConfig`; None: all weights.
         gradient_checkpointing: compute states anew on the way back instead of keeping them: less memory, about a fifth more time.
+        compile_layers: torch.compile each layer that a model calls by itself; on a GPU alone. The first steps of each shape take longer.
         sharding: on several processes, `ddp` keeps the whole model on each, `fsdp` a part.
         checkpoint_steps: steps after which an encoder is saved besides the last, at `OUT-step-000100` and so on.
         resume_every: steps after which all that going on needs is written to `OUT.resume`; 0: never.
@@ -24,6 +25,7 @@ class TrainingConfig(OptimisationConfig):
 
     lora: LoraConfig | None = None
     gradient_checkpointing: bool = False
+    compile_layers: bool = False
     sharding: Sharding = "ddp"
     checkpoint_steps: Annotated[tuple[Steps, ...], AfterValidator(rising)] = ()
     resume_every: CountOrZero = 0

@@ -23,6 +23,7 @@ from representation.encoder import untrained_encoder
 from representation.encoders.checkpoint import ENCODER
 from representation.model.backbone import checkpoint_gradients
 from representation.trainable import Trainable
+from representation.training.compiling import check_speed, compile_layers
 from representation.training.config import TrainingConfig
 from representation.training.distributed import (
     SharedEncoder,
@@ -103,6 +104,7 @@ def train(
         else untrained_encoder(shop, config.backbone, config.seed)
     )
     stage.check(encoder)
+    check_speed(config, encoder)
     if start is not None:
         about["start"] = encoder.digest
     if not overwrite and places.has_left_saves():
@@ -137,6 +139,8 @@ def ready_to_train(encoder: Trainable, config: TrainingConfig) -> None:
     widen_trained(encoder.module)
     if config.gradient_checkpointing:
         checkpoint_gradients(encoder.module)
+    if config.compile_layers:
+        compile_layers(encoder.module)
 
 
 class _Loop:

@@ -52,6 +52,7 @@ class OptimisationConfig(Config):
         weight_decay: of matrices, not of norms, biases and scalars.
         clip_norm: largest norm of all gradients together.
         precision: of matrix products in training; `auto`: bfloat16 where the hardware multiplies it.
+        attention_kernel: of transformers' layers: `eager` or `sdpa`, torch's fused one; `auto`: fused on a GPU, eager on a processor, where the fused one is slow on the way back.
         num_threads: torch's; None: as they are.
         log_every: steps between two lines of the log.
         scratch_gb: most that decoded pictures may take of the disk, past 1 GB; see `PictureStore`.
@@ -67,6 +68,7 @@ class OptimisationConfig(Config):
     weight_decay: WeightDecay = 0.01
     clip_norm: Norm = 1.0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    attention_kernel: Literal["auto", "eager", "sdpa"] = "auto"
     num_threads: Threads | None = None
     log_every: Steps = 10
     scratch_gb: Annotated[float, Field(ge=0, le=1e6)] = 64.0
@@ -204,9 +206,11 @@ def training_mode(module: Any, config: OptimisationConfig) -> Iterator[torch.dty
     device = next(module.parameters()).device
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-    if model is not None and device.type == "cpu":
-        # see vision._attend: fused attention is slow backward on CPU
-        model.set_attn_implementation("eager")
+    kernel = config.attention_kernel
+    if kernel == "auto" and device.type == "cpu":
+        kernel = "eager"  # see vision._attend: fused attention is slow backward on CPU
+    if model is not None and kernel != "auto":
+        model.set_attn_implementation(kernel)
     module.train()
     dtype = _product_dtype(config, device)
     is_half = dtype == torch.bfloat16

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from benchmarks import gpu_backbone, gpu_encoder, gpu_ranker, gpu_search
+from benchmarks import gpu_backbone, gpu_encoder, gpu_loader, gpu_ranker, gpu_search
 from moon_rec.errors import MoonRecError
 
 
-@pytest.mark.parametrize("benchmark", [gpu_backbone, gpu_encoder])
+@pytest.mark.parametrize("benchmark", [gpu_backbone, gpu_encoder, gpu_loader])
 def test_a_missing_gpu_is_named(monkeypatch, tmp_path, benchmark):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     work = tmp_path / "work"

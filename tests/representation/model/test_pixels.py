@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
+from representation.model.llava import WholeLayout
 from representation.model.pixels import PatchLayout, square, to_patches, with_frames
 
 
@@ -53,3 +54,12 @@ def test_resizing_equals_the_processors():
     wanted = processor(images=[picture], return_tensors="pt")["pixel_values"]
     found = with_frames(to_patches([square(picture, 32)], layout), layout)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", [PatchLayout(16, 4, 2, 2), WholeLayout(16, 4, 1, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))])  # fmt: skip
+def test_pictures_of_a_tensor_are_those_of_an_array_and_stay_where_they_are(layout):
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    wanted, found = layout.pixels(pictures), layout.pixels(torch.from_numpy(pictures))
+    assert torch.equal(wanted, found)
+    far = layout.pixels(torch.from_numpy(pictures).to("meta"))
+    assert far.device.type == "meta" and far.shape == wanted.shape
