@@ -181,7 +181,7 @@ def summarise(cells: Cells, period: str, k: int) -> list[dict[str, Any]]:
                 "arm": name,
                 "modality": modality,
                 "k": k,
-                "recall": _estimate(values, definition).as_dict(),
+                "recall": estimate_over_seeds(values, definition).as_dict(),
                 "by_seed": values.mean(axis=1).tolist(),
             }
             others = {"stage_1": ADDED[0][0], "previous": names[at - 1]} if at else {}
@@ -190,14 +190,17 @@ def summarise(cells: Cells, period: str, k: int) -> list[dict[str, Any]]:
                 if common:
                     gaps = np.stack([found[name][seed] - found[other][seed] for seed in common])
                     about = f"recall@{k} of this arm minus that of '{other}', same searches, same seeds: {', '.join(map(str, common))}"
-                    row[f"minus_{against}"] = _estimate(gaps, about, (-1.0, 1.0)).as_dict()
+                    row[f"minus_{against}"] = estimate_over_seeds(
+                        gaps, about, (-1.0, 1.0)
+                    ).as_dict()
             rows.append(row)
     return rows
 
 
-def _estimate(
+def estimate_over_seeds(
     values: np.ndarray, definition: str, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> Estimate:
+    """Mean of `values` `(seeds, searches)`, within the bounds, with an interval over both."""
     low, high = interval(values.mean(), variance_of_mean(values, 0), values.shape[1], bounds=bounds)
     return Estimate(float(values.mean()), float(low), float(high), values.shape[1], definition)
 

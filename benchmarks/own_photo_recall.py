@@ -61,12 +61,17 @@ def draw_photos(
         .collect(engine="streaming")
         .sort("item_id")
     )
+    return drawn, rendered(pictures, seed, difficulty)
+
+
+def rendered(pictures: pl.DataFrame, seed: int, difficulty: float = 1.0) -> list[bytes]:
+    """A JPEG photo of each row's `image`, by seed and `item_id`."""
     photos = []
-    for item, image in track(pictures.iter_rows(), "rendering photos", count):
+    for item, image in track(pictures.iter_rows(), "rendering photos", pictures.height):
         random = generator(seed, STREAM, int(item))
         picture = decode(image, f"items.image of item {item}")
         photos.append(encode(render_photo(picture, random, difficulty)))
-    return drawn, photos
+    return photos
 
 
 def own_recall(

@@ -1,0 +1,108 @@
+"""What the first stage is worth, in two steps a training: which cells there are, what is held out, that measured cells are kept, and the paired differences."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from safetensors.torch import load_file
+
+from benchmarks import stage_one
+from benchmarks.stage_one import Cell, Trainings, held_out_searches, main, summarise
+from moon_rec.errors import ShopError
+from representation.encoder import ProductEncoder
+from representation.posttraining import PosttrainConfig
+from representation.pretraining import PretrainConfig
+from tests.representation.conftest import (  # noqa: F401
+    encoder,
+    encoder_path,
+    little_shop,
+    tiny_config,
+)
+
+QUICK = ["--steps", "2", "--pretraining-steps", "2", "--batch-size", "4", "--threads", "1"]
+
+
+def test_searches_are_of_products_listed_from_the_cut_on(little_shop):  # noqa: F811
+    searches = held_out_searches(little_shop, 3, 0)
+    later = little_shop.items.filter(pl.col("listed_at") >= little_shop.cut_time).collect()
+    assert len(searches.items) == 3 and set(searches.items) <= set(later["item_id"])
+    titles = dict(later.select("item_id", "title").iter_rows())
+    assert searches.queries["text"]["query_text"].to_list() == [
+        titles[item] for item in searches.items.tolist()
+    ]
+    photos = searches.queries["picture"]["query_image"].to_list()
+    pictures = dict(later.select("item_id", "image").iter_rows())
+    assert all(
+        photo != pictures[item] for photo, item in zip(photos, searches.items.tolist(), strict=True)
+    )
+    whole = little_shop.items.filter(pl.col("image").is_not_null()).collect()
+    assert searches.gallery["item_id"].to_list() == sorted(whole["item_id"])
+
+
+def test_a_shop_with_nothing_listed_later_is_refused(little_shop, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(type(little_shop), "cut_time", little_shop.test_time.replace(year=2099))
+    with pytest.raises(ShopError, match="0 products with a title and a picture are listed from"):
+        held_out_searches(little_shop, 3, 0)
+
+
+def test_cells_are_trained_once_and_the_table_is_written(
+    little_shop,  # noqa: F811
+    encoder_path,  # noqa: F811
+    tmp_path,
+    capsys,
+    monkeypatch,
+):
+    words = [str(little_shop.path), "--out", str(tmp_path), "--start", str(encoder_path), *QUICK]
+    words += ["--seeds", "0", "--shares", "0", "1"]
+    main(words)
+    said = capsys.readouterr().out
+    assert "random + pretrained" in said and "minus random" in said
+    found = json.loads((tmp_path / "stage_one.json").read_text())
+    rows = found["rows"]
+    assert len(rows) == 2 * 2 * 4
+    assert {row["start"] for row in rows if "minus real" in row} == {"real + pretrained"}
+    assert len(list(tmp_path.glob("cell-*.parquet"))) == 8
+    assert not [path for path in tmp_path.glob("cell-*") if path.is_dir()]
+
+    def no_more(*_):
+        raise AssertionError("a measured cell is measured again")
+
+    monkeypatch.setattr(stage_one, "measure", no_more)
+    main([*words, "--collect"])
+    assert json.loads((tmp_path / "stage_one.json").read_text())["rows"] == rows
+
+
+def test_random_weights_are_of_the_starts_architecture(
+    little_shop,  # noqa: F811
+    encoder_path,  # noqa: F811
+    tmp_path,
+):
+    made = Trainings(little_shop, tmp_path, encoder_path, PretrainConfig(), PosttrainConfig(), True)
+    paths = [made.made(Cell("random", 0, seed)) for seed in (0, 1)]
+    real = load_file(encoder_path / "model.safetensors")
+    drawn = [load_file(path / "model.safetensors") for path in paths]
+    assert [drawn[0].keys(), drawn[1].keys()] == [real.keys()] * 2
+    name = next(name for name in real if "q_proj.weight" in name)
+    assert not (drawn[0][name] == real[name]).all() and not (drawn[0][name] == drawn[1][name]).all()
+    assert made.made(Cell("random", 0, 0)) == paths[0]
+    opened = ProductEncoder.from_pretrained(paths[0])
+    assert opened.config == ProductEncoder.from_pretrained(encoder_path).config
+    assert made.made(Cell("real", 0, 5)) == encoder_path
+
+
+def test_differences_are_paired_by_search_and_seed():
+    frames = []
+    for seed, (plain, better) in enumerate([([0, 1, 0, 0], [1, 1, 0, 0]), ([0] * 4, [0, 0, 1, 1])]):
+        for start, hits in (("random", plain), ("real", better)):
+            frames.append(
+                pl.DataFrame(
+                    {"search_id": [4, 3, 2, 1], "hit@10": hits, "modality": "text", "arm": f"{start} at 1", "seed": seed}
+                )
+            )  # fmt: skip
+    cells = [Cell(start, 1, seed) for seed in (0, 1) for start in ("random", "real")]
+    rows = {row["start"]: row for row in summarise(pl.concat(frames), cells, 9)}
+    assert rows["random"]["recall"]["value"] == 1 / 8
+    assert rows["real"]["minus random"]["value"] == pytest.approx(3 / 8)
+    assert rows["real"]["by_seed"] == [0.5, 0.5] and "minus random" not in rows["random"]
+    assert np.isfinite(rows["real"]["minus random"]["low"])
