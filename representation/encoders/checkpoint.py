@@ -39,7 +39,7 @@ ENCODER = OutputKind(
     ),
 )  # fmt: skip
 QWEN_TYPES = ("qwen3_vl", "qwen2_5_vl")
-DUAL_TYPES = ("clip", "siglip", "siglip2")
+DUAL_TYPES = ("clip", "metaclip_2", "siglip", "siglip2")
 TEXT_TYPES = (
     "albert", "bert", "camembert", "deberta-v2", "distilbert", "electra", "ernie", "modernbert", "mpnet", "roberta", "xlm-roberta",
 )  # fmt: skip

@@ -20,7 +20,7 @@ from representation.posttraining.batches import Batches
 from representation.posttraining.config import PosttrainConfig, refuse_idle
 from representation.posttraining.momentum import MomentumEncoder
 from representation.posttraining.pair_batch import PairBatch
-from representation.posttraining.preparation import Prepared, prepare
+from representation.posttraining.preparation import Prepared, prepare, readable
 from representation.posttraining.step import ContrastiveStep, Outcome
 from representation.trainable import Trainable
 from representation.training.distributed import (
@@ -82,6 +82,7 @@ class PostTraining(Stage[PairBatch, Outcome]):
 
     def check(self, encoder: Trainable) -> None:
         refuse_idle(self._config, encoder.widths)
+        readable(self._config, encoder)
 
     def prepare(self, encoder: Trainable) -> Batches:
         self._prepared = prepare(

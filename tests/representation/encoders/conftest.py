@@ -13,6 +13,8 @@ from transformers import (
     CLIPModel,
     CLIPTokenizer,
     GemmaTokenizer,
+    MetaClip2Config,
+    MetaClip2Model,
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
@@ -144,7 +146,7 @@ def gemma_tokenizer(kind: type = Siglip2Tokenizer) -> GemmaTokenizer | Siglip2To
 
 
 def dual_checkpoints(root: Path) -> dict[str, Path]:
-    """CLIP; SigLIP 2 of fixed resolution, which is published as `siglip`; SigLIP 2 NaFlex, `siglip2`."""
+    """CLIP; MetaCLIP 2; SigLIP 2 of fixed resolution, which is published as `siglip`; SigLIP 2 NaFlex, `siglip2`."""
     words, gemma = clip_tokenizer(), gemma_tokenizer()
     picture = {**TOWER, "image_size": 32, "patch_size": 8}
     text = {
@@ -164,11 +166,14 @@ def dual_checkpoints(root: Path) -> dict[str, Path]:
         "eos_token_id": 1,
         "bos_token_id": 2,
     }
+    meta = MetaClip2Model(
+        MetaClip2Config(text_config=text, vision_config=picture, projection_dim=16)
+    )
     fixed = SiglipModel(SiglipConfig(text_config=text, vision_config=picture))
     flexible = Siglip2Model(
         Siglip2Config(text_config=text, vision_config={**TOWER, "patch_size": 8, "num_patches": 16})
     )
-    for model in (clip, fixed, flexible):
+    for model in (clip, meta, fixed, flexible):
         for value in model.parameters():
             value.data += (
                 torch.randn_like(value) * 0.1
@@ -176,10 +181,13 @@ def dual_checkpoints(root: Path) -> dict[str, Path]:
     side = {"height": 32, "width": 32}
     found = {
         "clip": write(root / "clip", clip, words),
+        "metaclip2": write(root / "metaclip2", meta, gemma_tokenizer(GemmaTokenizer)),
         "siglip": write(root / "siglip", fixed, gemma_tokenizer(GemmaTokenizer)),
         "naflex": write(root / "naflex", flexible, gemma),
     }
-    CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=side).save_pretrained(found["clip"])
+    for name in ("clip", "metaclip2"):
+        cut = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=side)
+        cut.save_pretrained(found[name])
     SiglipImageProcessorPil(size=side, resample=2).save_pretrained(found["siglip"])
     Siglip2ImageProcessorPil(patch_size=8, max_num_patches=16).save_pretrained(found["naflex"])
     return found
