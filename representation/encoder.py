@@ -27,6 +27,7 @@ from representation.encoders.checkpoint import (
     write_about,
 )
 from representation.encoders.dual import DualEncoder
+from representation.encoders.locked import LockedEncoder
 from representation.encoders.qwen import (
     EMBEDDING_WIDTHS,
     LONGER,
@@ -345,6 +346,8 @@ def open_encoder(
         return TextEncoder.from_pretrained(path_or_name, device)
     if family == "dual":
         return DualEncoder.from_pretrained(path_or_name, device)
+    if family == "locked":
+        return LockedEncoder.from_pretrained(path_or_name, device)
     if about is not None:
         return ProductEncoder.from_pretrained(path_or_name, device, dtype)
     widths = EMBEDDING_WIDTHS if is_embedding_checkpoint(path_or_name) else ()
@@ -362,6 +365,8 @@ def open_trainable(path: str | Path, device: str | None = None) -> Trainable:
         family = family_of(read_config(path), path)
         if family == "text":
             return TextEncoder.from_pretrained(path, device)
+        if family == "locked":
+            return LockedEncoder.from_pretrained(path, device)
         if family == "dual":
             encoder = DualEncoder.from_pretrained(path, device)
             assert encoder.image_size  # refused where it has none

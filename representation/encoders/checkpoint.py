@@ -25,7 +25,7 @@ from representation.model.panics import refused_panics
 from representation.model.quiet import quiet
 from representation.model.word_cache import forget_words
 
-Family = Literal["qwen", "dual", "text"]
+Family = Literal["qwen", "dual", "text", "locked"]
 
 FORMAT_VERSION = 1
 ABOUT_FILE = "moon_rec.json"
@@ -35,7 +35,7 @@ ENCODER = OutputKind(
     json_with("format_version", "digest", "config"),
     (
         "*config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt",
-        "*.model", "chat_template*", "modules.json", "config_sentence_transformers.json", "1_Pooling/config.json", "2_Normalize/*", "adapter/adapter_*", "*training_log.json",
+        "*.model", "chat_template*", "modules.json", "config_sentence_transformers.json", "1_Pooling/config.json", "2_Normalize/*", "adapter/adapter_*", "text/**", "vision/**", "*training_log.json",
     ),
 )  # fmt: skip
 QWEN_TYPES = ("qwen3_vl", "qwen2_5_vl")
@@ -43,6 +43,8 @@ DUAL_TYPES = ("clip", "metaclip_2", "siglip", "siglip2")
 TEXT_TYPES = (
     "albert", "bert", "camembert", "deberta-v2", "distilbert", "electra", "ernie", "modernbert", "mpnet", "roberta", "xlm-roberta",
 )  # fmt: skip
+LOCKED_TYPES = ("moon_rec_locked",)
+"""Ours: two frozen towers, each in a folder of its own, and trained projections (`encoders.locked`)."""
 MIXTURES = ("qwen3_vl_moe", "qwen3_omni_moe", "qwen3_5_moe")
 
 READ = (
@@ -99,6 +101,7 @@ def family_of(config: dict[str, Any], name: str | Path) -> Family:
         "qwen": QWEN_TYPES,
         "dual": DUAL_TYPES,
         "text": TEXT_TYPES,
+        "locked": LOCKED_TYPES,
     }
     for family, types in families.items():
         if found in types:

@@ -51,12 +51,15 @@ def prepare(
     vectors: str | Path | None = None,
     rank: int = 0,
     world_size: int = 1,
+    features: Path | None = None,
 ) -> Prepared:
     """Find the pairs before the cut, curate them where asked, and make ready to make batches.
 
     Args:
         encoder: the one to train, as it is before.
         vectors: folder of `representation.embed` with what curation measures likeness by; None: computed with `encoder`.
+
+        features: where outputs of frozen towers are kept, by the first of several processes; None: in memory.
 
     Raises:
         EncoderError: no pair of any kind in the mixture, or no vectors at `vectors`.
@@ -97,6 +100,7 @@ def prepare(
         alter_photos=config.alter_photos,
     )
     batches.decode_ahead()
+    batches.remember_ahead(features if rank == 0 else None, shop.digest)
     return Prepared(batches, known, curated)
 
 
