@@ -223,7 +223,7 @@ def test_pairs_with_pictures_are_left_out_for_a_text_encoder_and_counted(
     assert (
         "reads text alone: kinds of pairs that show a picture are left out: text->image (" in said
     )
-    with pytest.raises(EncoderError, match="reads text alone.*give text->richer-text a weight"):
+    with pytest.raises(EncoderError, match=r"reads text alone.*give text->richer-text a weight"):
         posttrain(little_shop, tmp_path / "no", settings("clip"), checkpoints["bert"])
     with pytest.raises(EncoderError, match="of the catalogue shows a picture"):
         config = settings("bert", pairs="catalogue")
@@ -232,7 +232,7 @@ def test_pairs_with_pictures_are_left_out_for_a_text_encoder_and_counted(
 
 
 def test_naflex_is_read_only(checkpoints):
-    with pytest.raises(EncoderError, match="NaFlex.*read only.*fixed resolution"):
+    with pytest.raises(EncoderError, match=r"NaFlex.*read only.*fixed resolution"):
         open_trainable(checkpoints["naflex"], device="cpu")
 
 
