@@ -41,10 +41,12 @@ ENCODER = OutputKind(
 QWEN_TYPES = ("qwen3_vl", "qwen2_5_vl")
 DUAL_TYPES = ("clip", "metaclip_2", "siglip", "siglip2")
 TEXT_TYPES = (
-    "albert", "bert", "camembert", "deberta-v2", "distilbert", "electra", "ernie", "modernbert", "mpnet", "roberta", "xlm-roberta",
+    "albert", "bert", "camembert", "deberta-v2", "distilbert", "electra", "embedding_gemma2", "embedding_gemma2_text", "ernie", "modernbert", "mpnet", "roberta", "xlm-roberta",
 )  # fmt: skip
 LOCKED_TYPES = ("moon_rec_locked",)
 """Ours: two frozen towers, each in a folder of its own, and trained projections (`encoders.locked`)."""
+CAUSAL_ONLY = ("qwen3_5", "qwen3_5_text", "qwen3_next")
+"""Their linear-attention layers carry a state from left to right, which no mask opens to what comes after."""
 MIXTURES = ("qwen3_vl_moe", "qwen3_omni_moe", "qwen3_5_moe")
 
 READ = (
@@ -109,6 +111,10 @@ def family_of(config: dict[str, Any], name: str | Path) -> Family:
     if found in MIXTURES:
         raise EncoderError(
             f"{name}: model_type {found!r} is a mixture of experts, which is not supported; take a dense one, such as Qwen/Qwen3-VL-4B-Instruct"
+        )
+    if found in CAUSAL_ONLY:
+        raise EncoderError(
+            f"{name}: model_type {found!r} has linear-attention layers, which read from left to right alone; they are not read here yet: take Qwen/Qwen3-VL-2B-Instruct or another Qwen3-VL"
         )
     known = ", ".join((*QWEN_TYPES, *DUAL_TYPES, *TEXT_TYPES))
     raise EncoderError(f"{name}: model_type {found!r} is not one that is read here: {known}")

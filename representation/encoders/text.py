@@ -4,6 +4,7 @@ A baseline and a ready-made start: vectors equal sentence-transformers' own `enc
 - Pooling, length, prompts and lower-casing are what the checkpoint's own files say; a plain folder without them gets the mean over real tokens (Reimers and
   Gurevych, Sentence-BERT, section 3) and its tokenizer's length.
 - Vectors are at unit length even where the checkpoint leaves that out, for all encoders' are.
+- EmbeddingGemma 2 is read and trained by its words alone; what else it has, towers for pictures and sound, stays as it is. Its own projection is part of its states.
 - A special token's name within a title is plain characters: no product can end its own text.
 """
 
@@ -105,7 +106,8 @@ class TextEncoder:
         self.module: Any = model
         self.tokenizer, self.config = tokenizer, config
         settings: Any = model.config
-        self.dim: int = settings.hidden_size
+        settings = getattr(settings, "text_config", settings)
+        self.dim: int = getattr(settings, "embedding_dim", None) or settings.hidden_size
         self.widths = (self.dim,)
 
     @classmethod

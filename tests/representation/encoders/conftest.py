@@ -12,6 +12,8 @@ from transformers import (
     CLIPConfig,
     CLIPModel,
     CLIPTokenizer,
+    EmbeddingGemma2Config,
+    EmbeddingGemma2Model,
     GemmaTokenizer,
     MetaClip2Config,
     MetaClip2Model,
@@ -125,6 +127,17 @@ def bert(vocabulary: int) -> BertModel:
     )
 
 
+def embedding_gemma(vocabulary: int) -> EmbeddingGemma2Model:
+    """Words alone: checkpoints without towers for pictures and sound are published so, too."""
+    text = {
+        **TOWER, "vocab_size": vocabulary, "num_key_value_heads": 1, "head_dim": 16,
+        "hidden_size_per_layer_input": 8, "embedding_dim": 24, "sliding_window": 3, "sliding_window_pattern": 2,
+        "initializer_range": 0.15, "max_position_embeddings": 40,
+    }  # fmt: skip
+    config = EmbeddingGemma2Config(text_config=text, vision_config=None, audio_config=None)
+    return EmbeddingGemma2Model(config)
+
+
 def clip_tokenizer() -> CLIPTokenizer:
     """CLIP's own kind over single bytes."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -228,6 +241,8 @@ def checkpoints(tmp_path_factory) -> dict[str, Path]:
     )
     found |= dual_checkpoints(root)
     words = BertTokenizer(vocab={token: number for number, token in enumerate(WORD_PIECES)})
+    gemma = gemma_tokenizer(GemmaTokenizer)
+    found["gemma2"] = write(root / "gemma2", embedding_gemma(len(gemma)), gemma)
     found["bert"] = write(root / "bert", bert(len(WORD_PIECES)), words)
     (found["embedding"] / "1_Pooling").mkdir()
     write_json(found["embedding"] / "1_Pooling" / "config.json", pooling)

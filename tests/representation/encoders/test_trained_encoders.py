@@ -92,8 +92,9 @@ def test_dual_towers_value_and_gradient_as_transformers(checkpoints, name):
     assert_same_gradients(encoder.module, theirs)
 
 
-def test_text_encoder_value_and_gradient_as_transformers(checkpoints):
-    path = checkpoints["bert"]
+@pytest.mark.parametrize("name", ["bert", "gemma2"])
+def test_text_encoder_value_and_gradient_as_transformers(checkpoints, name):
+    path = checkpoints[name]
     theirs = AutoModel.from_pretrained(path).eval()
     tokenizer = AutoTokenizer.from_pretrained(path)
 
