@@ -207,7 +207,7 @@ class ProductEncoder:
         return self.composer.texts(texts, lengths[kind])
 
     def prepare(
-        self, side: Side, tokens: Sequence[list[int]], pictures: np.ndarray | None
+        self, side: Side, tokens: Sequence[list[int]], pictures: np.ndarray | Tensor | None
     ) -> Inputs:
         """See `Trainable.prepare`."""
         prompt = self.config.prompt

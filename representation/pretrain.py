@@ -6,8 +6,9 @@ python -m representation.pretrain SHOP --out ENCODER
 import sys
 from pathlib import Path
 
-from moon_rec.command import Parser, add_config_options, run
+from moon_rec.command import Parser, add_config_options, run, seed_number
 from moon_rec.config import load_config
+from moon_rec.files import read_json
 from moon_rec.outputs import add_overwrite_option
 from moon_rec.shop import Shop
 from representation.training.tracking import add_track_option, tracked, tracker_of
@@ -27,10 +28,18 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--start", type=Path, help="an encoder to start from instead of random weights"
     )
+    parser.add_argument(
+        "--graded",
+        type=seed_number,
+        default=100,
+        metavar="PRODUCTS",
+        help="how many of the products listed from the cut on are asked before and after, and every grade_every steps; 0: none",
+    )
     add_track_option(parser)
     add_config_options(parser)
     chosen = parser.parse_args(argv)
     from representation.pretraining import PretrainConfig, pretrain
+    from representation.pretraining.grading import Grader, grades_as_lines
     from representation.pretraining.train import LOG_FILE
     from representation.training.distributed import is_main, processes
     from representation.training.places import check_out
@@ -41,8 +50,11 @@ def main(argv: list[str] | None = None) -> None:
         tracker = tracker_of(chosen)
         shop = Shop.open(chosen.shop)
         with tracked(tracker, "pretraining", LOG_FILE, chosen, config, shop) as on_log:
-            made = pretrain(shop, chosen.out, config, chosen.start, on_log, chosen.overwrite)
+            grade = Grader.of(shop, chosen.graded, config.seed) if chosen.graded else None
+            made = pretrain(shop, chosen.out, config, chosen.start, on_log, chosen.overwrite, grade)
         if is_main():
+            for line in grades_as_lines(read_json(made[-1].path / LOG_FILE).get("grades", [])):
+                print(line)
             for checkpoint in made:
                 print(checkpoint.path)
 

@@ -81,11 +81,14 @@ class Trainable(Encoder, Protocol):
         """Token ids of other people's words, cut to what this encoder reads of such a text; none of a text that shows nothing."""
         ...
 
-    def prepare(self, side: Side, tokens: Sequence[list[int]], pictures: np.ndarray | None) -> Rows:
+    def prepare(
+        self, side: Side, tokens: Sequence[list[int]], pictures: np.ndarray | Tensor | None
+    ) -> Rows:
         """A batch of one side: each row has the text of `tokens` (empty: none), and all have a picture, or none has.
 
         Args:
-            pictures: `(rows, image_size, image_size, 3)` uint8; None: rows of texts alone.
+            pictures: `(rows, image_size, image_size, 3)` uint8, as an array, or as a tensor where the weights are, which does not leave that device
+                (`pixels.as_bytes` takes both); None: rows of texts alone.
         """
         ...
 

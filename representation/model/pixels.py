@@ -39,7 +39,7 @@ class PictureLayout(Protocol):
         """Tokens of a picture: `num_leading + side**2`."""
         ...
 
-    def pixels(self, pictures: np.ndarray) -> Tensor:
+    def pixels(self, pictures: np.ndarray | Tensor) -> Tensor:
         """What the backbone takes, float32 `(pictures, ...)`, of pictures `(pictures, image_size, image_size, 3)` in uint8."""
         ...
 
@@ -82,7 +82,7 @@ class PatchLayout(NamedTuple):
         """None: every token has its place in the picture."""
         return 0
 
-    def pixels(self, pictures: np.ndarray) -> Tensor:
+    def pixels(self, pictures: np.ndarray | Tensor) -> Tensor:
         """See `to_patches`."""
         return to_patches(pictures, self)
 
@@ -99,23 +99,31 @@ def square(picture: Image.Image, image_size: int) -> np.ndarray:
     return np.asarray(picture, dtype=np.uint8)
 
 
-def to_patches(pictures: np.ndarray | Sequence[np.ndarray], layout: PatchLayout) -> Tensor:
+def as_bytes(pictures: np.ndarray | Sequence[np.ndarray] | Tensor) -> Tensor:
+    """Pictures of one size as a tensor `(pictures, side, side, 3)` of bytes; a tensor stays where it is, on a GPU for instance."""
+    if isinstance(pictures, Tensor):
+        return pictures
+    whole = pictures if isinstance(pictures, np.ndarray) else np.stack(list(pictures))
+    return torch.from_numpy(np.ascontiguousarray(whole))
+
+
+def to_patches(pictures: np.ndarray | Sequence[np.ndarray] | Tensor, layout: PatchLayout) -> Tensor:
     """Normalise and cut pictures into patches, ordered merge block by merge block as the backbone expects.
 
     Args:
-        pictures: `(pictures, image_size, image_size, 3)` uint8.
+        pictures: `(pictures, image_size, image_size, 3)` uint8, as arrays or as a tensor, on whose device the work is done.
 
     Returns:
         Float32 `(pictures, patches, 3 * patch_size**2)`, one frame.
     """
-    whole = pictures if isinstance(pictures, np.ndarray) else np.stack(list(pictures))
-    pixels = torch.from_numpy(np.ascontiguousarray(whole))
+    pixels = as_bytes(pictures)
+    whole = len(pixels)
     blocks, merge, patch = layout.side, layout.merge, layout.patch_size
     pixels = pixels.reshape(-1, blocks, merge, patch, blocks, merge, patch, 3)
     pixels = pixels.permute(0, 1, 4, 2, 5, 7, 3, 6)  # as bytes: four times as quick as after
-    values = pixels.reshape(len(whole), layout.grid**2, 3 * patch**2).to(torch.float32)
+    values = pixels.reshape(whole, layout.grid**2, 3 * patch**2).to(torch.float32)
     mean, std = (
-        torch.tensor(of_channels, dtype=torch.float32).repeat_interleave(patch**2)
+        torch.tensor(of_channels, dtype=torch.float32).repeat_interleave(patch**2).to(values.device)
         for of_channels in (layout.mean, layout.std)
     )
     return values.div_(255).sub_(mean).div_(std)

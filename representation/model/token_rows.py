@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from moon_rec.errors import EncoderError
@@ -65,11 +66,11 @@ class Composer:
         place = prompt.index(CONTENT_ID)
         return prompt[:place] + content + prompt[place + 1 :]
 
-    def batch(self, rows: Sequence[list[int]], pictures: np.ndarray | None) -> Inputs:
+    def batch(self, rows: Sequence[list[int]], pictures: np.ndarray | Tensor | None) -> Inputs:
         """Pad rows on the right to the longest.
 
         Args:
-            pictures: `(rows with a picture, image_size, image_size, 3)` uint8, in row order; None or empty without pictures.
+            pictures: `(rows with a picture, image_size, image_size, 3)` uint8, in row order, an array or a tensor on any device; None or empty without pictures.
         """
         length = max(len(row) for row in rows)
         if any(len(row) != length for row in rows):

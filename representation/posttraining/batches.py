@@ -12,13 +12,14 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from moon_rec.seeds import generator
+from moon_rec.seeds import generator, seed_of
 from moon_rec.shop import Shop
 from representation.model.prompt import TEXT_COLUMNS, product_texts
 from representation.posttraining.augmentation import (
     AugmentationConfig,
     Views,
     apply_views,
+    apply_views_there,
     draw_views,
 )
 from representation.posttraining.mixture import ItemKind, PairKind, QueryKind
@@ -55,6 +56,8 @@ class Batches:
     In memory: texts and ids, and as uint8 the pictures seen so far (see `PictureStore`): about 1 GB for 41,000 products and as many photos.
     Of larger shops the decoded pictures are in a scratch file of at most `scratch_bytes`, for products and photos alike. Files' bytes are on the disk (`PictureFile`),
     and only where the schedule shows pictures.
+
+    On a GPU the pictures of a batch travel as bytes and are altered there (`augmentation.apply_views_there`); on a processor all of a batch is made on it.
 
     Photos are altered anew each time they are used, as `augmentation` says (without it, or without `alter_photos`: never). A product paired with itself is shown as an altered view of its picture, or, among
     searches by words, by words drawn from its own (`own_words`; None: by its title).
@@ -104,7 +107,7 @@ class Batches:
         self._tokens: dict[tuple[Side, TextKind], list[list[int]]] = {}
         for kind in ("title", "richer"):
             self._tokens_of("item", kind)
-        self._size = encoder.image_size or 1
+        self._size, self._device = encoder.image_size or 1, encoder.device
         forms = {form for kind in schedule.pairs for form in kind}
         shows = any("image" in form for form in forms)
         self._images = self._store(shop, "items", self._item_ids if shows else None, scratch_bytes)
@@ -133,6 +136,11 @@ class Batches:
         if (side, kind) not in self._tokens:
             self._tokens[side, kind] = self._encoder.tokens(self._texts[kind], side, kind)
         return self._tokens[side, kind]
+
+    @property
+    def _is_far(self) -> bool:
+        """Whether pictures travel to another device than this processor."""
+        return self._device.type != "cpu"
 
     def decode_ahead(self) -> None:
         """Decode all pictures that the steps need, on all cores and with progress, instead of each when it is first needed.
@@ -259,7 +267,7 @@ class Batches:
         if kind != "image":
             of_all = self._tokens_of(side, "title" if kind.startswith("title") else "richer")
             texts = [of_all[row] for row in rows]
-        pictures = self._images.take(rows) if "image" in kind else None
+        pictures = self._images.take_to(rows, self._device) if "image" in kind else None
         return self._encoder.prepare(side, texts, pictures)
 
     def _searches(
@@ -277,8 +285,13 @@ class Batches:
         if kind == "text":
             return self._encoder.prepare("query", texts, None)
         random = generator(self._seed, "views", step)
+        noise = None
+        if self._is_far:
+            noise = torch.Generator(self._device).manual_seed(seed_of(self._seed, "noise", step))
         photos = self._photo_views(search_rows, searches, random)
-        views = self._product_views(product_rows, products, random)
+        views = self._product_views(product_rows, products, random, noise)
+        if isinstance(photos, Tensor) and isinstance(views, Tensor):
+            return self._encoder.prepare("query", texts, torch.cat([photos, views]))
         return self._encoder.prepare("query", texts, np.concatenate([photos, views]))
 
     def _product_words(self, rows: np.ndarray, own: slice, step: int) -> list[list[int]]:
@@ -288,34 +301,44 @@ class Batches:
         drawn = self._own_words.draw(self._item_ids[rows], generator(self._seed, "own words", step))
         return self._encoder.tokens(drawn[own], "query", "words")
 
-    def _photo_views(self, rows: np.ndarray, own: slice, random: np.random.Generator) -> np.ndarray:
-        views = self._draw(len(rows), self._of_photos, random, new_ground=False)
-        photos = self._photos.take(rows[own])
-        if views is None or not len(photos):
+    def _photo_views(
+        self, rows: np.ndarray, own: slice, random: np.random.Generator
+    ) -> np.ndarray | Tensor:
+        photos = self._photos.take_to(rows[own], self._device)
+        if self._of_photos is None or not len(rows):
             return photos
-        return apply_views(photos, views.some(own))
+        views = draw_views(len(rows), self._size, self._of_photos, random, new_ground=False)
+        return _altered(photos, views.some(own), None)
 
     def _product_views(
-        self, rows: np.ndarray, own: slice, random: np.random.Generator
-    ) -> np.ndarray:
-        views = self._draw(len(rows), self._of_products, random, new_ground=True)
-        pictures = self._images.take(rows[own])
-        if views is None or not len(pictures):
-            return pictures
-        views = views.some(own)
-        assert views.grounds is not None
-        return apply_views(pictures, views, self._images.take(rows[views.grounds.others]))
-
-    def _draw(
         self,
-        count: int,
-        config: AugmentationConfig | None,
+        rows: np.ndarray,
+        own: slice,
         random: np.random.Generator,
-        new_ground: bool,
-    ) -> Views | None:
-        if config is None or not count:
-            return None
-        return draw_views(count, self._size, config, random, new_ground)
+        noise: torch.Generator | None,
+    ) -> np.ndarray | Tensor:
+        pictures = self._images.take_to(rows[own], self._device)
+        if not len(rows):
+            return pictures
+        views = draw_views(len(rows), self._size, self._of_products, random, True, noise).some(own)
+        assert views.grounds is not None
+        others = views.grounds.others
+        if isinstance(pictures, Tensor) and len(pictures) == len(rows):
+            return _altered(pictures, views, pictures[torch.from_numpy(others)])
+        return _altered(pictures, views, self._images.take_to(rows[others], self._device))
+
+
+def _altered(
+    pictures: np.ndarray | Tensor, views: Views, others: np.ndarray | Tensor | None
+) -> np.ndarray | Tensor:
+    """Views of pictures where these are: with those of a processor in arrays, of which it holds few at a time."""
+    if not len(pictures):
+        return pictures
+    if isinstance(pictures, Tensor):
+        assert not isinstance(others, np.ndarray)
+        return apply_views_there(pictures, views, others)
+    assert not isinstance(others, Tensor)
+    return apply_views(pictures, views, others)
 
 
 def parts_of(own: slice, first: int) -> tuple[slice, slice]:

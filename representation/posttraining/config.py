@@ -99,6 +99,7 @@ class PosttrainConfig(TrainingConfig):
         query_engagement: what makes a product a query for what else was engaged with after the same search.
         pairs: `log`, searches and what was engaged with; `catalogue`, for a shop without searches: each product is its own query, by its title or by an
             altered view of its picture, and of the mixture only `mixture.CATALOGUE_KINDS` are used. The second is ours (compare MOON2.0's intra-product term).
+        pairs_share: of the searches before the cut (`catalogue`: of the products), the share whose pairs are used, drawn by `seed`; those of a smaller share are in a larger one.
         split_mixed: a search by words and photo gives pairs of either alone, too.
         alter_photos: alter shoppers' photos anew each time they are seen, as `augmentation` says.
         own_picture_share: of each batch of image queries, the share that is an altered catalogue picture paired with its own product; 0 leaves the log alone; None: .8 for a shop
@@ -137,6 +138,7 @@ class PosttrainConfig(TrainingConfig):
     split_mixed: bool = True
     pairs: Literal["log", "catalogue"] = "log"
     alter_photos: bool = True
+    pairs_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     own_picture_share: OwnShare | None = None
     own_words_share: OwnShare = 0.8
     augmentation: AugmentationConfig = AugmentationConfig()

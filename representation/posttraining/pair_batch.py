@@ -1,6 +1,6 @@
 """What a step of post-training is given: the inputs of a process's own pairs, and who is who in the whole batch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 import torch
@@ -28,6 +28,10 @@ class HardItems:
     mask: Tensor
     is_clicked: Tensor
     blocked: Tensor
+
+    def to(self, device: torch.device) -> "HardItems":
+        """With the inputs on `device`."""
+        return replace(self, items=self.items.to(device))
 
 
 @dataclass
@@ -59,6 +63,12 @@ class PairBatch:
     def __len__(self) -> int:
         """Pairs of this process."""
         return self.own.stop - self.own.start
+
+    def to(self, device: torch.device) -> "PairBatch":
+        """With the inputs on `device`; who is who stays here, where negatives are drawn."""
+        queries, items = self.queries.to(device), self.items.to(device)
+        hard = self.hard.to(device) if self.hard is not None else None
+        return replace(self, queries=queries, items=items, hard=hard)
 
     @property
     def label(self) -> str:

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from moon_rec.errors import EncoderError
 from moon_rec.progress import say
+from moon_rec.seeds import generator
 from moon_rec.shop import Shop
 from representation.curation import Curated, curate
 from representation.negatives import HardNegatives, KnownPositives
@@ -106,8 +107,17 @@ def prepare(
 
 def _pairs(shop: Shop, config: PosttrainConfig) -> Pairs:
     if config.pairs == "catalogue":
-        return catalogue_pairs(shop)
-    return logged_pairs(shop, config.engagement, config.query_engagement, config.split_mixed)
+        pairs = catalogue_pairs(shop)
+    else:
+        pairs = logged_pairs(shop, config.engagement, config.query_engagement, config.split_mixed)
+    return pairs if config.pairs_share == 1 else _drawn(pairs, config.pairs_share, config.seed)
+
+
+def _drawn(pairs: Pairs, share: float, seed: int) -> Pairs:
+    """The pairs of a share of the searches, all of a search or none."""
+    ids = pl.concat([rows["search_id"] for rows in pairs.values()]).unique().sort()
+    chosen = ids.filter(pl.Series(generator(seed, "pairs' share").random(len(ids)) < share))
+    return {kind: rows.filter(pl.col("search_id").is_in(chosen.implode())) for kind, rows in pairs.items()}  # fmt: skip
 
 
 def readable(config: PosttrainConfig, encoder: Trainable) -> dict[str, float]:

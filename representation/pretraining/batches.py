@@ -1,11 +1,12 @@
 """Batches of questions: what a step of pretraining is given."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import polars as pl
+import torch
 from torch import Tensor
 
 from moon_rec.seeds import generator
@@ -33,6 +34,10 @@ class QuestionBatch:
     num_pairs: int
     label = ""  # all batches are alike
 
+    def to(self, device: torch.device) -> "QuestionBatch":
+        """The same on `device`."""
+        return replace(self, inputs=self.inputs.to(device), labels=self.labels.to(device))
+
     @cached_property
     def num_tokens(self) -> int:
         """Real tokens of the own rows."""
@@ -44,6 +49,7 @@ class QuestionBatches:
 
     Args:
         items: what is asked about: `item_id` and `has_image`, in the order of `pictures`.
+        device: where the pictures are wanted.
         lengths: most tokens of what is said before the question, and of the answer.
     """
 
@@ -57,8 +63,10 @@ class QuestionBatches:
         lengths: tuple[int, int],
         seed: int,
         scratch_bytes: int,
+        device: torch.device,
     ) -> None:
         self._composer, self._asked, self._size, self._seed = composer, asked, batch_size, seed
+        self._device = device
         self._dialogue = Dialogue(composer, *lengths)
         self._has_image = items["has_image"].to_list()
         names = [f"items.image of item {item_id}" for item_id in items["item_id"]]
@@ -84,7 +92,8 @@ class QuestionBatches:
         )
         own = share_of(size, rank(), world_size())
         seen = [one.row for one, pictured in zip(chosen[own], has[own], strict=True) if pictured]
-        inputs = self._composer.batch(rows[own], self._pictures.take(seen) if seen else None)
+        pictures = self._pictures.take_to(seen, self._device) if seen else None
+        inputs = self._composer.batch(rows[own], pictures)
         weight = world_size() * _num_answered(labels[own]) / _num_answered(labels)
         return QuestionBatch(
             inputs, pad_labels(labels[own], inputs.token_ids.shape[1]), weight, size

@@ -1,7 +1,8 @@
 """Next-token prediction on the answers only.
 
-A row reads `<|im_start|>user\\n picture question context<|im_end|>\\n<|im_start|>assistant\\n answer<|im_end|>`, the chat form of the Qwen family. Only the answer and
-its end are predicted: the question and the picture are given, so they carry no loss and no logits are computed for them.
+A row is a turn of a chat as the language model was trained to take it: the tokenizer's chat template around picture, question and context, the answer, and what ends
+the assistant's turn. Without a template it is the Qwen family's, `<|im_start|>user\\n picture question context<|im_end|>\\n<|im_start|>assistant\\n answer<|im_end|>`. Only the
+answer and its end are predicted: the question and the picture are given, so they carry no loss and no logits are computed for them.
 """
 
 from collections.abc import Sequence
@@ -9,22 +10,42 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn import functional
+from transformers import PreTrainedTokenizerBase
 
+from moon_rec.errors import EncoderError, first_line
 from representation.model.backbone import Backbone, Inputs
+from representation.model.prompt import CONTENT
 from representation.model.token_rows import Composer
+from representation.model.tokenizer import TURN_END, TURN_START
 
 IGNORED = -100
+_ANSWER = "{answer}"
 
 
 class Dialogue:
-    """Composes rows of tokens with their labels."""
+    """Composes rows of tokens with their labels.
+
+    Attributes:
+        end: tokens that end an answer.
+    """
 
     def __init__(self, composer: Composer, context_tokens: int, answer_tokens: int) -> None:
         self._composer = composer
         self._context_tokens, self._answer_tokens = context_tokens, answer_tokens
-        self._open = composer.prompt("<|im_start|>user\n")
-        self._turn = composer.prompt("<|im_end|>\n<|im_start|>assistant\n")
-        self._close = composer.prompt("<|im_end|>")
+        turn, end = chat_turn(composer.tokenizer)
+        self._turn, self.end = composer.prompt(turn), composer.prompt(end)
+
+    def questions(
+        self, words: Sequence[str], contexts: Sequence[str], has_picture: Sequence[bool]
+    ) -> list[list[int]]:
+        """Token ids of each row up to its answer."""
+        asked = self._composer.texts(words, 10_000)
+        shown = self._composer.texts(contexts, self._context_tokens, prompt=" ")
+        shown = [ids if text else [] for ids, text in zip(shown, contexts, strict=True)]
+        return [
+            self._composer.row(self._turn, has, question + context)
+            for question, context, has in zip(asked, shown, has_picture, strict=True)
+        ]
 
     def rows(
         self,
@@ -34,16 +55,37 @@ class Dialogue:
         has_picture: Sequence[bool],
     ) -> tuple[list[list[int]], list[list[int]]]:
         """Token ids and labels of each row; a label is the token itself where it is answered, `IGNORED` elsewhere."""
-        asked = self._composer.texts(words, 10_000)
-        shown = self._composer.texts(contexts, self._context_tokens, prompt=" ")
-        shown = [ids if text else [] for ids, text in zip(shown, contexts, strict=True)]
         said = self._composer.texts(answers, self._answer_tokens)
         rows, labels = [], []
-        for question, context, answer, has in zip(asked, shown, said, has_picture, strict=True):
-            given = self._composer.row(self._open, has, question + context) + self._turn
-            rows.append(given + answer + self._close)
-            labels.append([IGNORED] * len(given) + answer + self._close)
+        for given, answer in zip(self.questions(words, contexts, has_picture), said, strict=True):
+            rows.append(given + answer + self.end)
+            labels.append([IGNORED] * len(given) + answer + self.end)
         return rows, labels
+
+
+def chat_turn(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
+    """What stands around a question up to the answer, with `{content}` for the question, and what ends the answer: the tokenizer's chat template, or the Qwen family's.
+
+    Raises:
+        EncoderError: a template that does not take a user's text and an assistant's.
+    """
+    if not tokenizer.chat_template:
+        return f"{TURN_START}user\n{CONTENT}{TURN_END}\n{TURN_START}assistant\n", TURN_END
+    asked = [{"role": "user", "content": CONTENT}]
+    answered = [*asked, {"role": "assistant", "content": _ANSWER}]
+    try:
+        turn = str(tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True))
+        whole = str(tokenizer.apply_chat_template(answered, tokenize=False))
+    except Exception as error:  # a template is a program of its own, which may fail in any way
+        raise EncoderError(
+            f"the tokenizer's chat template takes no plain question: {first_line(error)}"
+        ) from None
+    end = whole.partition(_ANSWER)[2].strip() or str(tokenizer.eos_token or "")
+    if turn.count(CONTENT) != 1 or not end:
+        raise EncoderError(
+            "the tokenizer's chat template leaves out the question, or ends no answer; take the tokenizer from whoever made the model"
+        )
+    return turn, end
 
 
 def answer_loss(backbone: Backbone, inputs: Inputs, labels: Tensor) -> Tensor:

@@ -106,6 +106,9 @@ class Pretraining(Stage[QuestionBatch, Answered]):
     def __init__(self, shop: Shop, config: PretrainConfig, grade: Grade | None = None) -> None:
         self._shop, self._config, self._grade = shop, config, grade
 
+    def open(self, path: str | Path) -> ProductEncoder:
+        return ProductEncoder.from_pretrained(path)
+
     def check(self, encoder: ProductEncoder) -> None:
         check_shares(self._config.batch_size, "questions")
         if self._config.grade_every and self._grade is None:
@@ -134,6 +137,7 @@ class Pretraining(Stage[QuestionBatch, Answered]):
             (config.context_tokens, config.answer_tokens),
             config.seed,
             scratch_bytes=int(config.scratch_gb * 1e9),
+            device=encoder.device,
         )
 
     def work(self, encoder: ProductEncoder) -> Callable[..., Any]:

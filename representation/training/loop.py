@@ -173,7 +173,9 @@ class _Loop:
             torch.random.fork_rng(devices=[]),
             training_mode(self.encoder.module, config) as dtype,
             progress(self.stage.title, config.steps) as bar,
-            PrefetchingLoader(self.batches, config.steps, first) as loader,
+            PrefetchingLoader(
+                self.batches, config.steps, first, device=self.encoder.device
+            ) as loader,
             finishing_steps(bool(config.resume_every) and world_size() == 1) as ending,
         ):
             bar.advance(first)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +14,10 @@ from representation.training.distributed import SharedEncoder
 
 class Batch(Protocol):
     """What a step is given: of one process, but for `num_pairs`."""
+
+    def to(self, device: torch.device) -> Self:
+        """With all that the step needs there on `device`."""
+        ...
 
     @property
     def label(self) -> str:

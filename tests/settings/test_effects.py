@@ -240,7 +240,7 @@ EFFECTS: dict[type[Config], Effects] = {
         TINY_STEPS,
         {
             **TRAINING, "backbone": TINY.model_copy(update={"text_layers": 1}), "mixture": {"image->image": 1.0}, "engagement": "clicked",
-            "query_engagement": "carted", "split_mixed": False, "pairs": "catalogue", "alter_photos": False, "own_picture_share": 0.0, "own_words_share": 0.0,
+            "query_engagement": "carted", "split_mixed": False, "pairs_share": 0.5, "pairs": "catalogue", "alter_photos": False, "own_picture_share": 0.0, "own_words_share": 0.0,
             "augmentation": AugmentationConfig(turn=90), "curation": CurationConfig(hardest_query=False), "loss": "circle", "temperature": 0.5,
             "learn_temperature": False, "matryoshka_weights": "equal", "prefix_loss": "same", "symmetric": True, "circle_margin": 0.5, "circle_scale": 10.0,
             "triplet_weight": 1.0, "triplet_margin": 1.0, "hard_negatives": 2, "hard_negative_kinds": ("category",), "num_negatives": 2, "queue_length": 5,

@@ -11,8 +11,10 @@ from moon_rec.errors import ConfigError, EncoderError
 from representation.negatives.in_batch import keep_some
 from representation.posttraining.augmentation import AugmentationConfig
 from representation.posttraining.batches import Batches
+from representation.posttraining.config import PosttrainConfig
 from representation.posttraining.mixture import KINDS, TABLE_2, check_mixture
 from representation.posttraining.pairs import logged_pairs, own_pairs
+from representation.posttraining.preparation import _pairs
 from representation.posttraining.schedule import Schedule
 from tests.representation.conftest import CUT
 
@@ -189,3 +191,22 @@ def test_keep_some_negatives(num_negatives, seed):
     before, after = 7 - blocked.sum(dim=1), 7 - kept.sum(dim=1)
     assert torch.equal(after, before.clamp(max=num_negatives))
     assert torch.equal(keep_some(blocked, None, generator), blocked)
+
+
+def test_a_share_of_the_pairs_is_nested_and_takes_searches_whole(little_shop, encoder):
+    """A half holds a quarter; a search's pairs stay together in every form of query; all of a catalogue's kinds share the products."""
+    for pairs in ("log", "catalogue"):
+        found = {
+            share: _pairs(little_shop, PosttrainConfig(pairs=pairs, pairs_share=share))
+            for share in (0.25, 0.5, 1.0)
+        }
+        ids = {
+            share: {kind: set(rows["search_id"]) for kind, rows in each.items()}
+            for share, each in found.items()
+        }
+        for kind, whole in ids[1.0].items():
+            assert ids[0.25][kind] <= ids[0.5][kind] <= whole
+            kept = {one for each in ids[0.5].values() for one in each}
+            assert ids[0.5][kind] == whole & kept
+        sizes = [len(set().union(*each.values())) for each in ids.values()]
+        assert 0 < sizes[0] < sizes[1] < sizes[2]
