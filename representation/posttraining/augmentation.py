@@ -5,7 +5,7 @@ photos out of catalogue pictures, is a choice of ours (MOON2.0 has images of ano
 Nothing here knows how any shop's photos came about.
 
 On a processor pictures are altered a few at a time, in arrays; on a GPU a whole batch where its vectors are computed, so that bytes alone travel. The operations and
-the draws are the same, but for the noise of new grounds, most of what is drawn, which a GPU draws itself, from the same distribution.
+the distributions are the same; the noise of new grounds, which is most of what is drawn, a GPU draws itself.
 What is drawn at random is drawn for a whole batch, whoever uses it: a process that makes only some of the batch's views makes them exactly as one that makes all.
 """
 
