@@ -74,6 +74,7 @@ from representation.model.lora import (
     tower_layers,
     with_lora,
 )
+from representation.model.pixels import as_bytes
 from representation.model.prompt import RICHER_ALONE, Richness, product_texts
 from representation.model.tokenizer import encode_plain
 from representation.trainable import Cut, Side, TextKind
@@ -212,7 +213,7 @@ class DualEncoder:
         return [ids[: self._length - len(start) - len(end)] for ids in plain]
 
     def prepare(
-        self, side: Side, tokens: Sequence[list[int]], pictures: np.ndarray | None
+        self, side: Side, tokens: Sequence[list[int]], pictures: np.ndarray | Tensor | None
     ) -> Inputs:
         """See `Trainable.prepare`; a row without words has no token where it has a picture."""
         start, end = self._frame()
@@ -220,7 +221,7 @@ class DualEncoder:
         longest = max(1, *map(len, rows)) if self._is_clip else self._length
         padding: Any = self.tokenizer.pad_token_id or 0
         token_ids, mask = pad_right([*rows, [padding] * longest], padding)
-        pixels = torch.from_numpy(pictures) if pictures is not None and len(pictures) else None
+        pixels = as_bytes(pictures) if pictures is not None and len(pictures) else None
         return Inputs(token_ids[:-1], mask[:-1], pixels)
 
     def part_of(self, name: str) -> str:

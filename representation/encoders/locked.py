@@ -254,14 +254,17 @@ class LockedEncoder:
         return self.text.tokens(texts, side, kind)
 
     def prepare(
-        self, side: Side, tokens: Sequence[list[int]], pictures: np.ndarray | None
+        self, side: Side, tokens: Sequence[list[int]], pictures: np.ndarray | Tensor | None
     ) -> LockedRows:
         """The towers' outputs, kept ones and others computed now; see `Trainable.prepare`."""
         has_words = torch.tensor([bool(ids) or pictures is None for ids in tokens])
         words = torch.zeros(len(tokens), self._words.dim)
         spoken = has_words.nonzero().squeeze(1)
         words[spoken] = self._words.of([np.array(tokens[row], np.int64) for row in spoken])
-        shown = self._pictures.of(pictures) if pictures is not None else None
+        shown = None
+        if pictures is not None:
+            squares = pictures.cpu().numpy() if isinstance(pictures, Tensor) else pictures
+            shown = self._pictures.of(squares)
         counts = torch.tensor([len(ids) for ids in tokens])
         return LockedRows(words if len(spoken) else None, has_words, shown, counts)
 

@@ -197,7 +197,7 @@ class TextEncoder:
         return [ids[:room] for ids in plain]
 
     def prepare(
-        self, side: Side, tokens: Sequence[list[int]], pictures: np.ndarray | None
+        self, side: Side, tokens: Sequence[list[int]], pictures: np.ndarray | Tensor | None
     ) -> Inputs:
         """As the tokenizer frames a text (`[CLS] ... [SEP]`), padded on the right; see `Trainable.prepare`."""
         assert pictures is None, "a text encoder reads no pictures"
