@@ -258,3 +258,11 @@ def test_parts_and_a_copy_with_other_weights(checkpoints, name):
     with torch.no_grad():
         next(other.module.parameters()).add_(1)
     assert encoder.with_module(other.module).digest != digest == encoder.digest
+
+
+@pytest.mark.parametrize("kind", ["qwen3_5", "qwen3_5_moe", "gpt2"])
+def test_what_is_not_read_is_named(tmp_path, kind):
+    (tmp_path / "config.json").write_text(f'{{"model_type": "{kind}"}}')
+    for opened in (open_encoder, open_trainable):
+        with pytest.raises(EncoderError, match=f"model_type '{kind}'"):
+            opened(tmp_path, device="cpu")
