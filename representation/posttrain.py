@@ -62,7 +62,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--start",
         type=Path,
-        help="the encoder's folder to start from, usually the pretrained one; default: random weights",
+        help="the encoder's folder to start from: the pretrained one, a locked pair, or the plain folder of a dual or text encoder; default: random weights",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the encoder")
     add_overwrite_option(parser, "the encoder and its checkpoints")

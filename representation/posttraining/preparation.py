@@ -68,6 +68,10 @@ def prepare(
     pairs = _pairs(shop, config)
     searches = shop.in_period(shop.searches, "train")
     known = KnownPositives.from_pairs(pairs, searches, items=known_items(shop))
+    mixture = _mixture_for(config, encoder, pairs)
+    if "image" not in encoder.modalities:
+        read = {KINDS[name].query for name in mixture}
+        pairs = {query: rows if query in read else rows.head(0) for query, rows in pairs.items()}
     curated = None
     if config.curation is not None:
         items, queries = None, None
@@ -88,7 +92,7 @@ def prepare(
     batches = Batches(
         shop,
         encoder,
-        _schedule(shop, config, pairs, _mixture_for(config, encoder, pairs)),
+        _schedule(shop, config, pairs, mixture),
         known,
         config.augmentation,
         config.seed,

@@ -232,6 +232,14 @@ def test_pairs_with_pictures_are_left_out_for_a_text_encoder_and_counted(
     assert not (tmp_path / "no").exists()
 
 
+def test_curation_measures_a_text_encoders_pairs_by_its_own_vectors(
+    checkpoints, little_shop, tmp_path
+):
+    config = settings("bert", steps=1, curation={"hardest_from": 2, "hardest_keep": 1})
+    posttrain(little_shop, tmp_path / "out", config, checkpoints["bert"])
+    assert open_encoder(tmp_path / "out", "cpu").modalities == {"text"}
+
+
 def test_naflex_is_read_only(checkpoints):
     with pytest.raises(EncoderError, match=r"NaFlex.*read only.*fixed resolution"):
         open_trainable(checkpoints["naflex"], device="cpu")
