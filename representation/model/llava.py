@@ -20,6 +20,7 @@ from torch import Tensor
 
 from moon_rec.errors import EncoderError
 from representation.model.backbone import Backbone, Channels, Embedded, attention_mask
+from representation.model.pixels import as_bytes
 
 
 class WholeLayout(NamedTuple):
@@ -43,21 +44,17 @@ class WholeLayout(NamedTuple):
         """Tokens of a picture."""
         return self.num_leading + self.side**2
 
-    def pixels(self, pictures: np.ndarray) -> Tensor:
+    def pixels(self, pictures: np.ndarray | Tensor) -> Tensor:
         """Normalised pictures, float32 `(pictures, 3, image_size, image_size)`."""
-        values = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float()
-        mean, std = (torch.tensor(each).view(3, 1, 1) for each in (self.mean, self.std))
+        values = as_bytes(pictures).permute(0, 3, 1, 2).float()
+        mean, std = (
+            torch.tensor(each, device=values.device).view(3, 1, 1) for each in (self.mean, self.std)
+        )
         return values.div_(255).sub_(mean).div_(std).contiguous()
 
 
 class LlavaBackbone(Backbone):
     """A `LlavaForConditionalGeneration`."""
-
-    groups = {  # noqa: RUF012
-        "vision": ("model.vision_tower.",),
-        "projector": ("model.multi_modal_projector.",),
-        "language": ("model.language_model.", "lm_head."),
-    }
 
     @classmethod
     def of(cls, module: Any, image_size: int, mean: Channels, std: Channels) -> "LlavaBackbone":
@@ -68,7 +65,9 @@ class LlavaBackbone(Backbone):
         return (tower_states(self.module, pixels),)
 
     def projected(self, tower_states: Sequence[Tensor]) -> Sequence[Tensor]:
-        return (self.module.model.multi_modal_projector(tower_states[0]),)
+        projector = self.module.model.multi_modal_projector
+        # a tower that stays frozen may keep bfloat16 weights beside a projector in float32
+        return (projector(tower_states[0].to(projector.linear_1.weight.dtype)),)
 
     def states(self, embedded: Embedded, mask: Tensor, causal: bool) -> Tensor:
         model: Any = self.language_model
