@@ -17,9 +17,9 @@ from moon_rec.command import Parser, run
 from moon_rec.errors import MoonRecError
 from moon_rec.files import write_json
 from moon_rec.progress import say
-from representation.evaluation import exact_ranking
-from representation.evaluation.approximate import ApproximateIndex, IndexConfig
-from representation.evaluation.exact_ranking import top_rows
+from representation.search import exact as exact_ranking
+from representation.search.approximate import ApproximateIndex, IndexConfig
+from representation.search.exact import top_rows
 
 NUM_DIRECTIONS = 2000
 SPREAD = 1.5

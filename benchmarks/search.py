@@ -32,9 +32,9 @@ from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.files import write_json
 from moon_rec.progress import say
 from moon_rec.seeds import generator
-from representation.evaluation.approximate import ApproximateIndex, IndexConfig
-from representation.evaluation.block_scores import multiplies_bfloat16
-from representation.evaluation.exact_ranking import top_rows
+from representation.search.approximate import ApproximateIndex, IndexConfig
+from representation.search.block_scores import multiplies_bfloat16
+from representation.search.exact import top_rows
 
 SEARCHES_AT_ONCE = 1024
 NUMPY_BLOCK, TORCH_BLOCK = 4096, 1024

@@ -165,7 +165,7 @@ def _ids(shop: Shop, kind: Kind, given: list[str] | None) -> list[int] | None:
 
 
 def _neighbours(options: argparse.Namespace) -> None:
-    from representation.evaluation.neighbour_sheet import draw_neighbours  # matplotlib is slow
+    from representation.report.neighbour_sheet import draw_neighbours  # matplotlib is slow
 
     shop = Shop.open(options.shop)
     items, queries, coverage = open_pair(shop, options.items, options.queries, options.accept)
@@ -194,7 +194,7 @@ def _neighbours(options: argparse.Namespace) -> None:
 
 def _attention(options: argparse.Namespace) -> None:
     from representation.encoder import open_encoder
-    from representation.evaluation.heat_map_sheet import draw_attention, searched_and_bought
+    from representation.report.heat_map_sheet import draw_attention, searched_and_bought
 
     shop = Shop.open(options.shop)
     encoder = open_encoder(options.encoder, options.device)

@@ -44,7 +44,7 @@ def test_searches_of_a_sheet_are_given_and_written_by_their_own_ids(
     own_shop, tmp_path, monkeypatch
 ):
     written = []
-    from representation.evaluation.sheet_page import Page
+    from representation.report.sheet_page import Page
 
     words = Page.words
     monkeypatch.setattr(
