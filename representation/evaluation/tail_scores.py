@@ -9,9 +9,7 @@ import numpy as np
 import torch
 
 from moon_rec.progress import progress
-from representation.search.block_scores import margin, products
-from representation.search.contenders import BLOCK
-from representation.search.folding import squares
+from representation.search.scores import BLOCK, margin, products, squares
 
 SEARCHES_AT_ONCE = 512
 

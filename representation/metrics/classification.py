@@ -4,7 +4,7 @@ Notable choices:
 - Texts that hold the label would give it away, so products are shown by title, by picture, or by both, never by category, attributes, brand or description.
   A title may still name its category or colour (`Blue gown in viscose`): the column `image` is the honest reading of what was learnt from pictures.
 - Of t labels that are equally near, each is named for a t-th of the product: what naming any of them at random gives on average. Equal is equal in float64, as in
-  `evaluation.exact_ranking`.
+  `search.exact`.
 - Macro precision, recall and F1 are means over the labels that the measured products have (scikit-learn's `average="macro"` with those labels and
   `zero_division=0`); labels that no measured product has can still be predicted, wrongly.
 - Intervals: Wilson's, of accuracy over products; of the macro means at the effective count (`moon_rec.shares`) that their variance says, by bootstrap over products, each
@@ -23,8 +23,9 @@ from moon_rec.seeds import generator
 from moon_rec.shares import interval, mean_share
 from representation.metrics.benchmark_config import BenchmarkConfig
 from representation.metrics.labels import LabelTask
-from representation.search.block_scores import exact_scores
-from representation.search.exact import Folded, top_rows
+from representation.search.exact import top_rows
+from representation.search.folded import Folded
+from representation.search.scores import exact_scores
 from representation.search.ties import tied_units, ties_with_next
 from representation.sets.contestant import (
     LABELLED_TYPES,
@@ -97,10 +98,8 @@ def nearest_labels(items: np.ndarray, labels: np.ndarray) -> csr_array:
         folded, asked = Folded(labels), items[at]
         score = exact_scores(asked, labels, np.arange(len(at)), nearest[at, 0])
         for which, unit in tied_units(folded, asked, score):
-            counts = folded.offsets[unit + 1] - folded.offsets[unit]
-            inside = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
-            members = folded.members[np.repeat(folded.offsets[unit], counts) + inside]
-            row = np.concatenate([row, np.repeat(at[which], counts)])
+            members, of = folded.rows(unit)
+            row = np.concatenate([row, at[which[of]]])
             label = np.concatenate([label, members])
     weight = 1 / np.bincount(row, minlength=len(items))[row]
     return csr_array((weight, (row, label)), shape=(len(items), len(labels)))

@@ -15,8 +15,9 @@ from moon_rec.estimate import Estimate
 from moon_rec.seeds import generator
 from moon_rec.shares import mean_share
 from representation.metrics.recall import search_recall
-from representation.search.block_scores import exact_scores
-from representation.search.exact import Folded, top_rows
+from representation.search.exact import top_rows
+from representation.search.folded import Folded
+from representation.search.scores import exact_scores
 from representation.search.ties import tied_units, ties_with_next
 
 SAMPLE = 2000
@@ -185,7 +186,7 @@ def _alike(
     which = np.arange(len(at))
     score = exact_scores(asked, vectors, which, nearest[at, 0])
     for pair, unit in tied_units(folded, asked, score):
-        np.add.at(of_all, pair, folded.offsets[unit + 1] - folded.offsets[unit])
+        np.add.at(of_all, pair, folded.sizes(unit))
         keys = unit * len(vectors) + codes[drawn[at[pair]]]
         place = np.minimum(np.searchsorted(kinds, keys), len(kinds) - 1)
         np.add.at(own, pair, np.where(kinds[place] == keys, sizes[place], 0))

@@ -9,7 +9,7 @@ Given unit vectors of searches and of a gallery, and for each search the gallery
 MOON's own image-search recall is not published, hence all four (docs/design.md, "Definitions"). One that falls with k, as a reader of its table saw, is a capped one or a precision.
 
 Notable choices:
-- Exact, in the order of `exact_ranking`; a cut inside a tie counts what a random order of the tied would give on average (`ties`), as AUC counts a tie a half. So how
+- Exact, in the order of `search.exact`; a cut inside a tie counts what a random order of the tied would give on average (`ties`), as AUC counts a tie a half. So how
   items are numbered is nothing, and an encoder that gives all items one vector has the recall of chance. Which share of searches that concerns is told.
 - With an approximate index, `of_exact` says what share of the exact ranking it finds.
 - Intervals: `shares`, by effective count; over users where `users` names them, for one user's searches are alike, else over searches.

@@ -3,7 +3,7 @@
 Notable choices:
 - Searches are drawn by the seed from all that can be measured, so a sheet is a fair sample; `hits` and `misses` walk the same drawn order and keep those that
   fit, and the caption says how many were met on the way, for then the sheet is no fair sample.
-- The rank of what was bought is exact, in the order of `exact_ranking`: by float64 inner product, ties to the lower row, the query's own picture taken out.
+- The rank of what was bought is exact, in the order of `search.exact`: by float64 inner product, ties to the lower row, the query's own picture taken out.
 - Similarities are cosines of unit vectors.
 """
 
@@ -343,7 +343,7 @@ def _found(gallery: Gallery, cases: SearchCases, case: int, rows: np.ndarray) ->
 
 
 def _cosines(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
-    """As `exact_ranking` scores: products in float64, summed."""
+    """As `search.exact` scores: products in float64, summed."""
     return (vectors.astype(np.float64) * query).sum(axis=1)
 
 

@@ -23,9 +23,8 @@ from moon_rec.estimate import Estimate
 from moon_rec.progress import say
 from moon_rec.seeds import generator
 from moon_rec.shares import mean_share
-from representation.search.block_scores import exact_scores
-from representation.search.exact import top_rows
-from representation.search.gpu_contenders import gpu_resources
+from representation.search.exact import gpu_resources, top_rows
+from representation.search.scores import exact_scores
 
 Index = Literal["exact", "ivf", "hnsw"]
 SAMPLE = 500
@@ -86,7 +85,7 @@ class ApproximateIndex:
         searches: np.ndarray | None = None,
         removed: np.ndarray | None = None,
     ) -> np.ndarray:
-        """As `exact_ranking.top_rows`, but for what the index misses; -1 where it found fewer than k."""
+        """As `exact.top_rows`, but for what the index misses; -1 where it found fewer than k."""
         searches = np.arange(len(queries)) if searches is None else searches
         removed = np.empty(0, dtype=np.int64) if removed is None else removed
         num_items = len(self.gallery)

@@ -2,7 +2,7 @@
 
 A ranking settles ties by row, and rows are numbered by something: by sales, by date, by category. A cut inside a tie would then count that order as the encoder's
 doing. Notable choices:
-- A tie is an equal float64 score, as `exact_ranking` settles it. Equal vectors (one title, one placeholder picture) are the common case; different vectors of
+- A tie is an equal float64 score, as `exact` settles it. Equal vectors (one title, one placeholder picture) are the common case; different vectors of
   one score tie too.
 - Of t tied rows, r of them relevant, a random order brings m over the cut: on average m r / t relevant ones, and at least one with probability
   1 - C(t - r, m) / C(t, m) (hypergeometric; McSherry and Najork 2008 do the same for precision and recall of text search).
@@ -15,9 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from representation.search.block_scores import exact_scores, margin, products
-from representation.search.contenders import BLOCK
-from representation.search.exact import Folded
+from representation.search.folded import Folded
+from representation.search.scores import BLOCK, exact_scores, margin, products
 
 SEARCHES_AT_ONCE = 256
 
@@ -96,17 +95,14 @@ def tied_units(
     if not len(queries):
         return
     margins = margin(queries, folded.longest)
-    is_shown = np.ones(len(folded.vectors), dtype=bool)
-    is_shown[folded.hidden] = False
     for begin in range(0, len(queries), SEARCHES_AT_ONCE):
         part = slice(begin, begin + SEARCHES_AT_ONCE)
         low = (scores[part] - margins[part])[:, None]
         high = (scores[part] + margins[part])[:, None]
-        for start in range(0, len(folded.vectors), BLOCK):
-            rough = products(queries[part], folded.vectors[start : start + BLOCK]).numpy()
-            is_near = (rough >= low) & (rough <= high) & is_shown[start : start + BLOCK]
-            query, place = np.nonzero(is_near)
-            query, unit = query + begin, folded.units(place + start)
+        for start in range(0, len(folded.first), BLOCK):
+            rough = products(queries[part], folded.vectors(start, BLOCK)).numpy()
+            query, place = np.nonzero((rough >= low) & (rough <= high))
+            query, unit = query + begin, place + start
             same = exact_scores(queries, folded.gallery, query, folded.first[unit]) == scores[query]
             if same.any():
                 yield query[same], unit[same]
@@ -174,7 +170,7 @@ def _num_tied(
     """How many gallery rows have each query's score, without those removed."""
     folded, tied = Folded(gallery), np.zeros(len(queries), dtype=np.int64)
     for query, unit in tied_units(folded, queries, score):
-        np.add.at(tied, query, folded.offsets[unit + 1] - folded.offsets[unit])
+        np.add.at(tied, query, folded.sizes(unit))
     return tied - _at_score(queries, gallery, searches, removed, score)
 
 

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from moon_rec.errors import TableError
 from representation.metrics.recall import search_recall
-from representation.search import block_scores
-from representation.search import exact as exact_ranking
+from representation.search import exact, scores
 
 KS = (1, 3, 10)
 
@@ -68,8 +67,8 @@ def recall_by_loop(queries, gallery, relevant, excluded, ks):
 @pytest.mark.parametrize("num_distinct", [None, 1, 7, 60])
 @pytest.mark.parametrize("chunk", [7, 1024])
 def test_equals_a_literal_loop(num_distinct, chunk, monkeypatch):
-    monkeypatch.setattr(exact_ranking, "CHUNK_SEARCHES", chunk)
-    monkeypatch.setattr(block_scores, "FLOATS_AT_ONCE", 900)
+    monkeypatch.setattr(exact, "SEARCHES_AT_ONCE", chunk)
+    monkeypatch.setattr(scores, "FLOATS_AT_ONCE", 900)
     queries, gallery, relevant, excluded = searches_over(1, num_distinct=num_distinct)
     result = search_recall(queries, gallery, relevant, KS, excluded=excluded)
     expected, left_out = recall_by_loop(queries, gallery, relevant, excluded, KS)
@@ -90,7 +89,7 @@ def test_ties_go_to_the_lower_row(num_items):
     gallery = np.eye(6, dtype=np.float32)[random.integers(0, 6, num_items)]
     queries = np.eye(6, dtype=np.float32)[random.integers(0, 6, 30)]
     k = min(50, num_items)
-    ranked = exact_ranking.top_rows(queries, gallery, k)
+    ranked = exact.top_rows(queries, gallery, k)
     expected = [ranked_by_loop(query, gallery, [])[:k] for query in queries]
     np.testing.assert_array_equal(ranked, expected)
 
@@ -103,7 +102,7 @@ def test_near_ties_at_the_cut_are_settled_by_more_rows():
         row[0] = 0.5
         row[1 + random.choice(39, 3, replace=False)] = 0.5
     query = np.eye(1, 40, dtype=np.float32)
-    ranked = exact_ranking.top_rows(query, gallery, 10)
+    ranked = exact.top_rows(query, gallery, 10)
     np.testing.assert_array_equal(ranked[0], np.arange(10))
 
 
