@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from matplotlib.figure import Figure
 
 from moon_rec.errors import EncoderError
-from moon_rec.palette import BLUE, MUTED, VERMILION
+from moon_rec.palette import BLUE, VERMILION
 from moon_rec.progress import track
 from moon_rec.seeds import generator
 from moon_rec.shop.engagement import Engagement, engagements
@@ -23,21 +22,18 @@ from moon_rec.shop.shop import Shop
 from moon_rec.texts import has_text
 from representation.encoder import ProductEncoder
 from representation.report.heat_map import HeatMaps, attention_modules, heat_maps
-from representation.report.sheet_page import (
+from representation.report.sheet import (
     PICTURE_PIXELS,
-    Page,
-    caption_height,
+    Cell,
+    Part,
+    Sheet,
     pictures_of,
     provenance,
-    save,
     titles_of,
+    write_sheet,
 )
 
 NUM_AGAINST = 16
-SIDE, GAP, MARGIN = 1.6, 0.2, 0.2
-WORDS = 1.9
-"""Inches for the words of a row."""
-HEAD, ROW = 0.62, SIDE + 0.36
 EVEN_SCALE, RELATIVE_SCALE = 2.0, 1.0
 """log2 at which the two attention maps reach full colour: four times an even share, twice the other words' share."""
 STRONGEST = 0.85
@@ -64,7 +60,7 @@ def draw_attention(
     layers: int | None = None,
     seed: int = 0,
 ) -> dict[str, HeatMaps]:
-    """Write the PNG `path`, atomically: for each product and text, attention, attention against other words', gradient and occlusion.
+    """Write the sheet `path` (`.html` or `.png`), atomically: for each product and text, attention, attention against other words', gradient and occlusion.
 
     Args:
         item_ids: products with a picture; drawn by the seed, `count` of them, where None.
@@ -95,8 +91,7 @@ def draw_attention(
         for text in track(list(dict.fromkeys(texts)), "heat maps")
     }
     shown = pictures_of(shop.items, "item_id", "image", ids, max(PICTURE_PIXELS, size))
-    figure = _figure(shop, encoder, maps, ids, shown, others, layers)
-    save(figure, path)
+    write_sheet(_sheet(shop, encoder, maps, ids, shown, others, layers), path)
     return maps
 
 
@@ -150,7 +145,7 @@ def _drawn_items(shop: Shop, count: int, seed: int) -> list[int]:
     return ids.sort().gather(order).to_list()
 
 
-def _figure(
+def _sheet(
     shop: Shop,
     encoder: ProductEncoder,
     maps: dict[str, HeatMaps],
@@ -158,40 +153,22 @@ def _figure(
     pictures: dict[int, np.ndarray],
     others: list[str],
     layers: int | None,
-) -> Figure:
-    columns = _columns(maps)
-    width = 2 * MARGIN + WORDS + (len(columns) + 1) * (SIDE + GAP)
-    caption = _caption(shop, encoder, others, layers)
-    foot = caption_height(caption, width - 2 * MARGIN)
-    height = HEAD + len(ids) * len(maps) * ROW + foot + 0.15
-    figure = Figure(figsize=(width, height))
-    page = Page(figure)
-    left = MARGIN + WORDS
-    page.words(left, 0.1, "picture", SIDE, 9, bold=True)
-    for place, column in enumerate(columns, 1):
-        x = left + place * (SIDE + GAP)
-        below = 0.1 + page.words(x, 0.1, column.title, SIDE + GAP, 9, bold=True)
-        page.words(x, below, column.under, SIDE + 0.1, 7, 2, color=MUTED)
-    titles = titles_of(shop, ids)
-    y = HEAD
+) -> Sheet:
+    """A row a product and text: the picture, then its maps."""
+    columns, titles = _columns(maps), titles_of(shop, ids)
+    rows = []
     for number, item in enumerate(ids):
-        page.rule(y - 0.06)
         for at, text in enumerate(maps):
-            if at == 0:
-                page.picture(left, y, SIDE, pictures[item])
-                page.words(left, y + SIDE + 0.05, titles.get(item), SIDE, 7, 2)
-            page.words(MARGIN, y, text, WORDS - 0.2, 10, 5, bold=True)
-            cosine = f"cosine {maps[text].cosine[number]:+.2f}  item {item}"
-            page.words(MARGIN, y + SIDE - 0.15, cosine, WORDS - 0.2, 7, color=MUTED)
-            for place, column in enumerate(columns, 1):
+            asked = f"{text}: cosine {maps[text].cosine[number]:+.2f}"
+            cells = [Cell(pictures[item], asked, f"item {item}: {titles.get(item, '')}")]
+            for column in columns:
                 values = column.maps[at][number]
-                x = left + place * (SIDE + GAP)
-                page.picture(x, y, SIDE, laid_over(pictures[item], values, column.scale))
                 reach = column.form.format(values.min(), values.max())
-                page.words(x, y + SIDE + 0.05, reach, SIDE, 7, color=MUTED)
-            y += ROW
-    page.words(MARGIN, y, caption, width - 2 * MARGIN, 8, lines=14, color=MUTED)
-    return figure
+                cells.append(Cell(laid_over(pictures[item], values, column.scale), reach))
+            rows.append(cells)
+    heads = (("text and picture", ""), *((column.title, column.under) for column in columns))
+    title = f"Where the encoder looks: {shop.name}"
+    return Sheet(title, [Part(title, rows, heads)], _caption(shop, encoder, others, layers))
 
 
 def _columns(maps: dict[str, HeatMaps]) -> list[_Column]:

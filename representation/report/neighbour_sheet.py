@@ -14,23 +14,22 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from matplotlib.figure import Figure
 
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import TableError
-from moon_rec.palette import FAINT, GREEN, MUTED
 from moon_rec.seeds import generator
 from moon_rec.shop.engagement import Engagement
 from moon_rec.shop.own_ids import OwnNames
 from moon_rec.shop.shop import Period, Shop
 from moon_rec.vector_pairs import check_pair
-from representation.report.sheet_page import (
-    Page,
-    caption_height,
+from representation.report.sheet import (
+    Cell,
+    Part,
+    Sheet,
     pictures_of,
     provenance,
-    save,
     titles_of,
+    write_sheet,
 )
 from representation.search.exact import top_rows
 from representation.sets.search_cases import (
@@ -45,10 +44,6 @@ By = Literal["random", "hits", "misses"]
 NEIGHBOURS = 10
 WALKED_AT_ONCE = 256
 RANKED_ROWS = 65_536
-SIDE, GAP, MARGIN, TEXT = 1.16, 0.12, 0.2, 0.56
-QUERY_SIDE = 1.16
-ROW = SIDE + TEXT + 0.12
-HEAD = 0.34
 
 
 @dataclass(frozen=True)
@@ -148,7 +143,7 @@ def draw_neighbours(
     engagement: Engagement = "purchased",
     seed: int = 0,
 ) -> dict[str, Drawn]:
-    """Write the PNG `path`, atomically: for each search its picture or words, the nearest products, and what was bought, framed, with its rank.
+    """Write the sheet `path` (`.html` or `.png`), atomically: for each search its picture or words, the nearest products, and what was bought, framed, with its rank.
 
     Args:
         modalities: of `image`, `text` and `mixed`; those without a search are left out.
@@ -182,113 +177,58 @@ def draw_neighbours(
             f"nothing to show: shop {shop.name} has no {' or '.join(modalities)} search{wanted} in the {period} period with a vector and a "
             f"listed product {engagement} after it; try another --period, --engagement or --by"
         )
-    figure = sheet_figure(shop, gallery, drawn, period, engagement)
-    save(figure, path)
+    write_sheet(sheet_of(shop, gallery, drawn, period, engagement), path)
     return drawn
 
 
-def sheet_figure(
+def sheet_of(
     shop: Shop,
     gallery: Gallery,
     drawn: dict[str, Drawn],
     period: Period,
     engagement: Engagement,
-    above: float = 0.0,
-) -> Figure:
-    """The sheet as a figure, with `above` inches left free at its top."""
-    neighbours = max(len(found.rows) for each in drawn.values() for found in each.found)
-    width = 2 * MARGIN + QUERY_SIDE + 2 * GAP + (neighbours + 1) * (SIDE + GAP) + GAP
-    caption = _caption(shop, gallery, drawn, period, engagement)
-    inner = width - 2 * MARGIN
-    foot = caption_height(caption, inner)
-    rows = sum(len(each.found) for each in drawn.values())
-    height = above + 0.1 + len(drawn) * HEAD + rows * ROW + foot
-    figure = Figure(figsize=(width, height))
-    page = Page(figure, above)
-    contents = _Contents(shop, gallery, drawn)
-    y = 0.1
-    for name, each in drawn.items():
-        page.rule(y)
-        last = page.width - MARGIN - SIDE
-        page.words(
-            MARGIN, y + 0.07, f"{name} searches: {each.how}", last - 2 * MARGIN, 9, bold=True
-        )
-        page.words(last, y + 0.07, engagement, SIDE, 9, bold=True, color=GREEN)
-        y += HEAD
-        for found in each.found:
-            _draw_row(page, contents, found, y, engagement)
-            y += ROW
-    if page.has_missing_letters:
-        caption += " □ stands for a letter that no font here has."
-    page.words(MARGIN, y + 0.05, caption, inner, 8, lines=12, color=MUTED)
-    return figure
+) -> Sheet:
+    """A row a search: what was searched, the nearest products, last the nearest that was bought, with its rank."""
+    every = [found for each in drawn.values() for found in each.found]
+    rows = np.concatenate([np.append(found.rows, found.best) for found in every])
+    item_ids = gallery.frame["item_id"].to_numpy()
+    ids = item_ids[np.unique(rows[rows >= 0])].tolist()
+    searches = [found.search_id for found in every]
+    titles = titles_of(shop, ids)
+    pictures = pictures_of(shop.items, "item_id", "image", ids)
+    photos = pictures_of(shop.searches, "search_id", "query_image", searches)
+    asked = shop.searches.filter(pl.col("search_id").is_in(searches))
+    words = dict(asked.select("search_id", "query_text").collect().iter_rows())
+    own = OwnNames.of(shop.path, "search").own(pl.Series("search_id", searches, pl.Int64))
+    names = dict(zip(searches, own.to_list(), strict=True))
 
+    def product(row: int, head: str, is_bought: bool) -> Cell:
+        item = int(item_ids[row])
+        return Cell(pictures.get(item), head, titles.get(item), is_bought)
 
-class _Contents:
-    """Titles, pictures and words of all that a sheet shows, read in one pass each."""
+    def cells(found: Found) -> list[Cell]:
+        search = found.search_id
+        shown = [Cell(photos.get(search), f"search {names[search]}", words.get(search))]
+        nearest = zip(found.rows.tolist(), found.similarities, strict=True)
+        for place, (row, similarity) in enumerate(nearest, 1):
+            is_bought = row in found.bought
+            head = f"{place}  ·  {similarity:.2f}" + f"  {engagement}" * is_bought
+            shown.append(product(row, head, is_bought) if row >= 0 else Cell())
+        alike = f" ({found.tied:,} tie)" if found.tied > 1 else ""
+        head = f"{engagement}: rank {found.rank:,}{alike}  ·  {found.similarity:.2f}"
+        return [*shown, product(found.best, head, True)]
 
-    def __init__(self, shop: Shop, gallery: Gallery, drawn: dict[str, Drawn]) -> None:
-        every = [found for each in drawn.values() for found in each.found]
-        shown = np.concatenate([np.append(found.rows, found.best) for found in every])
-        self.item_ids = gallery.frame["item_id"].to_numpy()
-        ids = self.item_ids[np.unique(shown[shown >= 0])].tolist()
-        searches = [found.search_id for found in every]
-        self.titles = titles_of(shop, ids)
-        self.pictures = pictures_of(shop.items, "item_id", "image", ids)
-        self.photos = pictures_of(shop.searches, "search_id", "query_image", searches)
-        words = shop.searches.filter(pl.col("search_id").is_in(searches))
-        self.words = dict(words.select("search_id", "query_text").collect().iter_rows())
-        own = OwnNames.of(shop.path, "search").own(pl.Series("search_id", searches, pl.Int64))
-        self.names = dict(zip(searches, own.to_list(), strict=True))
-
-
-def _draw_row(page: Page, contents: _Contents, found: Found, y: float, engagement: str) -> None:
-    words = contents.words.get(found.search_id)
-    photo = contents.photos.get(found.search_id)
-    below = y + SIDE + 0.05
-    if photo is not None:
-        page.picture(MARGIN, y, QUERY_SIDE, photo, MUTED)
-        page.words(MARGIN, below, words, QUERY_SIDE, 8, 2, bold=True)
-    else:
-        page.picture(MARGIN, y, QUERY_SIDE, None, MUTED)
-        page.words(MARGIN + 0.06, y + 0.08, words, QUERY_SIDE - 0.12, 9.5, 6, bold=True)
-    page.words(
-        MARGIN,
-        y + SIDE + 0.38,
-        f"search {contents.names[found.search_id]}",
-        QUERY_SIDE,
-        6.5,
-        color=MUTED,
-    )
-    x = MARGIN + QUERY_SIDE + 2 * GAP
-    for place, (row, similarity) in enumerate(zip(found.rows, found.similarities, strict=True), 1):
-        if row >= 0:
-            head = f"{place}  ·  {similarity:.2f}"
-            is_bought = int(row) in found.bought
-            head += f"  {engagement}" * is_bought
-            _draw_product(page, contents, int(row), x, y, head, is_bought)
-        x += SIDE + GAP
-    x += GAP
-    alike = f" ({found.tied:,} tie)" if found.tied > 1 else ""
-    head = f"rank {found.rank:,}{alike}  ·  {found.similarity:.2f}"
-    _draw_product(page, contents, found.best, x, y, head, True)
-
-
-def _draw_product(
-    page: Page, contents: _Contents, row: int, x: float, y: float, head: str, is_bought: bool
-) -> None:
-    item = int(contents.item_ids[row])
-    frame = (GREEN, 3.5) if is_bought else (FAINT, 0.8)
-    page.picture(x, y, SIDE, contents.pictures.get(item), *frame)
-    colour, below = GREEN if is_bought else MUTED, y + SIDE + 0.05
-    below += page.words(x, below, head, SIDE, 7, bold=is_bought, color=colour)
-    page.words(x, below, contents.titles.get(item), SIDE, 7, 3)
+    parts = [
+        Part(f"{name} searches: {each.how}", [cells(found) for found in each.found])
+        for name, each in drawn.items()
+    ]
+    caption = _caption(shop, gallery, period, engagement)
+    return Sheet(f"What searches find: {shop.name}", parts, caption)
 
 
 def _caption(
     shop: Shop,
     gallery: Gallery,
-    drawn: dict[str, Drawn],
     period: Period,
     engagement: Engagement,
 ) -> str:

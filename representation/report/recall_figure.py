@@ -10,8 +10,8 @@ from moon_rec.estimate import Estimate
 from moon_rec.palette import BY_MODALITY
 from moon_rec.shop.engagement import Engagement
 from moon_rec.shop.shop import Period, Shop
-from representation.report.neighbour_sheet import draw_searches, sheet_figure
-from representation.report.sheet_page import provenance, save
+from representation.report.neighbour_sheet import draw_searches, sheet_of
+from representation.report.sheet import provenance, save, sheet_figure
 from representation.sets.search_cases import MODALITIES, gallery_of, search_cases
 
 SHEET_ROWS = 6
@@ -39,7 +39,7 @@ def draw_recall(
     cases = search_cases(shop, gallery, queries, period, engagement)["image"].findable()
     if len(cases):
         drawn = {"image": draw_searches(gallery, cases, SHEET_ROWS, "random", NEIGHBOURS, seed)}
-        figure = sheet_figure(shop, gallery, drawn, period, engagement, above=CURVES)
+        figure = sheet_figure(sheet_of(shop, gallery, drawn, period, engagement), CURVES)
     else:
         figure = Figure(figsize=(11, CURVES))
         figure.text(0.06, 0.01, provenance(shop), fontsize=7, parse_math=False)

@@ -21,7 +21,7 @@ from representation.report.heat_map import (
     picture_cosines,
 )
 from representation.report.heat_map_sheet import draw_attention, laid_over, other_words
-from representation.report.sheet_page import pictures_of
+from representation.report.sheet import pictures_of, sheet_figure
 
 ITEMS = [100, 105, 110]
 
@@ -198,10 +198,10 @@ def test_other_words_come_from_before_the_cut(little_shop):
 
 def test_words_never_overlap_nor_leave_the_sheet(encoder, little_shop, check_words, monkeypatch):
     kept = []
-    monkeypatch.setattr(heat_map_sheet, "save", lambda figure, path: kept.append(figure))
+    monkeypatch.setattr(heat_map_sheet, "write_sheet", lambda sheet, path: kept.append(sheet))
     texts = ["red mug", "a blue lamp of many words, none of which is short " * 4, "hat"]
     draw_attention("unused.png", little_shop, encoder, texts, item_ids=ITEMS[:2])
-    words = check_words(kept[0])
+    words = check_words(sheet_figure(kept[0]))
     assert "SIMULATED shop little" in words and "2 x 2 tokens" in words and "all 2 layers" in words
 
 

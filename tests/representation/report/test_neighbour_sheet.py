@@ -14,8 +14,9 @@ from representation.report.neighbour_sheet import (
     draw_neighbours,
     draw_searches,
     find,
-    sheet_figure,
+    sheet_of,
 )
+from representation.report.sheet import sheet_figure, wrapped
 from representation.sets.search_cases import Gallery, SearchCases, gallery_of, search_cases
 
 
@@ -91,9 +92,36 @@ def test_words_never_overlap_nor_leave_the_page(hand_made_shop, hand_made_tables
     gallery = gallery_of(hand_made_shop, items, "test")
     cases = search_cases(hand_made_shop, gallery, queries, "test")
     drawn = {name: draw_searches(gallery, each, 2) for name, each in cases.items()}
-    words = check_words(sheet_figure(hand_made_shop, gallery, drawn, "test", "purchased"))
+    words = check_words(sheet_figure(sheet_of(hand_made_shop, gallery, drawn, "test", "purchased")))
     assert "SIMULATED shop hand made" in words and "Source: by hand" in words
     assert "image searches: 2 of 2 drawn at random (seed 0)" in words
+
+
+@pytest.mark.parametrize(
+    "text, inches, lines, wanted",
+    [
+        ("a\tb\nc", 9, 1, "a b c"),
+        (None, 1, 1, ""),
+        ("$x$ <b>", 9, 1, "$x$ <b>"),
+        ("a title of very many words indeed", 1, 1, "a title of…"),
+        ("a title of very many words indeed", 1, 2, "a title of\nvery many…"),
+        ("红色连衣裙夏季新款女装", 1, 1, "红色连衣裙夏季…"),
+    ],
+)
+def test_words_are_cut_to_their_place(text, inches, lines, wanted):
+    assert wrapped(text, inches, 8, lines) == wanted
+
+
+def test_a_sheet_is_a_page_that_holds_its_pictures(arguments, tmp_path):
+    page = tmp_path / "sheet.html"
+    assert run(main, [*arguments[:-1], str(page)]) == 0
+    text = page.read_text()
+    assert text.count("data:image/png;base64,") == 34 and "http" not in text.split("</style>")[1]
+    assert "SIMULATED shop hand made" in text and text.count('class="marked"') == 9
+    assert run(main, [*arguments[:-1], str(page)]) == 2
+    assert run(main, [*arguments[:-1], str(page), "--overwrite"]) == 0
+    page.write_text("<!DOCTYPE html> another")
+    assert run(main, [*arguments[:-1], str(page), "--overwrite"]) == 2
 
 
 @pytest.fixture
