@@ -23,17 +23,11 @@ from benchmarks.figures_file import parsed
 from moon_rec.command import Parser, run
 from moon_rec.files import write_json
 from moon_rec.progress import progress
-from representation.model.backbone import (
-    Backbone,
-    BackboneConfig,
-    Inputs,
-    checkpoint_gradients,
-    output_states,
-    random_backbone,
-)
+from representation.model.backbone import BackboneConfig, Inputs, checkpoint_gradients
 from representation.model.lora import LoraConfig, with_lora
-from representation.model.pixels import PictureLayout, to_patches, with_frames
+from representation.model.pixels import PatchLayout, to_patches, with_frames
 from representation.model.quiet import quiet
+from representation.model.qwen import QwenBackbone, random_backbone
 from representation.model.tokenizer import SPECIAL_TOKENS
 from representation.model.window_vision import window_features
 
@@ -66,7 +60,7 @@ def tower(num_pictures: int = 16) -> dict[str, Any]:
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 6, 6]},
     }  # fmt: skip
     visual: Any = Qwen2_5_VLModel(Qwen2_5_VLConfig(text_config=text, vision_config=vision)).visual
-    layout = PictureLayout(224, 14, 2, 2)
+    layout = PatchLayout(224, 14, 2, 2)
     pixels = np.random.default_rng(0).integers(0, 256, (num_pictures, 224, 224, 3), dtype=np.uint8)
     patches = to_patches(pixels, layout)
     grid = torch.tensor([[1, layout.grid, layout.grid]] * num_pictures)
@@ -82,7 +76,7 @@ def tower(num_pictures: int = 16) -> dict[str, Any]:
     }
 
 
-def batch_of(num_rows: int, layout: PictureLayout) -> Inputs:
+def batch_of(num_rows: int, layout: PatchLayout) -> Inputs:
     """Pictures and 32 tokens each."""
     row = [TOKENS["<|vision_start|>"], *[TOKENS["<|image_pad|>"]] * layout.num_tokens]
     row += [TOKENS["<|vision_end|>"], *range(20, 52)]
@@ -96,21 +90,22 @@ def batch_of(num_rows: int, layout: PictureLayout) -> Inputs:
 def steps(num_rows: int = 64) -> tuple[dict[str, Any], dict[str, Any]]:
     """States computed anew, and LoRA, on the default backbone."""
     config = BackboneConfig()
-    layout = PictureLayout(config.side, config.patch_size, config.merge, 2)
+    layout = PatchLayout(config.side, config.patch_size, config.merge, 2)
     inputs = batch_of(num_rows, layout)
 
-    def made() -> Backbone:
-        backbone = random_backbone(config, TOKENS, config.vocabulary_size, 0)
-        backbone.set_attn_implementation("eager")
-        return backbone.train()
+    def made() -> Any:
+        module: Any = random_backbone(config, TOKENS, config.vocabulary_size, 0)
+        module.set_attn_implementation("eager")
+        return module.train()
 
-    def step(backbone: Backbone) -> None:
-        output_states(backbone, inputs, layout, causal=False).square().mean().backward()
+    def step(module: Any) -> None:
+        states = QwenBackbone(module, layout).output_states(inputs, causal=False)
+        states.square().mean().backward()
 
     whole, anew, few = made(), checkpoint_gradients(made()), with_lora(made(), LoraConfig())
     ways = {"whole": whole, "anew": anew, "lora": few}
     seconds = seconds_of(
-        {name: lambda backbone=backbone: step(backbone) for name, backbone in ways.items()},
+        {name: lambda module=module: step(module) for name, module in ways.items()},
         "training steps",
     )
     kept = {name: kept_bytes(step, ways[name]) for name in ("whole", "anew")}
@@ -132,9 +127,9 @@ def steps(num_rows: int = 64) -> tuple[dict[str, Any], dict[str, Any]]:
     )
 
 
-def kept_bytes(step: Callable[[Backbone], None], backbone: Backbone) -> int:
+def kept_bytes(step: Callable[[Any], None], module: Any) -> int:
     """Bytes of distinct tensors kept for the gradient, weights aside."""
-    weights = {value.untyped_storage().data_ptr() for value in backbone.parameters()}
+    weights = {value.untyped_storage().data_ptr() for value in module.parameters()}
     kept: dict[int, torch.UntypedStorage] = {}
 
     def pack(value: torch.Tensor) -> torch.Tensor:
@@ -144,7 +139,7 @@ def kept_bytes(step: Callable[[Backbone], None], backbone: Backbone) -> int:
         return value
 
     with saved_tensors_hooks(pack, lambda value: value):
-        step(backbone)
+        step(module)
     return sum(storage.nbytes() for storage in kept.values())
 
 

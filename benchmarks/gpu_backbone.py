@@ -34,8 +34,8 @@ from representation.model.lora import LoraConfig, with_lora
 from representation.model.quiet import quiet
 from representation.model.tokenizer import shop_texts, train_tokenizer
 from representation.posttraining.config import PosttrainConfig
-from representation.posttraining.loader import PrefetchingLoader
 from representation.posttraining.preparation import prepare
+from representation.training.loader import PrefetchingLoader
 from representation.training.optimisation import training_mode
 
 MOST_GROWTH = 1.5
@@ -162,12 +162,12 @@ def measure(
     encoder = untrained_encoder(shop, config.backbone, config.seed, card.device)
     prepared = prepare(shop, config, encoder)
     if config.lora is not None:
-        with_lora(encoder.backbone, config.lora, config.seed)
-    checkpoint_gradients(encoder.backbone)
+        with_lora(encoder.module, config.lora, config.seed)
+    checkpoint_gradients(encoder.module)
     trainer = Trainer(shop, prepared, config, encoder)
     batches = [prepared.batches.make(step) for step in range(steps + 1)]
     batch = batches[0]
-    with training_mode(encoder.backbone, config) as products:
+    with training_mode(encoder.module, config) as products:
         trainer.seconds(batch, 0, products, card.wait)  # the optimiser's state, and all kernels
         card.start_peak()
         kept = card.mib("memory_allocated")
@@ -189,7 +189,7 @@ def measure(
         **cell._asdict(),
         "rows": len(batch),
         "tokens": tokens,
-        "pictures": sum(0 if side.patches is None else len(side.patches) for side in sides),
+        "pictures": sum(0 if side.pixels is None else len(side.pixels) for side in sides),
         "seconds": round(middle, 3),
         "seconds_least_most": [round(min(seconds), 3), round(max(seconds), 3)],
         "share_with_loader": round(statistics.mean(seconds) / with_loader, 3),
@@ -208,8 +208,8 @@ def forward_operations(encoder: ProductEncoder, sides: list[Inputs]) -> int:
     with torch.no_grad():
         for side in sides:
             some = min(NUM_COUNTED, len(side.mask))
-            patches = side.patches[:some] if side.patches is not None else None
-            part = Inputs(side.token_ids[:some], side.mask[:some], patches)
+            pixels = side.pixels[:some] if side.pixels is not None else None
+            part = Inputs(side.token_ids[:some], side.mask[:some], pixels)
             with FlopCounterMode(display=False) as counted:
                 encoder.embed(part.to(encoder.device))
             total += counted.get_total_flops() * len(side.mask) / some

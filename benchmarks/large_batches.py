@@ -39,7 +39,7 @@ def measure(shop: Shop, batch_size: int, chunk_size: int | None) -> dict[str, An
     prepared = prepare(shop, config, untrained_encoder(shop, config.backbone, config.seed))
     trainer = Trainer(shop, prepared, config)
     batch = prepared.batches.make(0)
-    with training_mode(trainer.encoder.backbone, config) as dtype:
+    with training_mode(trainer.encoder.module, config) as dtype:
         before = _start_peak()
         started = time.process_time()
         trainer.seconds(batch, 0, dtype, time.process_time)

@@ -34,9 +34,9 @@ from moon_rec.shop import Shop
 from representation.encoder import untrained_encoder
 from representation.posttraining.batches import Batches
 from representation.posttraining.config import PosttrainConfig
-from representation.posttraining.loader import PrefetchingLoader
 from representation.posttraining.pair_batch import PairBatch
 from representation.posttraining.preparation import Prepared, prepare
+from representation.training.loader import PrefetchingLoader
 from representation.training.optimisation import training_mode
 
 LEAST_SHARE = 0.95
@@ -60,7 +60,7 @@ class Course:
         """Seconds `(rounds, 2, 2)`: with the loader and from the cache, by the wall's clock and the processor's."""
         taken = np.zeros((rounds, 2, 2))
         with (
-            training_mode(self._trainer.encoder.backbone, self._config) as dtype,
+            training_mode(self._trainer.encoder.module, self._config) as dtype,
             progress("rounds", total=rounds) as bar,
         ):
             self._train(self._cache.values(), dtype)  # warms up every shape

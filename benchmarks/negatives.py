@@ -64,7 +64,7 @@ class Trainer:
         self.step = ContrastiveStep(
             config, self.encoder.widths, prepared.known, self.encoder.device
         )
-        parameters = self.encoder.backbone.named_parameters()
+        parameters = self.encoder.module.named_parameters()
         named = [each for each in parameters if each[1].requires_grad]
         if self.step.learns_temperature:
             named.append(("log_temperature", self.step.log_temperature))
@@ -118,14 +118,14 @@ def measure(shop: Shop, given: argparse.Namespace, clock: Clock) -> tuple[np.nda
     plain = PosttrainConfig.model_validate(common)
     more = plain.num_in_batch + given.times * plain.batch_size
     queued = PosttrainConfig.model_validate({**common, "num_negatives": more})
-    prepared = prepare(shop, plain, untrained_encoder(shop, plain.backbone, plain.seed))
+    prepared = prepare(shop, plain, untrained_encoder(shop, plain.module, plain.seed))
     trainers = [Trainer(shop, prepared, config) for config in (plain, queued)]
     fill_queues(trainers[1].step, shop, given.seed)
     batches = batches_of_each_kind(prepared, plain, given.batches)
     taken = np.zeros((given.rounds, len(batches), 2))
     with (
-        training_mode(trainers[0].encoder.backbone, plain) as dtype,
-        training_mode(trainers[1].encoder.backbone, queued),
+        training_mode(trainers[0].encoder.module, plain) as dtype,
+        training_mode(trainers[1].encoder.module, queued),
         progress("steps", total=(given.rounds + 1) * len(batches)) as bar,
     ):
         for number in range(-1, given.rounds):  # the first round warms up

@@ -1,7 +1,9 @@
 """ProductEncoder: products and queries to unit vectors, one shared backbone for both sides and all modalities."""
 
+import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,6 +20,7 @@ from moon_rec.shop import Shop
 from representation.encoders.checkpoint import (
     ABOUT_FILE,
     ENCODER,
+    Family,
     family_of,
     load_tokenizer,
     read_about,
@@ -44,29 +47,24 @@ from representation.encoders.rows import (
 )
 from representation.encoders.text import TextEncoder
 from representation.interface import Encoder, Modality
-from representation.model.backbone import (
-    Backbone,
-    BackboneConfig,
-    Dtype,
-    Inputs,
-    layout_of,
-    load_backbone,
-    output_states,
-    random_backbone,
-    scale_tokens,
-    width_of,
-)
-from representation.model.compose import Composer
+from representation.model.backbone import BackboneConfig, Dtype, Inputs, part_of
+from representation.model.families import backbone_of, load_module
 from representation.model.lora import (
     ADAPTER_FOLDER,
+    LoraConfig,
     declare_float32,
     has_lora,
     merged_state,
     save_adapter,
+    with_lora,
 )
+from representation.model.pixels import PictureLayout, square
 from representation.model.prompt import product_texts
 from representation.model.quiet import quiet
+from representation.model.qwen import random_backbone, scale_tokens
+from representation.model.token_rows import Composer
 from representation.model.tokenizer import shop_texts, token_rarity, train_tokenizer
+from representation.trainable import Cut, Side, TextKind, Trainable
 from representation.training.picture_store import PictureStore
 
 
@@ -78,6 +76,7 @@ class ProductEncoder:
 
     Attributes:
         modalities: text and image.
+        backbone: the multimodal language model; its weights are `module`'s.
         config: picture size, widths and prompts.
         dim: width of a vector.
         widths: Matryoshka widths, rising, `dim` last.
@@ -86,20 +85,35 @@ class ProductEncoder:
     modalities = frozenset({"text", "image"})
 
     def __init__(
-        self, backbone: Backbone, tokenizer: PreTrainedTokenizerBase, config: EncoderConfig
+        self, module: Any, tokenizer: PreTrainedTokenizerBase, config: EncoderConfig
     ) -> None:
         """Use `from_pretrained` or `build_encoder`."""
-        self.backbone, self.tokenizer, self.config = backbone, tokenizer, config
-        self.layout = layout_of(
-            backbone, config.image_size, mean=config.image_mean, std=config.image_std
-        )
+        self.tokenizer, self.config = tokenizer, config
+        self.backbone = backbone_of(module, config.image_size, config.image_mean, config.image_std)
         self.composer = Composer(tokenizer, self.layout)
-        self.dim = width_of(backbone)
+        self.dim = self.backbone.dim
         self.widths = config.widths
         if self.widths[-1] != self.dim:
             raise EncoderError(
                 f"widths {self.widths} end at {self.widths[-1]}, and the backbone's states are {self.dim} wide; the two do not belong together"
             )
+
+    @property
+    def module(self) -> Any:
+        """transformers' model, whose weights are the encoder's: what is trained, wrapped and saved."""
+        return self.backbone.module
+
+    def with_module(self, module: Any) -> "ProductEncoder":
+        """The same encoder with other weights, of the same kind of module."""
+        other = copy.copy(self)
+        vars(other).pop("digest", None)  # of these weights
+        other.backbone = self.backbone.with_module(module)
+        return other
+
+    @property
+    def layout(self) -> PictureLayout:
+        """How a picture becomes tokens."""
+        return self.backbone.layout
 
     @classmethod
     def from_pretrained(
@@ -120,26 +134,49 @@ class ProductEncoder:
             raise EncoderError(
                 f"no encoder at {folder} (no {ABOUT_FILE} in it); make one with python -m representation.pretrain, or name it as backbone.checkpoint"
             )
-        if about["family"] != "qwen":
+        if about["family"] not in ("qwen", "composed"):
             raise EncoderError(
-                f"{folder} holds an encoder of family {about['family']}, which is not trained here; a Qwen-VL is"
+                f"{folder} holds an encoder of family {about['family']}, which is not trained here; a Qwen-VL is, and what representation.compose makes"
             )
         config = make_config(EncoderConfig, about["config"])
         place = where_to(device)
-        backbone = load_backbone(folder, dtype or (None if place.type == "cuda" else "float32"))
-        torch.nn.Module.to(backbone, place)
-        return cls(backbone, load_tokenizer(folder, backbone), config)
+        module = load_module(folder, dtype or (None if place.type == "cuda" else "float32"))
+        module.to(place)
+        return cls(module, load_tokenizer(folder, module), config)
 
     @classmethod
     def from_checkpoint(cls, config: BackboneConfig, device: str | None = None) -> "ProductEncoder":
         """Make an encoder of `config.checkpoint`, a plain Hugging Face folder or name; see `encoders.qwen` for what its files decide."""
         assert config.checkpoint is not None
+        about = read_config(config.checkpoint)
+        if family_of(about, config.checkpoint) == "composed":
+            return cls._from_composed(config, device)
         place = where_to(device)
         dtype = config.dtype or ("bfloat16" if place.type == "cuda" else "float32")
-        backbone = load_backbone(config.checkpoint, dtype)
-        tokenizer = load_tokenizer(config.checkpoint, backbone)
-        torch.nn.Module.to(backbone, place)
-        return cls(backbone, tokenizer, settings_of(config.checkpoint, config, backbone, tokenizer))
+        module = load_module(config.checkpoint, dtype)
+        tokenizer = load_tokenizer(config.checkpoint, module)
+        module.to(place)
+        return cls(module, tokenizer, settings_of(config.checkpoint, config, module, tokenizer))
+
+    @classmethod
+    def _from_composed(cls, config: BackboneConfig, device: str | None) -> "ProductEncoder":
+        """Of a LLaVA there is nothing to choose: `representation.compose` has chosen."""
+        assert config.checkpoint is not None
+        if read_about(config.checkpoint) is None:
+            raise EncoderError(
+                f"{config.checkpoint}: a LLaVA without {ABOUT_FILE}; make one of a vision tower and a language model with python -m representation.compose"
+            )
+        chosen = [name for name in config.changed() if name not in ("checkpoint", "dtype")]
+        if chosen:
+            raise EncoderError(
+                f"backbone.{chosen[0]} changes nothing: {config.checkpoint} is an encoder with settings of its own; leave it out"
+            )
+        return cls.from_pretrained(config.checkpoint, device, config.dtype)
+
+    @property
+    def family(self) -> Family:
+        """Which kind of encoder a folder of this one says that it is."""
+        return family_of({"model_type": self.module.config.model_type}, "the backbone")
 
     def save_pretrained(
         self,
@@ -154,12 +191,12 @@ class ProductEncoder:
         """
         with atomic_folder(path, ENCODER, overwrite) as folder:
             with quiet():
-                self.backbone.save_pretrained(folder, state_dict=merged_state(self.backbone))
-            if has_lora(self.backbone):
+                self.module.save_pretrained(folder, state_dict=merged_state(self.module))
+            if has_lora(self.module):
                 declare_float32(folder)
-                save_adapter(self.backbone, folder / ADAPTER_FOLDER)
+                save_adapter(self.module, folder / ADAPTER_FOLDER)
             self.tokenizer.save_pretrained(folder)
-            write_about(folder, "qwen", self.digest, self.config)
+            write_about(folder, self.family, self.digest, self.config)
             if beside is not None:
                 beside(folder)
         return Path(path)
@@ -167,13 +204,55 @@ class ProductEncoder:
     @computed_once
     def digest(self) -> str:
         """16 hex digits of the weights, the tokenizer and the config: what decides the vectors. Computed once: train first, ask after."""
-        state = merged_state(self.backbone)
+        state = merged_state(self.module)
         return digest_of_weights(self.config.digest(), self.tokenizer, state)
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.backbone.device
+        return self.module.device
+
+    @property
+    def image_size(self) -> int:
+        """Side of a picture, in pixels."""
+        return self.layout.image_size
+
+    @property
+    def cut(self) -> Cut:
+        """White margins make a picture a square."""
+        return square
+
+    @property
+    def says_price(self) -> bool:
+        """The price is in a product's richer text."""
+        return self.config.prompt.with_price
+
+    def tokens(self, texts: Sequence[str], side: Side, kind: TextKind) -> list[list[int]]:
+        """Token ids of texts, cut to the length of their kind; the side's prompt comes with `prepare`."""
+        prompt = self.config.prompt
+        lengths = {
+            "words": prompt.query_tokens,
+            "title": prompt.title_tokens,
+            "richer": prompt.richer_tokens,
+        }
+        return self.composer.texts(texts, lengths[kind])
+
+    def prepare(
+        self, side: Side, tokens: Sequence[list[int]], pictures: np.ndarray | Tensor | None
+    ) -> Inputs:
+        """See `Trainable.prepare`."""
+        prompt = self.config.prompt
+        start = self.composer.prompt(prompt.query_prompt if side == "query" else prompt.item_prompt)
+        rows = [self.composer.row(start, pictures is not None, text) for text in tokens]
+        return self.composer.batch(rows, pictures)
+
+    def part_of(self, name: str) -> str:
+        """`vision`, `projector` or `language`."""
+        return part_of(name)
+
+    def adapt(self, config: LoraConfig, seed: int) -> None:
+        """See `lora.with_lora`."""
+        with_lora(self.module, config, seed)
 
     def embed(self, inputs: Inputs) -> Tensor:
         """Unit vectors `(batch, dim)` in float32 of a batch; with gradients, for training.
@@ -186,7 +265,7 @@ class ProductEncoder:
                 "the encoder's tokenizer makes no token of any of these texts; take its folder from whoever made it"
             )
         causal = self.config.attention == "causal"
-        states = output_states(self.backbone, inputs, self.layout, causal).float()
+        states = self.backbone.output_states(inputs, causal).float()
         if self.config.pooling == "mean":
             pooled = masked_mean(states, inputs.mask, dim=1)
         else:
@@ -268,14 +347,14 @@ class ProductEncoder:
         order = np.lexsort((np.array([len(row) for row in rows]), has_picture))
         store = PictureStore(pictures, names, self.config.image_size, keep=False)
         vectors = np.empty((len(rows), self.dim), dtype=np.float32)
-        was_training = self.backbone.training
-        self.backbone.eval()
+        was_training = self.module.training
+        self.module.eval()
         for chosen in in_batches(order, batch_size, description):
             shown = chosen[has_picture[chosen]]
             decoded = store.take(shown) if len(shown) else None
             inputs = self.composer.batch([rows[row] for row in chosen], decoded).to(self.device)
             vectors[chosen] = self.embed(inputs).cpu().numpy()
-        self.backbone.train(was_training)
+        self.module.train(was_training)
         return vectors
 
 
@@ -305,6 +384,15 @@ def open_encoder(
     return ProductEncoder.from_checkpoint(config, device)
 
 
+def open_trainable(path: str | Path, device: str | None = None) -> Trainable:
+    """Open an encoder's folder to train it.
+
+    Raises:
+        EncoderError: no encoder there, or one that is not trained here.
+    """
+    return ProductEncoder.from_pretrained(path, device)
+
+
 def build_encoder(shop: Shop, out: str | Path, config: BackboneConfig, seed: int = 0) -> Path:
     """Make an untrained encoder and save it at `out`: random weights and a tokenizer learnt from the shop's texts before the cut, or a checkpoint's own."""
     return untrained_encoder(shop, config, seed).save_pretrained(out)
@@ -319,11 +407,11 @@ def untrained_encoder(
     texts = shop_texts(shop)
     tokenizer = train_tokenizer(texts, config.vocabulary_size)
     vocabulary = tokenizer.get_vocab()
-    backbone = random_backbone(config, vocabulary, len(vocabulary), seed)
+    module: Any = random_backbone(config, vocabulary, len(vocabulary), seed)
     if config.token_scale:
-        scale_tokens(backbone, token_rarity(tokenizer, texts), config.token_scale)
-    torch.nn.Module.to(backbone, where_to(device))
-    dim = width_of(backbone)
+        scale_tokens(module, token_rarity(tokenizer, texts), config.token_scale)
+    module.to(where_to(device))
+    dim = config.text_dim
     widths = (*[width for width in sorted(set(config.widths)) if width < dim], dim)
     settings = EncoderConfig(
         image_size=config.side,
@@ -332,4 +420,4 @@ def untrained_encoder(
         pooling=config.pooling or "mean",
         attention=config.attention or "bidirectional",
     )
-    return ProductEncoder(backbone, tokenizer, settings)
+    return ProductEncoder(module, tokenizer, settings)

@@ -26,7 +26,7 @@ from representation.encoders.checkpoint import (
 )
 from representation.encoders.qwen import EncoderConfig
 from representation.encoders.strangers import stored_weights
-from representation.model.backbone import load_backbone
+from representation.model.families import load_module
 
 STATE_FILE = "state.json"
 
@@ -142,11 +142,11 @@ def _code(folder: Path) -> str:
 
 def _digest_of(folder: Path, family: str) -> tuple[str, bool]:
     """An encoder's digest with its weights as they were saved, and whether all of them are finite."""
-    if family != "qwen":
+    if family not in ("qwen", "composed"):
         encoder: Any = open_encoder(folder, "cpu")
         model = encoder.model
     else:
-        model = load_backbone(folder, None)
+        model = load_module(folder, None)
         config = make_config(EncoderConfig, (read_about(folder) or {})["config"])
         encoder = ProductEncoder(model, load_tokenizer(folder, model), config)
     try:

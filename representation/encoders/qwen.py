@@ -25,7 +25,7 @@ from moon_rec.config import Config, make_config
 from moon_rec.files import digest_of
 from representation.encoders.checkpoint import pooling_of, settings_in
 from representation.encoders.rows import framing_tokens
-from representation.model.backbone import Attention, Backbone, BackboneConfig, Pooling, width_of
+from representation.model.backbone import Attention, BackboneConfig, Pooling
 from representation.model.prompt import CONTENT, PromptConfig
 
 Channel = Annotated[float, Field(ge=-10, le=10)]
@@ -76,7 +76,7 @@ class EncoderConfig(Config):
 def settings_of(
     name: str | Path,
     config: BackboneConfig,
-    backbone: Backbone,
+    module: Any,
     tokenizer: PreTrainedTokenizerBase,
 ) -> EncoderConfig:
     """Settings of the encoder that a plain checkpoint makes: what `config` says, else the checkpoint, else the family.
@@ -84,9 +84,9 @@ def settings_of(
     Args:
         name: folder or name on the hub.
     """
-    dim = width_of(backbone)
+    dim = module.config.text_config.hidden_size
     is_embedder = is_embedding_checkpoint(name)
-    mean, std = _image_normalisation(name, backbone.config.model_type)
+    mean, std = _image_normalisation(name, module.config.model_type)
     prompt = config.prompt
     plain = PromptConfig()
     worded = (prompt.query_prompt, prompt.item_prompt) != (plain.query_prompt, plain.item_prompt)
@@ -98,7 +98,7 @@ def settings_of(
             }
         )
     settings = {
-        "image_size": config.image_size or _image_size(backbone),
+        "image_size": config.image_size or _image_size(module),
         "image_mean": mean,
         "image_std": std,
         "widths": (*[width for width in sorted(set(config.widths)) if width < dim], dim),
@@ -139,9 +139,9 @@ def chat_prompt(tokenizer: PreTrainedTokenizerBase, instruction: str) -> str:
     return str(text) + "".join(tokenizer.convert_ids_to_tokens(behind))
 
 
-def _image_size(backbone: Backbone) -> int:
+def _image_size(module: Any) -> int:
     """224 pixels, or the next smaller side that the patches divide."""
-    vision: Any = backbone.config.vision_config
+    vision: Any = module.config.vision_config
     step = vision.patch_size * vision.spatial_merge_size
     return max(CHECKPOINT_IMAGE_SIZE // step, 1) * step
 

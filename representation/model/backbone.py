@@ -1,29 +1,25 @@
-"""The backbone: a Qwen-VL, small with random weights or a checkpoint, run causally (pretraining) or in both directions (embedding).
+"""What a backbone is: a multimodal language model as pretraining, post-training and embedding use it; and the settings of a random one.
 
 MOON turns a generative multimodal model into an embedder by changing causal attention to bidirectional and pooling the mean of the output states (technical
-report, post-training architecture). The paper's own backbone (TBStars-VL, 4B) is in-house; Qwen3-VL is the open family of the same build, Qwen2.5-VL the one
-before it. Notable choices:
+report, post-training architecture). Two constructions serve: a Qwen-VL (`qwen.py`), and any vision tower, a projector and any causal language model put
+together as transformers' LLaVA (`llava.py`). Notable choices:
 - Attention is switched per call, not in the weights' config: one set of weights serves next-token prediction and embedding.
-- A row holds at most one picture, and all pictures are one size, so multimodal rotary positions are arithmetic instead of a loop over rows.
+- A row holds at most one picture, and all pictures are one size, so a batch of pictures is one dense tensor.
 - The language-model head is applied only where a caller asks for logits.
-- A checkpoint that lacks weights of the embedder is refused: transformers would fill them at random and only warn.
+- A backbone holds a `module`, which is what is trained, saved and wrapped, and keeps no weights besides: `with_module` puts another in its place.
 - Large checkpoints: `dtype` keeps weights in bfloat16, `checkpoint_gradients` trades time for memory, `lora.with_lora` trains few weights. A training loop
-  calls the last two on `encoder.backbone` before it makes its optimiser.
+  calls the last two on `encoder.module` before it makes its optimiser.
 """
 
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
-import numpy as np
 import torch
 from pydantic import AfterValidator, Field, model_validator
-from torch import Tensor
-from transformers import (
-    Qwen2_5_VLForConditionalGeneration,
-    Qwen3VLConfig,
-    Qwen3VLForConditionalGeneration,
-)
+from torch import Tensor, nn
 
 from moon_rec.bounds import (
     MOST_IN_MEMORY,
@@ -36,21 +32,14 @@ from moon_rec.bounds import (
 )
 from moon_rec.config import Config, CountsWhen, Rules
 from moon_rec.errors import ConfigError, EncoderError
-from moon_rec.seeds import seed_of
-from representation.encoders.checkpoint import family_of, load_weights, read_config
 from representation.model.pixels import PictureLayout
 from representation.model.prompt import PromptConfig
-from representation.model.vision import picture_features
-from representation.model.window_vision import window_features
 
-Backbone = Qwen3VLForConditionalGeneration | Qwen2_5_VLForConditionalGeneration
-FAMILIES: dict[str, Any] = {
-    "qwen3_vl": Qwen3VLForConditionalGeneration,
-    "qwen2_5_vl": Qwen2_5_VLForConditionalGeneration,
-}
 Pooling = Literal["mean", "last"]
 Attention = Literal["bidirectional", "causal"]
 Dtype = Literal["float32", "bfloat16"]
+Part = Literal["vision", "projector", "language"]
+Channels = tuple[float, float, float]
 Size = Annotated[int, Field(ge=8, le=MOST_IN_MEMORY)]
 RisingPlaces = Annotated[tuple[Annotated[int, Field(ge=0, le=1_024)], ...], AfterValidator(rising)]
 
@@ -186,106 +175,171 @@ class Inputs:
     Attributes:
         token_ids: `(batch, length)` int64, padded on the right.
         mask: `(batch, length)`, True where a token is real.
-        patches: `(pictures, patches, pixels)`, one entry a row that has a picture, in row order; None without pictures.
+        pixels: `(pictures, ...)`, what the backbone's layout makes of pictures, one entry a row that has a picture, in row order; None without pictures.
     """
 
     token_ids: Tensor
     mask: Tensor
-    patches: Tensor | None = None
+    pixels: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.mask)
+
+    @property
+    def num_tokens(self) -> int:
+        """Real tokens, those of pictures included."""
+        return int(self.mask.sum())
+
+    def part(self, first: int, end: int) -> "Inputs":
+        """Some rows of a batch in which all have a picture, or none has."""
+        pixels = self.pixels
+        assert pixels is None or len(pixels) == len(self)
+        pixels = pixels[first:end] if pixels is not None else None
+        return Inputs(self.token_ids[first:end], self.mask[first:end], pixels)
 
     def to(self, device: torch.device | str) -> "Inputs":
         """The same batch on `device`."""
-        patches = self.patches.to(device) if self.patches is not None else None
-        return Inputs(self.token_ids.to(device), self.mask.to(device), patches)
+        pixels = self.pixels.to(device) if self.pixels is not None else None
+        return Inputs(self.token_ids.to(device), self.mask.to(device), pixels)
 
 
-def random_backbone(
-    config: BackboneConfig, token_ids: dict[str, int], vocabulary: int, seed: int
-) -> Backbone:
-    """A Qwen3-VL of these sizes with random weights, the same for the same seed.
+class Embedded(NamedTuple):
+    """What enters the language model.
 
-    Args:
-        token_ids: ids of `<|image_pad|>`, `<|video_pad|>`, `<|vision_start|>`, `<|vision_end|>` and `<|endoftext|>` (padding).
-        vocabulary: number of tokens.
+    Attributes:
+        states: `(batch, length, dim)`: tokens' embeddings, a picture's tokens in their places.
+        is_picture: `(batch, length)`, True at a picture's tokens.
+        added: what further layers of the vision tower add to the states of the language model's first layers at those places (Qwen3-VL's DeepStack), each
+            `(pictures, tokens, dim)`; of other backbones empty.
     """
-    head = config.text_dim // config.text_heads
-    spatial = head // 2 // 3
-    text = {
-        "vocab_size": vocabulary,
-        "hidden_size": config.text_dim,
-        "intermediate_size": config.text_mlp_dim,
-        "num_hidden_layers": config.text_layers,
-        "num_attention_heads": config.text_heads,
-        "num_key_value_heads": config.text_heads,
-        "head_dim": head,
-        "max_position_embeddings": 4096,
-        "initializer_range": config.initializer_range,
-        "pad_token_id": token_ids["<|endoftext|>"],
-        "rope_parameters": {
-            "rope_type": "default",
-            "rope_theta": 10_000.0,
-            "mrope_interleaved": True,
-            "mrope_section": [head // 2 - 2 * spatial, spatial, spatial],
-        },
-    }
-    vision = {
-        "depth": config.vision_layers,
-        "hidden_size": config.vision_dim,
-        "intermediate_size": config.vision_mlp_dim,
-        "num_heads": config.vision_heads,
-        "patch_size": config.patch_size,
-        "spatial_merge_size": config.merge,
-        "temporal_patch_size": 2,
-        "out_hidden_size": config.text_dim,
-        "num_position_embeddings": (config.side // config.patch_size) ** 2,
-        "deepstack_visual_indexes": list(config.deepstack_layers),
-        "initializer_range": config.initializer_range,
-    }
-    settings = Qwen3VLConfig(
-        text_config=text,
-        vision_config=vision,
-        image_token_id=token_ids["<|image_pad|>"],
-        video_token_id=token_ids["<|video_pad|>"],
-        vision_start_token_id=token_ids["<|vision_start|>"],
-        vision_end_token_id=token_ids["<|vision_end|>"],
-        tie_word_embeddings=not config.token_scale,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(seed, "backbone"))
-        return Qwen3VLForConditionalGeneration(settings).eval()
+
+    states: Tensor
+    is_picture: Tensor
+    added: Sequence[Tensor] = ()
 
 
-def scale_tokens(backbone: Backbone, rarity: np.ndarray, scale: float) -> None:
-    """Make random token embeddings as large as their tokens are rare, in place: times `scale * rarity`, or 1 where that is less.
+class Backbone(ABC):
+    """A multimodal language model over rows of at most one picture each.
 
-    A mean over tokens of a random model is then much like a random projection of words weighed by inverse document frequency, which finds products by their words well before
-    anything is learnt; small embeddings drown in what the layers add to them, and the first thing learnt is what is coarse and common. Ours.
-
-    Args:
-        rarity: `(vocabulary,)`, see `tokenizer.token_rarity`.
+    Attributes:
+        module: transformers' model; all weights are its own.
+        layout: how a picture becomes tokens.
     """
-    weight = backbone.model.language_model.embed_tokens.weight
-    factors = torch.from_numpy(np.maximum(scale * rarity, 1.0)).to(weight)
-    with torch.no_grad():
-        weight[: len(factors)] *= factors[:, None]
 
+    def __init__(self, module: Any, layout: PictureLayout) -> None:
+        if layout.num_tokens > MOST_PICTURE_TOKENS:
+            raise EncoderError(
+                f"image_size {layout.image_size} makes {layout.num_tokens:,} tokens of a picture, at most {MOST_PICTURE_TOKENS:,}; take a smaller one"
+            )
+        self.module, self.layout = module, layout
 
-def load_backbone(path: str | Path, dtype: Dtype | None = "float32") -> Backbone:
-    """A Qwen3-VL or Qwen2.5-VL from a local folder or the hub.
+    @classmethod
+    @abstractmethod
+    def of(cls, module: Any, image_size: int, mean: Channels, std: Channels) -> "Backbone":
+        """The backbone that `module` is, on pictures of that size, whose values in [0, 1] are normalised by mean and deviation of the channels.
 
-    Args:
-        dtype: None: as it was saved.
+        Raises:
+            EncoderError: the vision tower cannot cut pictures of that size, or makes too many tokens of one.
+        """
 
-    Raises:
-        EncoderError: nothing there, another family of model, weights missing, or weights in a format that can run code.
-    """
-    config = read_config(path)
-    if family_of(config, path) != "qwen":
-        raise EncoderError(
-            f"{path}: model_type {config['model_type']!r} is no backbone to train; wanted {', '.join(FAMILIES)}"
+    def with_module(self, module: Any) -> Self:
+        """The same backbone with other weights, of the same kind of module."""
+        other = copy.copy(self)
+        other.module = module
+        return other
+
+    @property
+    def dim(self) -> int:
+        """Width of the language model's states."""
+        return self.module.config.text_config.hidden_size
+
+    @property
+    def image_token_id(self) -> int:
+        """The token that keeps a place for a picture's."""
+        return self.module.config.image_token_id
+
+    @property
+    def language_model(self) -> nn.Module:
+        """The language model without its head; its layers are `layers`."""
+        return self.module.model.language_model
+
+    @abstractmethod
+    def tower_states(self, pixels: Tensor) -> Sequence[Tensor]:
+        """What the vision tower alone makes of pictures: fixed while the tower is frozen.
+
+        Args:
+            pixels: `(pictures, ...)`, see `layout.pixels`.
+        """
+
+    @abstractmethod
+    def projected(self, tower_states: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Picture tokens of `tower_states`; see `picture_tokens`."""
+
+    def picture_tokens(self, pixels: Tensor) -> Sequence[Tensor]:
+        """A picture's tokens for the language model `(pictures, tokens, dim)`, and behind them what is `Embedded.added`. A frozen tower runs without a graph.
+
+        Args:
+            pixels: `(pictures, ...)`, see `layout.pixels`.
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._tower_is_trained()):
+            seen = self.tower_states(pixels)
+        return self.projected(seen)
+
+    def embedded(self, inputs: "Inputs") -> Embedded:
+        """Rows as they enter the language model."""
+        states = self.module.get_input_embeddings()(inputs.token_ids)
+        is_picture = inputs.token_ids == self.image_token_id
+        if inputs.pixels is None:
+            return Embedded(states, is_picture)
+        tokens, *added = self.picture_tokens(inputs.pixels)
+        return Embedded(_put_pictures(states, is_picture, tokens), is_picture, added)
+
+    @abstractmethod
+    def states(self, embedded: Embedded, mask: Tensor, causal: bool) -> Tensor:
+        """States of the language model's output layer, `(batch, length, dim)`.
+
+        Args:
+            mask: `(batch, length)`, True where a token is real.
+            causal: True, each token sees those before it (next-token prediction); False, all tokens of its row (embedding).
+        """
+
+    def output_states(self, inputs: "Inputs", causal: bool) -> Tensor:
+        """`states` of a batch."""
+        return self.states(self.embedded(inputs), inputs.mask, causal)
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Scores of the next token, `(..., vocabulary)`, of output states `(..., dim)`."""
+        return self.module.lm_head(states)
+
+    def _tower_is_trained(self) -> bool:
+        return any(
+            value.requires_grad
+            for name, value in self.module.named_parameters()
+            if part_of(name) == "vision"
         )
-    kind = FAMILIES[config["model_type"]]
-    return load_weights(kind, path, torch_dtype(dtype), may_lack=("lm_head.weight",))
+
+
+def part_of(name: str) -> Part:
+    """Which part of a backbone a parameter, or a layer, belongs to, by its name in the module."""
+    if "merger" in name or "multi_modal_projector" in name:
+        return "projector"
+    return "vision" if ".visual." in name or ".vision_tower." in name else "language"
+
+
+def attention_mask(mask: Tensor, causal: bool, dtype: torch.dtype) -> Tensor:
+    """What is added to attention's scores, `(batch, 1, length, length)`: 0 where a token may look, the dtype's lowest number elsewhere.
+
+    Args:
+        mask: `(batch, length)`, True where a token is real.
+    """
+    length = mask.shape[1]
+    allowed = mask[:, None, None, :].expand(-1, 1, length, -1)
+    if causal:
+        allowed = (
+            allowed & torch.ones(length, length, dtype=torch.bool, device=allowed.device).tril()
+        )
+    blocked = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
+    return blocked.masked_fill(~allowed, torch.finfo(dtype).min)
 
 
 def torch_dtype(name: Dtype | None) -> torch.dtype | Literal["auto"]:
@@ -293,112 +347,17 @@ def torch_dtype(name: Dtype | None) -> torch.dtype | Literal["auto"]:
     return {None: "auto", "float32": torch.float32, "bfloat16": torch.bfloat16}[name]  # type: ignore[return-value]
 
 
-def checkpoint_gradients(backbone: Backbone) -> Backbone:
+def checkpoint_gradients(module: Any) -> Any:
     """Keep only each layer's input for the gradient and compute the rest again, in place.
 
     Measured on the default backbone (benchmarks/backbones.py): a tenth of the bytes kept for the gradient, 1.2 times the time of a step.
 
     Takes effect in training mode only. Reaches the picture tower, whose layers are run by `vision.run_block`, too.
     """
-    kind = "activation" if hasattr(backbone, "activation_checkpointing_enable") else "gradient"
+    kind = "activation" if hasattr(module, "activation_checkpointing_enable") else "gradient"
     # transformers 5.17 knows the second name alone, later ones warn of it
-    getattr(backbone, f"{kind}_checkpointing_enable")({"use_reentrant": False})
-    return backbone
-
-
-def width_of(backbone: Backbone) -> int:
-    """Width of the language model's states."""
-    text: Any = backbone.config.text_config
-    return text.hidden_size
-
-
-def layout_of(backbone: Backbone, image_size: int, **normalisation: Any) -> PictureLayout:
-    """How pictures are cut for this backbone.
-
-    Raises:
-        EncoderError: `image_size` does not divide into merged patches, or into too many.
-    """
-    vision: Any = backbone.config.vision_config
-    step = vision.patch_size * vision.spatial_merge_size
-    if image_size % step:
-        raise EncoderError(
-            f"image_size {image_size} must be a multiple of {step} for this backbone"
-        )
-    layout = PictureLayout(
-        image_size,
-        vision.patch_size,
-        vision.spatial_merge_size,
-        vision.temporal_patch_size,
-        **normalisation,
-    )
-    if layout.num_tokens > MOST_PICTURE_TOKENS:
-        raise EncoderError(
-            f"image_size {image_size} makes {layout.num_tokens:,} tokens of a picture, at most {MOST_PICTURE_TOKENS:,}; take a smaller one"
-        )
-    return layout
-
-
-def rotary_positions(token_ids: Tensor, image_token_id: int, layout: PictureLayout) -> Tensor:
-    """Multimodal rotary positions (time, height, width) of rows with at most one picture each.
-
-    Equals transformers' `get_rope_index` at the real tokens. A picture's tokens take the position they start at as their time, and their place in the grid
-    as height and width; what follows goes on after the longest side.
-
-    Args:
-        token_ids: `(batch, length)`.
-
-    Returns:
-        `(3, batch, length)` int64.
-    """
-    is_picture = token_ids == image_token_id
-    place = torch.arange(token_ids.shape[1], device=token_ids.device).expand_as(token_ids)
-    start = torch.where(is_picture, place, token_ids.shape[1]).min(dim=1, keepdim=True).values
-    inside = (place - start).clamp(min=0)
-    after = place >= start + layout.num_tokens
-    text = place - after * (layout.num_tokens - layout.side)
-    time = torch.where(is_picture, start, text)
-    height = torch.where(is_picture, start + inside // layout.side, text)
-    width = torch.where(is_picture, start + inside % layout.side, text)
-    return torch.stack([time, height, width])
-
-
-def output_states(
-    backbone: Backbone, inputs: Inputs, layout: PictureLayout, causal: bool
-) -> Tensor:
-    """States of the language model's output layer, `(batch, length, dim)`.
-
-    Args:
-        causal: True, each token sees those before it (next-token prediction); False, all tokens of its row (embedding).
-    """
-    model = backbone.model
-    embedded = model.language_model.embed_tokens(inputs.token_ids)
-    is_picture = inputs.token_ids == backbone.config.image_token_id
-    more: dict[str, Any] = {}
-    if inputs.patches is not None:
-        if isinstance(backbone, Qwen3VLForConditionalGeneration):
-            features, deepstack = picture_features(model.visual, inputs.patches, layout)
-            if deepstack:
-                layers = [layer.reshape(-1, layer.shape[-1]) for layer in deepstack]
-                more = {"visual_pos_masks": is_picture, "deepstack_visual_embeds": layers}
-        else:
-            features = window_features(model.visual, inputs.patches, layout)
-        embedded = _put_pictures(embedded, is_picture, features)
-    length = inputs.token_ids.shape[1]
-    allowed = inputs.mask[:, None, None, :].expand(-1, 1, length, -1)
-    if causal:
-        allowed = (
-            allowed & torch.ones(length, length, dtype=torch.bool, device=allowed.device).tril()
-        )
-    blocked = torch.zeros(allowed.shape, dtype=embedded.dtype, device=allowed.device)
-    blocked = blocked.masked_fill(~allowed, torch.finfo(embedded.dtype).min)
-    return model.language_model(
-        inputs_embeds=embedded,
-        attention_mask=blocked,
-        position_ids=rotary_positions(inputs.token_ids, backbone.config.image_token_id, layout),
-        use_cache=False,
-        is_causal=False,  # the mask says it all
-        **more,
-    ).last_hidden_state
+    getattr(module, f"{kind}_checkpointing_enable")({"use_reentrant": False})
+    return module
 
 
 def _put_pictures(embedded: Tensor, is_picture: Tensor, features: Tensor) -> Tensor:

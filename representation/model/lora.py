@@ -8,7 +8,7 @@ A linear layer's weight W stays as it is and B A, of rank r, is added to it, sca
 - Adapters are float32 even where the backbone is bfloat16: small steps would be lost in its eight bits. What is saved is float32 for the same reason; `dtype` of
   whoever opens it narrows it again.
 
-A training loop calls `with_lora(encoder.backbone, config, seed)` once, before it makes its optimiser, and gives that the parameters with `requires_grad`.
+A training loop calls `with_lora(encoder.module, config, seed)` once, before it makes its optimiser, and gives that the parameters with `requires_grad`.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from moon_rec.config import Config
 from moon_rec.errors import ConfigError
 from moon_rec.files import read_json, write_json
 from moon_rec.seeds import seed_of
-from representation.model.backbone import Backbone
+from representation.model.backbone import part_of
 
 ADAPTER_FOLDER = "adapter"
 LANGUAGE_LAYERS = (
@@ -51,8 +51,8 @@ class LoraConfig(Config):
     vision: bool = False
 
 
-def with_lora(backbone: Backbone, config: LoraConfig, seed: int = 0) -> Backbone:
-    """Put adapters into the backbone, in place: from here on they alone are trained.
+def with_lora(module: Any, config: LoraConfig, seed: int = 0) -> Any:
+    """Put adapters into a backbone's module, in place: from here on they alone are trained.
 
     Raises:
         ConfigError: peft is not installed, a target that the backbone does not have, or a backbone that has adapters already.
@@ -61,27 +61,27 @@ def with_lora(backbone: Backbone, config: LoraConfig, seed: int = 0) -> Backbone
         import peft
     except ImportError:
         raise ConfigError("LoRA needs peft: pip install 'moon-rec[lora]'") from None
-    if has_lora(backbone):
+    if has_lora(module):
         raise ConfigError("the backbone has LoRA adapters already; save the encoder and open it")
     settings = peft.LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,  # type: ignore[arg-type]
         lora_dropout=config.dropout,
-        target_modules=_names(backbone, config),
+        target_modules=_names(module, config),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "lora"))
-        peft.inject_adapter_in_model(settings, backbone, adapter_name=_NAME)
-    for name, value in backbone.named_parameters():
+        peft.inject_adapter_in_model(settings, module, adapter_name=_NAME)
+    for name, value in module.named_parameters():
         value.requires_grad_("lora_" in name)
         if value.requires_grad:
             value.data = value.data.float()
-    return backbone
+    return module
 
 
-def has_lora(backbone: nn.Module) -> bool:
+def has_lora(module: nn.Module) -> bool:
     """Whether adapters are in it."""
-    return any(hasattr(module, "lora_A") for module in backbone.modules())
+    return any(hasattr(part, "lora_A") for part in module.modules())
 
 
 @contextmanager
@@ -149,9 +149,9 @@ def save_adapter(backbone: nn.Module, folder: Path) -> None:
     tuned.peft_config[_NAME].save_pretrained(folder)
 
 
-def _names(backbone: Backbone, config: LoraConfig) -> list[str]:
+def _names(module: nn.Module, config: LoraConfig) -> list[str]:
     """Full names of the layers that get an adapter: the picture tower of one family has layers of the same short names as the language model."""
-    linear = [name for name, module in backbone.named_modules() if isinstance(module, nn.Linear)]
+    linear = [name for name, part in module.named_modules() if isinstance(part, nn.Linear)]
     language = [name for name in linear if ".language_model." in name]
     chosen = [name for name in language if name.rsplit(".", 1)[-1] in config.targets]
     missing = set(config.targets) - {name.rsplit(".", 1)[-1] for name in chosen}
@@ -161,5 +161,5 @@ def _names(backbone: Backbone, config: LoraConfig) -> list[str]:
             f"LoraConfig.targets: the backbone has no linear layer {', '.join(sorted(missing))}; it has {known}"
         )
     if config.vision:
-        chosen += [name for name in linear if ".visual.blocks." in name]
+        chosen += [name for name in linear if part_of(name) == "vision"]
     return chosen

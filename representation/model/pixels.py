@@ -1,4 +1,4 @@
-"""Pictures to patches, in the layout that Qwen3-VL's own image processor produces.
+"""Pictures to what a vision tower takes: patches in the layout of Qwen3-VL's own image processor, or whole pictures as other processors give them.
 
 Notable choices:
 - Every picture is made one square size (bicubic, white margins where it is not square), so a batch of pictures is one dense tensor and the picture tower
@@ -8,7 +8,7 @@ Notable choices:
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -16,8 +16,36 @@ from PIL import Image
 from torch import Tensor
 
 
-class PictureLayout(NamedTuple):
-    """How pictures become patches.
+class PictureLayout(Protocol):
+    """How a picture becomes tokens."""
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square that every picture is resized to, in pixels."""
+        ...
+
+    @property
+    def side(self) -> int:
+        """Tokens along a side of a picture."""
+        ...
+
+    @property
+    def num_leading(self) -> int:
+        """Tokens before those of the picture's `side` x `side` places: a class token, registers."""
+        ...
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of a picture: `num_leading + side**2`."""
+        ...
+
+    def pixels(self, pictures: np.ndarray | Tensor) -> Tensor:
+        """What the backbone takes, float32 `(pictures, ...)`, of pictures `(pictures, image_size, image_size, 3)` in uint8."""
+        ...
+
+
+class PatchLayout(NamedTuple):
+    """How pictures become a Qwen-VL's patches.
 
     Attributes:
         image_size: side of the square every picture is resized to, in pixels; a multiple of `patch_size * merge`.
@@ -49,6 +77,15 @@ class PictureLayout(NamedTuple):
         """Visual tokens of a picture."""
         return self.side**2
 
+    @property
+    def num_leading(self) -> int:
+        """None: every token has its place in the picture."""
+        return 0
+
+    def pixels(self, pictures: np.ndarray | Tensor) -> Tensor:
+        """See `to_patches`."""
+        return to_patches(pictures, self)
+
 
 def square(picture: Image.Image, image_size: int) -> np.ndarray:
     """An RGB picture as `(image_size, image_size, 3)` uint8."""
@@ -62,29 +99,37 @@ def square(picture: Image.Image, image_size: int) -> np.ndarray:
     return np.asarray(picture, dtype=np.uint8)
 
 
-def to_patches(pictures: np.ndarray | Sequence[np.ndarray], layout: PictureLayout) -> Tensor:
+def as_bytes(pictures: np.ndarray | Sequence[np.ndarray] | Tensor) -> Tensor:
+    """Pictures of one size as a tensor `(pictures, side, side, 3)` of bytes; a tensor stays where it is, on a GPU for instance."""
+    if isinstance(pictures, Tensor):
+        return pictures
+    whole = pictures if isinstance(pictures, np.ndarray) else np.stack(list(pictures))
+    return torch.from_numpy(np.ascontiguousarray(whole))
+
+
+def to_patches(pictures: np.ndarray | Sequence[np.ndarray] | Tensor, layout: PatchLayout) -> Tensor:
     """Normalise and cut pictures into patches, ordered merge block by merge block as the backbone expects.
 
     Args:
-        pictures: `(pictures, image_size, image_size, 3)` uint8.
+        pictures: `(pictures, image_size, image_size, 3)` uint8, as arrays or as a tensor, on whose device the work is done.
 
     Returns:
         Float32 `(pictures, patches, 3 * patch_size**2)`, one frame.
     """
-    whole = pictures if isinstance(pictures, np.ndarray) else np.stack(list(pictures))
-    pixels = torch.from_numpy(np.ascontiguousarray(whole))
+    pixels = as_bytes(pictures)
+    whole = len(pixels)
     blocks, merge, patch = layout.side, layout.merge, layout.patch_size
     pixels = pixels.reshape(-1, blocks, merge, patch, blocks, merge, patch, 3)
     pixels = pixels.permute(0, 1, 4, 2, 5, 7, 3, 6)  # as bytes: four times as quick as after
-    values = pixels.reshape(len(whole), layout.grid**2, 3 * patch**2).to(torch.float32)
+    values = pixels.reshape(whole, layout.grid**2, 3 * patch**2).to(torch.float32)
     mean, std = (
-        torch.tensor(of_channels, dtype=torch.float32).repeat_interleave(patch**2)
+        torch.tensor(of_channels, dtype=torch.float32).repeat_interleave(patch**2).to(values.device)
         for of_channels in (layout.mean, layout.std)
     )
     return values.div_(255).sub_(mean).div_(std)
 
 
-def with_frames(patches: Tensor, layout: PictureLayout) -> Tensor:
+def with_frames(patches: Tensor, layout: PatchLayout) -> Tensor:
     """The processor's `pixel_values`: each patch repeated over the frames, all pictures' patches in one list.
 
     Args:

@@ -20,11 +20,11 @@ from transformers.vision_utils import (
     get_vision_position_ids,
 )
 
-from representation.model.pixels import PictureLayout
+from representation.model.pixels import PatchLayout
 
 
 def picture_features(
-    visual: Any, patches: Tensor, layout: PictureLayout
+    visual: Any, patches: Tensor, layout: PatchLayout
 ) -> tuple[Tensor, list[Tensor]]:
     """Visual tokens of equally large pictures.
 
@@ -48,7 +48,7 @@ def picture_features(
 
 
 def _positions(
-    visual: Any, layout: PictureLayout, device: torch.device
+    visual: Any, layout: PatchLayout, device: torch.device
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     grid = torch.tensor([[1, layout.grid, layout.grid]], device=device)
     indices, weights = get_vision_interpolation_indices_and_weights(

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from transformers.vision_utils import get_vision_position_ids, get_vision_window_index
 
-from representation.model.pixels import PictureLayout
+from representation.model.pixels import PatchLayout
 from representation.model.vision import embed_patches, run_block
 
 
-def window_features(visual: Any, patches: Tensor, layout: PictureLayout) -> Tensor:
+def window_features(visual: Any, patches: Tensor, layout: PatchLayout) -> Tensor:
     """Visual tokens of equally large pictures, `(pictures, tokens, text_dim)`.
 
     Args:
@@ -38,9 +38,7 @@ def window_features(visual: Any, patches: Tensor, layout: PictureLayout) -> Tens
     return merged[:, torch.argsort(order)]
 
 
-def _windows(
-    visual: Any, layout: PictureLayout, device: torch.device
-) -> tuple[Tensor, int | Tensor]:
+def _windows(visual: Any, layout: PatchLayout, device: torch.device) -> tuple[Tensor, int | Tensor]:
     """The order of visual tokens window by window, and what `run_block` is told of the windows."""
     order, ends = get_vision_window_index(
         torch.tensor([[1, layout.grid, layout.grid]]),

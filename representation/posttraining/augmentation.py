@@ -4,6 +4,8 @@ The report trains on billions of logged photos; a small shop's log holds thousan
 photos out of catalogue pictures, is a choice of ours (MOON2.0 has images of another ground and viewpoint made by an editing model; this is the plain form of it).
 Nothing here knows how any shop's photos came about.
 
+On a processor pictures are altered a few at a time, in arrays; on a GPU a whole batch where its vectors are computed, so that bytes alone travel. The operations and
+the distributions are the same; the noise of new grounds, which is most of what is drawn, a GPU draws itself.
 What is drawn at random is drawn for a whole batch, whoever uses it: a process that makes only some of the batch's views makes them exactly as one that makes all.
 """
 
@@ -23,7 +25,9 @@ GROUND_LEVEL = 232
 ROUGH = 20
 """Most that a new ground's noise adds to a channel, of 255; bytes, which are drawn three times as quickly as a normal distribution."""
 AT_ONCE = 8
-"""Pictures altered at once: few enough that what lies between stays near the processor, 64 pictures of 64 x 64 in 4.7 instead of 13 ms of a busy core."""
+"""Pictures altered at once on a processor: few enough that what lies between stays near it, 64 pictures of 64 x 64 in 4.7 instead of 13 ms of a busy core."""
+BYTES_AT_ONCE = 1 << 25
+"""Of pictures altered at once on a GPU; what lies between is some twenty times as much."""
 
 
 class AugmentationConfig(Config):
@@ -91,13 +95,34 @@ class Views(NamedTuple):
             grounds = Grounds(*parts)
         return Views(self.moves[rows], grounds, Light(*[part[rows] for part in self.light]))
 
+    def to(self, device: torch.device) -> "Views":
+        """The same on `device`; there the order of pictures stays an array."""
+        grounds = self.grounds
+        if grounds is not None:
+            moved = {
+                name: part.to(device)
+                for name, part in grounds._asdict().items()
+                if isinstance(part, Tensor)
+            }
+            grounds = grounds._replace(**moved)
+        return Views(self.moves.to(device), grounds, Light(*[one.to(device) for one in self.light]))
+
 
 def draw_views(
-    count: int, side: int, config: AugmentationConfig, random: np.random.Generator, new_ground: bool
+    count: int,
+    side: int,
+    config: AugmentationConfig,
+    random: np.random.Generator,
+    new_ground: bool,
+    noise: torch.Generator | None = None,
 ) -> Views:
-    """Draw how `count` pictures of `side` pixels will differ from themselves."""
+    """Draw how `count` pictures of `side` pixels will differ from themselves.
+
+    Args:
+        noise: draws the noise of new grounds on its own device; None: `random` does.
+    """
     moves = _moves(count, config, random)
-    grounds = _grounds(count, side, random) if new_ground else None
+    grounds = _grounds(count, side, random, noise) if new_ground else None
     return Views(moves, grounds, _light(count, config, random))
 
 
@@ -125,15 +150,30 @@ def apply_views(pictures: np.ndarray, views: Views, others: np.ndarray | None = 
     Returns:
         Of the same shape, uint8.
     """
+    ground = torch.from_numpy(others) if others is not None else None
     found = np.empty_like(pictures)
-    for first in range(0, len(pictures), AT_ONCE):
-        part = slice(first, first + AT_ONCE)
-        ground = _channels_first(others[part]) if others is not None else None
-        found[part] = _applied(_channels_first(pictures[part]), views.some(part), ground)
+    _apply(torch.from_numpy(pictures), views, ground, AT_ONCE, torch.from_numpy(found))
     return found
 
 
-def _applied(values: Tensor, views: Views, others: Tensor | None) -> np.ndarray:
+def apply_views_there(pictures: Tensor, views: Views, others: Tensor | None = None) -> Tensor:
+    """`apply_views` of tensors, on their device; `views` may be on another."""
+    found = torch.empty_like(pictures)
+    at_once = max(1, BYTES_AT_ONCE // max(1, pictures[0].numel()))
+    _apply(pictures, views.to(pictures.device), others, at_once, found)
+    return found
+
+
+def _apply(
+    pictures: Tensor, views: Views, others: Tensor | None, at_once: int, found: Tensor
+) -> None:
+    for first in range(0, len(pictures), at_once):
+        part = slice(first, first + at_once)
+        ground = _channels_first(others[part]) if others is not None else None
+        found[part] = _applied(_channels_first(pictures[part]), views.some(part), ground)
+
+
+def _applied(values: Tensor, views: Views, others: Tensor | None) -> Tensor:
     if views.grounds is not None and others is not None:
         darkest = torch.minimum(torch.minimum(values[:, :1], values[:, 1:2]), values[:, 2:])
         is_product = (darkest < GROUND_LEVEL).float()
@@ -142,11 +182,11 @@ def _applied(values: Tensor, views: Views, others: Tensor | None) -> np.ndarray:
         values = product[:, :3] + (1 - share) * _laid(others, views.grounds)
     else:
         values = _moved(values, views.moves, "reflection")
-    return _lit(values, views.light).permute(0, 2, 3, 1).numpy()
+    return _lit(values, views.light).permute(0, 2, 3, 1)
 
 
-def _channels_first(pictures: np.ndarray) -> Tensor:
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float()
+def _channels_first(pictures: Tensor) -> Tensor:
+    return pictures.permute(0, 3, 1, 2).float()
 
 
 def _uniform(random: np.random.Generator, reach: float, shape: tuple[int, ...]) -> Tensor:
@@ -183,7 +223,9 @@ def _laid(others: Tensor, grounds: Grounds) -> Tensor:
     return grounds.share * ground + (1 - grounds.share) * grounds.colour + grounds.rough
 
 
-def _grounds(count: int, side: int, random: np.random.Generator) -> Grounds:
+def _grounds(
+    count: int, side: int, random: np.random.Generator, noise: torch.Generator | None
+) -> Grounds:
     others, channels = random.permutation(count), random.permutation(3)
     zoom = torch.from_numpy(random.uniform(0.1, 0.8, count).astype(np.float32))
     angle = _uniform(random, np.pi, (count,))
@@ -195,10 +237,17 @@ def _grounds(count: int, side: int, random: np.random.Generator) -> Grounds:
     ]
     colour = torch.from_numpy(random.uniform(20, 255, (count, 3, 1, 1)).astype(np.float32))
     share = torch.from_numpy(random.uniform(0.2, 1.0, (count, 1, 1, 1)).astype(np.float32))
-    rough = random.integers(-ROUGH, ROUGH, (count, 3, side, side), dtype=np.int8, endpoint=True)
-    return Grounds(
-        others, channels, torch.stack(rows, dim=1), colour, share, torch.from_numpy(rough)
-    )
+    rough = _rough((count, 3, side, side), random, noise)
+    return Grounds(others, channels, torch.stack(rows, dim=1), colour, share, rough)
+
+
+def _rough(
+    shape: tuple[int, ...], random: np.random.Generator, noise: torch.Generator | None
+) -> Tensor:
+    if noise is None:
+        return torch.from_numpy(random.integers(-ROUGH, ROUGH, shape, np.int8, endpoint=True))
+    given = {"generator": noise, "device": noise.device, "dtype": torch.int8}
+    return torch.randint(-ROUGH, ROUGH + 1, shape, **given)
 
 
 def _light(count: int, config: AugmentationConfig, random: np.random.Generator) -> Light:

@@ -1,13 +1,13 @@
 """What a step of post-training is given: the inputs of a process's own pairs, and who is who in the whole batch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 import torch
 from torch import Tensor
 
-from representation.model.backbone import Inputs
 from representation.posttraining.mixture import PairKind
+from representation.trainable import Rows
 
 
 @dataclass
@@ -22,12 +22,16 @@ class HardItems:
         blocked: `(own, batch * count)`, True where one, anyone's, is no negative of an own query; also where there is none.
     """
 
-    items: Inputs
+    items: Rows
     ids: Tensor
     spu_ids: Tensor
     mask: Tensor
     is_clicked: Tensor
     blocked: Tensor
+
+    def to(self, device: torch.device) -> "HardItems":
+        """With the inputs on `device`."""
+        return replace(self, items=self.items.to(device))
 
 
 @dataclass
@@ -46,8 +50,8 @@ class PairBatch:
     """
 
     kind: PairKind
-    queries: Inputs
-    items: Inputs
+    queries: Rows
+    items: Rows
     blocked: Tensor
     rows: pl.DataFrame
     item_ids: Tensor
@@ -59,6 +63,17 @@ class PairBatch:
     def __len__(self) -> int:
         """Pairs of this process."""
         return self.own.stop - self.own.start
+
+    def to(self, device: torch.device) -> "PairBatch":
+        """With the inputs on `device`; who is who stays here, where negatives are drawn."""
+        queries, items = self.queries.to(device), self.items.to(device)
+        hard = self.hard.to(device) if self.hard is not None else None
+        return replace(self, queries=queries, items=items, hard=hard)
+
+    @property
+    def label(self) -> str:
+        """Its kind, for the log."""
+        return self.kind.name
 
     @property
     def num_pairs(self) -> int:
@@ -81,4 +96,4 @@ class PairBatch:
         sides = [self.queries, self.items]
         if self.hard is not None:
             sides.append(self.hard.items)
-        return sum(int(side.mask.sum()) for side in sides)
+        return sum(side.num_tokens for side in sides)

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from representation.model.backbone import Backbone, Inputs, output_states
-from representation.model.compose import Composer
-from representation.model.pixels import PictureLayout
+from representation.model.backbone import Backbone, Inputs
+from representation.model.token_rows import Composer
 
 IGNORED = -100
 
@@ -47,18 +46,16 @@ class Dialogue:
         return rows, labels
 
 
-def answer_loss(
-    backbone: Backbone, inputs: Inputs, labels: Tensor, layout: PictureLayout
-) -> Tensor:
+def answer_loss(backbone: Backbone, inputs: Inputs, labels: Tensor) -> Tensor:
     """Mean cross-entropy over the answers' tokens, in float32.
 
     Args:
         labels: `(batch, length)`, the token at each place or `IGNORED`; place t is predicted from the tokens before t.
     """
-    states = output_states(backbone, inputs, layout, causal=True)
+    states = backbone.output_states(inputs, causal=True)
     wanted = labels[:, 1:]
     answered = wanted != IGNORED
-    logits = backbone.lm_head(states[:, :-1][answered])
+    logits = backbone.logits(states[:, :-1][answered])
     return functional.cross_entropy(logits.float(), wanted[answered])
 
 

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from moon_rec.errors import EncoderError
 from representation.encoder import ProductEncoder
+from representation.model.backbone import Backbone
 
 SQUARES = 8
 """Steps along a side in which the painted square moves; the square is two steps wide."""
@@ -197,17 +198,16 @@ def attention_modules(encoder: Any) -> list[Any]:
 
 
 def _language_model(encoder: Any) -> Any:
-    model = getattr(getattr(encoder, "backbone", None), "model", None)
-    found = getattr(model, "language_model", None)
-    if found is None or not hasattr(encoder, "composer"):
+    backbone = getattr(encoder, "backbone", None)
+    if not isinstance(backbone, Backbone):
         raise EncoderError(
             f"{type(encoder).__name__} holds no multimodal language model: heat maps need a Qwen-VL encoder"
         )
-    return found
+    return backbone.language_model
 
 
 def _picture_id(encoder: ProductEncoder) -> int:
-    return int(encoder.backbone.config.image_token_id)
+    return encoder.backbone.image_token_id
 
 
 def _ids(encoder: ProductEncoder, texts: Sequence[str]) -> list[list[int]]:
@@ -233,12 +233,12 @@ def _chunks(pictures: np.ndarray) -> Iterator[np.ndarray]:
 @contextlib.contextmanager
 def _evaluating(encoder: ProductEncoder) -> Iterator[None]:
     """Without dropout, whatever the encoder is being used for."""
-    was_training = encoder.backbone.training
-    encoder.backbone.eval()
+    was_training = encoder.module.training
+    encoder.module.eval()
     try:
         yield
     finally:
-        encoder.backbone.train(was_training)
+        encoder.module.train(was_training)
 
 
 @contextlib.contextmanager

@@ -13,8 +13,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
+from transformers import PreTrainedModel
 
 from moon_rec.bounds import (
     BatchPairs,
@@ -30,7 +31,7 @@ from moon_rec.bounds import (
 from moon_rec.config import Config, CountsWhen, Rules
 from moon_rec.errors import ConfigError
 from moon_rec.processor import multiplies_bfloat16
-from representation.model.backbone import Backbone, BackboneConfig
+from representation.model.backbone import BackboneConfig
 from representation.model.lora import narrow_inputs
 
 Log = Callable[[int, dict[str, float]], None]
@@ -51,6 +52,7 @@ class OptimisationConfig(Config):
         weight_decay: of matrices, not of norms, biases and scalars.
         clip_norm: largest norm of all gradients together.
         precision: of matrix products in training; `auto`: bfloat16 where the hardware multiplies it.
+        attention_kernel: of transformers' layers: `eager` or `sdpa`, torch's fused one; `auto`: fused on a GPU, eager on a processor, where the fused one is slow on the way back.
         num_threads: torch's; None: as they are.
         log_every: steps between two lines of the log.
         scratch_gb: most that decoded pictures may take of the disk, past 1 GB; see `PictureStore`.
@@ -66,6 +68,7 @@ class OptimisationConfig(Config):
     weight_decay: WeightDecay = 0.01
     clip_norm: Norm = 1.0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    attention_kernel: Literal["auto", "eager", "sdpa"] = "auto"
     num_threads: Threads | None = None
     log_every: Steps = 10
     scratch_gb: Annotated[float, Field(ge=0, le=1e6)] = 64.0
@@ -129,19 +132,6 @@ def rate_share(step: int, config: OptimisationConfig) -> float:
     )
 
 
-def update(
-    optimizer: torch.optim.AdamW,
-    loss: Tensor,
-    step: int,
-    config: OptimisationConfig,
-    look: Look | None = None,
-) -> float:
-    """One clipped step down the gradient of `loss`; gives the learning rate it took."""
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    return descend(optimizer, loss, step, config, look)
-
-
 def descend(
     optimizer: torch.optim.AdamW,
     loss: Tensor,
@@ -193,40 +183,44 @@ def _by_sharding(values: Sequence[Tensor]) -> list[list[Tensor]]:
 
 
 @torch.no_grad()
-def widen_trained(backbone: Backbone) -> None:
+def widen_trained(module: nn.Module) -> None:
     """Make the weights that are trained float32, in place: bfloat16 has eight bits, in which a step of a thousandth is mostly lost.
 
     (Of a backbone kept in bfloat16, 2.5 % of the weights moved in 20 steps.) Matrix products stay in the dtype of `training_mode`, by autocast. What is saved is as
     it was trained, float32; `dtype` of whoever opens it narrows it again. Weights that are not trained (under LoRA) keep theirs.
     """
-    if all(value.requires_grad for value in backbone.parameters()):
-        backbone.float()
+    if all(value.requires_grad for value in module.parameters()):
+        module.float()
         return
-    for value in backbone.parameters():
+    for value in module.parameters():
         if value.requires_grad:
             value.data = value.data.float()
 
 
 @contextlib.contextmanager
-def training_mode(backbone: Backbone, config: OptimisationConfig) -> Iterator[torch.dtype]:
+def training_mode(module: Any, config: OptimisationConfig) -> Iterator[torch.dtype]:
     """Set threads, training mode and the attention that trains fastest here; put all back after. Yields the dtype of the matrix products."""
     threads = torch.get_num_threads()
-    attention = backbone.config._attn_implementation
+    model = module if isinstance(module, PreTrainedModel) else None
+    attention = model.config._attn_implementation if model is not None else None
+    device = next(module.parameters()).device
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-    if backbone.device.type == "cpu":
-        backbone.set_attn_implementation(
-            "eager"
-        )  # see vision._attend: fused attention is slow backward on CPU
-    backbone.train()
-    dtype = _product_dtype(config, backbone.device)
+    kernel = config.attention_kernel
+    if kernel == "auto" and device.type == "cpu":
+        kernel = "eager"  # see vision._attend: fused attention is slow backward on CPU
+    if model is not None and kernel != "auto":
+        model.set_attn_implementation(kernel)
+    module.train()
+    dtype = _product_dtype(config, device)
     is_half = dtype == torch.bfloat16
     try:
-        with narrow_inputs(backbone) if is_half else contextlib.nullcontext():
+        with narrow_inputs(module) if is_half else contextlib.nullcontext():
             yield dtype
     finally:
-        backbone.eval()
-        backbone.set_attn_implementation(attention or "sdpa")
+        module.eval()
+        if model is not None:
+            model.set_attn_implementation(attention or "sdpa")
         torch.set_num_threads(threads)
 
 

@@ -5,6 +5,7 @@ Notable choices:
   system keeps in memory what there is room for. The file lies in the folder for temporary files (`TMPDIR`) and has no name there, so it is gone with the process,
   however that ends. Where it would pass `scratch_bytes`, or the disk is full, pictures are decoded anew each time, and it is said.
 - `decode_ahead` uses all cores: decoders let other threads of Python run.
+- For a GPU (`take_to`) bytes are gathered into pinned memory and travel while the last step runs; what is made of them is made there.
 """
 
 import os
@@ -15,11 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from moon_rec.errors import EncoderError
 from moon_rec.progress import progress, say
 from moon_rec.shop.pictures import decode
 from representation.model.pixels import square
+from representation.trainable import Cut
 
 MOST_BYTES_KEPT = 1 << 30
 MOST_SCRATCH_BYTES = 64 << 30
@@ -36,6 +40,7 @@ class PictureStore:
         image_size: int,
         keep: bool = True,
         scratch_bytes: int = MOST_SCRATCH_BYTES,
+        cut: Cut = square,
     ) -> None:
         """
         Args:
@@ -43,10 +48,13 @@ class PictureStore:
             names: what an error calls each row's picture.
             keep: keep what was decoded; False for a single pass.
             scratch_bytes: most bytes that a scratch file may take; 0: none is made.
+            cut: makes the square of a picture.
         """
         self._pictures, self._names, self._size = pictures, names, image_size
+        self._cut = cut
         self._is_kept = np.zeros(len(pictures), dtype=bool)
-        shape = (len(pictures), image_size, image_size, 3)
+        self._shape = (image_size, image_size, 3)
+        shape = (len(pictures), *self._shape)
         num_bytes = int(np.prod(shape))
         self._kept: np.ndarray | None = None
         self._scratch: BinaryIO | None = None
@@ -56,18 +64,37 @@ class PictureStore:
         elif keep:
             self._make_scratch(shape, num_bytes, scratch_bytes)
 
-    def take(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+    def take_to(
+        self, rows: Sequence[int] | np.ndarray, device: torch.device
+    ) -> np.ndarray | Tensor:
+        """`take`: an array for a processor; for another device a tensor there, whose bytes may still be on their way on the current stream.
+
+        Raises:
+            As `take`.
+        """
+        if device.type == "cpu":
+            return self.take(rows)
+        shape = (len(rows), self._size, self._size, 3)
+        pinned = torch.empty(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
+        self.take(rows, pinned.numpy())
+        return pinned.to(device, non_blocking=True)
+
+    def take(self, rows: Sequence[int] | np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Pictures of `rows`, `(rows, image_size, image_size, 3)` uint8.
+
+        Args:
+            out: to write them into; None: a new array.
 
         Raises:
             ShopError: bytes that are no picture.
             EncoderError: a row without a picture.
         """
         chosen = np.asarray(rows, dtype=np.int64)
+        found = np.empty((len(chosen), *self._shape), np.uint8) if out is None else out
         if self._kept is None:
-            return self._decoded(chosen)
+            return self._decoded(chosen, found)
         self._keep(np.unique(chosen[~self._is_kept[chosen]]))
-        found = self._kept[chosen]
+        np.take(self._kept, chosen, axis=0, out=found, mode="clip")
         missing = ~self._is_kept[chosen]
         if missing.any():  # the disk is full
             found[missing] = self._decoded(chosen[missing])
@@ -132,11 +159,11 @@ class PictureStore:
         say(f"scratch file in {tempfile.gettempdir()}: {reason}; further pictures are decoded anew")
         return False
 
-    def _decoded(self, rows: np.ndarray) -> np.ndarray:
-        decoded = np.empty((len(rows), self._size, self._size, 3), dtype=np.uint8)
+    def _decoded(self, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        decoded = np.empty((len(rows), *self._shape), dtype=np.uint8) if out is None else out
         for place, row in enumerate(map(int, rows)):
             data = self._pictures[row]
             if data is None:
                 raise EncoderError(f"{self._names[row]} is null where a picture is needed")
-            decoded[place] = square(decode(data, where=self._names[row]), self._size)
+            decoded[place] = self._cut(decode(data, where=self._names[row]), self._size)
         return decoded

@@ -76,7 +76,7 @@ def test_saved_and_opened_gives_the_same_bits(encoder, items, tmp_path):
 def test_digest_tells_weights_apart(encoder, encoder_path):
     other = ProductEncoder.from_pretrained(encoder_path, device="cpu")
     with torch.no_grad():
-        other.backbone.model.language_model.norm.weight[0] += 1e-3
+        other.module.model.language_model.norm.weight[0] += 1e-3
     assert other.digest != encoder.digest
 
 
@@ -93,7 +93,7 @@ def test_the_same_seed_builds_the_same_encoder(little_shop, tiny_config, encoder
 def test_a_checkpoint_is_taken_as_it_is(little_shop, tiny_config, encoder, tmp_path):
     """A Qwen3-VL folder stands in for a hub's; here it is our own."""
     plain = tmp_path / "qwen"
-    encoder.backbone.save_pretrained(plain)
+    encoder.module.save_pretrained(plain)
     encoder.tokenizer.save_pretrained(plain)
     config = tiny_config.model_copy(update={"checkpoint": str(plain)})
     path = build_encoder(little_shop, tmp_path / "built", config)

@@ -31,9 +31,9 @@ def test_small_steps_move_all_weights(narrow, little_shop, tmp_path, loop):
         mixture = {"text->title+image": 1.0}
         config = PosttrainConfig(backbone=narrow, mixture=mixture, precision="bfloat16", **COMMON)
         posttrain(little_shop, out, config)
-    before = ProductEncoder.from_checkpoint(narrow, "cpu").backbone.state_dict()
+    before = ProductEncoder.from_checkpoint(narrow, "cpu").module.state_dict()
     again = ProductEncoder.from_pretrained(out, "cpu", None)
-    after = again.backbone.state_dict()
+    after = again.module.state_dict()
     assert {value.dtype for value in after.values()} == {torch.float32}
     moved = sum(int((after[name] != value.float()).sum()) for name, value in before.items())
     assert moved / sum(value.numel() for value in before.values()) > 0.99
@@ -57,18 +57,18 @@ def test_saved_is_what_was_trained(narrow, little_shop, tmp_path, monkeypatch):
 
 def test_adapters_over_bfloat16_are_saved_in_full(encoder, tmp_path):
     """What an adapter adds, small beside a weight, is in the folder's weights to float32's last digits, also where it is opened as it was saved."""
-    encoder.backbone.to(torch.bfloat16)
-    base = {name: value.clone() for name, value in encoder.backbone.state_dict().items()}
-    with_lora(encoder.backbone, LoraConfig(rank=2))
+    encoder.module.to(torch.bfloat16)
+    base = {name: value.clone() for name, value in encoder.module.state_dict().items()}
+    with_lora(encoder.module, LoraConfig(rank=2))
     with torch.no_grad():
-        for name, value in encoder.backbone.named_parameters():
+        for name, value in encoder.module.named_parameters():
             if "lora_B" in name:
                 value.normal_(std=2e-5)
     out = encoder.save_pretrained(tmp_path / "out")
-    wanted = merged_state(encoder.backbone)
+    wanted = merged_state(encoder.module)
     for dtype in ("float32", None):
         again = ProductEncoder.from_pretrained(out, "cpu", dtype)
-        found = again.backbone.state_dict()
+        found = again.module.state_dict()
         assert {value.dtype for value in found.values()} == {torch.float32}
         assert all(torch.equal(value, wanted[name]) for name, value in found.items())
         assert again.digest == encoder.digest

@@ -15,15 +15,11 @@ from transformers import AutoModelForImageTextToText
 from moon_rec.errors import EncoderError
 from representation.encoder import ProductEncoder, open_encoder
 from representation.encoders.qwen import FAMILY_IMAGES
-from representation.model.backbone import (
-    BackboneConfig,
-    checkpoint_gradients,
-    load_backbone,
-    output_states,
-    rotary_positions,
-)
+from representation.model.backbone import BackboneConfig, checkpoint_gradients
+from representation.model.families import load_module
 from representation.model.lora import LoraConfig, with_lora
 from representation.model.pixels import to_patches, with_frames
+from representation.model.qwen import rotary_positions
 
 SIZES = {"qwen3": 64, "embedding": 64, "qwen2_5": 168}
 """168 pixels are a window and a half of Qwen2.5-VL's."""
@@ -57,12 +53,12 @@ def batch_of(encoder: ProductEncoder):
 
 def their_states(encoder: ProductEncoder, inputs):
     """transformers' own model on what its processor would give it."""
-    config = encoder.backbone.config
+    config = encoder.module.config
     grid = torch.tensor([[1, encoder.layout.grid, encoder.layout.grid]] * 2)
-    return encoder.backbone.model(
+    return encoder.module.model(
         input_ids=inputs.token_ids,
         attention_mask=inputs.mask.long(),
-        pixel_values=with_frames(inputs.patches, encoder.layout),
+        pixel_values=with_frames(inputs.pixels, encoder.layout),
         image_grid_thw=grid,
         mm_token_type_ids=(inputs.token_ids == config.image_token_id).int(),
     ).last_hidden_state
@@ -72,17 +68,17 @@ def their_states(encoder: ProductEncoder, inputs):
 def test_positions_and_causal_states_equal_transformers(checkpoints, family):
     encoder = opened(checkpoints[family])
     inputs = batch_of(encoder)
-    config = encoder.backbone.config
-    wanted, _ = encoder.backbone.model.get_rope_index(
+    config = encoder.module.config
+    wanted, _ = encoder.module.model.get_rope_index(
         inputs.token_ids,
         mm_token_type_ids=(inputs.token_ids == config.image_token_id).int(),
         image_grid_thw=torch.tensor([[1, encoder.layout.grid, encoder.layout.grid]] * 2),
         attention_mask=inputs.mask.long(),
     )
-    found = rotary_positions(inputs.token_ids, config.image_token_id, encoder.layout)
+    found = rotary_positions(inputs.token_ids == config.image_token_id, encoder.layout)
     real = inputs.mask.expand_as(found)
     assert torch.equal(found[real], wanted[real])
-    states = output_states(encoder.backbone, inputs, encoder.layout, causal=True)
+    states = encoder.backbone.output_states(inputs, causal=True)
     torch.testing.assert_close(
         states[inputs.mask], their_states(encoder, inputs)[inputs.mask], rtol=0, atol=1e-5
     )
@@ -93,15 +89,13 @@ def test_gradients_equal_transformers(checkpoints, family):
     encoder = opened(checkpoints[family])
     inputs = batch_of(encoder)
     named = [
-        (name, value)
-        for name, value in encoder.backbone.named_parameters()
-        if "lm_head" not in name
+        (name, value) for name, value in encoder.module.named_parameters() if "lm_head" not in name
     ]
     weights = (
         torch.randn(*inputs.mask.shape, 32, generator=torch.Generator().manual_seed(1))
         * inputs.mask[..., None]
     )
-    states = output_states(encoder.backbone, inputs, encoder.layout, causal=True)
+    states = encoder.backbone.output_states(inputs, causal=True)
     ours = torch.autograd.grad((states * weights).sum(), [value for _, value in named])
     theirs = torch.autograd.grad(
         (their_states(encoder, inputs) * weights).sum(), [value for _, value in named]
@@ -115,13 +109,11 @@ def test_gradients_equal_transformers(checkpoints, family):
 @pytest.mark.parametrize("family", ["qwen2_5", "qwen3"])
 def test_the_first_token_sees_the_last_only_in_both_directions(checkpoints, family, attention):
     encoder = opened(checkpoints[family])
-    encoder.backbone.set_attn_implementation(attention)
+    encoder.module.set_attn_implementation(attention)
     rows = [encoder.composer.row([1], False, ids) for ids in ([2, 3, 4, 5], [2, 3, 4, 6])]
     for causal in (True, False):
         one, other = (
-            output_states(
-                encoder.backbone, encoder.composer.batch([row], None), encoder.layout, causal
-            )
+            encoder.backbone.output_states(encoder.composer.batch([row], None), causal)
             for row in rows
         )
         moved = (one[0, 0] - other[0, 0]).abs().max().item()
@@ -133,16 +125,16 @@ def test_states_computed_anew_give_the_same_gradients(checkpoints, lora):
     """The windowed tower's layers, too."""
     encoder = opened(checkpoints["qwen2_5"])
     if lora:
-        with_lora(encoder.backbone, LoraConfig(rank=2, vision=True, dropout=0.3))
-    encoder.backbone.train()
+        with_lora(encoder.module, LoraConfig(rank=2, vision=True, dropout=0.3))
+    encoder.module.train()
     inputs, found = batch_of(encoder), []
     for _ in range(2):
         torch.manual_seed(0)  # of the adapters' dropout
-        encoder.backbone.zero_grad()
+        encoder.module.zero_grad()
         encoder.embed(inputs)[:, :4].sum().backward()
-        named = encoder.backbone.named_parameters()
+        named = encoder.module.named_parameters()
         found.append({name: value.grad.clone() for name, value in named if value.grad is not None})
-        checkpoint_gradients(encoder.backbone)
+        checkpoint_gradients(encoder.module)
     assert any("visual.blocks" in name for name in found[0])
     for name, value in found[0].items():
         torch.testing.assert_close(found[1][name], value, rtol=0, atol=1e-6, msg=name)
@@ -291,13 +283,13 @@ def test_other_refusals(checkpoints, tmp_path):
     with pytest.raises(
         EncoderError, match="model_type 'bert' is no backbone to train; wanted qwen3_vl, qwen2_5_vl"
     ):
-        load_backbone(text)
+        load_module(text)
 
 
 def test_bfloat16_weights(checkpoints):
     """What a GPU gets by default: half the bytes, vectors near those of float32."""
     encoder, exact = opened(checkpoints["qwen3"], dtype="bfloat16"), opened(checkpoints["qwen3"])
-    assert {value.dtype for value in encoder.backbone.parameters()} == {torch.bfloat16}
+    assert {value.dtype for value in encoder.module.parameters()} == {torch.bfloat16}
     frame = pl.DataFrame(
         {"title": ["red mug", "blue lamp"], "image": [png(p) for p in pictures(2)]}
     )

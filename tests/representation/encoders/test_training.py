@@ -27,7 +27,7 @@ def test_post_training_by_lora(checkpoints, little_shop, tmp_path, family):
     before = ProductEncoder.from_checkpoint(backbone, "cpu")
     after = open_encoder(tmp_path / "out", "cpu")
     assert isinstance(after, ProductEncoder) and after.config == before.config
-    old, new = before.backbone.state_dict(), after.backbone.state_dict()
+    old, new = before.module.state_dict(), after.module.state_dict()
     assert old.keys() == new.keys()
     moved = {name for name in old if not bool((old[name] == new[name]).all())}
     assert moved and all("language_model.layers" in name for name in moved)

@@ -7,14 +7,9 @@ import torch
 from moon_rec.config import load_config
 from moon_rec.errors import ConfigError, EncoderError
 from representation.encoder import untrained_encoder
-from representation.model.backbone import (
-    BackboneConfig,
-    Inputs,
-    load_backbone,
-    output_states,
-    random_backbone,
-    rotary_positions,
-)
+from representation.model.backbone import BackboneConfig, Inputs
+from representation.model.families import load_module
+from representation.model.qwen import random_backbone, rotary_positions
 from representation.model.tokenizer import shop_texts, token_rarity
 from tests.representation.conftest import TINY
 
@@ -34,25 +29,25 @@ def rows_of(encoder) -> list[list[int]]:
 
 def batch_of(encoder, rows, seed=0) -> Inputs:
     inputs = encoder.composer.batch(rows, None)
-    num_pictures = sum(encoder.backbone.config.image_token_id in row for row in rows)
+    num_pictures = sum(encoder.module.config.image_token_id in row for row in rows)
     layout = encoder.layout
     generator = torch.Generator().manual_seed(seed)
     shape = (num_pictures, layout.grid**2, 3 * layout.patch_size**2)
-    inputs.patches = torch.randn(shape, generator=generator)
+    inputs.pixels = torch.randn(shape, generator=generator)
     return inputs
 
 
 def test_positions_equal_transformers(encoder):
     inputs = batch_of(encoder, rows_of(encoder))
-    config = encoder.backbone.config
+    config = encoder.module.config
     grid = torch.tensor([[1, encoder.layout.grid, encoder.layout.grid]] * 2)
-    wanted, _ = encoder.backbone.model.get_rope_index(
+    wanted, _ = encoder.module.model.get_rope_index(
         inputs.token_ids,
         mm_token_type_ids=(inputs.token_ids == config.image_token_id).int(),
         image_grid_thw=grid,
         attention_mask=inputs.mask.long(),
     )
-    found = rotary_positions(inputs.token_ids, config.image_token_id, encoder.layout)
+    found = rotary_positions(inputs.token_ids == config.image_token_id, encoder.layout)
     real = inputs.mask.expand_as(found)
     assert torch.equal(found[real], wanted[real])
 
@@ -62,26 +57,26 @@ def test_causal_equals_transformers(encoder):
     from representation.model.pixels import with_frames
 
     inputs = batch_of(encoder, rows_of(encoder))
-    config = encoder.backbone.config
-    original = encoder.backbone.model(
+    config = encoder.module.config
+    original = encoder.module.model(
         input_ids=inputs.token_ids,
         attention_mask=inputs.mask.long(),
-        pixel_values=with_frames(inputs.patches, encoder.layout),
+        pixel_values=with_frames(inputs.pixels, encoder.layout),
         image_grid_thw=torch.tensor([[1, encoder.layout.grid, encoder.layout.grid]] * 2),
         mm_token_type_ids=(inputs.token_ids == config.image_token_id).int(),
     ).last_hidden_state
-    found = output_states(encoder.backbone, inputs, encoder.layout, causal=True)
+    found = encoder.backbone.output_states(inputs, causal=True)
     torch.testing.assert_close(found[inputs.mask], original[inputs.mask], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_first_token_sees_the_last_only_when_bidirectional(encoder, attention):
-    encoder.backbone.set_attn_implementation(attention)
+    encoder.module.set_attn_implementation(attention)
     rows = rows_of(encoder)[:1]
     changed = [[*rows[0][:-1], rows[0][-1] - 1]]
     for causal in (True, False):
         before, after = (
-            output_states(encoder.backbone, batch_of(encoder, which), encoder.layout, causal)
+            encoder.backbone.output_states(batch_of(encoder, which), causal)
             for which in (rows, changed)
         )
         moved = (before[0, 0] - after[0, 0]).abs().max().item()
@@ -91,17 +86,17 @@ def test_first_token_sees_the_last_only_when_bidirectional(encoder, attention):
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_padding_changes_nothing(encoder, causal, attention):
-    encoder.backbone.set_attn_implementation(attention)
+    encoder.module.set_attn_implementation(attention)
     rows = rows_of(encoder)
     together = batch_of(encoder, rows)
-    states = output_states(encoder.backbone, together, encoder.layout, causal)
+    states = encoder.backbone.output_states(together, causal)
     picture = 0
     for place, row in enumerate(rows):
         alone = encoder.composer.batch([row], None)
-        if encoder.backbone.config.image_token_id in row:
-            alone.patches = together.patches[picture : picture + 1]
+        if encoder.module.config.image_token_id in row:
+            alone.pixels = together.pixels[picture : picture + 1]
             picture += 1
-        wanted = output_states(encoder.backbone, alone, encoder.layout, causal)[0]
+        wanted = encoder.backbone.output_states(alone, causal)[0]
         torch.testing.assert_close(states[place, : len(row)], wanted, rtol=0, atol=1e-5)
 
 
@@ -109,7 +104,7 @@ def test_gradients_reach_every_weight(encoder):
     encoder.embed(batch_of(encoder, rows_of(encoder))).square()[:, :5].sum().backward()
     missing = [
         name
-        for name, value in encoder.backbone.named_parameters()
+        for name, value in encoder.module.named_parameters()
         if value.grad is None or not value.grad.isfinite().all()
     ]
     assert missing == ["lm_head.weight"]  # of next-token prediction alone
@@ -154,13 +149,13 @@ def test_rare_tokens_are_larger_and_the_head_is_apart(little_shop):
     sizes = TINY.model_dump()
     plain = untrained_encoder(little_shop, BackboneConfig(**{**sizes, "token_scale": 0.0}), 3)
     scaled = untrained_encoder(little_shop, BackboneConfig(**{**sizes, "token_scale": 1.5}), 3)
-    assert plain.backbone.lm_head.weight is plain.backbone.get_input_embeddings().weight
+    assert plain.module.lm_head.weight is plain.module.get_input_embeddings().weight
     rarity = token_rarity(scaled.tokenizer, shop_texts(little_shop))
-    weight = scaled.backbone.get_input_embeddings().weight.detach()
+    weight = scaled.module.get_input_embeddings().weight.detach()
     wanted = 0.06 * np.maximum(1.5 * rarity, 1.0)
     deviation = weight.std(dim=1).numpy() / wanted
     assert weight.shape[1] == 32 and abs(deviation.mean() - 1) < 0.05
-    assert abs(scaled.backbone.lm_head.weight.std().item() / 0.06 - 1) < 0.05
+    assert abs(scaled.module.lm_head.weight.std().item() / 0.06 - 1) < 0.05
     assert rarity.max() > 4 and (rarity[scaled.tokenizer.all_special_ids] == 0).all()
 
 
@@ -187,4 +182,4 @@ def test_refusals():
     with pytest.raises(ConfigError, match="preset 'huge'"):
         BackboneConfig.preset("huge")  # type: ignore[arg-type]
     with pytest.raises(EncoderError, match=r"no encoder at ./nowhere.: no such folder"):
-        load_backbone("/nowhere")
+        load_module("/nowhere")

@@ -35,7 +35,7 @@ def inputs_of(encoder: ProductEncoder):
 
 
 def train(encoder: ProductEncoder, steps: int = 3) -> None:
-    chosen = [value for value in encoder.backbone.parameters() if value.requires_grad]
+    chosen = [value for value in encoder.module.parameters() if value.requires_grad]
     optimizer = torch.optim.SGD(chosen, lr=0.5)
     inputs = inputs_of(encoder)
     for _ in range(steps):
@@ -47,11 +47,11 @@ def train(encoder: ProductEncoder, steps: int = 3) -> None:
 def test_starts_as_it_was_and_trains_adapters_alone(encoder, items):
     before = encoder.encode_items(items, progress=False)
     digest = encoder.digest
-    frozen = {name: value.clone() for name, value in encoder.backbone.named_parameters()}
-    with_lora(encoder.backbone, LoraConfig(rank=2))
+    frozen = {name: value.clone() for name, value in encoder.module.named_parameters()}
+    with_lora(encoder.module, LoraConfig(rank=2))
     np.testing.assert_array_equal(encoder.encode_items(items, progress=False), before)
-    trained = {name for name, value in encoder.backbone.named_parameters() if value.requires_grad}
-    layers = len(encoder.backbone.model.language_model.layers)
+    trained = {name for name, value in encoder.module.named_parameters() if value.requires_grad}
+    layers = len(encoder.module.model.language_model.layers)
     assert len(trained) == layers * 7 * 2 and all(
         "language_model" in name and "lora_" in name for name in trained
     )
@@ -59,7 +59,7 @@ def test_starts_as_it_was_and_trains_adapters_alone(encoder, items):
     vars(encoder).pop("digest", None)
     assert encoder.digest != digest
     assert np.abs(encoder.encode_items(items, progress=False) - before).max() > 1e-3
-    for name, value in encoder.backbone.named_parameters():
+    for name, value in encoder.module.named_parameters():
         if name not in trained:
             assert torch.equal(value, frozen[name.replace(".base_layer", "")]), name
 
@@ -67,60 +67,60 @@ def test_starts_as_it_was_and_trains_adapters_alone(encoder, items):
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft's
 @pytest.mark.parametrize("vision", [False, True])
 def test_saved_is_a_plain_folder_and_an_adapter(encoder, encoder_path, items, tmp_path, vision):
-    with_lora(encoder.backbone, LoraConfig(rank=2, vision=vision), seed=1)
+    with_lora(encoder.module, LoraConfig(rank=2, vision=vision), seed=1)
     train(encoder)
     vectors = encoder.encode_items(items, progress=False)
     path = encoder.save_pretrained(tmp_path / "tuned")
     plain = open_encoder(path, device="cpu")
     assert (
         isinstance(plain, ProductEncoder)
-        and not has_lora(plain.backbone)
+        and not has_lora(plain.module)
         and plain.digest == encoder.digest
     )
     np.testing.assert_allclose(plain.encode_items(items, progress=False), vectors, atol=1e-5)
     other = ProductEncoder.from_pretrained(encoder_path, device="cpu")
-    peft.PeftModel.from_pretrained(other.backbone, path / "adapter")  # puts it in place
+    peft.PeftModel.from_pretrained(other.module, path / "adapter")  # puts it in place
     np.testing.assert_allclose(other.encode_items(items, progress=False), vectors, atol=1e-5)
-    assert has_lora(encoder.backbone), "saving leaves the encoder in training"
+    assert has_lora(encoder.module), "saving leaves the encoder in training"
 
 
 def test_bfloat16_backbone_keeps_float32_adapters(encoder, tmp_path):
-    encoder.backbone.to(torch.bfloat16)
-    with_lora(encoder.backbone, LoraConfig(rank=2))
-    kinds = {value.requires_grad: value.dtype for value in encoder.backbone.parameters()}
+    encoder.module.to(torch.bfloat16)
+    with_lora(encoder.module, LoraConfig(rank=2))
+    kinds = {value.requires_grad: value.dtype for value in encoder.module.parameters()}
     assert kinds == {True: torch.float32, False: torch.bfloat16}
     train(encoder)
     again = ProductEncoder.from_pretrained(
         encoder.save_pretrained(tmp_path / "half"), "cpu", "bfloat16"
     )
-    assert {value.dtype for value in again.backbone.parameters()} == {torch.bfloat16}
+    assert {value.dtype for value in again.module.parameters()} == {torch.bfloat16}
 
 
 def test_under_autocast_adapters_take_inputs_as_they_come(encoder):
     """In training by bfloat16 products no input is widened to float32 first, and vectors and gradients are, bit for bit, those with the widening."""
-    encoder.backbone.to(torch.bfloat16)
-    with_lora(encoder.backbone, LoraConfig(rank=2))
+    encoder.module.to(torch.bfloat16)
+    with_lora(encoder.module, LoraConfig(rank=2))
     train(encoder)
     seen: set[torch.dtype] = set()
-    for name, module in encoder.backbone.named_modules():
+    for name, module in encoder.module.named_modules():
         if name.endswith("lora_A.default"):
             module.register_forward_pre_hook(lambda _, given: seen.add(given[0].dtype))
 
     def once() -> list[torch.Tensor]:
-        encoder.backbone.zero_grad()
+        encoder.module.zero_grad()
         with lower_precision(torch.device("cpu"), torch.bfloat16):
             vectors = encoder.embed(inputs_of(encoder))
         vectors[:, :4].sum().backward()
-        grads = [value.grad for value in encoder.backbone.parameters() if value.requires_grad]
+        grads = [value.grad for value in encoder.module.parameters() if value.requires_grad]
         return [vectors.detach(), *[grad.clone() for grad in grads if grad is not None]]
 
     config = OptimisationConfig(precision="bfloat16")
     found = {}
     for is_narrow in (False, True):
-        with training_mode(encoder.backbone, config):
+        with training_mode(encoder.module, config):
             if not is_narrow:
                 with pytest.MonkeyPatch.context() as patch:
-                    for module in encoder.backbone.modules():
+                    for module in encoder.module.modules():
                         if hasattr(module, "cast_input_dtype_enabled"):
                             patch.setattr(module, "cast_input_dtype_enabled", True)
                     found[is_narrow] = once()
@@ -141,10 +141,10 @@ def test_same_seed_same_adapters(encoder_path):
     found = []
     for seed in (0, 0, 1):
         encoder = ProductEncoder.from_pretrained(encoder_path, device="cpu")
-        with_lora(encoder.backbone, LoraConfig(rank=2), seed)
+        with_lora(encoder.module, LoraConfig(rank=2), seed)
         found.append(
             torch.cat(
-                [v.detach().flatten() for v in encoder.backbone.parameters() if v.requires_grad]
+                [v.detach().flatten() for v in encoder.module.parameters() if v.requires_grad]
             )
         )
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
@@ -152,10 +152,10 @@ def test_same_seed_same_adapters(encoder_path):
 
 def test_refusals(encoder, monkeypatch):
     with pytest.raises(ConfigError, match="no linear layer qkv; it has down_proj, gate_proj"):
-        with_lora(encoder.backbone, LoraConfig(targets=("q_proj", "qkv")))
-    with_lora(encoder.backbone, LoraConfig(rank=1))
+        with_lora(encoder.module, LoraConfig(targets=("q_proj", "qkv")))
+    with_lora(encoder.module, LoraConfig(rank=1))
     with pytest.raises(ConfigError, match="adapters already"):
-        with_lora(encoder.backbone, LoraConfig(rank=1))
+        with_lora(encoder.module, LoraConfig(rank=1))
     real = builtins.__import__
 
     def without_peft(name, *rest, **more):
@@ -165,27 +165,27 @@ def test_refusals(encoder, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without_peft)
     with pytest.raises(ConfigError, match=r"pip install 'moon-rec\[lora\]'"):
-        with_lora(encoder.backbone, LoraConfig())
+        with_lora(encoder.module, LoraConfig())
 
 
 def gradients_and_bytes(encoder: ProductEncoder) -> tuple[dict[str, torch.Tensor], int]:
     """Gradients of a step, and the bytes of distinct tensors that were kept for them, weights aside."""
     kept: dict[int, int] = {}
-    weights = {value.data_ptr() for value in encoder.backbone.parameters()}
+    weights = {value.data_ptr() for value in encoder.module.parameters()}
 
     def pack(value: torch.Tensor) -> torch.Tensor:
         if value.untyped_storage().data_ptr() not in weights:
             kept[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
         return value
 
-    encoder.backbone.train()
-    encoder.backbone.zero_grad()
+    encoder.module.train()
+    encoder.module.zero_grad()
     with saved_tensors_hooks(pack, lambda value: value):
         loss = encoder.embed(inputs_of(encoder))[:, :4].sum()
     loss.backward()
     found = {
         name: value.grad.clone()
-        for name, value in encoder.backbone.named_parameters()
+        for name, value in encoder.module.named_parameters()
         if value.grad is not None
     }
     return found, sum(kept.values())
@@ -194,9 +194,9 @@ def gradients_and_bytes(encoder: ProductEncoder) -> tuple[dict[str, torch.Tensor
 @pytest.mark.parametrize("lora", [False, True])
 def test_states_computed_anew_give_the_same_gradients_in_less_memory(encoder, lora):
     if lora:
-        with_lora(encoder.backbone, LoraConfig(rank=2, vision=True))
+        with_lora(encoder.module, LoraConfig(rank=2, vision=True))
     plain, most = gradients_and_bytes(encoder)
-    checkpoint_gradients(encoder.backbone)
+    checkpoint_gradients(encoder.module)
     found, least = gradients_and_bytes(encoder)
     assert found.keys() == plain.keys() and len(found) > 20
     for name in plain:

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from representation.model.pixels import PictureLayout, square, to_patches, with_frames
+from representation.model.pixels import PatchLayout, square, to_patches, with_frames
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_equals_the_processor(size, patch, merge, picture_size):
         for _ in range(3)
     ]
     squares = [square(picture, size) for picture in pictures]
-    layout = PictureLayout(size, patch, merge, 2, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
+    layout = PatchLayout(size, patch, merge, 2, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
     processor = Qwen2VLImageProcessorPil(
         patch_size=patch,
         merge_size=merge,
@@ -42,7 +42,7 @@ def test_resizing_equals_the_processors():
     picture = Image.fromarray(
         np.random.default_rng(1).integers(0, 256, (48, 48, 3), dtype=np.uint8)
     )
-    layout = PictureLayout(32, 8, 2, 2)
+    layout = PatchLayout(32, 8, 2, 2)
     processor = Qwen2VLImageProcessorPil(
         patch_size=8,
         merge_size=2,

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from representation.model.backbone import BackboneConfig, layout_of, random_backbone
+from representation.model.backbone import BackboneConfig
 from representation.model.pixels import with_frames
+from representation.model.qwen import layout_of, random_backbone
 from representation.model.vision import picture_features
 
 IDS = {

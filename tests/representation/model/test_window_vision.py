@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLModel
 
-from representation.model.backbone import layout_of
 from representation.model.pixels import with_frames
+from representation.model.qwen import layout_of
 from representation.model.vision import run_block
 from representation.model.window_vision import window_features
 

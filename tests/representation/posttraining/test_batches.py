@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from representation.posttraining.augmentation import AugmentationConfig
 from representation.posttraining.batches import Batches, parts_of, share_of
-from representation.posttraining.mixture import TABLE_2
+from representation.posttraining.mixture import KINDS, TABLE_2
 from representation.posttraining.pairs import logged_pairs, own_pairs
 from representation.posttraining.schedule import Schedule
+from representation.training.picture_store import PictureStore
 
 STEPS = 24
 
@@ -84,10 +85,10 @@ def same_inputs(parts, whole):
     """Each process pads to its own longest row; the real tokens and all pixels are the same."""
     tokens = [row[real].tolist() for part in parts for row, real in rows_of(part)]
     assert tokens == [row[real].tolist() for row, real in rows_of(whole)]
-    if whole.patches is None:
-        assert all(part.patches is None for part in parts)
+    if whole.pixels is None:
+        assert all(part.pixels is None for part in parts)
     else:
-        assert torch.equal(torch.cat([part.patches for part in parts]), whole.patches)
+        assert torch.equal(torch.cat([part.pixels for part in parts]), whole.pixels)
 
 
 def rows_of(inputs):
@@ -113,7 +114,7 @@ def test_hard_negatives_are_shown_as_items(little_shop, encoder, plan):
                 assert hard.mask[pair, place] == real
                 assert hard.ids[pair, place] == (wanted if real else -1)
                 assert hard.spu_ids[pair, place] == (spu_of[wanted] if real else -1)
-        assert (hard.items.patches is not None) == with_picture
+        assert (hard.items.pixels is not None) == with_picture
         assert len(hard.items.mask) == 16
         assert torch.equal(hard.is_clicked, (hard.ids % 2 == 0) & hard.mask)
         columns = hard.ids.reshape(-1)
@@ -133,3 +134,62 @@ def test_shares_cover_a_batch(count, world_size, first):
     for share in shares:
         before, after = parts_of(share, first)
         assert rows[:first][before] + rows[first:][after] == rows[share]
+
+
+@pytest.fixture
+def far(monkeypatch):
+    """Batches as for a GPU, whose part the processor does: pictures are tensors."""
+    monkeypatch.setattr(Batches, "_is_far", True)
+    take = PictureStore.take
+    there = lambda self, rows, device: torch.from_numpy(take(self, rows))  # noqa: E731
+    monkeypatch.setattr(PictureStore, "take_to", there)
+
+
+def test_a_batch_made_on_its_device_is_that_of_the_processor(little_shop, encoder, plan, far, monkeypatch):  # fmt: skip
+    """To rounding, but for products on new grounds, which are drawn anew: their distribution has a test of its own."""
+    found = [made(little_shop, encoder, plan).make(step) for step in range(STEPS)]
+    monkeypatch.undo()
+    seen = 0
+    near = made(little_shop, encoder, plan)
+    for step, other in enumerate(found):
+        batch = near.make(step)
+        for side in ("queries", "items"):
+            one, there = getattr(batch, side), getattr(other, side)
+            assert torch.equal(one.token_ids, there.token_ids)
+            if one.pixels is None:
+                assert there.pixels is None
+                continue
+            seen += 1
+            differences = (one.pixels - there.pixels).abs().flatten(1).amax(1) * 127.5
+            is_view = (batch.rows["query_item_id"] == batch.rows["item_id"]).fill_null(False)
+            still = differences if side == "items" else differences[~is_view.to_numpy()]
+            assert len(still) and (still < 1.01).all()
+    assert seen > 4
+
+
+def test_far_processes_share_what_one_makes(little_shop, encoder, plan, far):
+    parts = [made(little_shop, encoder, plan, rank=rank, world_size=2) for rank in range(2)]
+    whole = made(little_shop, encoder, plan)
+    pictured = [step for step in range(STEPS) if plan.kinds[step].query == "image"][:3]
+    for step in pictured:
+        wanted = whole.make(step).queries.pixels
+        found = torch.cat([part.make(step).queries.pixels for part in parts])
+        assert torch.equal(found, wanted)
+
+
+def test_steps_of_texts_touch_no_picture(little_shop, encoder, monkeypatch):
+    """Neither are they decoded: of a mixture with pictures, steps without ask the stores for nothing."""
+    mixture = {"text->title": 1.0, "text->richer-text": 1.0, "image->image": 1.0}
+    mixture = {name: weight for name, weight in mixture.items() if name in KINDS}
+    plan = Schedule(logged_pairs(little_shop), own_pairs(little_shop), mixture, {"text": 0.5}, STEPS, 8, 0)  # fmt: skip
+    batches = made(little_shop, encoder, plan)
+    asked = []
+    monkeypatch.setattr(PictureStore, "take_to", lambda self, rows, device: 1 / 0)
+    for step, kind in enumerate(plan.kinds):
+        if "image" not in kind.query and "image" not in kind.item:
+            assert batches.make(step).queries.pixels is None
+            asked.append(step)
+        else:
+            with pytest.raises(ZeroDivisionError):
+                batches.make(step)
+    assert 0 < len(asked) < STEPS

@@ -75,9 +75,9 @@ def go(shop, start, values):
     encoder = ProductEncoder.from_pretrained(start, device="cpu")
     prepared = prepare(shop, config, encoder, None, rank(), world_size())
     if config.lora is not None:
-        with_lora(encoder.backbone, config.lora, config.seed)
+        with_lora(encoder.module, config.lora, config.seed)
     if config.gradient_checkpointing:
-        checkpoint_gradients(encoder.backbone)
+        checkpoint_gradients(encoder.module)
     slow = MomentumEncoder(encoder, config.momentum) if config.momentum else None
     shared = SharedEncoder(encoder)
     step = ContrastiveStep(config, encoder.widths, prepared.known, encoder.device, world_size())
@@ -85,7 +85,7 @@ def go(shop, start, values):
     if step.learns_temperature:
         named["log_temperature"] = step.log_temperature
     found = {}
-    with training_mode(encoder.backbone, config) as dtype:
+    with training_mode(encoder.module, config) as dtype:
         for number in range(STEPS):
             for value in named.values():
                 value.grad = None

@@ -104,7 +104,7 @@ def test_an_epoch_takes_every_pair_once(little_shop):
 def test_batches_are_of_one_kind(little_shop, encoder, known):
     plan = schedule(little_shop)
     batches = Batches(little_shop, encoder, plan, known, AugmentationConfig())
-    image_id = encoder.backbone.config.image_token_id
+    image_id = encoder.module.config.image_token_id
     seen = set()
     for step in range(40):
         batch = batches.make(step)
@@ -134,7 +134,7 @@ def test_queries_belong_to_their_items(little_shop, encoder, known):
             title = encoder.tokenizer.decode(item, skip_special_tokens=True)
             assert len(words) == 2 and all(word in title for word in words)
         means = [
-            side.patches.reshape(8, -1, 3, 16).mean(dim=(1, 3))
+            side.pixels.reshape(8, -1, 3, 16).mean(dim=(1, 3))
             for side in (batch.queries, batch.items)
         ]
         assert (means[0] - means[1]).abs().max() < 0.1
@@ -147,8 +147,8 @@ def test_own_pictures_share_an_image_batch_with_the_log(little_shop, encoder, kn
     assert is_own.to_list() == [False] * 6 + [True] * 2
     batches = Batches(little_shop, encoder, plan, known, AugmentationConfig())
     first, again = batches.make(0), batches.make(0)
-    assert torch.equal(first.queries.patches, again.queries.patches)
-    assert not torch.equal(first.queries.patches, first.items.patches)
+    assert torch.equal(first.queries.pixels, again.queries.pixels)
+    assert not torch.equal(first.queries.pixels, first.items.pixels)
     assert (
         schedule(little_shop, {"image->image": 1.0}, own_pictures=0.0)
         .rows(0)[1]["query_item_id"]

@@ -267,7 +267,7 @@ def test_chunks_change_nothing(little_shop, encoder_path, known, batches):
             torch.cat(
                 [
                     value.grad.reshape(-1)
-                    for value in (*encoder.backbone.parameters(), step.log_temperature)
+                    for value in (*encoder.module.parameters(), step.log_temperature)
                     if value.grad is not None
                 ]
             )
@@ -321,16 +321,16 @@ def test_a_slow_encoder_s_vectors_are_kept_and_compared_with(encoder, known, bat
     settings = config(momentum=0.9, queue_term="queries", queue_drift="kept")
     step = ContrastiveStep(settings, encoder.widths, known, encoder.device)
     slow = MomentumEncoder(encoder, 0.9)
-    first = next(iter(encoder.backbone.parameters()))
+    first = next(iter(encoder.module.parameters()))
     was = first.detach().clone()
     with torch.no_grad():
-        for value in encoder.backbone.parameters():
+        for value in encoder.module.parameters():
             value.mul_(1.5)
     for number in range(5):
         batch = batches.make(number)
         slow.follow()
         outcome = step.backward(batch, number, embedder(encoder), torch.float32, slow=slow.embed)
-    kept = dict(slow.state_dict())["momentum/" + next(iter(encoder.backbone.state_dict()))]
+    kept = dict(slow.state_dict())["momentum/" + next(iter(encoder.module.state_dict()))]
     assert torch.allclose(kept, was * (1.5 - 0.5 * 0.9**5), rtol=1e-5)
     pushed = step.past.queues[batch.kind.item].state_dict()
     place = (int(pushed["next"]) - 8 - int(batch.hard.mask.sum())) % len(pushed["item_ids"])
@@ -368,7 +368,7 @@ def test_a_batch_without_negatives(loss, encoder, known, batches):
     assert outcome.numbers()["negatives"] == 0 and outcome.numbers()["share_masked"] == 1
     assert all(
         torch.isfinite(value.grad).all() and value.grad.abs().max() < 1e-6
-        for value in encoder.backbone.parameters()
+        for value in encoder.module.parameters()
         if value.grad is not None
     )
 

@@ -55,7 +55,7 @@ def test_labels_are_the_answer_and_its_end_only(encoder):
         known = [token for token in label if token != IGNORED]
         assert len(row) == len(label) and row[-len(known) :] == known
         assert encoder.tokenizer.decode(known) == f" {answer}<|im_end|>"
-    assert encoder.layout.num_tokens == rows[0].count(encoder.backbone.config.image_token_id)
+    assert encoder.layout.num_tokens == rows[0].count(encoder.module.config.image_token_id)
 
 
 def make_batch(encoder, words):
@@ -68,8 +68,8 @@ def make_batch(encoder, words):
 def test_loss_equals_transformers(encoder):
     """transformers shifts labels and leaves out -100 too, over logits of every place."""
     inputs, labels = make_batch(encoder, ["What?", "Whatever it is?"])
-    ours = answer_loss(encoder.backbone, inputs, labels, encoder.layout)
-    theirs = encoder.backbone(
+    ours = answer_loss(encoder.backbone, inputs, labels)
+    theirs = encoder.module(
         input_ids=inputs.token_ids, attention_mask=inputs.mask.long(), labels=labels
     ).loss
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
@@ -80,25 +80,26 @@ def test_only_answers_are_predicted(encoder):
     inputs, labels = make_batch(encoder, ["What?", "What?"])
     question = inputs.token_ids[:, 3:5]
     assert (labels[:, 3:5] == IGNORED).all()
-    before = answer_loss(encoder.backbone, inputs, labels, encoder.layout)
+    before = answer_loss(encoder.backbone, inputs, labels)
     asked = labels.clone()
     asked[:, 3:5] = question
-    answered = answer_loss(encoder.backbone, inputs, asked, encoder.layout)
+    answered = answer_loss(encoder.backbone, inputs, asked)
     assert before.item() != answered.item()  # were questions labelled, the loss would differ
     states = []
-    encoder.backbone.lm_head.register_forward_hook(lambda _, given, __: states.append(given[0]))
-    answer_loss(encoder.backbone, inputs, labels, encoder.layout)
+    encoder.module.lm_head.register_forward_hook(lambda _, given, __: states.append(given[0]))
+    answer_loss(encoder.backbone, inputs, labels)
     assert len(states[0]) == int((labels != IGNORED).sum())
 
 
 def test_loss_falls_and_the_log_says_so(little_shop, settings, tmp_path):
     told = []
-    out = pretrain(
+    (made,) = pretrain(
         little_shop,
         tmp_path / "out",
         settings,
         on_log=lambda step, numbers: told.append((step, numbers)),
     )
+    out = made.path
     losses = [numbers["loss"] for _, numbers in told]
     assert [step for step, _ in told] == list(range(1, 31))
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
@@ -111,7 +112,9 @@ def test_same_seed_same_bits(little_shop, settings, tmp_path):
     short = settings.model_copy(update={"steps": 3})
     seeds = {"a": 0, "b": 0, "c": 1}
     paths = {
-        name: pretrain(little_shop, tmp_path / name, short.model_copy(update={"seed": seed}))
+        name: pretrain(little_shop, tmp_path / name, short.model_copy(update={"seed": seed}))[
+            0
+        ].path
         for name, seed in seeds.items()
     }
     digests = {name: ProductEncoder.from_pretrained(path).digest for name, path in paths.items()}

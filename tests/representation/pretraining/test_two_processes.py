@@ -28,7 +28,7 @@ def test_two_processes_pretrain_as_one(little_shop, encoder_path, tmp_path):
         assert np.isclose(entry["loss"], other["loss"], rtol=1e-5)
         assert entry["num_tokens"] == other["num_tokens"]
     weights, others = (
-        ProductEncoder.from_pretrained(folder, device="cpu").backbone.state_dict()
+        ProductEncoder.from_pretrained(folder, device="cpu").module.state_dict()
         for folder in (one, two)
     )
     for name, weight in weights.items():

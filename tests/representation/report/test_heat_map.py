@@ -50,7 +50,7 @@ def test_attention_equals_softmax_of_queries_and_keys(encoder, pictures, last, w
     """Recomputed from what goes into each layer's attention, word by word and token by token; words of ours stand before or around."""
     prompt = encoder.config.prompt.model_copy(update={"item_prompt": wording})
     encoder.config = encoder.config.model_copy(update={"prompt": prompt})
-    layers = encoder.backbone.model.language_model.layers
+    layers = encoder.module.model.language_model.layers
     seen = []
     hooks = [
         layer.self_attn.register_forward_pre_hook(lambda m, _, k: seen.append((m, k)), with_kwargs=True)
@@ -62,7 +62,7 @@ def test_attention_equals_softmax_of_queries_and_keys(encoder, pictures, last, w
         encoder.embed(encoder.composer.batch([row], pictures[:1]))
     for hook in hooks:
         hook.remove()
-    visual = [at for at, token in enumerate(row) if token == encoder.backbone.config.image_token_id]
+    visual = [at for at, token in enumerate(row) if token == encoder.module.config.image_token_id]
     words = [at for at in range(len(row)) if row[at : at + len(ids)] == ids]
     words = range(words[0], words[0] + len(ids))
     total = np.zeros(4)
@@ -89,7 +89,7 @@ def test_padding_and_company_change_nothing(encoder, pictures, monkeypatch):
     def padded(rows, decoded):
         inputs = batch(rows, decoded)
         ids = functional.pad(inputs.token_ids, (0, 5), value=0)
-        return Inputs(ids, functional.pad(inputs.mask, (0, 5)), inputs.patches)
+        return Inputs(ids, functional.pad(inputs.mask, (0, 5)), inputs.pixels)
 
     monkeypatch.setattr(encoder.composer, "batch", padded)
     together = attention_maps(encoder, pictures, ["red mug", "green lamp"])
@@ -102,7 +102,7 @@ def test_padding_and_company_change_nothing(encoder, pictures, monkeypatch):
 def test_gradient_equals_a_finite_difference(encoder, pictures):
     """Token 2 of the second picture made stronger and weaker where the picture tower puts it out, DeepStack features with it."""
     gradient, cosine = gradient_maps(encoder, pictures, "green lamp")
-    visual = encoder.backbone.model.visual
+    visual = encoder.module.model.visual
     row = encoder.composer.row(
         encoder.composer.prompt("<|query|>"), False, encoder.composer.texts(["green lamp"], 24)[0]
     )
@@ -149,11 +149,11 @@ def test_occlusion_equals_painting_by_hand(encoder, pictures):
 def test_the_encoder_is_left_as_it_was(encoder, pictures, little_shop):
     items = little_shop.items.collect().head(4)
     before = encoder.encode_items(items, progress=False)
-    digest, how = encoder.digest, encoder.backbone.model.language_model.config._attn_implementation
+    digest, how = encoder.digest, encoder.module.model.language_model.config._attn_implementation
     heat_maps(encoder, pictures, "red mug", ["hat"])
     assert np.array_equal(encoder.encode_items(items, progress=False), before)
-    assert encoder.backbone.model.language_model.config._attn_implementation == how
-    assert all(parameter.grad is None for parameter in encoder.backbone.parameters())
+    assert encoder.module.model.language_model.config._attn_implementation == how
+    assert all(parameter.grad is None for parameter in encoder.module.parameters())
     assert encoder.digest == digest
 
 
@@ -171,7 +171,7 @@ def test_a_trained_encoder_looks_where_the_shape_is(encoder, little_shop):
         [composer.row(query, False, ids) for ids in composer.texts(words, 24)], None
     )
     shown = composer.batch([composer.row(product, True, [])] * len(words), stacked)
-    optimiser = torch.optim.AdamW(encoder.backbone.parameters(), lr=2e-3)
+    optimiser = torch.optim.AdamW(encoder.module.parameters(), lr=2e-3)
     target = torch.arange(len(words))
     torch.manual_seed(0)
     for _ in range(60):

@@ -16,8 +16,7 @@ from moon_rec.errors import EncoderError
 from moon_rec.files import read_json
 from representation.encoder import ProductEncoder
 from representation.posttraining import PosttrainConfig, posttrain
-from representation.posttraining.state import resume_folder
-from representation.posttraining.training_log import LOG_FILE
+from representation.posttraining.train import LOG_FILE
 from representation.training.distributed import (
     SharedEncoder,
     is_main,
@@ -27,6 +26,7 @@ from representation.training.distributed import (
     wait,
     world_size,
 )
+from representation.training.state import resume_folder
 
 ROOT = Path(__file__).parents[3]
 SETTINGS = {
@@ -107,7 +107,7 @@ def test_two_train_as_one(little_shop, encoder_path, tmp_path, alone, values):
     assert len(found) == SETTINGS["steps"] and np.abs(found - wanted).max() < 1e-4
     assert np.ptp(wanted) > 0.1
     one, other = (
-        ProductEncoder.from_pretrained(folder, device="cpu").backbone.state_dict()
+        ProductEncoder.from_pretrained(folder, device="cpu").module.state_dict()
         for folder in (alone, out)
     )
     assert set(one) == set(other)

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+import torch
 
 from moon_rec.errors import EncoderError, ShopError
 from representation.posttraining.augmentation import AugmentationConfig
@@ -124,3 +125,15 @@ def test_refusals(place):
     with pytest.raises(ShopError, match="row 1: 10 bytes do not decode"):
         store.decode_ahead(np.array([1, 2]), "broken")
     assert (store.take([2]) == PictureStore(FILES, NAMES, 8).take([0])).all()
+
+
+def test_for_another_device_it_gives_a_tensor_there():
+    store = PictureStore(FILES, NAMES, 16)
+    near, far = (store.take_to([3, 1, 3], torch.device(name)) for name in ("cpu", "meta"))
+    assert isinstance(near, np.ndarray) and (near == store.take([3, 1, 3])).all()
+    assert isinstance(far, torch.Tensor) and far.device.type == "meta"
+    assert far.shape == near.shape and far.dtype == torch.uint8
+    into = np.zeros((2, 16, 16, 3), np.uint8)
+    assert store.take([0, 5], into) is into and (into == store.take([0, 5])).all()
+    once = PictureStore(FILES, NAMES, 16, keep=False)
+    assert (once.take([0, 5]) == into).all()

@@ -1,33 +1,31 @@
-"""Batches made ahead of the step that needs them, in a thread, so that a step does not wait for its data.
+"""Batches made ahead of the step that needs them, in threads, so that a step does not wait for its data.
 
 Notable choices:
-- One thread and a bounded queue: memory holds `ahead` batches besides the one in use, and a training that stops early leaves nothing running.
-- The batches are those that `Batches.make` gives for each step, in order: the thread changes no bit, and a resumed training starts it at its own step.
-- The thread shares the cores with the step. Its work is a small part of a step's (benchmarks/loader.py), and what takes time in it lets other threads of
-  Python run; on a GPU, where the step leaves the cores alone, it costs nothing.
+- A bounded number: memory holds `ahead` batches besides the one in use, and a training that stops early leaves nothing running.
+- The batches are those that `make` gives for each step, in order: threads change no bit, and a resumed training starts them at its own step.
+- A thread shares the cores with the step. Its work is a small part of a step's (benchmarks/loader.py), and what takes time in it lets other threads of
+  Python run.
 - Only where a core is free for it, or a GPU does the steps: where the step's threads take all cores they wait for the one that shares its core. On two cores, two
   threads, the steps a second were .85 of those on cached batches with the thread, .95 without; with one thread for the step, .94 to .98 with it.
 - It computes with one core: torch's own threads, started for it besides those of the step, would stand in each other's way.
+- For a GPU the thread has a stream of its own, on which pictures travel as bytes from pinned memory, are altered and cut while the last step runs; the step's
+  stream waits for that alone. What is left for the processor is who is who, and rows of tokens. Processes would add nothing that a stream does not: what took
+  most of a batch's time is no longer the processor's, and polars, which draws pairs, must not be forked.
 """
 
 import os
 import queue
 import threading
 from collections.abc import Iterator
-from typing import Protocol
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Generic, TypeVar
 
 import torch
 
-from representation.posttraining.pair_batch import PairBatch
+from representation.training.stage import Maker
 
 AHEAD = 2
 SECONDS_BETWEEN_LOOKS = 0.2
-
-
-class Maker(Protocol):
-    """Makes the batch of a step, the same whatever was made before: `Batches`."""
-
-    def make(self, step: int) -> PairBatch: ...
 
 
 def has_room() -> bool:
@@ -35,7 +33,10 @@ def has_room() -> bool:
     return torch.cuda.is_available() or torch.get_num_threads() < (os.cpu_count() or 1)
 
 
-class PrefetchingLoader:
+OneBatch = TypeVar("OneBatch")
+
+
+class PrefetchingLoader(Generic[OneBatch]):
     """The batches of steps `first` to `steps - 1`, each made once, up to `ahead` of them before they are asked for.
 
     Iterate once, or as a context manager to stop the thread on every way out:
@@ -47,15 +48,22 @@ class PrefetchingLoader:
 
     Args:
         ahead: batches that wait at most; 0 makes each as it is asked for, without a thread; None: `AHEAD` where there is room for the thread, else 0.
+        device: a GPU to move each batch to, on a stream beside the step's; None, or a processor: batches stay as they are made.
     """
 
     def __init__(
-        self, batches: Maker, steps: int, first: int = 0, ahead: int | None = None
+        self,
+        batches: Maker[OneBatch],
+        steps: int,
+        first: int = 0,
+        ahead: int | None = None,
+        device: torch.device | None = None,
     ) -> None:
         if ahead is None:
             ahead = AHEAD if has_room() else 0
         self._batches, self._steps, self._first = batches, steps, first
-        self._ready: queue.Queue[PairBatch | BaseException] = queue.Queue(max(ahead, 1))
+        self._side = _SideStream(device)
+        self._ready: queue.Queue[tuple[OneBatch, Any] | BaseException] = queue.Queue(max(ahead, 1))
         self._is_over, self._is_ready = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         if ahead and first < steps:
@@ -65,7 +73,7 @@ class PrefetchingLoader:
     def __len__(self) -> int:
         return max(self._steps - self._first, 0)
 
-    def __iter__(self) -> Iterator[PairBatch]:
+    def __iter__(self) -> Iterator[OneBatch]:
         try:
             for step in range(self._first, self._steps):
                 yield self._take(step)
@@ -85,15 +93,19 @@ class PrefetchingLoader:
             self._thread.join()
             self._thread = None
 
-    def _take(self, step: int) -> PairBatch:
+    def _take(self, step: int) -> OneBatch:
         if self._thread is None:
-            return self._batches.make(step)
+            return self._side.taken(self._make(step))
         found = self._next()
         if isinstance(found, BaseException):
             raise found
-        return found
+        return self._side.taken(found)
 
-    def _next(self) -> PairBatch | BaseException:
+    def _make(self, step: int) -> tuple[OneBatch, Any]:
+        with self._side.making():
+            return self._side.made(self._batches.make(step))
+
+    def _next(self) -> tuple[OneBatch, Any] | BaseException:
         assert self._thread is not None
         while True:
             is_alive = self._thread.is_alive()
@@ -116,14 +128,41 @@ class PrefetchingLoader:
             for step in range(self._first, self._steps):
                 if self._is_over.is_set():
                     return
-                self._give(self._batches.make(step))
+                self._give(self._make(step))
         except BaseException as error:  # to be raised where the batch is asked for
             self._give(error)
 
-    def _give(self, found: PairBatch | BaseException) -> None:
+    def _give(self, found: tuple[OneBatch, Any] | BaseException) -> None:
         while not self._is_over.is_set():
             try:
                 self._ready.put(found, timeout=SECONDS_BETWEEN_LOOKS)
                 return
             except queue.Full:
                 continue
+
+
+class _SideStream:
+    """A GPU's stream on which batches are made ready beside the step; elsewhere nothing happens."""
+
+    def __init__(self, device: torch.device | None) -> None:
+        self._device = device if device is not None and device.type == "cuda" else None
+        self._stream = torch.cuda.Stream(self._device) if self._device is not None else None
+
+    def making(self) -> AbstractContextManager[Any]:
+        """What is asked of the GPU within the block goes on the side stream."""
+        return torch.cuda.stream(self._stream) if self._stream is not None else nullcontext()
+
+    def made(self, batch: Any) -> tuple[Any, Any]:
+        """The batch on the device, and when it is there."""
+        if self._stream is None:
+            return batch, None
+        return batch.to(self._device), self._stream.record_event()
+
+    def taken(self, made: tuple[Any, Any]) -> Any:
+        """The batch, for the step that begins: its stream waits for the batch, and what is made from here on waits for the steps so far, whose batches' memory it may take."""
+        batch, is_there = made
+        if self._stream is not None:
+            current = torch.cuda.current_stream(self._device)
+            current.wait_event(is_there)
+            self._stream.wait_event(current.record_event())
+        return batch

@@ -9,10 +9,10 @@ import torch
 from moon_rec.errors import ShopError
 from representation.posttraining.augmentation import AugmentationConfig
 from representation.posttraining.batches import Batches
-from representation.posttraining.loader import PrefetchingLoader
 from representation.posttraining.mixture import TABLE_2
 from representation.posttraining.pairs import logged_pairs, own_pairs
 from representation.posttraining.schedule import Schedule
+from representation.training.loader import PrefetchingLoader
 
 
 class Numbers:
@@ -99,7 +99,7 @@ def test_same_bits_as_without_it(little_shop, encoder, known):
         for side in ("queries", "items"):
             one, other = getattr(batch, side), getattr(alone, side)
             assert torch.equal(one.token_ids, other.token_ids)
-            assert one.patches is None or torch.equal(one.patches, other.patches)
+            assert one.pixels is None or torch.equal(one.pixels, other.pixels)
 
 
 def test_torch_uses_one_core_in_the_thread_and_as_many_as_before_beside_it(monkeypatch):
