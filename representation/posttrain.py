@@ -35,7 +35,14 @@ def main(argv: list[str] | None = None) -> None:
         shop = Shop.open(chosen.shop)
         with tracked(tracker, "posttraining", LOG_FILE, chosen, config, shop) as on_log:
             checkpoints = posttrain(
-                shop, chosen.out, config, chosen.start, on_log, chosen.vectors, chosen.overwrite
+                shop,
+                chosen.out,
+                config,
+                chosen.start,
+                on_log,
+                chosen.vectors,
+                chosen.overwrite,
+                chosen.pairs,
             )
         if is_main():
             for checkpoint in checkpoints:
@@ -69,6 +76,12 @@ def _parser() -> Parser:
         type=Path,
         metavar="DIR",
         help="folder of representation.embed, for curation; default: computed with the encoder of --start",
+    )
+    parser.add_argument(
+        "--pairs",
+        type=Path,
+        metavar="DIR",
+        help="folder of representation.curate: train on its pairs; default: on all of the log before the cut",
     )
     add_track_option(parser)
     add_config_options(parser)

@@ -16,6 +16,7 @@ from representation.posttraining.mixture import CATALOGUE_KINDS, KINDS, QueryKin
 from representation.posttraining.own_pictures import own_picture_share
 from representation.posttraining.own_words import OwnWords
 from representation.posttraining.pairs import (
+    CuratedPairs,
     catalogue_pairs,
     known_items,
     logged_pairs,
@@ -50,11 +51,13 @@ def prepare(
     vectors: str | Path | None = None,
     rank: int = 0,
     world_size: int = 1,
+    given: CuratedPairs | None = None,
 ) -> Prepared:
     """Find the pairs before the cut, curate them where asked, and make ready to make batches.
 
     Args:
         encoder: the one to train, as it is before.
+        given: pairs that were curated before, trained on in place of all.
         vectors: folder of `representation.embed` with what curation measures likeness by; None: computed with `encoder`.
 
     Raises:
@@ -64,6 +67,8 @@ def prepare(
     searches = shop.in_period(shop.searches, "train")
     known = KnownPositives.from_pairs(pairs, searches, items=known_items(shop))
     curated = None
+    if given is not None:
+        pairs = given.read(pairs)
     if config.curation is not None:
         items, queries = None, None
         if config.curation.hardest_query and vectors is not None:
