@@ -165,7 +165,18 @@ def _parser() -> Parser:
     parser.add_argument(
         "--track", metavar="URI", help="MLflow tracking store, such as sqlite:///mlflow.db"
     )
-    add_config_options(parser)
+    add_config_options(
+        parser,
+        kind="representation.metrics.benchmark_config:BenchmarkConfig",
+        first={
+            "ks": "cuts of recall and precision",
+            "headline_k": "the k of the short tables and the picture",
+            "num_queries": "most queries of a type",
+            "num_labelled": "most products classified",
+            "num_products": "a gallery cut to so many, for a slow encoder",
+            "batch_size": "rows a forward pass",
+        },
+    )
     return parser
 
 

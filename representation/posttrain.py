@@ -84,7 +84,18 @@ def _parser() -> Parser:
         help="folder of representation.curate: train on its pairs; default: on all of the log before the cut",
     )
     add_track_option(parser)
-    add_config_options(parser)
+    add_config_options(
+        parser,
+        kind="representation.posttraining.config:PosttrainConfig",
+        first={
+            "steps": "updates of the weights",
+            "batch_size": "pairs a step; the more, the harder the negatives",
+            "learning_rate": "of AdamW, at its highest",
+            "loss": "infonce or circle",
+            "pairs": "log, or catalogue for a shop without searches",
+            "resume_every": "steps after which an interrupted training can go on",
+        },
+    )
     return parser
 
 

@@ -28,7 +28,18 @@ def main(argv: list[str] | None = None) -> None:
         "--start", type=Path, help="an encoder to start from instead of random weights"
     )
     add_track_option(parser)
-    add_config_options(parser)
+    add_config_options(
+        parser,
+        kind="representation.pretraining:PretrainConfig",
+        first={
+            "steps": "updates of the weights",
+            "batch_size": "questions a step",
+            "learning_rate": "of AdamW, at its highest",
+            "backbone.text_dim": "width of a backbone of random weights (without --start)",
+            "backbone.text_layers": "and its layers",
+            "resume_every": "steps after which an interrupted training can go on",
+        },
+    )
     chosen = parser.parse_args(argv)
     from representation.pretraining import PretrainConfig, pretrain
     from representation.pretraining.train import LOG_FILE
