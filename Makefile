@@ -22,7 +22,7 @@ RESOLUTION_highest := highest
 # A few fast tests of every package, for other versions than the pinned ones: each meets another dependency.
 QUICK := $(addprefix tests/,moon_rec/test_values.py moon_rec/test_embedding_table.py moon_rec/tracking/test_stores.py \
 	moon_rec/shop/readers/interactions/test_layouts.py representation/model/test_tokenizer.py representation/model/test_backbone.py \
-	representation/model/test_lora.py representation/losses/test_infonce.py representation/evaluation/test_approximate.py \
+	representation/model/test_lora.py representation/losses/test_infonce.py representation/search/test_approximate.py \
 	ranking/test_metrics.py ranking/test_model.py ranking/test_loader.py exchange_rate/estimation/test_rate.py exchange_rate/report/test_report.py)
 
 .DEFAULT_GOAL := help

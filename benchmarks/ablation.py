@@ -105,8 +105,8 @@ def with_backbone_of_start(config: Any) -> Any:
 def measure(shop: Shop, path: Path, period: str) -> Cells:
     """Every search of the period against the whole gallery: did its top k hold what was purchased after it."""
     from representation.encoder import ProductEncoder
-    from representation.evaluation.search_cases import gallery_of, search_cases
-    from representation.evaluation.search_recall import search_recall
+    from representation.metrics.recall import search_recall
+    from representation.sets.search_cases import gallery_of, search_cases
 
     encoder = ProductEncoder.from_pretrained(path)
     items = shop.items.collect()

@@ -22,7 +22,7 @@ from moon_rec.files import read_json, write_json
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from representation.encoder import ProductEncoder
-from representation.evaluation.exact_ranking import top_rows
+from representation.search.exact import top_rows
 
 TOLERANCES = {"float32": 1e-2, "bfloat16": 5e-2}
 NUM_COMPARED = 10

@@ -17,9 +17,9 @@ from moon_rec.command import Parser, run
 from moon_rec.errors import MoonRecError
 from moon_rec.files import write_json
 from moon_rec.progress import say
-from representation.evaluation import exact_ranking
-from representation.evaluation.approximate import ApproximateIndex, IndexConfig
-from representation.evaluation.exact_ranking import top_rows
+from representation.search import exact
+from representation.search.approximate import ApproximateIndex, IndexConfig
+from representation.search.exact import top_rows
 
 NUM_DIRECTIONS = 2000
 SPREAD = 1.5
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     wide = top_rows(queries[:NUM_WIDE], gallery, WIDE)
     index = ApproximateIndex(gallery, IndexConfig(kind="ivf"))
     found = _timed(seconds, "ivf", lambda: index.top_rows(queries, given.k))
-    exact_ranking.gpu_index = lambda vectors: None
+    exact.MOST_ON_GPU = 0
     on_cpu = _timed(seconds, "exact, processor", lambda: top_rows(queries, gallery, given.k))
     if not (
         np.array_equal(on_gpu, on_cpu)

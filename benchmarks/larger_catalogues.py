@@ -25,8 +25,8 @@ from moon_rec.progress import track
 from moon_rec.seeds import generator
 from moon_rec.shop import Shop
 from representation.evaluation.larger_catalogues import recall_in_larger_catalogues
-from representation.evaluation.search_cases import gallery_of, search_cases
-from representation.evaluation.search_recall import search_recall
+from representation.metrics.recall import search_recall
+from representation.sets.search_cases import gallery_of, search_cases
 
 PARTS = (1_000, 4_000, 10_000)
 K = 10

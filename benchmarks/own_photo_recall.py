@@ -31,7 +31,7 @@ from moon_rec.shares import ratio_of_shares
 from moon_rec.shop import Shop
 from moon_rec.shop.pictures import decode
 from moon_rec.shop.simulate.photos import encode, render_photo
-from representation.evaluation.search_recall import RecallResult, search_recall
+from representation.metrics.recall import RecallResult, search_recall
 
 KS = (1, 10, 50)
 STREAM = "own-photo benchmark"

@@ -118,7 +118,7 @@ WORK = {
     "gallery of a recall": Work(
         SHOP
         + "import numpy as np\nfrom moon_rec.embedding_table import EmbeddingTable\n"
-        + "from representation.evaluation.search_cases import gallery_of\n"
+        + "from representation.sets.search_cases import gallery_of\n"
         + "ids = np.arange(size)\n"
         + 'gallery_of(shop, EmbeddingTable.from_arrays(ids, np.ones((size, 1), np.float32)), "test")',
         (512, 4096),

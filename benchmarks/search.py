@@ -5,7 +5,7 @@
 - **product**: all inner products by NumPy and by torch, in the blocks that suit each best, looked at by nobody; the quicker of the two counts.
 
 A rate is products a second; a ratio is of two times of one round. Wall time suffers from neighbours on the machine, CPU time does not: with one thread the
-second is the one to trust on a machine that is shared. Vectors are random: folding finds nothing, floors rise as they do for searches without near ties.
+second is the one to trust on a machine that is shared. Vectors are random: folding finds nothing, and no search has near ties.
 With `--indexes`, IVF and HNSW on the same vectors or on real tables: what they find of the exact ranking, and how much quicker.
 """
 
@@ -32,9 +32,8 @@ from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.files import write_json
 from moon_rec.progress import say
 from moon_rec.seeds import generator
-from representation.evaluation.approximate import ApproximateIndex, IndexConfig
-from representation.evaluation.block_scores import multiplies_bfloat16
-from representation.evaluation.exact_ranking import top_rows
+from representation.search.approximate import ApproximateIndex, IndexConfig
+from representation.search.exact import top_rows
 
 SEARCHES_AT_ONCE = 1024
 NUMPY_BLOCK, TORCH_BLOCK = 4096, 1024
@@ -62,7 +61,6 @@ def main(argv: list[str] | None = None) -> None:
         "dim": gallery.shape[1],
         "searches": len(queries),
         "k": given.k,
-        "multiplies_bfloat16": multiplies_bfloat16(),
         "vectors": "random" if given.items_table is None else "an encoder's",
     }
     with threadpool_limits(given.threads):

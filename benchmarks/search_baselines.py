@@ -23,8 +23,8 @@ from moon_rec.files import write_json
 from moon_rec.shares import mean_share
 from moon_rec.shop import Shop
 from moon_rec.texts import has_text
-from representation.evaluation.search_cases import gallery_of, search_cases
-from representation.evaluation.search_recall import RecallResult, search_recall
+from representation.metrics.recall import RecallResult, search_recall
+from representation.sets.search_cases import gallery_of, search_cases
 
 KS = (1, 5, 10, 50)
 SHOWN = (1, 10, 50)

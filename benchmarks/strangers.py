@@ -38,11 +38,11 @@ from ranking.judging.side_by_side import paired_scores
 from ranking.train import train_ranker
 from ranking.trained import TrainedRanker
 from ranking.training.checkpoint import Checkpoints, Position, load_state, read_position
-from representation.benchmarking.published import read_set
 from representation.curation.files import read_pairs, write_pairs
 from representation.encoder import build_encoder, open_encoder
 from representation.model.backbone import BackboneConfig
 from representation.posttraining.pairs import COLUMNS
+from representation.sets.published import read_set
 from representation.storage.vector_files import open_vectors
 
 START = datetime(2025, 1, 1)

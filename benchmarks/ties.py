@@ -21,8 +21,8 @@ from moon_rec.console import table_console
 from moon_rec.files import write_json
 from moon_rec.progress import track
 from moon_rec.seeds import generator
-from representation.evaluation.exact_ranking import top_rows
-from representation.evaluation.search_recall import search_recall
+from representation.metrics.recall import search_recall
+from representation.search.exact import top_rows
 
 ITEMS, SEARCHES, DIM, NOISE = 300, 2000, 64, 0.1
 VECTORS = (300, 150, 60, 30, 10, 1)

@@ -15,7 +15,7 @@ from ranking.evaluate import evaluate, score
 from ranking.features import RankingTables
 from ranking.train import RankerConfig, train_ranker
 from representation import embed_shop
-from representation.evaluation.shop_metrics import measure_shop
+from representation.metrics.shop_metrics import measure_shop
 
 
 # --8<-- [start:encoder]

@@ -4,11 +4,12 @@ A command module defines `main(argv: list[str] | None) -> None` and ends with `s
 """
 
 import argparse
+import importlib
 import math
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -54,6 +55,18 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescrip
     """Defaults behind each option; the example's lines kept as written."""
 
 
+class _HelpAll(argparse.Action):
+    """Prints the help and all settings of the class that `const` names."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> NoReturn:
+        from moon_rec.config import listed  # pydantic only where it is asked
+
+        module, _, name = self.const.partition(":")
+        lines = listed(getattr(importlib.import_module(module), name))
+        print(f"{parser.format_help()}\nall settings:", *lines, sep="\n")
+        parser.exit(0)
+
+
 def count(text: str) -> int:
     """An option's `type`: a whole number of at least 1."""
     return _whole(text, 1, MOST_COUNTED, "no whole number of at least 1")
@@ -90,9 +103,31 @@ def _whole(text: str, least: int, most: int, fault: str) -> int:
 
 
 def add_config_options(
-    parser: argparse.ArgumentParser, file: str = "--config", about: str = "settings in a TOML file"
+    parser: argparse.ArgumentParser,
+    file: str = "--config",
+    about: str = "settings in a TOML file",
+    *,
+    kind: str = "",
+    first: Mapping[str, str] | None = None,
 ) -> None:
-    """Add `file` (a TOML file) and a repeatable `--set name=value`, as `moon_rec.config.load_config` reads them."""
+    """Add `file` (a TOML file) and a repeatable `--set name=value`, as `moon_rec.config.load_config` reads them.
+
+    Args:
+        kind: the settings' class as `module:Class`, imported only where `--help-all` lists all of them.
+        first: the few settings that most users change, with a word on each: `--help` ends with them.
+    """
+    if kind:
+        lines = [f"  {name:<24}{words}" for name, words in (first or {}).items()]
+        head = "settings to touch first, as --set NAME=VALUE (--help-all lists every one):"
+        parser.epilog = "\n".join([f"{parser.epilog or ''}\n", head, *lines])
+        parser.add_argument(
+            "--help-all",
+            action=_HelpAll,
+            nargs=0,
+            const=kind,
+            default=argparse.SUPPRESS,
+            help="show this, and every setting with its default, and exit",
+        )
     parser.add_argument(file, type=Path, metavar="FILE", help=about)
     parser.add_argument(
         "--set",

@@ -205,6 +205,20 @@ def described(kind: type[Config], name: str) -> str:
     return ""
 
 
+def listed(kind: type[Config], prefix: str = "") -> list[str]:
+    """A line for each setting: its dotted name, its default and what is said of it; nested settings below their own."""
+    lines = []
+    for name, field in kind.model_fields.items():
+        inner = next(_configs_in(field.annotation), None)
+        default = field.get_default(call_default_factory=True)
+        value = "" if isinstance(default, Config) else f" = {default!r}"
+        words = described(kind, name)
+        lines.append(f"  {prefix}{name}{value}{': ' if words else ''}{words}")
+        if inner is not None:
+            lines += listed(inner, f"{prefix}{name}.")
+    return lines
+
+
 def _made(kind: type[AnyConfig], values: Mapping[str, Any], context: str | None) -> AnyConfig:
     try:
         return kind.model_validate(values, context=context)

@@ -39,6 +39,18 @@ def _searches(config: "RankerConfig") -> bool:
     return config.search != "none"
 
 
+SETTINGS = "ranking.config:RankerConfig"
+FIRST_SETTINGS = {
+    "epochs": "most passes over the train rows",
+    "batch_size": "impressions a batch",
+    "learning_rate": "of dense weights, AdamW",
+    "embedding_learning_rate": "of tables, row-wise Adagrad",
+    "embedding_dim": "width of every id feature",
+    "sequence": "din, dien or bst",
+}
+"""What most users change of a ranker, with a word on each."""
+
+
 class RankerConfig(Config):
     """What is trained, and how. Its digest, with those of tables and vectors, names a ranker."""
 

@@ -25,7 +25,7 @@ from moon_rec.shop import Shop
 from moon_rec.shop.non_click_recipe import non_clicks_said
 from moon_rec.tracking import Tracker
 from moon_rec.vector_pairs import add_accept_option, open_pair
-from ranking.config import WAYS, RankerConfig, refuse_whole_history
+from ranking.config import FIRST_SETTINGS, SETTINGS, WAYS, RankerConfig, refuse_whole_history
 from ranking.features import FeatureConfig, RankingTables, add_feature_options, counters_said
 from ranking.hidden_ids import add_choice_option, choose_unknown_rate, refuse_chosen_twice
 from ranking.seed_folders import RANKER_FILE, seed_name
@@ -290,7 +290,7 @@ def _parser() -> Parser:
     )
     add_choice_option(parser)
     parser.add_argument("--track", metavar="URI", help="follow the training in this MLflow store")
-    add_config_options(parser)
+    add_config_options(parser, kind=SETTINGS, first=FIRST_SETTINGS)
     return parser
 
 

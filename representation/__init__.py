@@ -4,15 +4,15 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from representation.benchmarking import BenchmarkSet
     from representation.embed import embed_shop
     from representation.encoder import ProductEncoder, build_encoder, open_encoder
-    from representation.evaluation.search_recall import search_recall
     from representation.interface import Encoder
+    from representation.metrics.recall import search_recall
     from representation.model.backbone import BackboneConfig
     from representation.model.lora import LoraConfig
     from representation.posttraining import Checkpoint, PosttrainConfig
     from representation.pretraining import PretrainConfig
+    from representation.sets.benchmark_set import BenchmarkSet
 
 __all__ = [
     "BackboneConfig",
@@ -31,7 +31,7 @@ __all__ = [
 
 _WHERE = {
     "BackboneConfig": "representation.model.backbone",
-    "BenchmarkSet": "representation.benchmarking",
+    "BenchmarkSet": "representation.sets.benchmark_set",
     "Checkpoint": "representation.posttraining",
     "Encoder": "representation.interface",
     "LoraConfig": "representation.model.lora",
@@ -41,7 +41,7 @@ _WHERE = {
     "build_encoder": "representation.encoder",
     "embed_shop": "representation.embed",
     "open_encoder": "representation.encoder",
-    "search_recall": "representation.evaluation.search_recall",
+    "search_recall": "representation.metrics.recall",
 }
 
 

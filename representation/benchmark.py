@@ -42,10 +42,10 @@ from moon_rec.vector_pairs import (
 )
 
 if TYPE_CHECKING:
-    from representation.benchmarking.benchmark_set import BenchmarkSet
-    from representation.benchmarking.config import BenchmarkConfig
-    from representation.benchmarking.contestant import Contestant
-    from representation.benchmarking.run import Result
+    from representation.metrics.benchmark import Result
+    from representation.metrics.benchmark_config import BenchmarkConfig
+    from representation.sets.benchmark_set import BenchmarkSet
+    from representation.sets.contestant import Contestant
 
 WRITTEN = {
     "benchmark.json": OutputKind("a benchmark's record", "", json_with("set", "config", "results")),
@@ -61,10 +61,10 @@ def main(argv: list[str] | None = None) -> None:
     options = _parser().parse_args(argv)
     for name, kind in WRITTEN.items():
         check_output(options.out / name, kind, options.overwrite)
-    from representation.benchmarking.config import BenchmarkConfig
-    from representation.benchmarking.record import track
-    from representation.benchmarking.run import measure
-    from representation.benchmarking.sampling import sample
+    from representation.metrics.benchmark import measure
+    from representation.metrics.benchmark_config import BenchmarkConfig
+    from representation.report.record import track
+    from representation.sets.sampling import sample
 
     config = load_config(BenchmarkConfig, options.config, options.settings)
     encoders = [_named(word) for word in options.encoder]
@@ -165,7 +165,18 @@ def _parser() -> Parser:
     parser.add_argument(
         "--track", metavar="URI", help="MLflow tracking store, such as sqlite:///mlflow.db"
     )
-    add_config_options(parser)
+    add_config_options(
+        parser,
+        kind="representation.metrics.benchmark_config:BenchmarkConfig",
+        first={
+            "ks": "cuts of recall and precision",
+            "headline_k": "the k of the short tables and the picture",
+            "num_queries": "most queries of a type",
+            "num_labelled": "most products classified",
+            "num_products": "a gallery cut to so many, for a slow encoder",
+            "batch_size": "rows a forward pass",
+        },
+    )
     return parser
 
 
@@ -196,10 +207,10 @@ def _open_set(options: Namespace) -> tuple[Shop | None, "BenchmarkSet"]:
             raise ConfigError(
                 f"--published {options.published!r}: wanted KIND:DIR, such as mbe:FOLDER"
             )
-        from representation.benchmarking.published import read_set
+        from representation.sets.published import read_set
 
         return None, read_set(kind, Path(folder), options.layout)
-    from representation.benchmarking import shop_benchmark_set
+    from representation.sets.shop_set import shop_benchmark_set
 
     shop = Shop.open(options.shop)
     choice = (options.period, options.engagement, options.query_engagement, options.labelled)
@@ -215,8 +226,8 @@ def _contestants(
     config: "BenchmarkConfig",
 ) -> Iterator["Contestant"]:
     """One after another, so that one encoder's weights are held at a time; brought tables are checked first, for that costs nothing."""
-    from representation.benchmarking.contestant import EncoderContestant, TableContestant
     from representation.encoder import open_encoder
+    from representation.sets.contestant import EncoderContestant, TableContestant
 
     brought = []
     for name, folders in tables:
@@ -242,9 +253,9 @@ def _write(
     bench: "BenchmarkSet",
     config: "BenchmarkConfig",
 ) -> None:
-    from representation.benchmarking.picture import draw
-    from representation.benchmarking.record import whole_record
-    from representation.benchmarking.tables import markdown, print_tables
+    from representation.report.benchmark_figure import draw
+    from representation.report.record import whole_record
+    from representation.report.tables import markdown, print_tables
 
     coverages = {
         one.name: found
@@ -267,7 +278,7 @@ def _write(
 
 def _coverage(result: "Result", num_products: int) -> Coverage | None:
     """Products that have a vector, shown by all there is; None where none is measured so."""
-    from representation.benchmarking.retrieval import Retrieved
+    from representation.metrics.retrieval import Retrieved
 
     found = [cells["both"] for cells in result.retrieval.values()]
     sizes = [one.num_items for one in found if isinstance(one, Retrieved)]

@@ -95,7 +95,18 @@ def _parser() -> Parser:
     )
     add_overwrite_option(parser, "pairs and picture")
     parser.add_argument("--track", metavar="URI", help="log the steps to this MLflow store")
-    add_config_options(parser)
+    add_config_options(
+        parser,
+        kind="representation.curation.config:CurationConfig",
+        first={
+            "hardest_query": "keep an item's hardest query (needs --items and --queries)",
+            "merge_spu": "a query and an SPU count once",
+            "rebalance_categories": "near the mix of categories to that of impressions",
+            "rebalance_keep": "least share of the pairs that this leaves",
+            "fewest_entities": "drop pairs whose texts name fewer things; 0: none",
+            "seed": "of what re-balancing drops",
+        },
+    )
     return parser
 
 

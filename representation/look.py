@@ -1,6 +1,6 @@
 """Pictures to look at: `python -m representation.look {neighbours,attention}`.
 
-`neighbours` draws what searches find; `attention` where in products' pictures an encoder looks for given words. Each writes one PNG.
+`neighbours` draws what searches find; `attention` where in products' pictures an encoder looks for given words. Each writes one sheet: a page (`.html`) or a picture (`.png`).
 """
 
 import argparse
@@ -12,7 +12,13 @@ import polars as pl
 
 from moon_rec.command import Parser, count, id_number, run, seed_number
 from moon_rec.errors import ShopError
-from moon_rec.outputs import add_overwrite_option, check_picture
+from moon_rec.outputs import (
+    OutputKind,
+    add_overwrite_option,
+    begins_with,
+    check_output,
+    check_picture,
+)
 from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
@@ -24,6 +30,7 @@ from moon_rec.vector_pairs import add_accept_option, open_pair
 
 PROGRAM = "python -m representation.look"
 DRAWN_TEXTS = 3
+PAGE = OutputKind("a sheet", "", begins_with(b"<!DOCTYPE html>\n<!-- moon_rec: a sheet."))
 TABLES = "--items runs/demo/vectors/items --queries runs/demo/vectors/queries"
 
 
@@ -31,7 +38,10 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     refuse_many_processes("representation.look")
     options = _parser().parse_args(argv)
-    check_picture(options.out, options.overwrite)
+    if options.out.suffix.lower() == ".html":
+        check_output(options.out, PAGE, options.overwrite)
+    else:
+        check_picture(options.out, options.overwrite, (".png", ".html"))
     options.run(options)
     print(f"written to {options.out}")
 
@@ -65,7 +75,9 @@ def _add_neighbours(commands: Any) -> None:
         "--queries", type=Path, required=True, metavar="DIR", help="embedding table of the searches"
     )
     add_accept_option(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="PNG", help="the sheet")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="the sheet, .png or .html"
+    )
     parser.add_argument(
         "--modality",
         nargs="+",
@@ -128,7 +140,9 @@ def _add_attention(commands: Any) -> None:
         metavar="WORDS",
         help="one or more texts, each in quotes; default: words of searches, with the items purchased after them",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="PNG", help="the sheet")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="the sheet, .png or .html"
+    )
     parser.add_argument(
         "--layers", type=count, metavar="N", help="attention of the last N layers; default: all"
     )
@@ -165,7 +179,7 @@ def _ids(shop: Shop, kind: Kind, given: list[str] | None) -> list[int] | None:
 
 
 def _neighbours(options: argparse.Namespace) -> None:
-    from representation.evaluation.neighbour_sheet import draw_neighbours  # matplotlib is slow
+    from representation.report.neighbour_sheet import draw_neighbours  # matplotlib is slow
 
     shop = Shop.open(options.shop)
     items, queries, coverage = open_pair(shop, options.items, options.queries, options.accept)
@@ -194,7 +208,7 @@ def _neighbours(options: argparse.Namespace) -> None:
 
 def _attention(options: argparse.Namespace) -> None:
     from representation.encoder import open_encoder
-    from representation.evaluation.heat_map_sheet import draw_attention, searched_and_bought
+    from representation.report.heat_map_sheet import draw_attention, searched_and_bought
 
     shop = Shop.open(options.shop)
     encoder = open_encoder(options.encoder, options.device)

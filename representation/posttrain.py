@@ -42,7 +42,8 @@ def main(argv: list[str] | None = None) -> None:
                 on_log,
                 chosen.vectors,
                 chosen.overwrite,
-                chosen.features,
+                pairs=chosen.pairs,
+                features=chosen.features,
             )
         if is_main():
             for checkpoint in checkpoints:
@@ -83,8 +84,25 @@ def _parser() -> Parser:
         metavar="DIR",
         help="folder for what frozen towers make of texts and pictures, computed once and taken up by later trainings; default: OUT.features. Read by encoders of representation.locked",
     )
+    parser.add_argument(
+        "--pairs",
+        type=Path,
+        metavar="DIR",
+        help="folder of representation.curate: train on its pairs; default: on all of the log before the cut",
+    )
     add_track_option(parser)
-    add_config_options(parser)
+    add_config_options(
+        parser,
+        kind="representation.posttraining.config:PosttrainConfig",
+        first={
+            "steps": "updates of the weights",
+            "batch_size": "pairs a step; the more, the harder the negatives",
+            "learning_rate": "of AdamW, at its highest",
+            "loss": "infonce or circle",
+            "pairs": "log, or catalogue for a shop without searches",
+            "resume_every": "steps after which an interrupted training can go on",
+        },
+    )
     return parser
 
 

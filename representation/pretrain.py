@@ -36,7 +36,18 @@ def main(argv: list[str] | None = None) -> None:
         help="how many of the products listed from the cut on are asked before and after, and every grade_every steps; 0: none",
     )
     add_track_option(parser)
-    add_config_options(parser)
+    add_config_options(
+        parser,
+        kind="representation.pretraining:PretrainConfig",
+        first={
+            "steps": "updates of the weights",
+            "batch_size": "questions a step",
+            "learning_rate": "of AdamW, at its highest",
+            "backbone.text_dim": "width of a backbone of random weights (without --start)",
+            "backbone.text_layers": "and its layers",
+            "resume_every": "steps after which an interrupted training can go on",
+        },
+    )
     chosen = parser.parse_args(argv)
     from representation.pretraining import PretrainConfig, pretrain
     from representation.pretraining.grading import Grader, grades_as_lines

@@ -27,13 +27,13 @@ from moon_rec.shop.engagement import Engagement
 from moon_rec.shop.shop import Period
 from moon_rec.shown import as_console_text
 from moon_rec.vector_pairs import Coverage, add_accept_option, open_pair
-from representation.evaluation.approximate import Index, IndexConfig
 from representation.evaluation.larger_catalogues import LARGEST_SIZE
-from representation.evaluation.shop_metrics import (
+from representation.metrics.shop_metrics import (
     measure_larger_catalogues,
     measure_segments,
     measure_shop,
 )
+from representation.search.approximate import Index, IndexConfig
 
 CURVE = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
 SEGMENT_K = 10
@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> None:
         record["larger_catalogues"] = {name: one.as_dict() for name, one in larger.items()}
         write_json(options.out, record)
     if options.picture:
-        from representation.evaluation.recall_figure import (
+        from representation.report.recall_figure import (
             draw_recall,
         )  # matplotlib only when asked
 

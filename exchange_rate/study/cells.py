@@ -185,7 +185,7 @@ def _posttraining(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
 def _encoder(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
     """The vectors of the whole shop, measured on the period that is scored, and on validation, which chooses."""
     from exchange_rate.study.vectors import ITEMS, QUERIES, make_tables, narrow, no_queries
-    from representation.evaluation import measure_shop, measure_shop_by_row
+    from representation.metrics.shop_metrics import measure_shop, measure_shop_by_row
 
     shop, settings = _shop(spec), spec.settings
     (items, found), encoder = make_tables(spec, shop, cells, folder)

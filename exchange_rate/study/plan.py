@@ -19,9 +19,9 @@ from moon_rec.config import Config, CountsWhen, Rules, nearest
 from moon_rec.shop.engagement import Engagement
 from ranking.config import RankerConfig, refuse_whole_history
 from ranking.features import FeatureConfig
-from representation.evaluation.search_cases import MODALITIES
-from representation.evaluation.shop_metrics import READINGS
+from representation.metrics.shop_metrics import READINGS
 from representation.model.backbone import BackboneConfig
+from representation.sets.search_cases import MODALITIES
 
 OF_ALL_RANKERS = ("label", "cold_below")
 """Features in which the rankers of a study are alike: they say what is predicted, and what is cold."""
@@ -224,7 +224,7 @@ class StudyConfig(Config):
 
 
 def metric_names(ks: Iterable[int], engagement: Engagement) -> list[str]:
-    """The metrics that an encoder may be measured by (`representation.evaluation.measure_shop`); a shop without such searches has fewer."""
+    """The metrics that an encoder may be measured by (`representation.metrics.shop_metrics.measure_shop`); a shop without such searches has fewer."""
     readings = [f"{name}_search_{reading}" for name in MODALITIES for reading in READINGS]
     readings += ["image_search_click_recall"] if engagement != "clicked" else []
     readings += ["same_spu_recall"]

@@ -22,7 +22,7 @@ from moon_rec.shop import Shop
 from moon_rec.shop.engagement import engagements
 from moon_rec.shop.shop import Period
 from moon_rec.texts import has_text
-from representation.evaluation.search_cases import MODALITIES
+from representation.sets.search_cases import MODALITIES
 
 LEAST_SEARCHES = 10
 """Below which a recall of searches is no figure to steer by."""

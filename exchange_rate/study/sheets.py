@@ -61,7 +61,7 @@ def _neighbours(
     engagement: Engagement,
     seed: int,
 ) -> None:
-    from representation.evaluation.neighbour_sheet import draw_neighbours
+    from representation.report.neighbour_sheet import draw_neighbours
 
     spec, result = cell
     own, width = spec.folder(cells), spec.settings["width"]
@@ -84,7 +84,7 @@ def _attention(
     seed: int,
 ) -> None:
     from representation import ProductEncoder
-    from representation.evaluation.heat_map_sheet import draw_attention, searched_and_bought
+    from representation.report.heat_map_sheet import draw_attention, searched_and_bought
 
     encoder = ProductEncoder.from_pretrained(cell[0].input("encoder", cells))
     words, items = searched_and_bought(shop, SEARCHES, engagement, seed)

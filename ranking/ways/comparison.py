@@ -22,7 +22,7 @@ from moon_rec.shop import Shop
 from moon_rec.shop.non_click_recipe import non_clicks_said
 from moon_rec.vector_pairs import add_accept_option, open_pair
 from ranking.comparison import ONE_SEED, Comparison
-from ranking.config import RankerConfig, refuse_whole_history
+from ranking.config import FIRST_SETTINGS, SETTINGS, RankerConfig, refuse_whole_history
 from ranking.features import FeatureConfig, RankingTables, add_feature_options, counters_said
 from ranking.hidden_ids import add_choice_option, choose_unknown_rate, refuse_chosen_twice
 from ranking.judging.side_by_side import side_by_side
@@ -244,6 +244,6 @@ def _parser() -> Parser:
     )
     add_choice_option(parser)
     add_feature_options(parser)
-    add_config_options(parser)
+    add_config_options(parser, kind=SETTINGS, first=FIRST_SETTINGS)
     parser.set_defaults(ways=None)
     return parser

@@ -21,8 +21,8 @@ from scipy import special
 from moon_rec.errors import TableError
 from moon_rec.estimate import Estimate
 from moon_rec.seeds import generator
-from representation.evaluation.search_recall import Rows, prepared
 from representation.evaluation.tail_scores import TailScores, tail_scores
+from representation.metrics.recall import Rows, prepared
 
 ASSUMED = "items that are not relevant are assumed to be drawn like today's, and none that is relevant to be added"
 SHARES = (0.0125, 0.025, 0.05)

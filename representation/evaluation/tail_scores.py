@@ -9,9 +9,7 @@ import numpy as np
 import torch
 
 from moon_rec.progress import progress
-from representation.evaluation.block_scores import margin, products
-from representation.evaluation.contenders import BLOCK
-from representation.evaluation.folding import squares
+from representation.search.scores import BLOCK, margin, products, squares
 
 SEARCHES_AT_ONCE = 512
 

@@ -10,12 +10,21 @@ Besides, since a small shop's log holds few photos and words, a product's own pi
 Only searches, engagements and items listed before the cut are used. An item of the same SPU may be a query's answer: siblings are wanted neighbours.
 """
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import polars as pl
 
+from moon_rec.errors import ConfigError, EncoderError
+from moon_rec.files import digest_of
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement, engagements
 from moon_rec.texts import has_text, normal_text
+from representation.curation.files import read_curation, read_pairs
 from representation.posttraining.mixture import QueryKind
+
+if TYPE_CHECKING:
+    from representation.posttraining.config import PosttrainConfig
 
 COLUMNS = ("search_id", "query_item_id", "item_id", "spu_id", "has_image")
 
@@ -84,6 +93,54 @@ def catalogue_pairs(shop: Shop) -> dict[QueryKind, pl.DataFrame]:
     own = own_pairs(shop).filter("has_image")
     none = own.clear()
     return {"text": own, "image": own, "title+image": none, "richer-text+image": none}
+
+
+class CuratedPairs:
+    """Pairs that `representation.curate` wrote, to be trained on.
+
+    Attributes:
+        digest: of the files.
+    """
+
+    def __init__(self, folder: Path | str, shop: Shop, config: "PosttrainConfig") -> None:
+        """
+        Raises:
+            ConfigError: settings that curate or pair anew, or that read the log otherwise than the curation did.
+            EncoderError: no curation in the folder, one of another shop, or changed files.
+        """
+        self.folder = Path(folder)
+        if config.curation is not None or config.pairs != "log":
+            raise ConfigError(
+                f"--pairs {folder} beside {'curation' if config.curation is not None else 'pairs=catalogue'}: its pairs are curated; name one of the two"
+            )
+        self._pairs = read_pairs(folder, shop)
+        about = read_curation(self.folder)
+        for name in ("engagement", "query_engagement", "split_mixed"):
+            own = getattr(config, name)
+            if about.get(name) != own:
+                raise ConfigError(
+                    f"--pairs {folder} was curated with {name} = {about.get(name)!r}, this training has {own!r}: known positives would be others; set {name} alike"
+                )
+        self.digest = digest_of(about["files"])
+
+    def read(self, whole: dict[QueryKind, pl.DataFrame]) -> dict[QueryKind, pl.DataFrame]:
+        """The pairs by form of query.
+
+        Args:
+            whole: all pairs of the log, as `logged_pairs` gives them.
+
+        Raises:
+            EncoderError: other columns, or no pair at all.
+        """
+        found = {kind: self._pairs.get(kind, frame.clear()) for kind, frame in whole.items()}
+        if not any(frame.height for frame in found.values()):
+            raise EncoderError(f"{self.folder} holds no pair; curate with fewer steps")
+        for kind, frame in found.items():
+            if frame.columns != list(COLUMNS):
+                raise EncoderError(
+                    f"{self.folder / kind}.parquet has columns {', '.join(frame.columns)}; wanted {', '.join(COLUMNS)}: curate again"
+                )
+        return found
 
 
 def _product_pairs(

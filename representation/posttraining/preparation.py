@@ -18,6 +18,7 @@ from representation.posttraining.mixture import CATALOGUE_KINDS, KINDS, QueryKin
 from representation.posttraining.own_pictures import own_picture_share
 from representation.posttraining.own_words import OwnWords
 from representation.posttraining.pairs import (
+    CuratedPairs,
     catalogue_pairs,
     known_items,
     logged_pairs,
@@ -53,11 +54,13 @@ def prepare(
     rank: int = 0,
     world_size: int = 1,
     features: Path | None = None,
+    given: CuratedPairs | None = None,
 ) -> Prepared:
     """Find the pairs before the cut, curate them where asked, and make ready to make batches.
 
     Args:
         encoder: the one to train, as it is before.
+        given: pairs that were curated before, trained on in place of all.
         vectors: folder of `representation.embed` with what curation measures likeness by; None: computed with `encoder`.
 
         features: where outputs of frozen towers are kept, by the first of several processes; None: in memory.
@@ -73,6 +76,8 @@ def prepare(
         read = {KINDS[name].query for name in mixture}
         pairs = {query: rows if query in read else rows.head(0) for query, rows in pairs.items()}
     curated = None
+    if given is not None:
+        pairs = given.read(pairs)
     if config.curation is not None:
         items, queries = None, None
         if config.curation.hardest_query and vectors is not None:

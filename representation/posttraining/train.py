@@ -22,6 +22,7 @@ from representation.posttraining.batches import Batches
 from representation.posttraining.config import PosttrainConfig, refuse_idle
 from representation.posttraining.momentum import MomentumEncoder
 from representation.posttraining.pair_batch import PairBatch
+from representation.posttraining.pairs import CuratedPairs
 from representation.posttraining.preparation import Prepared, prepare, readable
 from representation.posttraining.step import ContrastiveStep, Outcome
 from representation.trainable import Remembers, Trainable
@@ -49,6 +50,8 @@ def posttrain(
     on_log: Log | None = None,
     vectors: str | Path | None = None,
     overwrite: bool = False,
+    *,
+    pairs: str | Path | None = None,
     features: str | Path | None = None,
 ) -> list[Checkpoint]:
     """Train on the pairs of the log before the cut, and save the encoder at `out`; see `training.loop.train`.
@@ -59,13 +62,14 @@ def posttrain(
             curation did; all of it is also in `out/posttraining_log.json`.
         vectors: folder of `representation.embed` with the vectors that curation measures likeness by; None: computed with the encoder that training starts from.
         overwrite: replace encoders that stand at `out` and where checkpoints will be.
+        pairs: folder of `representation.curate` whose pairs are trained on; None: all of the log, or what `config.curation` leaves of them.
         features: folder where what frozen towers make of the shop's texts and pictures is kept, and taken up from; None: `OUT.features`. Read by locked pairs alone.
 
     Raises:
         As `train`.
     """
-    stage = PostTraining(shop, config, vectors, Path(out), features)
-    return train(stage, shop, out, config, start, on_log, overwrite, inputs=(vectors,))
+    stage = PostTraining(shop, config, vectors, pairs, features, Path(out))
+    return train(stage, shop, out, config, start, on_log, overwrite, inputs=(vectors, pairs))
 
 
 class PostTraining(Stage[PairBatch, Outcome]):
@@ -78,17 +82,22 @@ class PostTraining(Stage[PairBatch, Outcome]):
         shop: Shop,
         config: PosttrainConfig,
         vectors: str | Path | None = None,
-        out: Path | None = None,
+        pairs: str | Path | None = None,
         features: str | Path | None = None,
+        out: Path | None = None,
     ) -> None:
         self._shop, self._config, self._vectors = shop, config, vectors
         self._out, self._features = out, features
+        self._curated = None if pairs is None else CuratedPairs(pairs, shop, config)
         self._prepared: Prepared
         self._step: ContrastiveStep
         self._slow: MomentumEncoder | None = None
 
     def open(self, start: str | Path) -> Trainable:
         return open_trainable(start)
+
+    def reads(self) -> dict[str, str]:
+        return {} if self._curated is None else {"pairs": self._curated.digest}
 
     def check(self, encoder: Trainable) -> None:
         refuse_idle(self._config, encoder.widths)
@@ -111,6 +120,7 @@ class PostTraining(Stage[PairBatch, Outcome]):
             rank(),
             world_size(),
             self._features_folder,
+            self._curated,
         )
         kinds = self._prepared.batches.schedule.pairs.values()
         check_shares(min(self._config.batch_size, *(rows.height for rows in kinds)), "pairs")

@@ -104,8 +104,8 @@ class Places:
         try:
             found = read_json(path / self.log_file)
             return all(
-                _kept(found[name], may_differ) == _kept(about[name], may_differ)
-                for name in ("config", "start", "shop")
+                _kept(found.get(name), may_differ) == _kept(about.get(name), may_differ)
+                for name in ("config", "start", "shop", "pairs")
             )
         except (MoonRecError, OSError, KeyError, TypeError):
             return False

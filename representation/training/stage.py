@@ -72,6 +72,10 @@ class Stage(ABC, Generic[OneBatch, OneFound]):
         """
         return ProductEncoder.from_pretrained(start)
 
+    def reads(self) -> dict[str, str]:
+        """Digests, by name, of what it reads besides the shop and the start: a training goes on only from saves of the same."""
+        return {}
+
     def check(self, encoder: Any) -> None:
         """Refuse settings that do not fit the encoder, before anything is read."""
 

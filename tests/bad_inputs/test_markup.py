@@ -15,8 +15,8 @@ from moon_rec.shop.description import describe
 from moon_rec.shop.pictures import PictureError
 from moon_rec.shop.printing import print_description
 from moon_rec.shop.sheet import draw_sheet
-from representation.benchmarking.tables import Sheet, _line, print_tables
 from representation.curation.curated import Curated
+from representation.report.tables import Sheet, _line, print_tables
 
 NASTY = "[red]a[/red] <b>b</b> $\\frac{1}$ _c_ | *d* `e` :smile: \x1b[2J \u202eknab\u202c\nerror: f"
 HIDDEN = re.compile(r"[\x00-\x09\x0b-\x1f\x7f\u202a-\u202e]")
@@ -77,7 +77,7 @@ def test_a_cell_of_markdown_is_text():
 
 def test_a_benchmarks_table_is_text(monkeypatch, capsys):
     sheet = Sheet(NASTY, NASTY, [NASTY, NASTY], [[NASTY, "1"]])
-    module = "representation.benchmarking.tables"
+    module = "representation.report.tables"
     monkeypatch.setattr(f"{module}.sheets", lambda *_: [sheet])
     monkeypatch.setattr(f"{module}.about", lambda *_: [NASTY])
     print_tables([], None, None, Console(width=400))  # type: ignore[arg-type]

@@ -28,10 +28,10 @@ from ranking.features import FeatureConfig, RankingTables
 from ranking.train import train_ranker
 from ranking.trained import TrainedRanker
 from ranking.training.checkpoint import Checkpoints, Position, read_position
-from representation.benchmarking.published import read_set
 from representation.curation.files import read_pairs, write_pairs
 from representation.encoder import build_encoder, open_encoder
 from representation.posttraining.pairs import COLUMNS
+from representation.sets.published import read_set
 from representation.storage.vector_files import open_vectors
 from tests.bad_inputs.harness import Case, check
 from tests.representation.conftest import TINY

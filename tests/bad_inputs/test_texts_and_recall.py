@@ -14,8 +14,8 @@ from moon_rec.shop import Shop
 from ranking.features.vocabulary import Vocabulary
 from representation.curation.entities import Gazetteer
 from representation.encoders.rows import query_columns
-from representation.evaluation import measure_shop
-from representation.evaluation.search_recall import search_recall
+from representation.metrics.recall import search_recall
+from representation.metrics.shop_metrics import measure_shop
 from representation.model.prompt import product_texts
 from representation.model.tokenizer import encode_plain, train_tokenizer
 from tests.bad_inputs.harness import Case, check

@@ -13,6 +13,12 @@ from representation.encoder import ProductEncoder, build_encoder
 from representation.model.backbone import BackboneConfig
 from representation.negatives import KnownPositives
 from representation.posttraining.pairs import known_items, logged_pairs
+from tests.representation.hand_made_shop import (  # noqa: F401, fixtures for all below
+    check_words,
+    hand_made_shop,
+    hand_made_tables,
+)
+from tests.representation.word_set import make_encoder, make_set, words  # noqa: F401
 
 CUT, TEST = datetime(2025, 1, 10), datetime(2025, 1, 15)
 NUM_ITEMS = 48

@@ -8,8 +8,8 @@ import pytest
 
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.shop import Shop
-from representation.evaluation.search_cases import gallery_of, search_cases
 from representation.posttraining.pairs import logged_pairs
+from representation.sets.search_cases import gallery_of, search_cases
 
 
 @pytest.fixture(params=["", " ", "\u00a0"])

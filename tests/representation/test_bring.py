@@ -283,7 +283,7 @@ def test_the_command_reports_coverage(little_shop, tmp_path, capsys):
 
 def test_a_table_of_brought_vectors_is_measured(little_shop, tmp_path):
     """Straight into the evaluation, items and searches from two files of one model."""
-    from representation.evaluation import measure_shop
+    from representation.metrics.shop_metrics import measure_shop
 
     random = np.random.default_rng(0)
     tables = []

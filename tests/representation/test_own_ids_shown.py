@@ -40,30 +40,16 @@ def test_rows_of_a_table_have_their_own_ids_beside(own_shop, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_searches_of_a_sheet_are_given_and_written_by_their_own_ids(
-    own_shop, tmp_path, monkeypatch
-):
-    written = []
-    from representation.evaluation.sheet_page import Page
-
-    words = Page.words
-    monkeypatch.setattr(
-        Page,
-        "words",
-        lambda self, x, y, text, *rest, **more: (
-            written.append(text),
-            words(self, x, y, text, *rest, **more),
-        )[1],
-    )
+def test_searches_of_a_sheet_are_given_and_written_by_their_own_ids(own_shop, tmp_path):
     with_words = own_shop.searches.filter(pl.col("query_text").is_not_null()).collect()
     found = own_shop.in_period(own_shop.impressions, "test").filter(
         "purchased", pl.col("search_id").is_in(with_words["search_id"].implode())
     )
     search = own_request(found.collect()["search_id"][0])
     tables = f"--items {tmp_path}/items --queries {tmp_path}/queries"
-    command = f"neighbours {own_shop.path} {tables} --modality text --searches {search} --out {tmp_path}/a.png"
+    command = f"neighbours {own_shop.path} {tables} --modality text --searches {search} --out {tmp_path}/a.html"
     assert run(look, command.split()) == 0
-    assert f"search {search}" in written
+    assert f"search {search}<" in (tmp_path / "a.html").read_text()
 
 
 def test_an_id_of_an_option_is_an_own_one(own_shop):

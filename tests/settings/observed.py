@@ -32,27 +32,27 @@ from moon_rec.shop.simulate import simulate_shop
 from ranking.features import RankingTables
 from ranking.loader import Loader
 from ranking.training.course import train_ranker
-from representation.benchmarking.contestant import EncoderContestant
-from representation.benchmarking.labels import label_tasks
-from representation.benchmarking.run import measure
-from representation.benchmarking.sampling import sample
 from representation.curation import curate
 from representation.encoder import ProductEncoder, build_encoder, untrained_encoder
 from representation.encoders.dual import DualEncoder
 from representation.encoders.text import TextEncoder
-from representation.evaluation.approximate import ApproximateIndex
+from representation.metrics.benchmark import measure
+from representation.metrics.labels import label_tasks
 from representation.model.lora import with_lora
 from representation.posttraining import PosttrainConfig, posttrain
 from representation.posttraining.augmentation import altered
 from representation.posttraining.pairs import logged_pairs
 from representation.pretraining import PretrainConfig, pretrain
+from representation.search.approximate import ApproximateIndex
+from representation.sets.contestant import EncoderContestant
+from representation.sets.sampling import sample
 from tests.moon_rec.shop import test_non_clicks
 from tests.moon_rec.shop.readers import test_movielens, test_online_retail
 from tests.ranking import conftest as ranking_data
 from tests.representation import conftest as shop_data
-from tests.representation.benchmarking.conftest import WordEncoder, word_set
 from tests.representation.curation import conftest as curation_data
 from tests.representation.encoders import conftest as checkpoint_data
+from tests.representation.word_set import WordEncoder, word_set
 
 
 @functools.cache

@@ -26,19 +26,19 @@ from moon_rec.shop.readers.interactions.config import FileForm, TimeColumns
 from moon_rec.shop.simulate.config import SimulationConfig
 from ranking.config import RankerConfig
 from ranking.features import FeatureConfig
-from representation.benchmarking.config import BenchmarkConfig
-from representation.benchmarking.published.layout import PictureLayout
 from representation.curation.config import CurationConfig
 from representation.encoders.dual import DualConfig
 from representation.encoders.qwen import EncoderConfig
 from representation.encoders.text import TextConfig
-from representation.evaluation.approximate import IndexConfig
+from representation.metrics.benchmark_config import BenchmarkConfig
 from representation.model.backbone import BackboneConfig
 from representation.model.lora import LoraConfig
 from representation.model.prompt import PromptConfig
 from representation.posttraining.augmentation import AugmentationConfig
 from representation.posttraining.config import PosttrainConfig
 from representation.pretraining import PretrainConfig
+from representation.search.approximate import IndexConfig
+from representation.sets.published.layout import PictureLayout
 from representation.training.config import TrainingConfig
 from representation.training.optimisation import OptimisationConfig
 from tests.representation.conftest import CUT, TEST, TINY
@@ -475,7 +475,7 @@ def test_every_setting_of_a_layout_and_of_a_study_is_read():
     from pathlib import Path
 
     import exchange_rate
-    from representation.benchmarking import published
+    from representation.sets import published
 
     def sources(package) -> str:
         return "".join(path.read_text() for path in Path(package.__path__[0]).rglob("*.py"))

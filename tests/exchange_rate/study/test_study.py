@@ -25,7 +25,7 @@ from moon_rec.files import read_json
 from moon_rec.shop.simulate import SimulationConfig, simulate_shop
 from ranking.config import RankerConfig
 from ranking.features import FeatureConfig
-from representation.evaluation import measure_shop
+from representation.metrics.shop_metrics import measure_shop
 
 RECALL = "image_search_recall@10"
 

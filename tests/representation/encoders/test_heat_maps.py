@@ -7,8 +7,8 @@ import torch
 
 from moon_rec.errors import EncoderError
 from representation.encoder import ProductEncoder, open_encoder
-from representation.evaluation.heat_map import attention_modules, gradient_maps, heat_maps
-from representation.evaluation.heat_map import picture_cosines as cosines
+from representation.report.heat_map import attention_modules, gradient_maps, heat_maps
+from representation.report.heat_map import picture_cosines as cosines
 
 
 @pytest.mark.parametrize("family", ["qwen2_5", "qwen3", "embedding"])

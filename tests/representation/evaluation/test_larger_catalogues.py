@@ -7,7 +7,7 @@ from scipy import special, stats
 from moon_rec.errors import TableError
 from representation.evaluation import tail_scores as tails
 from representation.evaluation.larger_catalogues import recall_in_larger_catalogues
-from representation.evaluation.search_recall import search_recall
+from representation.metrics.recall import search_recall
 
 SIZES = (10**5, 10**6)
 

@@ -1,0 +1,1 @@
+"""What was measured, for people: tables, pictures, sheets of what is found."""

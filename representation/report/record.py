@@ -1,0 +1,143 @@
+"""Results as plain values: the JSON document, and metrics of MLflow runs."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from moon_rec.estimate import Estimate
+from moon_rec.files import digest_of
+from moon_rec.tracking import Tracker
+from representation.metrics.benchmark import Result, differences
+from representation.metrics.benchmark_config import BenchmarkConfig
+from representation.metrics.classification import Classified
+from representation.metrics.retrieval import Retrieved
+from representation.sets.benchmark_set import BenchmarkSet
+from representation.sets.contestant import NotMeasured
+
+
+def whole_record(
+    results: Sequence[Result], bench: BenchmarkSet, config: BenchmarkConfig
+) -> dict[str, Any]:
+    """Everything that was measured, and on what."""
+    gained = differences(list(results), config)
+    assert bench.labelled is not None
+    return {
+        "set": {
+            "name": bench.name,
+            "source": bench.source,
+            "licence": bench.licence,
+            "is_simulated": bench.is_simulated,
+            "digest": bench.digest,
+            "products": bench.gallery.height,
+            "queries": {kind: frame.height for kind, frame in bench.queries.items()},
+            "left_out": bench.left_out,
+            "asked": bench.asked,
+            "labelled": len(bench.labelled),
+            "labelled_are": bench.labelled_are,
+        },
+        "config": config.model_dump(mode="json"),
+        "results": [record(one) for one in results],
+        f"recall@{config.headline_k} minus the first": {
+            one.name: {f"{query}->{item}": each.as_dict() for (query, item), each in found.items()}
+            for one, found in zip(results, gained, strict=True)
+            if found
+        },
+    }
+
+
+def track(tracker: Tracker, result: Result, bench: BenchmarkSet, config: BenchmarkConfig) -> str:
+    """Log a result as an MLflow run of kind `benchmark`; gives its id."""
+    reads = {"encoder": result.digest, "set": bench.digest}
+    about = {"name": result.name, "set": bench.name, "is_simulated": bench.is_simulated}
+    params = {**about, **config.model_dump()}
+    key = digest_of(["benchmark", reads, config.digest()])
+    with tracker.run(f"benchmark {result.name}", "benchmark", params, reads, key) as tracked:
+        tracked.log(flat_metrics(result))
+        tracked.json(record(result), "benchmark.json")
+    return tracked.id
+
+
+def flat_metrics(result: Result) -> dict[str, float]:
+    """Every figure by a flat name, for MLflow."""
+    found: dict[str, float] = {}
+    for query, cells in result.retrieval.items():
+        for item, cell in cells.items():
+            if isinstance(cell, Retrieved):
+                found |= {
+                    f"retrieval/{query}_to_{item}/{reading}@{k}": each.value
+                    for reading, by_k in cell.readings.items()
+                    for k, each in by_k.items()
+                }
+    for task, ways in result.classification.items():
+        for shown, one in ways.items():
+            if isinstance(one, Classified):
+                place = f"classification/{_plain_name(task)}/{_plain_name(shown)}"
+                found |= {f"{place}/{name}": each.value for name, each in one.figures.items()}
+                found |= {f"{place}/majority": one.majority, f"{place}/chance": one.chance}
+    found |= {
+        f"collapse/share_of_{way}": each.value for way, each in result.collapse.shares.items()
+    }
+    found |= {
+        f"geometry/{name}": each.value
+        for name, each in result.geometry.items()
+        if isinstance(each, Estimate)
+    }
+    return found
+
+
+def record(result: Result) -> dict[str, Any]:
+    """A result as plain values for JSON."""
+    collapse = result.collapse
+    return {
+        "name": result.name,
+        "digest": result.digest,
+        "made_by": result.made_by,
+        "dim": result.dim,
+        "seconds": result.seconds,
+        "retrieval": {
+            f"{query}->{item}": _retrieved(cell)
+            for query, cells in result.retrieval.items()
+            for item, cell in cells.items()
+        },
+        "classification": {
+            task: {shown: _classified(one) for shown, one in ways.items()}
+            for task, ways in result.classification.items()
+        },
+        "collapse": {
+            "rows": {
+                row.name: {way: _plain(each) for way, each in row.values.items()}
+                for row in collapse.rows
+            },
+            "shares": {way: _plain(each) for way, each in collapse.shares.items()},
+            "verdicts": collapse.verdicts,
+            "verdict": collapse.verdict,
+        },
+        "geometry": {name: _plain(each) for name, each in result.geometry.items()},
+    }
+
+
+def _plain(each: Estimate | NotMeasured) -> dict[str, Any]:
+    return each.as_dict() if isinstance(each, Estimate) else {"not_measured": each.why}
+
+
+def _retrieved(cell: Retrieved | NotMeasured) -> dict[str, Any]:
+    if isinstance(cell, NotMeasured):
+        return {"not_measured": cell.why}
+    figures = {
+        f"{reading}@{k}": each.as_dict()
+        for reading, by_k in cell.readings.items()
+        for k, each in by_k.items()
+    }
+    return {**figures, "num_left_out": cell.num_left_out, "num_items": cell.num_items}
+
+
+def _classified(one: Classified | NotMeasured) -> dict[str, Any]:
+    if isinstance(one, NotMeasured):
+        return {"not_measured": one.why}
+    figures = {name: each.as_dict() for name, each in one.figures.items()}
+    return {**figures, "majority": one.majority, "chance": one.chance, "num_labels": one.num_labels}
+
+
+def _plain_name(name: str) -> str:
+    """What MLflow takes as part of a metric's name."""
+    return re.sub(r"[^\w\-.:]", "_", name)

@@ -1,0 +1,257 @@
+"""Results side by side: tables of texts, printed by rich and written as Markdown from the same rows."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from moon_rec.estimate import Estimate
+from moon_rec.shown import as_console_text, as_markdown
+from representation.metrics.benchmark import Result, differences
+from representation.metrics.benchmark_config import BenchmarkConfig
+from representation.metrics.classification import FIGURES, WORDS, Classified
+from representation.metrics.retrieval import READINGS, Retrieved
+from representation.sets.benchmark_set import BenchmarkSet
+from representation.sets.contestant import LABELLED_TYPES, NotMeasured
+
+LEAK = (
+    "Products are classified by title and picture only: category, attributes, brand and description would give the label away. A title may still name it,"
+    " so `image` is the honest reading of what was learnt from pictures."
+)
+SHOWN = "Products are found by: `text`, all their texts as the encoder words them; `image`, their picture alone; `both`. Brought vectors stand under `both`, whatever they were made of."
+
+TIED = "`tied`: the share whose cut, or nearest, falls among several of one score; they count what a random order of these gives on average"
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table: a title, a line below it, headings, and rows of texts."""
+
+    title: str
+    note: str
+    head: list[str]
+    rows: list[list[str]]
+
+
+def sheets(
+    results: Sequence[Result], bench: BenchmarkSet, config: BenchmarkConfig, full: bool = False
+) -> list[Sheet]:
+    """The tables; `full` adds every k, every figure and the differences."""
+    ks = config.all_ks if full else (config.headline_k,)
+    found = [_retrieval(results, k) for k in ks]
+    if full:
+        found += [
+            _retrieval(results, config.headline_k, reading)
+            for reading in READINGS
+            if reading != "recall"
+        ]
+    if full and len(results) > 1:
+        found.append(_gains(results, config))
+    figures = FIGURES if full else ("accuracy", "f1")
+    found += [_classification(results, figure, bench) for figure in figures]
+    return [
+        *found,
+        *[_collapse(one) for one in results],
+        _geometry(results),
+    ]
+
+
+def print_tables(
+    results: Sequence[Result], bench: BenchmarkSet, config: BenchmarkConfig, console: Console
+) -> None:
+    """Short tables on a console."""
+    for line in about(bench):
+        console.print(as_console_text(line))
+    found = sheets(results, bench, config)
+    if any(" tied)" in cell for sheet in found for row in sheet.rows for cell in row):
+        console.print(TIED, markup=False, highlight=False)
+    for sheet in found:
+        if not sheet.rows:
+            line = f"{sheet.title}: {sheet.note}"
+            console.print(as_console_text(line))
+            continue
+        table = Table(
+            title=as_console_text(sheet.title),
+            caption=as_console_text(sheet.note) if sheet.note else None,
+            title_justify="left",
+            caption_justify="left",
+        )
+        for at, name in enumerate(sheet.head):
+            table.add_column(
+                as_console_text(name), justify="left" if at == 0 else "right", overflow="fold"
+            )
+        for row in sheet.rows:
+            table.add_row(*[as_console_text(cell) for cell in row])
+        console.print(table)
+
+
+def markdown(results: Sequence[Result], bench: BenchmarkSet, config: BenchmarkConfig) -> str:
+    """Everything as one Markdown page."""
+    lines = [
+        f"# Benchmark on {as_markdown(bench.name)}{_simulated(bench)}",
+        "",
+        *[f"{as_markdown(line)}\n" for line in about(bench)],
+    ]
+    lines += [
+        f"- **{as_markdown(one.name)}**: {as_markdown(one.made_by)}, {one.dim} wide, digest {as_markdown(one.digest)}, {one.seconds:.0f} s"
+        for one in results
+    ]
+    for sheet in sheets(results, bench, config, full=True):
+        lines += ["", f"## {as_markdown(sheet.title)}", ""]
+        if sheet.note:
+            lines += [as_markdown(sheet.note), ""]
+        if not sheet.rows:
+            continue
+        lines += [_line(sheet.head), _line(["---", *["---:"] * (len(sheet.head) - 1)])]
+        lines += [_line(row) for row in sheet.rows]
+    lines += [
+        "",
+        f"Intervals: 95 %, Wilson's for shares, at the count that the units are worth. {TIED}. `-`: not measured; the JSON says why for each.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def about(bench: BenchmarkSet) -> list[str]:
+    """What was measured on, in lines."""
+    counts = ", ".join(f"{frame.height:,} by {kind}" for kind, frame in bench.queries.items())
+    assert bench.labelled is not None
+    lines = [
+        f"{bench.name}{_simulated(bench)}: {bench.gallery.height:,} products; queries: {counts or 'none'}; {len(bench.labelled):,} products classified ({bench.labelled_are})",
+        f"source: {bench.source}" + (f"; licence: {bench.licence}" if bench.licence else ""),
+    ]
+    lines += [
+        f"{kind} queries: {bench.asked[kind]}" for kind in bench.queries if kind in bench.asked
+    ]
+    return [*lines, SHOWN, LEAK]
+
+
+def _retrieval(results: Sequence[Result], k: int, reading: str = "recall") -> Sheet:
+    rows = []
+    for query, cells in results[0].retrieval.items():
+        for item in cells:
+            found = [one.retrieval[query][item] for one in results]
+            count = max(
+                (len(cell.searches) for cell in found if isinstance(cell, Retrieved)), default=0
+            )
+            if count:
+                figures = [
+                    _text(cell.readings[reading][k] if isinstance(cell, Retrieved) else cell)
+                    for cell in found
+                ]
+                rows.append([f"{query} -> {item}", f"{count:,}", *figures])
+    words = READINGS[reading].format(queries="queries", top=f"the top {k}", k=k)
+    note = _why(
+        [cell for one in results for cells in one.retrieval.values() for cell in cells.values()]
+    )
+    return Sheet(
+        f"Retrieval, {reading.replace('_', ' ')}@{k}",
+        f"{words}. {note}".rstrip(". "),
+        ["query -> product", "queries", *[one.name for one in results]],
+        rows,
+    )
+
+
+def _gains(results: Sequence[Result], config: BenchmarkConfig) -> Sheet:
+    gained = differences(list(results), config)
+    keys = list(dict.fromkeys(key for found in gained for key in found))
+    rows = [
+        [f"{query} -> {item}", *[_text(found.get((query, item))) for found in gained[1:]]]
+        for query, item in keys
+    ]
+    title = f"Recall@{config.headline_k} less that of {results[0].name}, paired over queries"
+    return Sheet(title, "", ["query -> product", *[one.name for one in results[1:]]], rows)
+
+
+def _classification(results: Sequence[Result], figure: str, bench: BenchmarkSet) -> Sheet:
+    rows = []
+    for task in results[0].classification:
+        for shown in LABELLED_TYPES:
+            found = [one.classification[task][shown] for one in results]
+            measured = [one for one in found if isinstance(one, Classified)]
+            if not measured:
+                continue
+            one = measured[0]
+            baselines = [_short(one.majority), _short(one.chance)] if figure == "accuracy" else []
+            figures = [
+                _text(each.figures[figure] if isinstance(each, Classified) else each)
+                for each in found
+            ]
+            rows.append(
+                [
+                    f"{task}, by {shown}",
+                    f"{one.num_labels:,}",
+                    f"{len(one.rows):,}",
+                    *baselines,
+                    *figures,
+                ]
+            )
+    title = f"Classification, {'macro ' if figure != 'accuracy' else ''}{figure}"
+    baselines = ["majority", "chance"] if figure == "accuracy" else []
+    note = _why(
+        [each for one in results for ways in one.classification.values() for each in ways.values()]
+    )
+    if not results[0].classification:
+        note = "not measured (-): no category level or attribute of this gallery has two labels"
+    note = f"{WORDS[figure]}; zero-shot, nearest label text. {note}".strip()
+    return Sheet(
+        title,
+        note,
+        ["task", "labels", "products", *baselines, *[one.name for one in results]],
+        rows,
+    )
+
+
+def _collapse(result: Result) -> Sheet:
+    """The questions that were asked in two ways or more."""
+    asked = [
+        row
+        for row in result.collapse.rows
+        if sum(isinstance(each, Estimate) for each in row.values.values()) > 1
+    ]
+    return Sheet(
+        f"Text alone, picture alone, both: {result.name}",
+        f"verdict: {result.collapse.verdict}",
+        ["question", "text", "image", "both"],
+        [[row.name, *[_text(each) for each in row.values.values()]] for row in asked],
+    )
+
+
+def _geometry(results: Sequence[Result]) -> Sheet:
+    names = list(dict.fromkeys(name for one in results for name in one.geometry))
+    rows = [
+        [name.replace("_", " "), *[_text(one.geometry.get(name)) for one in results]]
+        for name in names
+    ]
+    rows = [row for row in rows if any(cell != "-" for cell in row[1:])]
+    note = "norm: of products' vectors as given; alignment: mean cosine of a query with its answers; uniformity: lower is more even; category accuracy: of the nearest other product; same SPU recall: of products with a sibling"
+    return Sheet(
+        "Norms, alignment, uniformity", note, ["measure", *[one.name for one in results]], rows
+    )
+
+
+def _text(each: Estimate | NotMeasured | None) -> str:
+    if not isinstance(each, Estimate):
+        return "-"
+    tied = f" ({each.tied:.1%} tied)" if each.tied else ""
+    return f"{_short(each.value)} [{_short(each.low)}, {_short(each.high)}]{tied}"
+
+
+def _short(value: float) -> str:
+    """Three decimals, without the zero before the point."""
+    return re.sub(r"^(-?)0\.", r"\1.", f"{value:.3f}")
+
+
+def _why(cells: list) -> str:
+    """The reasons for what is not measured, each once."""
+    reasons = list(dict.fromkeys(cell.why for cell in cells if isinstance(cell, NotMeasured)))
+    return f"not measured (-): {'; '.join(reasons)}" if reasons else ""
+
+
+def _simulated(bench: BenchmarkSet) -> str:
+    return " (SIMULATED)" if bench.is_simulated else ""
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(as_markdown(cell) for cell in cells) + " |"
