@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import polars as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
@@ -59,14 +60,18 @@ from representation.model.backbone import (
 from representation.model.compose import Composer
 from representation.model.lora import (
     ADAPTER_FOLDER,
+    LoraConfig,
     declare_float32,
     has_lora,
     merged_state,
     save_adapter,
+    with_lora,
 )
+from representation.model.pixels import square
 from representation.model.prompt import product_texts
 from representation.model.quiet import quiet
 from representation.model.tokenizer import shop_texts, token_rarity, train_tokenizer
+from representation.trainable import Cut, Side, TextKind, Trainable
 from representation.training.picture_store import PictureStore
 
 
@@ -174,6 +179,57 @@ class ProductEncoder:
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.backbone.device
+
+    @property
+    def weights(self) -> Backbone:
+        """The backbone: all of it may be trained."""
+        return self.backbone
+
+    @property
+    def image_size(self) -> int:
+        """Side of a picture, in pixels."""
+        return self.layout.image_size
+
+    @property
+    def cut(self) -> Cut:
+        """White margins make a picture a square."""
+        return square
+
+    @property
+    def says_price(self) -> bool:
+        """The price is in a product's richer text."""
+        return self.config.prompt.with_price
+
+    def tokens(self, texts: Sequence[str], side: Side, kind: TextKind) -> list[list[int]]:
+        """Token ids of texts, cut to the length of their kind; the side's prompt comes with `prepare`."""
+        prompt = self.config.prompt
+        lengths = {
+            "words": prompt.query_tokens,
+            "title": prompt.title_tokens,
+            "richer": prompt.richer_tokens,
+        }
+        return self.composer.texts(texts, lengths[kind])
+
+    def prepare(
+        self, side: Side, tokens: Sequence[list[int]], pictures: np.ndarray | None
+    ) -> Inputs:
+        """See `Trainable.prepare`."""
+        prompt = self.config.prompt
+        start = self.composer.prompt(prompt.query_prompt if side == "query" else prompt.item_prompt)
+        rows = [self.composer.row(start, pictures is not None, text) for text in tokens]
+        return self.composer.batch(rows, pictures)
+
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """The picture tower with what leads into the language model, and the language model with its head."""
+        return {"vision": ("model.visual.",), "language": ("model.language_model.", "lm_head.")}
+
+    def adapt(self, config: LoraConfig, seed: int) -> None:
+        """See `lora.with_lora`."""
+        with_lora(self.backbone, config, seed)
+
+    def around(self, weights: nn.Module) -> "ProductEncoder":
+        """The same encoder with another backbone of the same shape."""
+        return ProductEncoder(cast(Backbone, weights), self.tokenizer, self.config)
 
     def embed(self, inputs: Inputs) -> Tensor:
         """Unit vectors `(batch, dim)` in float32 of a batch; with gradients, for training.
@@ -303,6 +359,15 @@ def open_encoder(
     widths = EMBEDDING_WIDTHS if is_embedding_checkpoint(path_or_name) else ()
     config = BackboneConfig(checkpoint=str(path_or_name), widths=widths, prompt=LONGER, dtype=dtype)
     return ProductEncoder.from_checkpoint(config, device)
+
+
+def open_trainable(path: str | Path, device: str | None = None) -> Trainable:
+    """Open an encoder's folder to train it.
+
+    Raises:
+        EncoderError: no encoder there, or one that is not trained here.
+    """
+    return ProductEncoder.from_pretrained(path, device)
 
 
 def build_encoder(shop: Shop, out: str | Path, config: BackboneConfig, seed: int = 0) -> Path:

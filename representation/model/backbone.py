@@ -18,7 +18,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 import torch
 from pydantic import AfterValidator, Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     Qwen2_5_VLForConditionalGeneration,
     Qwen3VLConfig,
@@ -193,6 +193,21 @@ class Inputs:
     mask: Tensor
     patches: Tensor | None = None
 
+    def __len__(self) -> int:
+        return len(self.mask)
+
+    @property
+    def num_tokens(self) -> int:
+        """Real tokens, those of pictures included."""
+        return int(self.mask.sum())
+
+    def part(self, first: int, end: int) -> "Inputs":
+        """Some rows of a batch in which all have a picture, or none has."""
+        patches = self.patches
+        assert patches is None or len(patches) == len(self)
+        patches = patches[first:end] if patches is not None else None
+        return Inputs(self.token_ids[first:end], self.mask[first:end], patches)
+
     def to(self, device: torch.device | str) -> "Inputs":
         """The same batch on `device`."""
         patches = self.patches.to(device) if self.patches is not None else None
@@ -293,7 +308,7 @@ def torch_dtype(name: Dtype | None) -> torch.dtype | Literal["auto"]:
     return {None: "auto", "float32": torch.float32, "bfloat16": torch.bfloat16}[name]  # type: ignore[return-value]
 
 
-def checkpoint_gradients(backbone: Backbone) -> Backbone:
+def checkpoint_gradients(backbone: nn.Module) -> nn.Module:
     """Keep only each layer's input for the gradient and compute the rest again, in place.
 
     Measured on the default backbone (benchmarks/backbones.py): a tenth of the bytes kept for the gradient, 1.2 times the time of a step.

@@ -4,7 +4,6 @@ A batch is the same however many processes share it: each makes the inputs of it
 masks are known to all.
 """
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -14,8 +13,6 @@ from torch import Tensor
 
 from moon_rec.seeds import generator
 from moon_rec.shop import Shop
-from representation.encoder import ProductEncoder
-from representation.model.backbone import Inputs
 from representation.model.prompt import TEXT_COLUMNS, product_texts
 from representation.posttraining.augmentation import (
     AugmentationConfig,
@@ -27,6 +24,7 @@ from representation.posttraining.mixture import ItemKind, PairKind, QueryKind
 from representation.posttraining.own_words import OwnWords
 from representation.posttraining.pair_batch import HardItems, PairBatch
 from representation.posttraining.schedule import Schedule
+from representation.trainable import Rows, Side, TextKind, Trainable
 from representation.training.distributed import share_of
 from representation.training.picture_file import PictureFile
 from representation.training.picture_store import MOST_SCRATCH_BYTES, PictureStore
@@ -73,7 +71,7 @@ class Batches:
     def __init__(
         self,
         shop: Shop,
-        encoder: ProductEncoder,
+        encoder: Trainable,
         schedule: Schedule,
         known: Known,
         augmentation: AugmentationConfig | None = None,
@@ -86,33 +84,33 @@ class Batches:
         scratch_bytes: int = MOST_SCRATCH_BYTES,
         alter_photos: bool = True,
     ) -> None:
-        self._composer, self.schedule = encoder.composer, schedule
+        self._encoder, self.schedule = encoder, schedule
         self._of_photos = augmentation if alter_photos else None
         self._of_products = augmentation or AugmentationConfig()
         self._seed, self._own_words = seed, own_words
         self._known, self._hard, self._num_hard = known, hard, num_hard
         self._rank, self._world_size = rank, world_size
-        prompt = encoder.config.prompt
-        self._query_prompt = self._composer.prompt(prompt.query_prompt)
-        self._item_prompt = self._composer.prompt(prompt.item_prompt)
         listed = shop.items.filter(pl.col("listed_at") < shop.cut_time)
         listed = listed.select("item_id", "spu_id", *TEXT_COLUMNS)
         items = listed.join(shop.pictured("items"), on="item_id").sort("item_id").collect()
         self._item_ids = items["item_id"].to_numpy()
         self._spu_ids = items["spu_id"].to_numpy()
         self._has_image = items["has_picture"].to_numpy()
-        self._title = self._composer.texts(product_texts(items, "title"), prompt.title_tokens)
-        richer = product_texts(items, "richer", prompt.with_price)
-        self._richer = self._composer.texts(richer, prompt.richer_tokens)
-        self._size = encoder.layout.image_size
+        self._texts = {
+            "title": product_texts(items, "title"),
+            "richer": product_texts(items, "richer", encoder.says_price),
+        }
+        self._tokens: dict[tuple[Side, TextKind], list[list[int]]] = {}
+        for kind in ("title", "richer"):
+            self._tokens_of("item", kind)
+        self._size = encoder.image_size or 1
         forms = {form for kind in schedule.pairs for form in kind}
         shows = any("image" in form for form in forms)
         self._images = self._store(shop, "items", self._item_ids if shows else None, scratch_bytes)
         searches = _used_searches(shop, schedule)
         self._search_ids = searches["search_id"].to_numpy()
         words = [text or "" for text in searches["query_text"]]
-        self._query_tokens = prompt.query_tokens
-        self._words = self._composer.texts(words, prompt.query_tokens)
+        self._words = encoder.tokens(words, "query", "words")
         shows = any(kind.query in ("image", "title+image") for kind in schedule.pairs)
         ids = self._search_ids if shows else None
         self._photos = self._store(shop, "searches", ids, scratch_bytes)
@@ -125,7 +123,15 @@ class Batches:
         ids = np.zeros(0, np.int64) if ids is None else ids
         names = [f"{what[table]} {key}" for key in ids]
         pictures = PictureFile.of(shop, table, ids) if len(ids) else []
-        return PictureStore(pictures, names, self._size, scratch_bytes=scratch_bytes)
+        return PictureStore(
+            pictures, names, self._size, scratch_bytes=scratch_bytes, cut=self._encoder.cut
+        )
+
+    def _tokens_of(self, side: Side, kind: TextKind) -> list[list[int]]:
+        """Tokens of the products' texts as a side shows them, made once."""
+        if (side, kind) not in self._tokens:
+            self._tokens[side, kind] = self._encoder.tokens(self._texts[kind], side, kind)
+        return self._tokens[side, kind]
 
     def decode_ahead(self) -> None:
         """Decode all pictures that the steps need, on all cores and with progress, instead of each when it is first needed.
@@ -154,13 +160,13 @@ class Batches:
         item_rows = self._places(rows["item_id"])
         if kind.query == "richer-text+image":
             query_rows = self._places(rows["query_item_id"])[own]
-            queries = self._items(self._query_prompt, query_rows, "richer-text+image")
+            queries = self._items("query", query_rows, "richer-text+image")
         else:
             queries = self._searches(rows, item_rows, own, kind.query, step)
         return PairBatch(
             kind=kind,
             queries=queries,
-            items=self._items(self._item_prompt, item_rows[own], kind.item),
+            items=self._items("item", item_rows[own], kind.item),
             blocked=self._blocked(rows, own),
             rows=rows,
             item_ids=_tensor(rows["item_id"]),
@@ -197,7 +203,7 @@ class Batches:
         spu_ids = np.where(mask, self._spu_ids[places], -1)
         blocked = self._known.blocked(rows[own], ids.reshape(-1), spu_ids.reshape(-1))
         return HardItems(
-            items=self._items(self._item_prompt, places[own].reshape(-1), kind.item),
+            items=self._items("item", places[own].reshape(-1), kind.item),
             ids=torch.from_numpy(ids),
             spu_ids=torch.from_numpy(spu_ids),
             mask=torch.from_numpy(mask),
@@ -205,24 +211,17 @@ class Batches:
             blocked=torch.from_numpy(blocked | ~mask.reshape(-1)),
         )
 
-    def _items(self, prompt: list[int], rows: np.ndarray, kind: ItemKind) -> Inputs:
+    def _items(self, side: Side, rows: np.ndarray, kind: ItemKind) -> Rows:
         texts: list[list[int]] = [[]] * len(rows)
-        if kind.startswith("title"):
-            texts = [self._title[row] for row in rows]
-        elif kind.startswith("richer-text"):
-            texts = [self._richer[row] for row in rows]
+        if kind != "image":
+            of_all = self._tokens_of(side, "title" if kind.startswith("title") else "richer")
+            texts = [of_all[row] for row in rows]
         pictures = self._images.take(rows) if "image" in kind else None
-        return self._compose(prompt, texts, pictures)
-
-    def _compose(
-        self, prompt: list[int], texts: Sequence[list[int]], pictures: np.ndarray | None
-    ) -> Inputs:
-        tokens = [self._composer.row(prompt, pictures is not None, text) for text in texts]
-        return self._composer.batch(tokens, pictures)
+        return self._encoder.prepare(side, texts, pictures)
 
     def _searches(
         self, rows: pl.DataFrame, item_rows: np.ndarray, own: slice, kind: QueryKind, step: int
-    ) -> Inputs:
+    ) -> Rows:
         """Queries of searches, then products as their own queries: by words, or by a view of their picture."""
         is_own = (rows["query_item_id"] == rows["item_id"]).fill_null(False).to_numpy()
         search_rows = np.searchsorted(self._search_ids, rows["search_id"].to_numpy()[~is_own])
@@ -233,17 +232,18 @@ class Batches:
             texts = [self._words[row] for row in search_rows[searches]]
             texts += self._product_words(product_rows, products, step)
         if kind == "text":
-            return self._compose(self._query_prompt, texts, None)
+            return self._encoder.prepare("query", texts, None)
         random = generator(self._seed, "views", step)
         photos = self._photo_views(search_rows, searches, random)
         views = self._product_views(product_rows, products, random)
-        return self._compose(self._query_prompt, texts, np.concatenate([photos, views]))
+        return self._encoder.prepare("query", texts, np.concatenate([photos, views]))
 
     def _product_words(self, rows: np.ndarray, own: slice, step: int) -> list[list[int]]:
         if self._own_words is None:
-            return [self._title[row] for row in rows[own]]
+            titles = self._tokens_of("query", "title")
+            return [titles[row] for row in rows[own]]
         drawn = self._own_words.draw(self._item_ids[rows], generator(self._seed, "own words", step))
-        return self._composer.texts(drawn[own], self._query_tokens)
+        return self._encoder.tokens(drawn[own], "query", "words")
 
     def _photo_views(self, rows: np.ndarray, own: slice, random: np.random.Generator) -> np.ndarray:
         views = self._draw(len(rows), self._of_photos, random, new_ground=False)

@@ -13,8 +13,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from representation.encoder import ProductEncoder
-from representation.model.backbone import Inputs
+from representation.trainable import Rows, Trainable
 
 
 class MomentumEncoder:
@@ -25,14 +24,13 @@ class MomentumEncoder:
         momentum: share of its own weights that it keeps at each step, in [0, 1).
     """
 
-    def __init__(self, encoder: ProductEncoder, momentum: float) -> None:
+    def __init__(self, encoder: Trainable, momentum: float) -> None:
         shared = {
-            id(value): value for value in encoder.backbone.parameters() if not value.requires_grad
+            id(value): value for value in encoder.weights.parameters() if not value.requires_grad
         }
-        backbone = copy.deepcopy(encoder.backbone, shared)
-        self._encoder, self._momentum = copy.copy(encoder), momentum
-        self._encoder.backbone = backbone.eval()
-        fast, slow = (dict(each.named_parameters()) for each in (encoder.backbone, backbone))
+        weights = copy.deepcopy(encoder.weights, shared).eval()
+        self._encoder, self._momentum = encoder.around(weights), momentum
+        fast, slow = (dict(each.named_parameters()) for each in (encoder.weights, weights))
         self._pairs = {
             name: (slow[name].requires_grad_(False), value)
             for name, value in fast.items()
@@ -46,7 +44,7 @@ class MomentumEncoder:
             slow.lerp_(fast.detach(), 1 - self._momentum)
 
     @torch.no_grad()
-    def embed(self, inputs: Inputs) -> Tensor:
+    def embed(self, inputs: Rows) -> Tensor:
         """Unit vectors `(rows, dim)`."""
         return self._encoder.embed(inputs)
 

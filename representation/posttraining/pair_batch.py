@@ -6,8 +6,8 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from representation.model.backbone import Inputs
 from representation.posttraining.mixture import PairKind
+from representation.trainable import Rows
 
 
 @dataclass
@@ -22,7 +22,7 @@ class HardItems:
         blocked: `(own, batch * count)`, True where one, anyone's, is no negative of an own query; also where there is none.
     """
 
-    items: Inputs
+    items: Rows
     ids: Tensor
     spu_ids: Tensor
     mask: Tensor
@@ -46,8 +46,8 @@ class PairBatch:
     """
 
     kind: PairKind
-    queries: Inputs
-    items: Inputs
+    queries: Rows
+    items: Rows
     blocked: Tensor
     rows: pl.DataFrame
     item_ids: Tensor
@@ -81,4 +81,4 @@ class PairBatch:
         sides = [self.queries, self.items]
         if self.hard is not None:
             sides.append(self.hard.items)
-        return sum(int(side.mask.sum()) for side in sides)
+        return sum(side.num_tokens for side in sides)

@@ -7,11 +7,11 @@ from typing import Any
 from moon_rec.errors import MoonRecError
 from moon_rec.files import read_json
 from moon_rec.outputs import check_output, check_room
-from representation.encoder import ProductEncoder
 from representation.encoders.checkpoint import ENCODER
 from representation.posttraining.config import PosttrainConfig
 from representation.posttraining.state import FREE, resume_folder
 from representation.posttraining.training_log import LOG_FILE
+from representation.trainable import Trainable
 
 STEP_MAY_DIFFER = {*FREE, "learning_rate"}
 """Settings in which a step's folder may differ from the training that writes it anew: a training that diverged goes on with a lower rate."""
@@ -63,13 +63,13 @@ def check_steps(
             check_output(path, ENCODER, overwrite or _is_own(path, about, STEP_MAY_DIFFER))
 
 
-def check_size(out: Path, config: PosttrainConfig, encoder: ProductEncoder) -> None:
+def check_size(out: Path, config: PosttrainConfig, encoder: Trainable) -> None:
     """Refuse a disk with too little room for the encoders and, with `resume_every`, two saves.
 
     Raises:
         MoonRecError: as `check_room`.
     """
-    weights = list(encoder.backbone.parameters())
+    weights = list(encoder.weights.parameters())
     whole = sum(one.numel() * one.element_size() for one in weights)
     size = whole * (1 + sum(step < config.steps for step in config.checkpoint_steps))
     if config.resume_every:

@@ -9,7 +9,6 @@ from rich.console import Console
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from representation.curation import Curated, curate
-from representation.encoder import ProductEncoder
 from representation.negatives import HardNegatives, KnownPositives
 from representation.posttraining.batches import Batches
 from representation.posttraining.config import PosttrainConfig
@@ -24,6 +23,7 @@ from representation.posttraining.pairs import (
 )
 from representation.posttraining.schedule import Schedule
 from representation.posttraining.start_vectors import start_vectors, stored_vectors
+from representation.trainable import Trainable
 
 Pairs = dict[QueryKind, pl.DataFrame]
 
@@ -46,7 +46,7 @@ class Prepared:
 def prepare(
     shop: Shop,
     config: PosttrainConfig,
-    encoder: ProductEncoder,
+    encoder: Trainable,
     vectors: str | Path | None = None,
     rank: int = 0,
     world_size: int = 1,

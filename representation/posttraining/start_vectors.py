@@ -16,9 +16,9 @@ from moon_rec.errors import EncoderError
 from moon_rec.progress import progress, say
 from moon_rec.shop import Shop
 from moon_rec.vector_pairs import check_pair
-from representation.encoder import ProductEncoder
 from representation.negatives.spatial import gather
 from representation.posttraining.mixture import QueryKind
+from representation.trainable import Trainable
 from representation.training.distributed import share_of
 
 PIECE = 4096
@@ -29,7 +29,7 @@ Encode = Callable[[pl.DataFrame], np.ndarray]
 
 def start_vectors(
     shop: Shop,
-    encoder: ProductEncoder,
+    encoder: Trainable,
     pairs: Mapping[QueryKind, pl.DataFrame],
     rank: int = 0,
     world_size: int = 1,
@@ -75,7 +75,7 @@ def start_vectors(
 
 
 def stored_vectors(
-    shop: Shop, folder: str | Path, encoder: ProductEncoder
+    shop: Shop, folder: str | Path, encoder: Trainable
 ) -> tuple[EmbeddingTable, EmbeddingTable]:
     """The tables that `representation.embed` left at `folder`; says so where they are of another encoder than the training starts from.
 
@@ -100,7 +100,7 @@ def stored_vectors(
 
 def _table(
     shop: Shop,
-    encoder: ProductEncoder,
+    encoder: Trainable,
     rows: pl.LazyFrame,
     key: str,
     ids: np.ndarray,

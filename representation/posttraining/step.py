@@ -23,13 +23,13 @@ from torch import Tensor
 from moon_rec.bounds import LEAST_TEMPERATURE
 from moon_rec.torch_seeds import torch_generator
 from representation.losses import Asking, by_blocks, circle, infonce, matryoshka, triplet
-from representation.model.backbone import Inputs
 from representation.negatives.in_batch import keep_some
 from representation.negatives.known import KnownPositives
 from representation.negatives.spatial import gather
 from representation.posttraining.config import PosttrainConfig
 from representation.posttraining.pair_batch import PairBatch
 from representation.posttraining.past import Past, PastNegatives
+from representation.trainable import Rows
 from representation.training.gradient_cache import ContextOfLast, cached_backward
 from representation.training.optimisation import lower_precision
 
@@ -39,7 +39,7 @@ Embed = Callable[..., list[Tensor]]
 SCORES_AT_ONCE = 1 << 20
 """Scores in memory at once where only a count is made of them."""
 
-SlowEmbed = Callable[[Inputs], Tensor]
+SlowEmbed = Callable[[Rows], Tensor]
 """Unit vectors `(rows, dim)` of inputs without gradients: `MomentumEncoder.embed`."""
 
 
@@ -161,7 +161,7 @@ class ContrastiveStep:
         chunks = [self._chunks(batch, side) for side in sides]
         found: list[Outcome] = []
 
-        def embedded(chunk: Inputs) -> Tensor:
+        def embedded(chunk: Rows) -> Tensor:
             with lower_precision(self.device, dtype):
                 return embed(chunk.to(self.device))[0]
 
@@ -177,7 +177,7 @@ class ContrastiveStep:
         return found[0]
 
     def _keys(
-        self, batch: PairBatch, sides: Sequence[Inputs], slow: SlowEmbed, dtype: torch.dtype
+        self, batch: PairBatch, sides: Sequence[Rows], slow: SlowEmbed, dtype: torch.dtype
     ) -> list[Tensor]:
         """Vectors of the sides under the momentum encoder."""
         size = self.config.chunk_size
@@ -192,15 +192,15 @@ class ContrastiveStep:
                 for side in sides
             ]
 
-    def _chunks(self, batch: PairBatch, side: Inputs) -> list[Inputs]:
+    def _chunks(self, batch: PairBatch, side: Rows) -> list[Rows]:
         """As many on all processes, whose shares differ by a row at most, so that they embed in step."""
         assert self.config.chunk_size is not None
-        rows_a_pair = len(side.mask) // len(batch)
+        rows_a_pair = len(side) // len(batch)
         fewest = batch.num_pairs // self._world_size * rows_a_pair
         most = -(-batch.num_pairs // self._world_size) * rows_a_pair
         count = min(-(-most // self.config.chunk_size), fewest)
-        bounds = [place * len(side.mask) // count for place in range(count + 1)]
-        return [_rows(side, *ends) for ends in pairwise(bounds)]
+        bounds = [place * len(side) // count for place in range(count + 1)]
+        return [side.part(*ends) for ends in pairwise(bounds)]
 
     def loss(
         self,
@@ -301,14 +301,6 @@ class ContrastiveStep:
         share = int(is_clicked[batch.own].sum()) / max(int(is_clicked.sum()), 1)
         found = self._over_widths(loss, queries, torch.cat([items, hard]))
         return found * (share * self._world_size)
-
-
-def _rows(inputs: Inputs, first: int, end: int) -> Inputs:
-    """Some rows; in a batch of one kind all rows have a picture, or none has."""
-    patches = inputs.patches
-    assert patches is None or len(patches) == len(inputs.mask)
-    patches = patches[first:end] if patches is not None else None
-    return Inputs(inputs.token_ids[first:end], inputs.mask[first:end], patches)
 
 
 @torch.no_grad()

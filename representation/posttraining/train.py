@@ -25,10 +25,9 @@ from moon_rec.progress import progress, say
 from moon_rec.seeds import seed_of
 from moon_rec.shop import Shop
 from moon_rec.signals import Finishing, finishing_steps
-from representation.encoder import ProductEncoder, untrained_encoder
+from representation.encoder import open_trainable, untrained_encoder
 from representation.encoders.checkpoint import ENCODER
 from representation.model.backbone import checkpoint_gradients
-from representation.model.lora import with_lora
 from representation.posttraining.config import PosttrainConfig, refuse_idle
 from representation.posttraining.loader import PrefetchingLoader
 from representation.posttraining.momentum import MomentumEncoder
@@ -53,6 +52,7 @@ from representation.posttraining.state import (
 )
 from representation.posttraining.step import ContrastiveStep, Outcome
 from representation.posttraining.training_log import LOG_FILE, TrainingLog
+from representation.trainable import Trainable
 from representation.training.distributed import (
     SharedEncoder,
     average_gradients,
@@ -120,7 +120,7 @@ def posttrain(
     inputs = (start, vectors, shop.path)
     check_out(out, overwrite, inputs)
     encoder = (
-        ProductEncoder.from_pretrained(start)
+        open_trainable(start)
         if start is not None
         else untrained_encoder(shop, config.backbone, config.seed)
     )
@@ -169,7 +169,7 @@ class _Run:
 
     def __init__(
         self,
-        encoder: ProductEncoder,
+        encoder: Trainable,
         prepared: Prepared,
         config: PosttrainConfig,
         out: Path,
@@ -180,10 +180,10 @@ class _Run:
         self.encoder, self.batches, self.config, self.out = encoder, prepared.batches, config, out
         self.settings, self.log, self.overwrite = settings, log, overwrite
         if config.lora is not None:
-            with_lora(encoder.backbone, config.lora, config.seed)
-        widen_trained(encoder.backbone)
+            encoder.adapt(config.lora, config.seed)
+        widen_trained(encoder.weights)
         if config.gradient_checkpointing:
-            checkpoint_gradients(encoder.backbone)
+            checkpoint_gradients(encoder.weights)
         self.slow = None
         if config.momentum and config.has_queue:
             self.slow = MomentumEncoder(encoder, config.momentum)
@@ -202,7 +202,7 @@ class _Run:
         first = self._resume()
         with (
             torch.random.fork_rng(devices=[]),
-            training_mode(self.encoder.backbone, config) as dtype,
+            training_mode(self.encoder.weights, config) as dtype,
             progress("post-train", config.steps) as bar,
             PrefetchingLoader(self.batches, config.steps, first) as loader,
             finishing_steps(bool(config.resume_every) and world_size() == 1) as ending,

@@ -4,7 +4,7 @@ Start them with torchrun: `torchrun --nproc-per-node 2 -m representation.posttra
 - `ddp` keeps the whole model on each process and averages gradients as they come; `fsdp` (FSDP2, `fully_shard`) keeps a part of each weight, gradient and
   optimiser state, for backbones that one device cannot train. Layers of the language model are gathered one at a time; all else (picture tower, embeddings) is
   gathered for the whole step.
-- Embedding calls functions on the backbone's parts, which such wrappers cannot see. So they wrap a module of ours whose forward is `ProductEncoder.embed`, and a
+- Embedding calls functions on the backbone's parts, which such wrappers cannot see. So they wrap a module of ours whose forward is `Trainable.embed`, and a
   step embeds all that it needs in one forward: DDP looks through the last forward alone for weights that a step does not use, such as the picture tower's in a
   batch of texts, and would miss those that only an earlier one used.
 - With gradient caching each chunk is a forward of its own; gradients are exchanged with the last (`context_of_last`).
@@ -27,11 +27,11 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
+from transformers import PreTrainedModel
 
 from moon_rec.errors import EncoderError
 from moon_rec.progress import silence
-from representation.encoder import ProductEncoder
-from representation.model.backbone import Inputs
+from representation.trainable import Rows, Trainable
 
 Sharding = Literal["ddp", "fsdp"]
 
@@ -116,7 +116,7 @@ class SharedEncoder:
 
     def __init__(
         self,
-        encoder: ProductEncoder,
+        encoder: Trainable,
         sharding: Sharding = "ddp",
         work: Callable[..., Any] | None = None,
     ) -> None:
@@ -140,9 +140,9 @@ class SharedEncoder:
                 self._module, find_unused_parameters=True, forward_sync_buffers=False
             )
             return
-        self._bare = _without_weights(encoder.backbone)
+        self._bare = _without_weights(encoder.weights)
         mesh = init_device_mesh(encoder.device.type, (world_size(),))
-        for layer in _layers(encoder.backbone):
+        for layer in _layers(encoder.weights):
             fully_shard(layer, mesh=mesh)
         fully_shard(self._module, mesh=mesh)
 
@@ -150,7 +150,7 @@ class SharedEncoder:
         """What `work` makes of what is given, with gradients; all that a backward pass goes through must come from one call."""
         return self._module(*given)
 
-    def embed(self, *sides: Inputs) -> list[Tensor]:
+    def embed(self, *sides: Rows) -> list[Tensor]:
         """Unit vectors `(rows, dim)` of each of `sides`, with gradients; all that a backward pass goes through must come from one call."""
         return self._module(*sides)
 
@@ -164,20 +164,21 @@ class SharedEncoder:
         return nullcontext()
 
     def named_parameters(self) -> list[tuple[str, Tensor]]:
-        """The backbone's parameters, or this process's part of them, by the backbone's names."""
-        return list(self.encoder.backbone.named_parameters())
+        """The parameters of the encoder's weights, or this process's part of them, by their names."""
+        return list(self.encoder.weights.named_parameters())
 
-    def whole(self) -> ProductEncoder | None:
+    def whole(self) -> Trainable | None:
         """The encoder with all its weights, to save; call on all processes. None on all but the first of `fsdp`."""
         if self._bare is None:
             return self.encoder
-        state = whole_tensors(self.encoder.backbone.state_dict())
+        state = whole_tensors(self.encoder.weights.state_dict())
         if not is_main():
             return None
-        backbone = copy.deepcopy(self._bare)
-        backbone.load_state_dict(state, assign=True)
-        backbone.tie_weights()
-        return ProductEncoder(backbone.eval(), self.encoder.tokenizer, self.encoder.config)
+        weights = copy.deepcopy(self._bare)
+        weights.load_state_dict(state, assign=True)
+        if isinstance(weights, PreTrainedModel):
+            weights.tie_weights()
+        return self.encoder.around(weights.eval())
 
 
 def whole_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -199,11 +200,11 @@ def own_part(whole: Tensor, like: Tensor) -> Tensor:
 
 
 class _Work(nn.Module):
-    """`ProductEncoder.embed`, or other work with its weights, as a module's forward."""
+    """`Trainable.embed`, or other work with its weights, as a module's forward."""
 
-    def __init__(self, encoder: ProductEncoder, work: Callable[..., Any] | None) -> None:
+    def __init__(self, encoder: Trainable, work: Callable[..., Any] | None) -> None:
         super().__init__()
-        self.backbone = encoder.backbone
+        self.weights = encoder.weights
         self._work = [work or (lambda *sides: [encoder.embed(side) for side in sides])]
 
     def forward(self, *given: Any) -> Any:

@@ -13,8 +13,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
+from transformers import PreTrainedModel
 
 from moon_rec.bounds import (
     BatchPairs,
@@ -30,7 +31,7 @@ from moon_rec.bounds import (
 from moon_rec.config import Config, CountsWhen, Rules
 from moon_rec.errors import ConfigError
 from moon_rec.processor import multiplies_bfloat16
-from representation.model.backbone import Backbone, BackboneConfig
+from representation.model.backbone import BackboneConfig
 from representation.model.lora import narrow_inputs
 
 Log = Callable[[int, dict[str, float]], None]
@@ -193,40 +194,42 @@ def _by_sharding(values: Sequence[Tensor]) -> list[list[Tensor]]:
 
 
 @torch.no_grad()
-def widen_trained(backbone: Backbone) -> None:
+def widen_trained(weights: nn.Module) -> None:
     """Make the weights that are trained float32, in place: bfloat16 has eight bits, in which a step of a thousandth is mostly lost.
 
     (Of a backbone kept in bfloat16, 2.5 % of the weights moved in 20 steps.) Matrix products stay in the dtype of `training_mode`, by autocast. What is saved is as
     it was trained, float32; `dtype` of whoever opens it narrows it again. Weights that are not trained (under LoRA) keep theirs.
     """
-    if all(value.requires_grad for value in backbone.parameters()):
-        backbone.float()
+    if all(value.requires_grad for value in weights.parameters()):
+        weights.float()
         return
-    for value in backbone.parameters():
+    for value in weights.parameters():
         if value.requires_grad:
             value.data = value.data.float()
 
 
 @contextlib.contextmanager
-def training_mode(backbone: Backbone, config: OptimisationConfig) -> Iterator[torch.dtype]:
+def training_mode(weights: nn.Module, config: OptimisationConfig) -> Iterator[torch.dtype]:
     """Set threads, training mode and the attention that trains fastest here; put all back after. Yields the dtype of the matrix products."""
     threads = torch.get_num_threads()
-    attention = backbone.config._attn_implementation
+    model = weights if isinstance(weights, PreTrainedModel) else None
+    attention = model.config._attn_implementation if model is not None else None
+    device = next(weights.parameters()).device
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-    if backbone.device.type == "cpu":
-        backbone.set_attn_implementation(
-            "eager"
-        )  # see vision._attend: fused attention is slow backward on CPU
-    backbone.train()
-    dtype = _product_dtype(config, backbone.device)
+    if model is not None and device.type == "cpu":
+        # see vision._attend: fused attention is slow backward on CPU
+        model.set_attn_implementation("eager")
+    weights.train()
+    dtype = _product_dtype(config, device)
     is_half = dtype == torch.bfloat16
     try:
-        with narrow_inputs(backbone) if is_half else contextlib.nullcontext():
+        with narrow_inputs(weights) if is_half else contextlib.nullcontext():
             yield dtype
     finally:
-        backbone.eval()
-        backbone.set_attn_implementation(attention or "sdpa")
+        weights.eval()
+        if model is not None:
+            model.set_attn_implementation(attention or "sdpa")
         torch.set_num_threads(threads)
 
 

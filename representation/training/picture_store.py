@@ -20,6 +20,7 @@ from moon_rec.errors import EncoderError
 from moon_rec.progress import progress, say
 from moon_rec.shop.pictures import decode
 from representation.model.pixels import square
+from representation.trainable import Cut
 
 MOST_BYTES_KEPT = 1 << 30
 MOST_SCRATCH_BYTES = 64 << 30
@@ -36,6 +37,7 @@ class PictureStore:
         image_size: int,
         keep: bool = True,
         scratch_bytes: int = MOST_SCRATCH_BYTES,
+        cut: Cut = square,
     ) -> None:
         """
         Args:
@@ -43,8 +45,10 @@ class PictureStore:
             names: what an error calls each row's picture.
             keep: keep what was decoded; False for a single pass.
             scratch_bytes: most bytes that a scratch file may take; 0: none is made.
+            cut: makes the square of a picture.
         """
         self._pictures, self._names, self._size = pictures, names, image_size
+        self._cut = cut
         self._is_kept = np.zeros(len(pictures), dtype=bool)
         shape = (len(pictures), image_size, image_size, 3)
         num_bytes = int(np.prod(shape))
@@ -138,5 +142,5 @@ class PictureStore:
             data = self._pictures[row]
             if data is None:
                 raise EncoderError(f"{self._names[row]} is null where a picture is needed")
-            decoded[place] = square(decode(data, where=self._names[row]), self._size)
+            decoded[place] = self._cut(decode(data, where=self._names[row]), self._size)
         return decoded

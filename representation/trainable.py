@@ -1,0 +1,130 @@
+"""What post-training requires of an encoder, whatever it is made of: a language model that sees, two towers, a text model, frozen towers with projections.
+
+Post-training draws pairs, makes batches, and has losses, negatives, queue and schedule; all that it does with an encoder goes through `Trainable`. What is under
+an encoder (which backbone, which towers) shows nowhere in it. Notable choices:
+- Texts become tokens once, pictures become squares of uint8 once (`tokens`, `cut`); a batch puts them together (`prepare`); a step makes vectors of it (`embed`).
+  These are the definitions that `encode_items` and `encode_queries` read by, so an encoder is trained on what it is read with.
+- `weights` is one module that holds whatever may be trained: it is wrapped for many processes, copied for a slow encoder, saved to go on from. What stays as it
+  is need not be in it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, Self
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from representation.interface import Encoder
+
+if TYPE_CHECKING:
+    from representation.model.lora import LoraConfig
+
+Side = Literal["query", "item"]
+TextKind = Literal["words", "title", "richer"]
+"""Of a text: a search's words, a product's title, or all that is said of a product (`prompt.product_texts`)."""
+
+Cut = Callable[[Image.Image, int], np.ndarray]
+"""Makes of an RGB picture a square of so many pixels a side, uint8 `(side, side, 3)`: as the encoder's pictures are cut when it reads."""
+
+
+class Rows(Protocol):
+    """Prepared rows of one side of a batch: what an encoder makes vectors of."""
+
+    def __len__(self) -> int:
+        """How many rows."""
+        ...
+
+    @property
+    def num_tokens(self) -> int:
+        """Real tokens of all rows, those of pictures included where pictures are tokens."""
+        ...
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same rows on `device`."""
+        ...
+
+    def part(self, first: int, end: int) -> Self:
+        """Rows `first` to `end - 1`."""
+        ...
+
+
+class Trainable(Encoder, Protocol):
+    """An encoder that post-training can train; besides what every encoder offers.
+
+    Attributes:
+        image_size: side of the squares that it is given of pictures, in pixels; None where it reads none.
+        cut: makes these squares.
+        says_price: the price is in a product's richer text.
+    """
+
+    @property
+    def weights(self) -> nn.Module:
+        """The module of what may be trained; its parameters' names are those of a save to go on from."""
+        ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def image_size(self) -> int | None: ...
+
+    @property
+    def cut(self) -> Cut: ...
+
+    @property
+    def says_price(self) -> bool: ...
+
+    def tokens(self, texts: Sequence[str], side: Side, kind: TextKind) -> list[list[int]]:
+        """Token ids of other people's words, cut to what this encoder reads of such a text; none of a text that shows nothing."""
+        ...
+
+    def prepare(self, side: Side, tokens: Sequence[list[int]], pictures: np.ndarray | None) -> Rows:
+        """A batch of one side: each row has the text of `tokens` (empty: none), and all have a picture, or none has.
+
+        Args:
+            pictures: `(rows, image_size, image_size, 3)` uint8; None: rows of texts alone.
+        """
+        ...
+
+    def embed(self, inputs: Rows) -> Tensor:
+        """Unit vectors `(rows, dim)` in float32, with gradients to `weights`."""
+        ...
+
+    def groups(self) -> Mapping[str, tuple[str, ...]]:
+        """The parts of `weights` that may be trained apart, by name: beginnings of their parameters' names. Each parameter is of one group (`named_groups`)."""
+        ...
+
+    def adapt(self, config: "LoraConfig", seed: int) -> None:
+        """Put low-rank adapters into `weights`, in place: from here on they alone are trained.
+
+        Raises:
+            ConfigError: no layer that they fit, or they are there already.
+        """
+        ...
+
+    def around(self, weights: nn.Module) -> Self:
+        """The same encoder with other weights of the same shape: a slow copy, or weights gathered from many processes."""
+        ...
+
+    def save_pretrained(
+        self,
+        path: str | Path,
+        overwrite: bool = False,
+        beside: Callable[[Path], None] | None = None,
+    ) -> Path:
+        """Write a folder that `open_encoder` opens, adapters merged, atomically; `beside` writes further files into it before it appears."""
+        ...
+
+
+def named_groups(encoder: Trainable) -> dict[str, list[tuple[str, nn.Parameter]]]:
+    """The parameters of an encoder by group, with their names; each of them once."""
+    groups = encoder.groups()
+    found: dict[str, list[tuple[str, nn.Parameter]]] = {name: [] for name in groups}
+    for name, value in encoder.weights.named_parameters():
+        of = [group for group, starts in groups.items() if name.startswith(starts)]
+        assert len(of) == 1, f"{name} is of {of or 'no group'}"
+        found[of[0]].append((name, value))
+    return found
