@@ -34,8 +34,8 @@ from representation.model.lora import LoraConfig, with_lora
 from representation.model.quiet import quiet
 from representation.model.tokenizer import shop_texts, train_tokenizer
 from representation.posttraining.config import PosttrainConfig
-from representation.posttraining.loader import PrefetchingLoader
 from representation.posttraining.preparation import prepare
+from representation.training.loader import PrefetchingLoader
 from representation.training.optimisation import training_mode
 
 MOST_GROWTH = 1.5

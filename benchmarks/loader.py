@@ -34,9 +34,9 @@ from moon_rec.shop import Shop
 from representation.encoder import untrained_encoder
 from representation.posttraining.batches import Batches
 from representation.posttraining.config import PosttrainConfig
-from representation.posttraining.loader import PrefetchingLoader
 from representation.posttraining.pair_batch import PairBatch
 from representation.posttraining.preparation import Prepared, prepare
+from representation.training.loader import PrefetchingLoader
 from representation.training.optimisation import training_mode
 
 LEAST_SHARE = 0.95

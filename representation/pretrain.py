@@ -8,8 +8,9 @@ from pathlib import Path
 
 from moon_rec.command import Parser, add_config_options, run
 from moon_rec.config import load_config
-from moon_rec.outputs import add_overwrite_option, check_output
+from moon_rec.outputs import add_overwrite_option
 from moon_rec.shop import Shop
+from representation.training.tracking import add_track_option, tracked, tracker_of
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -17,28 +18,33 @@ def main(argv: list[str] | None = None) -> None:
     parser = Parser(
         prog="python -m representation.pretrain",
         description="Pretrain a Qwen3-VL on questions about the products listed before the shop's cut (next-token prediction on the answers). For several processes put "
-        "torchrun --nproc-per-node N -m in place of python -m.",
+        "torchrun --nproc-per-node N -m in place of python -m. With resume_every set, an interrupted training continues when the command is run again.",
         example="python -m representation.pretrain demo/shop --out demo/pretrained --set steps=60 --set backbone.text_dim=64",
     )
     parser.add_argument("shop", type=Path, help="the shop's folder")
     parser.add_argument("--out", type=Path, required=True, help="folder for the encoder")
-    add_overwrite_option(parser, "the encoder")
+    add_overwrite_option(parser, "the encoder and its checkpoints")
     parser.add_argument(
         "--start", type=Path, help="an encoder to start from instead of random weights"
     )
+    add_track_option(parser)
     add_config_options(parser)
     chosen = parser.parse_args(argv)
-    from representation.encoders.checkpoint import ENCODER
     from representation.pretraining import PretrainConfig, pretrain
+    from representation.pretraining.train import LOG_FILE
     from representation.training.distributed import is_main, processes
+    from representation.training.places import check_out
 
     with processes():
         config = load_config(PretrainConfig, chosen.config, chosen.settings)
-        check_output(chosen.out, ENCODER, chosen.overwrite, inputs=(chosen.shop, chosen.start))
+        check_out(chosen.out, chosen.overwrite, inputs=(chosen.shop, chosen.start))
+        tracker = tracker_of(chosen)
         shop = Shop.open(chosen.shop)
-        path = pretrain(shop, chosen.out, config, chosen.start, overwrite=chosen.overwrite)
+        with tracked(tracker, "pretraining", LOG_FILE, chosen, config, shop) as on_log:
+            made = pretrain(shop, chosen.out, config, chosen.start, on_log, chosen.overwrite)
         if is_main():
-            print(path)
+            for checkpoint in made:
+                print(checkpoint.path)
 
 
 if __name__ == "__main__":

@@ -13,20 +13,17 @@ from pydantic import AfterValidator, Field, model_validator
 
 from moon_rec.bounds import (
     Count,
-    CountOrZero,
     Scale,
     ShareBelowOne,
     Steps,
     Strength,
     Temperature,
     distinct,
-    rising,
 )
 from moon_rec.config import LENIENT, CountsWhen, Rules, nearest
 from moon_rec.errors import ConfigError
 from moon_rec.shop.engagement import Engagement
 from representation.curation.config import CurationConfig
-from representation.model.lora import LoraConfig
 from representation.negatives.hard import HardKind
 from representation.posttraining.augmentation import AugmentationConfig
 from representation.posttraining.mixture import (
@@ -37,7 +34,7 @@ from representation.posttraining.mixture import (
     QueryKind,
     check_mixture,
 )
-from representation.training.optimisation import OptimisationConfig
+from representation.training.config import TrainingConfig
 
 Preset = Literal["broad", "refinement"]
 OwnShare = Annotated[float, Field(ge=0, le=0.9)]
@@ -90,8 +87,8 @@ def _alters_pictures(config: "PosttrainConfig") -> bool:
     return "image" in config.queries and (config.alter_photos or of_products)
 
 
-class PosttrainConfig(OptimisationConfig):
-    """Settings of post-training; those of `OptimisationConfig` besides.
+class PosttrainConfig(TrainingConfig):
+    """Settings of post-training; those of `TrainingConfig` besides.
 
     Where values are read (`moon_rec.config.load_config`, a study's plan), `preset = "refinement"` among them stands for that preset's values, those given
     besides going over them; and the word `none` for no value, which TOML cannot say.
@@ -129,11 +126,6 @@ class PosttrainConfig(OptimisationConfig):
             learn from the loss with them, items from that without, a temperature from both; `joint`: both from the loss with them, one denominator for all, as MOON's formula is commonly written.
         momentum: of a slow copy of the encoder whose vectors are kept as past negatives, see `momentum.py`; 0: the encoder's own.
         chunk_size: rows embedded at a time, with gradients cached, so that memory does not grow with the batch; None: all at once.
-        lora: train low-rank adapters alone, see `LoraConfig`; None: all weights.
-        gradient_checkpointing: compute states anew on the way back instead of keeping them: less memory, about a fifth more time.
-        sharding: on several processes, `ddp` keeps the whole model on each, `fsdp` a part.
-        checkpoint_steps: steps after which an encoder is saved besides the last, at `OUT-step-000100` and so on.
-        resume_every: steps after which all that going on needs is written to `OUT.resume`; 0: never.
     """
 
     steps: Steps = 800
@@ -171,11 +163,6 @@ class PosttrainConfig(OptimisationConfig):
     queue_term: Literal["added", "queries", "joint"] = "added"
     momentum: ShareBelowOne = 0.0
     chunk_size: Count | None = None
-    lora: LoraConfig | None = None
-    gradient_checkpointing: bool = False
-    sharding: Literal["ddp", "fsdp"] = "ddp"
-    checkpoint_steps: Annotated[tuple[Steps, ...], AfterValidator(rising)] = ()
-    resume_every: CountOrZero = 0
 
     counts_when: ClassVar[Rules] = {
         "engagement": _read_of_log(*get_args(QueryKind)),
@@ -216,14 +203,6 @@ class PosttrainConfig(OptimisationConfig):
         "chunk_size": CountsWhen(
             lambda config: config.chunk_size < config.batch_size * max(1, config.hard_negatives),
             "a batch has no more rows than that (batch_size = {self.batch_size}); lower it or leave it out",
-        ),
-        "checkpoint_steps": CountsWhen(
-            lambda config: config.checkpoint_steps[-1] < config.steps,
-            "the encoder after the last of {self.steps} steps is saved in any case, and none comes after it; name steps before",
-        ),
-        "resume_every": CountsWhen(
-            lambda config: config.resume_every < config.steps,
-            "all of {self.steps} steps are done by then; lower it or leave it out",
         ),
         "augmentation": CountsWhen(
             _alters_pictures,

@@ -61,6 +61,11 @@ class PairBatch:
         return self.own.stop - self.own.start
 
     @property
+    def label(self) -> str:
+        """Its kind, for the log."""
+        return self.kind.name
+
+    @property
     def num_pairs(self) -> int:
         """Pairs of all processes together."""
         return len(self.item_ids)

@@ -85,6 +85,18 @@ def share_of(count: int, rank: int, world_size: int) -> slice:
     return slice(rank * count // world_size, (rank + 1) * count // world_size)
 
 
+def check_shares(count: int, what: str) -> None:
+    """Every process needs a row of every batch of `count`.
+
+    Raises:
+        EncoderError: there are more processes.
+    """
+    if count < world_size():
+        raise EncoderError(
+            f"a batch of {count} {what} cannot be shared by {world_size()} processes; start at most {count}"
+        )
+
+
 def wait() -> None:
     """Until all processes are here."""
     if _is_started():

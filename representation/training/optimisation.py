@@ -130,19 +130,6 @@ def rate_share(step: int, config: OptimisationConfig) -> float:
     )
 
 
-def update(
-    optimizer: torch.optim.AdamW,
-    loss: Tensor,
-    step: int,
-    config: OptimisationConfig,
-    look: Look | None = None,
-) -> float:
-    """One clipped step down the gradient of `loss`; gives the learning rate it took."""
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    return descend(optimizer, loss, step, config, look)
-
-
 def descend(
     optimizer: torch.optim.AdamW,
     loss: Tensor,

@@ -413,14 +413,19 @@ def of_lora(config: Any) -> str:
 def of_training(train: Callable[..., Any], config: Any, *names: str) -> str:
     out = fresh() / "out"
     log: list[Any] = []
-    with recorded("torch.set_num_threads", *names) as calls:
+    looped = [
+        f"representation.training.loop.{name}"
+        for name in ("SharedEncoder", "checkpoint_gradients", "save_state")
+    ]
+    with recorded("torch.set_num_threads", *looped, *names) as calls:
         train(little_shop(), out, config, on_log=lambda step, numbers: log.append((step, numbers)))
     encoders = sorted(path.name for path in out.parent.iterdir())
     return digest(ProductEncoder.from_pretrained(out, device="cpu").digest, log, encoders, calls)
 
 
 def of_pretraining(config: Any) -> str:
-    return of_training(pretrain, config, "representation.pretraining.train.PictureStore")
+    graded = functools.partial(pretrain, grade=lambda _: {"grade": 1.0})
+    return of_training(graded, config, "representation.pretraining.batches.PictureStore")
 
 
 def of_posttraining(config: Any) -> str:
@@ -428,9 +433,6 @@ def of_posttraining(config: Any) -> str:
     return of_training(
         posttrain,
         config,
-        f"{inside}train.SharedEncoder",
-        f"{inside}train.checkpoint_gradients",
-        f"{inside}train.save_state",
         f"{inside}step.cached_backward",
         f"{inside}batches.PictureStore",
     )

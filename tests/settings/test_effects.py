@@ -39,6 +39,7 @@ from representation.model.prompt import PromptConfig
 from representation.posttraining.augmentation import AugmentationConfig
 from representation.posttraining.config import PosttrainConfig
 from representation.pretraining import PretrainConfig
+from representation.training.config import TrainingConfig
 from representation.training.optimisation import OptimisationConfig
 from tests.representation.conftest import CUT, TEST, TINY
 from tests.settings import observed
@@ -67,6 +68,7 @@ TRAINING = {
     "backbone": BackboneConfig(),
     "steps": 3, "batch_size": 8, "learning_rate": 3e-3, "warmup_share": 0.5, "final_rate_share": 0.5, "weight_decay": 1.0, "clip_norm": 0.01,
     "precision": "bfloat16", "num_threads": 1, "log_every": 2, "scratch_gb": 3.0, "seed": 1,
+    "lora": LoraConfig(rank=2), "gradient_checkpointing": True, "sharding": "fsdp", "checkpoint_steps": (1,), "resume_every": 1,
 }  # fmt: skip
 TINY_STEPS = {"backbone": TINY, "steps": 2, "batch_size": 6, **LOGGED}
 QUEUE = {"num_negatives": 10, "steps": 4, "mixture": {"text->title+image": 1.0}}
@@ -230,7 +232,7 @@ EFFECTS: dict[type[Config], Effects] = {
     PretrainConfig: Effects(
         observed.of_pretraining,
         TINY_STEPS,
-        {**TRAINING, "questions": ("title",), "context_tokens": 2, "answer_tokens": 2, "backbone": TINY.model_copy(update={"text_layers": 1})},
+        {**TRAINING, "questions": ("title",), "context_tokens": 2, "answer_tokens": 2, "grade_every": 1, "backbone": TINY.model_copy(update={"text_layers": 1})},
         WARMING,
     ),
     PosttrainConfig: Effects(
@@ -242,8 +244,7 @@ EFFECTS: dict[type[Config], Effects] = {
             "augmentation": AugmentationConfig(turn=90), "curation": CurationConfig(hardest_query=False), "loss": "circle", "temperature": 0.5,
             "learn_temperature": False, "matryoshka_weights": "equal", "prefix_loss": "same", "symmetric": True, "circle_margin": 0.5, "circle_scale": 10.0,
             "triplet_weight": 1.0, "triplet_margin": 1.0, "hard_negatives": 2, "hard_negative_kinds": ("category",), "num_negatives": 2, "queue_length": 5,
-            "max_age": 1, "queue_drift": "kept", "queue_term": "joint", "momentum": 0.9, "chunk_size": 2, "lora": LoraConfig(rank=2),
-            "gradient_checkpointing": True, "sharding": "fsdp", "checkpoint_steps": (1,), "resume_every": 1,
+            "max_age": 1, "queue_drift": "kept", "queue_term": "joint", "momentum": 0.9, "chunk_size": 2,
         },
         {
             **WARMING, "query_engagement": {"mixture": {"richer-text+image->richer-text+image": 1.0}, "engagement": "clicked"}, "split_mixed": {"mixture": {"image->image": 1.0}},
@@ -322,7 +323,12 @@ READ_IN = {
 }
 """Settings of how a study is run and read, by the code that does so."""
 
-LIKE = {OptimisationConfig: PretrainConfig, FileForm: LogColumns, TimeColumns: LogColumns}
+LIKE = {
+    OptimisationConfig: PretrainConfig,
+    TrainingConfig: PretrainConfig,
+    FileForm: LogColumns,
+    TimeColumns: LogColumns,
+}
 """A class that is only a part of another, and which has all of its settings."""
 
 
@@ -445,8 +451,8 @@ IDLE_BESIDE: dict[tuple[type[Config], str], Values] = {
     (PosttrainConfig, "augmentation"): {"mixture": {"text->image": 1.0}},
     (PosttrainConfig, "temperature"): {"loss": "circle", "prefix_loss": "same"},
     (PosttrainConfig, "learn_temperature"): {"loss": "circle", "prefix_loss": "same"},
-    (PosttrainConfig, "checkpoint_steps"): {"steps": 1},
-    (PosttrainConfig, "resume_every"): {"steps": 1},
+    **{(kind, name): {"steps": 1} for kind in (PretrainConfig, PosttrainConfig) for name in ("checkpoint_steps", "resume_every")},
+    (PretrainConfig, "grade_every"): {"steps": 1},
     **{(CurationConfig, name): {"hardest_query": False} for name in ("hardest_keep", "hardest_from", "hardest_least_similarity")},
     (CurationConfig, "spu_item"): {"merge_spu": False},
     **{(CurationConfig, name): {"rebalance_categories": False} for name in ("rebalance_distance", "rebalance_keep", "rebalance_last", "seed")},

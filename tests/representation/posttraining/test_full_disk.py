@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from moon_rec import temporaries
 from moon_rec.command import run
 from representation.posttrain import main as posttrain
-from representation.posttraining import state
+from representation.training import state
 from tests.representation.posttraining.test_stopped import SETTINGS
 
 MOMENTS = [

@@ -10,8 +10,9 @@ from moon_rec.errors import EncoderError
 from representation.encoder import ProductEncoder
 from representation.model.backbone import Inputs
 from representation.posttraining import PosttrainConfig, posttrain, train
-from representation.posttraining.state import resume_folder
+from representation.training import loop
 from representation.training.optimisation import descend
+from representation.training.state import resume_folder
 
 SETTINGS = {
     "steps": 8,
@@ -37,7 +38,7 @@ def spoil(monkeypatch, at: int, value: float) -> None:
             optimizer.param_groups[0]["params"][0].grad[0] = value
         return descend(optimizer, loss, step, config, look)
 
-    monkeypatch.setattr(train, "descend", spoiled)
+    monkeypatch.setattr(loop, "descend", spoiled)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -74,7 +75,7 @@ def test_goes_on_from_the_last_good_step_with_a_lower_rate(
 def test_a_lower_rate_alone_is_no_reason_to_go_on(little_shop, settings, tmp_path, monkeypatch):
     out = tmp_path / "out"
     monkeypatch.setattr(
-        train._Run, "_note", lambda self, batch, step, *_: 1 / 0 if step == 5 else None
+        loop._Loop, "_note", lambda self, batch, step, *_: 1 / 0 if step == 5 else None
     )
     with pytest.raises(ZeroDivisionError):
         posttrain(little_shop, out, settings)
@@ -102,7 +103,7 @@ def _one_for_all(self: ProductEncoder, inputs: Inputs) -> torch.Tensor:
 
 def test_encoder_and_log_appear_as_one(little_shop, settings, tmp_path, monkeypatch):
     """What fails between the two leaves neither."""
-    monkeypatch.setattr("representation.posttraining.training_log.write_json", lambda *_: 1 / 0)
+    monkeypatch.setattr("representation.training.training_log.write_json", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         posttrain(little_shop, tmp_path / "out", settings)
     assert [path.name for path in tmp_path.iterdir()] == ["out.resume"]

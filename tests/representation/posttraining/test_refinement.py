@@ -1,7 +1,6 @@
 """The report's second part as a whole: it trains on a little shop, is told of step by step, and goes on where it was stopped to the same bits."""
 
 import json
-from contextlib import contextmanager
 
 import polars as pl
 import pytest
@@ -13,6 +12,7 @@ from representation import posttrain as command
 from representation.embed import embed_shop
 from representation.encoder import ProductEncoder
 from representation.posttraining import PosttrainConfig, posttrain
+from tests.representation.keeping_store import KeepingStore
 from tests.representation.posttraining.test_posttrain import recall_at_3
 
 SETTINGS = {
@@ -157,7 +157,7 @@ def test_a_save_of_other_code_is_gone_on_from_and_said(
     with pytest.raises(_Stopped):
         posttrain(little_shop, tmp_path / "out", settings, encoder_path, stop_after(3))
     capsys.readouterr()
-    monkeypatch.setattr("representation.posttraining.state.made_by", lambda: {"code": "corrected"})
+    monkeypatch.setattr("representation.training.state.made_by", lambda: {"code": "corrected"})
     posttrain(little_shop, tmp_path / "out", settings, encoder_path)
     assert "was saved with another code; the bits may differ" in capsys.readouterr().err
 
@@ -204,30 +204,8 @@ def test_one_category_and_one_pair(little_shop, encoder_path, tmp_path, monkeypa
         posttrain(little_shop, tmp_path / "none", refinement(curation=None), encoder_path)
 
 
-class _Store:
-    """Stands in for `Tracker`, whose own tests open real stores: keeps what it is told."""
-
-    def __init__(self):
-        self.metrics, self.artifacts = {}, []
-
-    def __call__(self, uri):
-        self.uri = uri
-        return self
-
-    @contextmanager
-    def run(self, name, kind, params, reads):
-        self.name, self.kind, self.params, self.reads = name, kind, params, reads
-        yield self
-
-    def log(self, metrics, step):
-        self.metrics |= metrics
-
-    def artifact(self, path):
-        self.artifacts.append(path.name)
-
-
 def test_the_command_refines_and_tracks(little_shop, encoder_path, tmp_path, capsys, monkeypatch):
-    store = _Store()
+    store = KeepingStore()
     monkeypatch.setattr("moon_rec.tracking.Tracker", store)
     words = [str(little_shop.path), "--start", str(encoder_path), "--out", str(tmp_path / "out")]
     words += ["--preset", "refinement", "--track", "sqlite:///x.db", "--set", "batch_size=8"]

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from moon_rec.command import run
 from representation.posttrain import main
-from representation.posttraining import train
+from representation.training import loop
 from tests.stopping import stop_when
 
 SETTINGS = [
@@ -51,13 +51,13 @@ def test_the_named_command_goes_on_to_the_same_bits(little_shop, tmp_path, signu
 
 
 def test_without_saves_it_says_that_it_begins_again(little_shop, tmp_path, monkeypatch, capsys):
-    out, save = tmp_path / "encoder", train._Run._save
+    out, save = tmp_path / "encoder", loop._Loop._save
 
     def struck(of, step):
         save(of, step)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(train._Run, "_save", struck)
+    monkeypatch.setattr(loop._Loop, "_save", struck)
     words = words_of(little_shop, out, *SETTINGS[1:], "steps=90", "checkpoint_steps=[5]")
     assert run(main, words) == 143
     last = capsys.readouterr().err.splitlines()[-1]
@@ -72,7 +72,7 @@ def test_a_whole_encoder_beside_its_saves_needs_but_their_removal(
     """As a kill leaves it just before that; saves of other settings are not its own."""
     out = tmp_path / "encoder"
     words = words_of(little_shop, out, *SETTINGS[1:], "steps=4", "resume_every=2", "checkpoint_steps=[3]")  # fmt: skip
-    monkeypatch.setattr(train, "drop_state", lambda _: 1 / 0)
+    monkeypatch.setattr(loop, "drop_state", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(main, words)
     monkeypatch.undo()

@@ -93,12 +93,13 @@ def test_only_answers_are_predicted(encoder):
 
 def test_loss_falls_and_the_log_says_so(little_shop, settings, tmp_path):
     told = []
-    out = pretrain(
+    (made,) = pretrain(
         little_shop,
         tmp_path / "out",
         settings,
         on_log=lambda step, numbers: told.append((step, numbers)),
     )
+    out = made.path
     losses = [numbers["loss"] for _, numbers in told]
     assert [step for step, _ in told] == list(range(1, 31))
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
@@ -111,7 +112,9 @@ def test_same_seed_same_bits(little_shop, settings, tmp_path):
     short = settings.model_copy(update={"steps": 3})
     seeds = {"a": 0, "b": 0, "c": 1}
     paths = {
-        name: pretrain(little_shop, tmp_path / name, short.model_copy(update={"seed": seed}))
+        name: pretrain(little_shop, tmp_path / name, short.model_copy(update={"seed": seed}))[
+            0
+        ].path
         for name, seed in seeds.items()
     }
     digests = {name: ProductEncoder.from_pretrained(path).digest for name, path in paths.items()}

@@ -16,8 +16,6 @@ from moon_rec.errors import EncoderError
 from moon_rec.files import read_json
 from representation.encoder import ProductEncoder
 from representation.posttraining import PosttrainConfig, posttrain
-from representation.posttraining.state import resume_folder
-from representation.posttraining.training_log import LOG_FILE
 from representation.training.distributed import (
     SharedEncoder,
     is_main,
@@ -27,6 +25,8 @@ from representation.training.distributed import (
     wait,
     world_size,
 )
+from representation.training.state import resume_folder
+from representation.training.training_log import LOG_FILE
 
 ROOT = Path(__file__).parents[3]
 SETTINGS = {

@@ -14,20 +14,14 @@ import os
 import queue
 import threading
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Generic, TypeVar
 
 import torch
 
-from representation.posttraining.pair_batch import PairBatch
+from representation.training.stage import Maker
 
 AHEAD = 2
 SECONDS_BETWEEN_LOOKS = 0.2
-
-
-class Maker(Protocol):
-    """Makes the batch of a step, the same whatever was made before: `Batches`."""
-
-    def make(self, step: int) -> PairBatch: ...
 
 
 def has_room() -> bool:
@@ -35,7 +29,10 @@ def has_room() -> bool:
     return torch.cuda.is_available() or torch.get_num_threads() < (os.cpu_count() or 1)
 
 
-class PrefetchingLoader:
+OneBatch = TypeVar("OneBatch")
+
+
+class PrefetchingLoader(Generic[OneBatch]):
     """The batches of steps `first` to `steps - 1`, each made once, up to `ahead` of them before they are asked for.
 
     Iterate once, or as a context manager to stop the thread on every way out:
@@ -50,12 +47,12 @@ class PrefetchingLoader:
     """
 
     def __init__(
-        self, batches: Maker, steps: int, first: int = 0, ahead: int | None = None
+        self, batches: Maker[OneBatch], steps: int, first: int = 0, ahead: int | None = None
     ) -> None:
         if ahead is None:
             ahead = AHEAD if has_room() else 0
         self._batches, self._steps, self._first = batches, steps, first
-        self._ready: queue.Queue[PairBatch | BaseException] = queue.Queue(max(ahead, 1))
+        self._ready: queue.Queue[OneBatch | BaseException] = queue.Queue(max(ahead, 1))
         self._is_over, self._is_ready = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         if ahead and first < steps:
@@ -65,7 +62,7 @@ class PrefetchingLoader:
     def __len__(self) -> int:
         return max(self._steps - self._first, 0)
 
-    def __iter__(self) -> Iterator[PairBatch]:
+    def __iter__(self) -> Iterator[OneBatch]:
         try:
             for step in range(self._first, self._steps):
                 yield self._take(step)
@@ -85,7 +82,7 @@ class PrefetchingLoader:
             self._thread.join()
             self._thread = None
 
-    def _take(self, step: int) -> PairBatch:
+    def _take(self, step: int) -> OneBatch:
         if self._thread is None:
             return self._batches.make(step)
         found = self._next()
@@ -93,7 +90,7 @@ class PrefetchingLoader:
             raise found
         return found
 
-    def _next(self) -> PairBatch | BaseException:
+    def _next(self) -> OneBatch | BaseException:
         assert self._thread is not None
         while True:
             is_alive = self._thread.is_alive()
@@ -120,7 +117,7 @@ class PrefetchingLoader:
         except BaseException as error:  # to be raised where the batch is asked for
             self._give(error)
 
-    def _give(self, found: PairBatch | BaseException) -> None:
+    def _give(self, found: OneBatch | BaseException) -> None:
         while not self._is_over.is_set():
             try:
                 self._ready.put(found, timeout=SECONDS_BETWEEN_LOOKS)

@@ -5,7 +5,7 @@ import pytest
 from moon_rec.errors import MoonRecError
 from moon_rec.files import write_json
 from representation.posttraining.config import PosttrainConfig
-from representation.posttraining.places import check_steps, step_folder
+from representation.training.places import Places, step_folder
 
 CONFIG = PosttrainConfig(steps=4, checkpoint_steps=(2,))
 ABOUT = {"config": CONFIG.model_dump(), "start": "abc", "shop": "def"}
@@ -18,16 +18,20 @@ LARGER = {"config": ABOUT["config"] | {"batch_size": 3}}
     [({}, True), (FASTER, True), (LARGER, False), ({"start": "x"}, False), ({"shop": "x"}, False)],
 )
 def test_a_checkpoint_of_the_same_training_is_written_anew(tmp_path, others, is_own):
+    careful, overwriting = (
+        Places(tmp_path / "out", CONFIG, "posttraining_log.json", overwrite)
+        for overwrite in (False, True)
+    )
     folder = step_folder(tmp_path / "out", 2)
     folder.mkdir()
     write_json(folder / "moon_rec.json", {"format_version": 1, "digest": "", "config": {}})
     write_json(folder / "posttraining_log.json", {**ABOUT, **others, "log": []})
     if is_own:
-        check_steps(tmp_path / "out", CONFIG, ABOUT, overwrite=False)
+        careful.check_steps(ABOUT)
     else:
         with pytest.raises(MoonRecError, match="out-step-000002 exists already; --overwrite"):
-            check_steps(tmp_path / "out", CONFIG, ABOUT, overwrite=False)
-    check_steps(tmp_path / "out", CONFIG, ABOUT, overwrite=True)
+            careful.check_steps(ABOUT)
+    overwriting.check_steps(ABOUT)
     (folder / "notes.txt").touch()
     with pytest.raises(MoonRecError, match=r"it holds notes\.txt"):
-        check_steps(tmp_path / "out", CONFIG, ABOUT, overwrite=True)
+        overwriting.check_steps(ABOUT)

@@ -7,8 +7,8 @@ from moon_rec import temporaries
 from moon_rec.errors import EncoderError
 from moon_rec.torch_seeds import torch_generator
 from representation.negatives.queue import NegativeQueue
-from representation.posttraining.state import drop_state, load_state, resume_folder, save_state
 from representation.training.optimisation import OptimisationConfig, make_optimizer
+from representation.training.state import drop_state, load_state, resume_folder, save_state
 
 SETTINGS = {"config": {"steps": 8, "widths": (8, 16), "resume_every": 3}, "shop": "abc"}
 
@@ -90,7 +90,7 @@ def test_a_kill_while_saving_leaves_the_save_before(tmp_path, monkeypatch):
     little = Little(seed=1)
     little.train(0, 2)
     little.save(folder, 2)
-    monkeypatch.setattr("representation.posttraining.state.write_json", lambda *_: 1 / 0)
+    monkeypatch.setattr("representation.training.state.write_json", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         little.save(folder, 3)
     monkeypatch.undo()

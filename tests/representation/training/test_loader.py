@@ -9,10 +9,10 @@ import torch
 from moon_rec.errors import ShopError
 from representation.posttraining.augmentation import AugmentationConfig
 from representation.posttraining.batches import Batches
-from representation.posttraining.loader import PrefetchingLoader
 from representation.posttraining.mixture import TABLE_2
 from representation.posttraining.pairs import logged_pairs, own_pairs
 from representation.posttraining.schedule import Schedule
+from representation.training.loader import PrefetchingLoader
 
 
 class Numbers:

@@ -30,7 +30,7 @@ from representation.version import made_by
 FORMAT_VERSION = 1
 DIVERGED = "diverged.json"
 SAVE = OutputKind(
-    "a post-training's save",
+    "a training's save",
     "state.json",
     json_with("format_version", "step", "settings"),
     tuple(f"{name}.safetensors" for name in ("weights", "optimiser", "others")),

@@ -1,0 +1,102 @@
+"""Batches of questions: what a step of pretraining is given."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+from torch import Tensor
+
+from moon_rec.seeds import generator
+from representation.model.backbone import Inputs
+from representation.model.compose import Composer
+from representation.pretraining.objective import IGNORED, Dialogue, pad_labels
+from representation.pretraining.questions import Asked
+from representation.training.distributed import rank, share_of, world_size
+from representation.training.picture_store import PictureStore
+
+
+@dataclass
+class QuestionBatch:
+    """Questions with their answers: this process's rows.
+
+    Attributes:
+        labels: `(rows, length)`, see `objective.answer_loss`.
+        weight: of the rows' mean loss, so that its mean over processes is that over all answers' tokens.
+        num_pairs: questions of all processes.
+    """
+
+    inputs: Inputs
+    labels: Tensor
+    weight: float
+    num_pairs: int
+    label = ""  # all batches are alike
+
+    @cached_property
+    def num_tokens(self) -> int:
+        """Real tokens of the own rows."""
+        return int(self.inputs.mask.sum())
+
+
+class QuestionBatches:
+    """Questions in a seeded order, epoch by epoch; step s always gives the same batch, of which each process makes its own rows.
+
+    Args:
+        items: what is asked about: `item_id` and `has_image`, in the order of `pictures`.
+        lengths: most tokens of what is said before the question, and of the answer.
+    """
+
+    def __init__(
+        self,
+        composer: Composer,
+        items: pl.DataFrame,
+        pictures: Sequence[bytes | None],
+        asked: list[Asked],
+        batch_size: int,
+        lengths: tuple[int, int],
+        seed: int,
+        scratch_bytes: int,
+    ) -> None:
+        self._composer, self._asked, self._size, self._seed = composer, asked, batch_size, seed
+        self._dialogue = Dialogue(composer, *lengths)
+        self._has_image = items["has_image"].to_list()
+        names = [f"items.image of item {item_id}" for item_id in items["item_id"]]
+        self._pictures = PictureStore(
+            pictures, names, composer.layout.image_size, scratch_bytes=scratch_bytes
+        )
+        self._order = (-1, np.zeros(0, np.int64))
+
+    def make(self, step: int) -> QuestionBatch:
+        """The batch of a step."""
+        size, count = self._size, len(self._asked)
+        places = np.arange(step * size, (step + 1) * size)
+        chosen = [
+            self._asked[int(self._of_epoch(int(epoch))[place % count])]
+            for epoch, place in zip(places // count, places, strict=True)
+        ]
+        has = [self._has_image[one.row] for one in chosen]
+        rows, labels = self._dialogue.rows(
+            [one.words for one in chosen],
+            [one.context for one in chosen],
+            [one.answer for one in chosen],
+            has,
+        )
+        own = share_of(size, rank(), world_size())
+        seen = [one.row for one, pictured in zip(chosen[own], has[own], strict=True) if pictured]
+        inputs = self._composer.batch(rows[own], self._pictures.take(seen) if seen else None)
+        weight = world_size() * _num_answered(labels[own]) / _num_answered(labels)
+        return QuestionBatch(
+            inputs, pad_labels(labels[own], inputs.token_ids.shape[1]), weight, size
+        )
+
+    def _of_epoch(self, epoch: int) -> np.ndarray:
+        if self._order[0] != epoch:
+            drawn = generator(self._seed, "questions", epoch).permutation(len(self._asked))
+            self._order = (epoch, drawn)
+        return self._order[1]
+
+
+def _num_answered(labels: list[list[int]]) -> int:
+    """Tokens that are predicted; a row's first never is, for nothing stands before it."""
+    return sum(label != IGNORED for row in labels for label in row[1:])
