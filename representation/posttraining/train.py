@@ -20,7 +20,9 @@ from representation.posttraining.config import PosttrainConfig, refuse_idle
 from representation.posttraining.momentum import MomentumEncoder
 from representation.posttraining.pair_batch import PairBatch
 from representation.posttraining.preparation import Prepared, prepare
+from representation.posttraining.start_vectors import open_vectors
 from representation.posttraining.step import ContrastiveStep, Outcome
+from representation.posttraining.teacher import Teacher, check_teacher
 from representation.trainable import Trainable
 from representation.training.distributed import (
     SharedEncoder,
@@ -46,6 +48,7 @@ def posttrain(
     on_log: Log | None = None,
     vectors: str | Path | None = None,
     overwrite: bool = False,
+    teacher: str | Path | None = None,
 ) -> list[Checkpoint]:
     """Train on the pairs of the log before the cut, and save the encoder at `out`; see `training.loop.train`.
 
@@ -55,12 +58,15 @@ def posttrain(
             curation did; all of it is also in `out/posttraining_log.json`.
         vectors: folder of `representation.embed` with the vectors that curation measures likeness by; None: computed with the encoder that training starts from.
         overwrite: replace encoders that stand at `out` and where checkpoints will be.
+        teacher: folder of tables as `representation.embed` writes them, of another model, that `score_distillation` and `vector_distillation` learn from.
 
     Raises:
         As `train`.
+        ConfigError: a teacher that nothing is asked of, or none where one is.
     """
-    stage = PostTraining(shop, config, vectors)
-    return train(stage, shop, out, config, start, on_log, overwrite, inputs=(vectors,))
+    check_teacher(config, teacher)
+    stage = PostTraining(shop, config, vectors, teacher)
+    return train(stage, shop, out, config, start, on_log, overwrite, inputs=(vectors, teacher))
 
 
 class PostTraining(Stage[PairBatch, Outcome]):
@@ -69,9 +75,14 @@ class PostTraining(Stage[PairBatch, Outcome]):
     title, log_file = "post-train", LOG_FILE
 
     def __init__(
-        self, shop: Shop, config: PosttrainConfig, vectors: str | Path | None = None
+        self,
+        shop: Shop,
+        config: PosttrainConfig,
+        vectors: str | Path | None = None,
+        teacher: str | Path | None = None,
     ) -> None:
         self._shop, self._config, self._vectors = shop, config, vectors
+        self._tables = open_vectors(shop, teacher) if teacher is not None else None
         self._prepared: Prepared
         self._step: ContrastiveStep
         self._slow: MomentumEncoder | None = None
@@ -92,7 +103,8 @@ class PostTraining(Stage[PairBatch, Outcome]):
         if config.momentum and config.has_queue:
             self._slow = MomentumEncoder(encoder, config.momentum)
         known, device = self._prepared.known, encoder.device
-        self._step = ContrastiveStep(config, encoder.widths, known, device, world_size())
+        teacher = Teacher(*self._tables, encoder.widths[-1], device) if self._tables else None
+        self._step = ContrastiveStep(config, encoder.widths, known, device, world_size(), teacher)
 
     def backward(
         self, batch: PairBatch, step: int, shared: SharedEncoder, dtype: torch.dtype
@@ -117,6 +129,10 @@ class PostTraining(Stage[PairBatch, Outcome]):
             **found.numbers(),
             "mean_cosine": mean_of_processes(found.likeness).item(),
         }
+
+    def reads(self) -> dict[str, str]:
+        tables = zip(("teacher_items", "teacher_queries"), self._tables or (), strict=False)
+        return {name: table.digest for name, table in tables}
 
     def numbers_before(self) -> dict[str, float]:
         curated = self._prepared.curated

@@ -93,7 +93,7 @@ def train(
         ConfigError: settings that change nothing with this encoder, such as those of a backbone beside a `start`.
     """
     about: dict[str, Any] = {"config": from_start(config, start), "start": None}
-    about["shop"] = shop.digest
+    about |= {"shop": shop.digest, **stage.reads()}
     inputs = (start, *inputs, shop.path)
     places = Places(Path(out), config, stage.log_file, overwrite)
     places.check_out(inputs)
@@ -109,7 +109,8 @@ def train(
         if made := places.made_before(about):
             return _tidied(places, made)
         check_output(places.out, ENCODER, overwrite, inputs=inputs)
-    settings = config.model_dump(mode="json") | {"shop": shop.digest, "start": encoder.digest}
+    settings = config.model_dump(mode="json") | stage.reads()
+    settings |= {"shop": shop.digest, "start": encoder.digest}
     check_state(resume_folder(out), settings)
     places.check_steps(about)
     places.check_size(encoder)

@@ -90,6 +90,10 @@ class Stage(ABC, Generic[OneBatch, OneFound]):
         """Figures of a step for the log beside its loss, worked out when the log asks; all processes call."""
         return {}
 
+    def reads(self) -> dict[str, str]:
+        """Digests of what else decides the weights, by name: a training goes on only with the same."""
+        return {}
+
     def numbers_before(self) -> dict[str, float]:
         """Told as step 0, such as what curation left."""
         return {}
