@@ -5,6 +5,10 @@ in what is added alone. The first arm goes on with stage 1, so that no arm is be
 
     stage 1 only -> + purchase pairs -> + curation -> + hard negatives -> + queue -> + circle loss (= `PosttrainConfig.preset("refinement")`)
 
+With `--compare options` each arm has one thing of recipes of 2026 more than the first, which goes on with purchase pairs; arms do not build on each other:
+
+    other answers as positives, negatives above the positive left out (margins 0, .1), the past as the only negatives (MoCo, SCL), a teacher's scores, a teacher's vectors
+
 Intervals (`moon_rec.shares`) are of the variance in a bootstrap that draws searches and seeds anew, arms paired: the same search, the same seed. With three seeds the part of the seeds is
 rough, so each seed's own figure stands beside.
 """
@@ -55,6 +59,22 @@ ADDED: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("+ circle loss", ("loss", "circle_margin", "circle_scale")),
 )
 """Arms in order, and the settings that each takes over from the refinement preset."""
+PURCHASES = "purchase pairs"
+OPTIONS: dict[str, dict[str, Any]] = {
+    PURCHASES: {},
+    "other answers are positives": {"other_positives": "positives"},
+    "none above the positive": {"above_positive_margin": 0.0},
+    "none above it by .1": {"above_positive_margin": 0.1},
+    "the past alone (MoCo)": {
+        "queue_term": "alone",
+        "num_negatives": 2048,
+        "queue_drift": "kept",
+        "momentum": 0.99,
+    },
+    "a teacher's scores": {"score_distillation": 1.0},
+    "a teacher's vectors": {"vector_distillation": 1.0},
+}
+"""Arms of `--compare options`: what each sets beside purchase pairs. The momentum is lower than MoCo's .999, which a few hundred steps do not outlive."""
 GALLERY_MIXTURE = {
     "image->image": 4.0,
     "image->richer-text+image": 8.0,
@@ -95,6 +115,19 @@ def arms(settings: dict[str, Any]) -> dict[str, Any]:
             f"no arm adds {', '.join(different)} of the refinement preset; name it in ADDED"
         )
     return found
+
+
+def options_of(settings: dict[str, Any]) -> dict[str, Any]:
+    """A configuration an arm of `--compare options`."""
+    from representation.posttraining import PosttrainConfig
+
+    plain = PosttrainConfig.preset("broad", engagement="purchased").model_copy(update=settings)
+    return {name: plain.model_copy(update=values) for name, values in OPTIONS.items()}
+
+
+def names_of(compare: str) -> list[str]:
+    """Of the arms, in order; the first is what the others are compared with."""
+    return list(OPTIONS) if compare == "options" else [name for name, _ in ADDED]
 
 
 def with_backbone_of_start(config: Any) -> Any:
@@ -160,11 +193,12 @@ def hits_by_seed(hits: pl.DataFrame, arm: str, modality: str, k: int) -> dict[in
     }
 
 
-def summarise(cells: Cells, period: str, k: int) -> list[dict[str, Any]]:
-    """By arm and modality: recall, its difference to stage 1 only and to the arm before over the seeds that both have, and each seed's recall."""
+def summarise(cells: Cells, period: str, k: int, compare: str = "parts") -> list[dict[str, Any]]:
+    """By arm and modality: recall, its difference to the first arm and (of parts) to the arm before over the seeds that both have, and each seed's recall."""
     rows = []
     present = set(cells.hits["arm"].unique())
-    names = [name for name, _ in ADDED if name in present]
+    every = names_of(compare)
+    names = [name for name in every if name in present]
     for modality in sorted(cells.hits["modality"].unique()):
         found = {name: hits_by_seed(cells.hits, name, modality, k) for name in names}
         for at, name in enumerate(names):
@@ -184,7 +218,9 @@ def summarise(cells: Cells, period: str, k: int) -> list[dict[str, Any]]:
                 "recall": estimate_over_seeds(values, definition).as_dict(),
                 "by_seed": values.mean(axis=1).tolist(),
             }
-            others = {"stage_1": ADDED[0][0], "previous": names[at - 1]} if at else {}
+            others = {"first": every[0], "previous": names[at - 1]} if at else {}
+            if compare == "options":
+                others.pop("previous", None)
             for against, other in others.items():
                 common = [seed for seed in found[name] if seed in found.get(other, {})]
                 if common:
@@ -209,7 +245,7 @@ SHOWN_AS = {"image": "by picture", "text": "by words", "mixed": "by both"}
 
 
 def draw(path: Path, rows: list[dict[str, Any]], title: str) -> None:
-    """Left recall by arm, right its difference to stage 1 only, both with intervals; one line a kind of search, and beside each recall those of the single seeds."""
+    """Left recall by arm, right its difference to the first, both with intervals; one line a kind of search, and beside each recall those of the single seeds."""
     from matplotlib.figure import Figure
 
     names = list(dict.fromkeys(row["arm"] for row in rows))
@@ -217,7 +253,7 @@ def draw(path: Path, rows: list[dict[str, Any]], title: str) -> None:
     axes = figure.subplots(1, 2, sharey=True)
     for shift, (modality, colour) in enumerate(BY_MODALITY.items()):
         mine = [row for row in rows if row["modality"] == modality]
-        for panel, figures in zip(axes, ("recall", "minus_stage_1"), strict=True):
+        for panel, figures in zip(axes, ("recall", "minus_first"), strict=True):
             there = [row for row in mine if figures in row]
             if not there:
                 continue
@@ -232,7 +268,7 @@ def draw(path: Path, rows: list[dict[str, Any]], title: str) -> None:
     axes[0].invert_yaxis()
     axes[0].set_xlabel(f"recall@{rows[0]['k']} [95 %]; small points: single seeds")
     axes[0].set_xlim(left=0)
-    axes[1].set_xlabel("minus stage 1 only, same searches and seeds [95 %]")
+    axes[1].set_xlabel("minus the first arm, same searches and seeds [95 %]")
     axes[1].axvline(0, color=GREY, linewidth=0.8)
     for panel in axes:
         panel.spines[["top", "right"]].set_visible(False)
@@ -303,10 +339,16 @@ def train_cells(shop: Shop, options: Any) -> Cells:
             taken = broad if options.start is None else with_backbone_of_start(broad)
             posttrain(shop, stage1, taken, start=options.start)
         later = {**given, "steps": options.steps, "learning_rate": options.learning_rate}
-        for number, (name, config) in enumerate(arms(later).items()):
-            if number not in options.arms:
+        chosen = options_of(later) if options.compare == "options" else arms(later)
+        for number, (name, config) in enumerate(chosen.items()):
+            if options.arms and number not in options.arms:
                 continue
-            encoder = options.out / f"arm-{digest_of([*made_of, config.digest()])}"
+            taught = config.score_distillation > 0 or config.vector_distillation > 0
+            if taught and options.teacher is None:
+                continue
+            teacher = options.teacher if taught else None
+            key = [*made_of, config.digest(), *([str(teacher)] if teacher else [])]
+            encoder = options.out / f"arm-{digest_of(key)}"
             file = encoder.with_name(f"{encoder.name}-{options.period}.parquet")
             if not file.exists() and options.collect:
                 continue
@@ -315,7 +357,7 @@ def train_cells(shop: Shop, options: Any) -> Cells:
                 if not encoder.exists():
                     vectors = curation_vectors(shop, stage1) if config.curation else None
                     taken = with_backbone_of_start(config)
-                    posttrain(shop, encoder, taken, start=stage1, vectors=vectors)
+                    posttrain(shop, encoder, taken, stage1, vectors=vectors, teacher=teacher)
                 _write(file, measure(shop, encoder, options.period))
                 if not options.keep:
                     remove_folder(encoder, ENCODER)
@@ -335,11 +377,11 @@ def _write(file: Path, cells: Cells) -> None:
 def show(rows: list[dict[str, Any]], title: str) -> None:
     """The table, a row an arm and kind of search."""
     table = Table(title=title)
-    for name in ("arm", "search", "recall [95 %]", "minus stage 1 only", "minus arm before"):
+    for name in ("arm", "search", "recall [95 %]", "minus the first arm", "minus arm before"):
         table.add_column(name, no_wrap=True)
     for row in rows:
         cells = [row["arm"], row["modality"]]
-        for name in ("recall", "minus_stage_1", "minus_previous"):
+        for name in ("recall", "minus_first", "minus_previous"):
             cells.append(str(Estimate(**row[name])) if name in row else "")
         table.add_row(*cells)
     table_console().print(table)
@@ -362,9 +404,19 @@ def main(argv: list[str] | None = None) -> None:
         "--arms",
         type=int,
         nargs="+",
-        choices=range(len(ADDED)),
-        default=list(range(len(ADDED))),
+        choices=range(max(len(ADDED), len(OPTIONS))),
         help="by number, so that several processes can share a seed; a last call with all reads what they left",
+    )
+    parser.add_argument(
+        "--compare",
+        choices=("parts", "options"),
+        default="parts",
+        help="the refinement's parts, one after the other; or options of 2026, each by itself",
+    )
+    parser.add_argument(
+        "--teacher",
+        type=Path,
+        help="vectors of a better encoder, for two arms of --compare options",
     )
     parser.add_argument("--stage1-steps", type=count, default=1000)
     parser.add_argument(
@@ -398,7 +450,7 @@ def main(argv: list[str] | None = None) -> None:
         torch.set_num_threads(options.threads)
     shop = Shop.open(options.shop)
     cells = train_cells(shop, options)
-    rows = [row for k in KS for row in summarise(cells, options.period, k)]
+    rows = [row for k in KS for row in summarise(cells, options.period, k, options.compare)]
     kind = "SIMULATED shop" if shop.is_simulated else "shop"
     title = f"{kind} {shop.name}, {options.period} period, recall@{options.k}: {shop.source}"
     chosen = [row for row in rows if row["k"] == options.k]

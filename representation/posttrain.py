@@ -19,6 +19,7 @@ def main(argv: list[str] | None = None) -> None:
     """The command."""
     chosen = _parser().parse_args(argv)
     from representation.posttraining import PosttrainConfig, posttrain
+    from representation.posttraining.teacher import check_teacher
     from representation.posttraining.train import LOG_FILE
     from representation.training.distributed import is_main, processes
     from representation.training.places import check_out
@@ -30,6 +31,7 @@ def main(argv: list[str] | None = None) -> None:
             raise ConfigError(
                 f"--vectors {chosen.vectors} changes nothing: only curation.hardest_query reads them; set curation, or leave them out"
             )
+        check_teacher(config, chosen.teacher)
         check_out(chosen.out, chosen.overwrite, inputs=(chosen.shop, chosen.start))
         tracker = tracker_of(chosen)
         shop = Shop.open(chosen.shop)
@@ -44,6 +46,7 @@ def main(argv: list[str] | None = None) -> None:
                 chosen.overwrite,
                 pairs=chosen.pairs,
                 features=chosen.features,
+                teacher=chosen.teacher,
             )
         if is_main():
             for checkpoint in checkpoints:
@@ -69,8 +72,8 @@ def _parser() -> Parser:
     add_overwrite_option(parser, "the encoder and its checkpoints")
     parser.add_argument(
         "--preset",
-        choices=("broad", "refinement"),
-        help="settings of the MOON report's first or second part of post-training; --set overrides them",
+        choices=("broad", "refinement", "scl"),
+        help="settings of the MOON report's first or second part of post-training, or of SCL; --set overrides them",
     )
     parser.add_argument(
         "--vectors",
@@ -89,6 +92,12 @@ def _parser() -> Parser:
         type=Path,
         metavar="DIR",
         help="folder of representation.curate: train on its pairs; default: on all of the log before the cut",
+    )
+    parser.add_argument(
+        "--teacher",
+        type=Path,
+        metavar="DIR",
+        help="folder of representation.embed or representation.bring with a larger model's vectors of this shop, for score_distillation and vector_distillation",
     )
     add_track_option(parser)
     add_config_options(

@@ -3,6 +3,7 @@
 from representation.losses.bank import Asking, Bank, bank_logsumexp
 from representation.losses.blocks import by_blocks
 from representation.losses.circle import circle
+from representation.losses.distillation import score_distillation, vector_distillation
 from representation.losses.infonce import infonce, infonce_scores
 from representation.losses.matryoshka import matryoshka
 from representation.losses.triplet import triplet
@@ -16,5 +17,7 @@ __all__ = [
     "infonce",
     "infonce_scores",
     "matryoshka",
+    "score_distillation",
     "triplet",
+    "vector_distillation",
 ]

@@ -37,6 +37,7 @@ def by_blocks(loss: Callable[..., Tensor], size: int) -> Callable[..., Tensor]:
         blocked: Tensor | None = None,
         positives: Tensor | None = None,
         bank: Bank | None = None,
+        siblings: Tensor | None = None,
     ) -> Tensor:
         columns = positive_columns(queries, positives)
 
@@ -47,6 +48,7 @@ def by_blocks(loss: Callable[..., Tensor], size: int) -> Callable[..., Tensor]:
                 blocked=None if blocked is None else blocked[rows],
                 positives=columns[rows],
                 bank=None if bank is None else Bank(bank.vectors, bank.blocked[rows]),
+                **({} if siblings is None else {"siblings": siblings[rows]}),
                 **dict(zip(learnt, others, strict=True)),
             )
 

@@ -36,7 +36,7 @@ from representation.posttraining.mixture import (
 )
 from representation.training.config import TrainingConfig
 
-Preset = Literal["broad", "refinement"]
+Preset = Literal["broad", "refinement", "scl"]
 OwnShare = Annotated[float, Field(ge=0, le=0.9)]
 Entries = Annotated[int, Field(ge=1, le=2**27)]
 """Vectors compared with a query, or kept in a queue."""
@@ -60,6 +60,18 @@ PRESETS: dict[Preset, dict[str, Any]] = {
         "circle_margin": 0.5,
         "circle_scale": 16.0,
         "learning_rate": 5e-4,
+    },
+    "scl": {
+        "engagement": "purchased",
+        "mixture": {"image->image": 0.5, "text->richer-text": 0.5},
+        "hard_negatives": 1,
+        "hard_negative_kinds": ["clicked"],
+        "triplet_weight": 1.0,
+        "num_negatives": 196_800,
+        "queue_length": 196_800,
+        "queue_drift": "kept",
+        "queue_term": "alone",
+        "momentum": 0.999,
     },
 }
 """What each preset sets; all else is as by default."""
@@ -114,6 +126,12 @@ class PosttrainConfig(TrainingConfig):
             so there circle loss, whose thresholds are absolute, pulls for ever. The report names no weights.
         prefix_loss: of the widths below the full one where `loss` is `circle`. `infonce`, which knows differences of similarities alone, whatever the width; `same`: circle loss there, too.
             The report says Matryoshka and circle loss, not how they go together.
+        other_positives: what else of a batch is known to answer a query. `left_out`: no negative; `positives`: a positive, too, told from the negatives alone
+            (`losses/infonce.py`).
+        above_positive_margin: a negative whose cosine is above that of the query's positive by more than this is left out (`negatives/above_positive.py`; Qwen3 Embedding: .1); None: none.
+        score_distillation, vector_distillation: weights of what a teacher's vectors ask: its scores of the batch, its vectors (`losses/distillation.py`); 0: neither. They
+            need `teacher`.
+        distillation_temperature: of the scores that are compared.
         symmetric: InfoNCE also from item to query; the report's formula is query to item only.
         triplet_weight, triplet_margin: weight and margin of a triplet term on what was clicked but not bought after the same search (SCL); 0: none.
         hard_negatives: hard negatives drawn for each query, of `hard_negative_kinds`; each is a negative of every query of the batch.
@@ -124,7 +142,8 @@ class PosttrainConfig(TrainingConfig):
         max_age: steps after which a past vector is no longer used; None: until the queue has no more room for it.
         queue_drift: `mean` shifts a past vector by what the batch's mean item has moved since (`negatives/drift.py`); `kept` uses it as it was.
         queue_term: how past negatives, which take no gradient, go into the loss. `added`: the mean of the loss without them and that with them; `queries`: queries
-            learn from the loss with them, items from that without, a temperature from both; `joint`: both from the loss with them, one denominator for all, as MOON's formula is commonly written.
+            learn from the loss with them, items from that without, a temperature from both; `joint`: both from the loss with them, one denominator for all, as MOON's formula is commonly written; `alone`: the past
+            ones are all the negatives there are, as in MoCo and SCL: a query picks its positive, under the slow copy, among them (at a step without any, among the batch).
         momentum: of a slow copy of the encoder whose vectors are kept as past negatives, see `momentum.py`; 0: the encoder's own.
         chunk_size: rows embedded at a time, with gradients cached, so that memory does not grow with the batch; None: all at once.
     """
@@ -148,6 +167,11 @@ class PosttrainConfig(TrainingConfig):
     learn_temperature: bool = True
     matryoshka_weights: Literal["width", "equal"] = "width"
     prefix_loss: Literal["same", "infonce"] = "infonce"
+    other_positives: Literal["left_out", "positives"] = "left_out"
+    above_positive_margin: Annotated[float, Field(ge=0, le=2)] | None = None
+    score_distillation: Strength = 0.0
+    vector_distillation: Strength = 0.0
+    distillation_temperature: Temperature = 0.07
     symmetric: bool = False
     circle_margin: ShareBelowOne = 0.25
     circle_scale: Scale = 80.0
@@ -162,7 +186,7 @@ class PosttrainConfig(TrainingConfig):
     queue_length: Entries | None = None
     max_age: Steps | None = None
     queue_drift: Literal["kept", "mean"] = "mean"
-    queue_term: Literal["added", "queries", "joint"] = "added"
+    queue_term: Literal["added", "queries", "joint", "alone"] = "added"
     momentum: ShareBelowOne = 0.0
     chunk_size: Count | None = None
 
@@ -186,6 +210,10 @@ class PosttrainConfig(TrainingConfig):
                 lambda config: config.loss == "circle",
                 "only loss=circle reads it, and loss = {self.loss!r}; leave it out or set loss",
             ),
+        ),
+        "distillation_temperature": CountsWhen(
+            lambda config: config.score_distillation > 0,
+            "score_distillation is 0; leave it out or raise that",
         ),
         "triplet_margin": CountsWhen(
             lambda config: config.triplet_weight > 0,
@@ -222,6 +250,9 @@ class PosttrainConfig(TrainingConfig):
           the lower learning rate: ours; the momentum encoder is SCL's. Milder than the report's words where a log is small: an item keeps its eight hardest queries instead of one, query and title are to name
           two things together instead of each. On the validation searches of a simulated shop the stricter readings lost recall (docs/log.md).
           Circle loss is the report's; on both shops measured here InfoNCE in its place (`loss='infonce'`) finds .014 and .018 more of the searches by picture in ten (docs/results.md).
+        - `scl`, the contrastive training of SCL (arXiv 2407.19467): a search's picture and the picture bought, its words and the words of what was bought; a momentum bank of
+          196,800 as the only negatives, a learned temperature, a triplet term on what was clicked but not bought: the paper's. Momentum (MoCo's .999), weight and margin of the
+          triplet, the two kinds in equal parts: ours.
         """
         return cls.model_validate({"preset": name, **values})
 
@@ -249,9 +280,15 @@ class PosttrainConfig(TrainingConfig):
         return self.num_in_batch if self.num_negatives is None else self.num_negatives
 
     @property
+    def num_past(self) -> int:
+        """Past negatives that a query is compared with: what the batch lacks, or all of them."""
+        of_batch = 0 if self.queue_term == "alone" else self.num_in_batch
+        return 0 if self.num_negatives is None else max(0, self.num_negatives - of_batch)
+
+    @property
     def has_queue(self) -> bool:
         """Whether past negatives are drawn."""
-        return self.num_used > self.num_in_batch
+        return self.num_past > 0
 
     @model_validator(mode="before")
     @classmethod
@@ -312,12 +349,20 @@ class PosttrainConfig(TrainingConfig):
             raise ValueError(
                 "momentum wants queue_term 'added' or 'queries', or items learn nothing, and sharding 'ddp'"
             )
-        if self.has_queue and self.queue_length is not None:
-            drawn = self.num_used - self.num_in_batch
-            if self.queue_length < drawn:
-                raise ValueError(
-                    f"queue_length {self.queue_length:,} is less than the {drawn:,} that num_negatives draws from it; leave it out for twice as many"
-                )
+        if self.queue_term == "alone" and not self.momentum:
+            raise ValueError(
+                "queue_term 'alone' wants momentum above 0: a query's positive and the past ones are then of the same slow encoder (MoCo: .999)"
+            )
+        if self.other_positives == "positives" and (
+            self.loss != "infonce" or self.symmetric or self.queue_term == "alone"
+        ):
+            raise ValueError(
+                "other_positives 'positives' is for loss='infonce', from query to item alone, among the batch's items"
+            )
+        if self.has_queue and self.queue_length is not None and self.queue_length < self.num_past:
+            raise ValueError(
+                f"queue_length {self.queue_length:,} is less than the {self.num_past:,} that num_negatives draws from it; leave it out for twice as many"
+            )
         return self
 
 

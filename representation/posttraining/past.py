@@ -45,8 +45,7 @@ class PastNegatives:
         self, config: PosttrainConfig, known: KnownPositives, dim: int, device: torch.device
     ) -> None:
         self._config, self._known, self._device = config, known, device
-        wanted = config.num_used - config.num_in_batch
-        length = config.queue_length or QUEUE_PER_DRAW * wanted
+        length = config.queue_length or QUEUE_PER_DRAW * config.num_past
         self.queues: dict[ItemKind, NegativeQueue] = {
             kind: NegativeQueue(length, dim, config.max_age, device) for kind in config.items
         }
@@ -55,14 +54,15 @@ class PastNegatives:
             self.drifts = {kind: Drift(dim, device) for kind in self.queues}
 
     def draw(self, batch: PairBatch, items: Tensor, num_in_batch: int, step: int) -> Past | None:
-        """Negatives for what a batch with `num_in_batch` negatives of its own lacks; None where there are none.
+        """Negatives for what a batch with `num_in_batch` negatives of its own lacks, or all (`queue_term`); None where there are none.
 
         Known positives of a query, its own positive among them, are masked. All processes draw the same.
 
         Args:
             items: `(batch, dim)` vectors of the batch's items, of all processes.
         """
-        count = self._config.num_used - num_in_batch
+        of_batch = 0 if self._config.queue_term == "alone" else num_in_batch
+        count = self._config.num_used - of_batch
         if count <= 0:
             return None
         random = torch_generator(self._config.seed, "queue", step)

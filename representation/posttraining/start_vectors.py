@@ -80,6 +80,21 @@ def stored_vectors(
     """The tables that `representation.embed` left at `folder`; says so where they are of another encoder than the training starts from.
 
     Raises:
+        EncoderError, TableError: as `open_vectors`.
+    """
+    items, queries = open_vectors(shop, folder)
+    for name, table in (("items", items), ("queries", queries)):
+        if table.encoder != encoder.digest:
+            say(
+                f"{Path(folder) / name} is of encoder {table.encoder or 'unknown'}, training starts from {encoder.digest}: pairs are curated by the former"
+            )
+    return items, queries
+
+
+def open_vectors(shop: Shop, folder: str | Path) -> tuple[EmbeddingTable, EmbeddingTable]:
+    """The tables of items and of searches at `folder`; says what they cover.
+
+    Raises:
         EncoderError: `folder` holds no two tables.
         TableError: a table that cannot be opened, or does not go with the shop or with the other.
     """
@@ -90,11 +105,6 @@ def stored_vectors(
         )
     items, queries = (EmbeddingTable.open(path) for path in paths)
     say(f"{folder}: {check_pair(shop, items, queries)}")
-    for path, table in zip(paths, (items, queries), strict=True):
-        if table.encoder != encoder.digest:
-            say(
-                f"{path} is of encoder {table.encoder or 'unknown'}, training starts from {encoder.digest}: pairs are curated by the former"
-            )
     return items, queries
 
 

@@ -23,12 +23,14 @@ from torch import Tensor
 from moon_rec.bounds import LEAST_TEMPERATURE
 from moon_rec.torch_seeds import torch_generator
 from representation.losses import Asking, by_blocks, circle, infonce, matryoshka, triplet
+from representation.negatives.above_positive import above_positive
 from representation.negatives.in_batch import keep_some
 from representation.negatives.known import KnownPositives
 from representation.negatives.spatial import gather
 from representation.posttraining.config import PosttrainConfig
 from representation.posttraining.pair_batch import PairBatch
 from representation.posttraining.past import Past, PastNegatives
+from representation.posttraining.teacher import Teacher, distilled
 from representation.trainable import Rows
 from representation.training.gradient_cache import ContextOfLast, cached_backward
 from representation.training.optimisation import lower_precision
@@ -109,7 +111,9 @@ class ContrastiveStep:
         known: KnownPositives,
         device: torch.device,
         world_size: int = 1,
+        teacher: Teacher | None = None,
     ) -> None:
+        self._teacher = teacher
         self.config, self.widths, self.device = config, tuple(widths), device
         of_prefixes = "infonce" if config.prefix_loss == "infonce" else config.loss
         self._losses = (*[of_prefixes] * (len(self.widths) - 1), config.loss)  # one a width
@@ -231,14 +235,22 @@ class ContrastiveStep:
         past = None
         if self.past is not None:
             past = self.past.draw(batch, kept[0], len(columns) - 1, step)
+        blocked, past = self._without_answers(queries, columns, positives, blocked, past)
         on_device, columns_right = blocked.to(self.device), positives.to(self.device)
         objectives = self._objectives()
         if self.config.chunk_size is not None and not self.config.symmetric:
             objectives = [by_blocks(one, self.config.chunk_size) for one in objectives]
         known = {"blocked": on_device, "positives": columns_right}
+        if self.config.queue_term == "alone" and past is not None:
+            known["blocked"] = torch.ones_like(on_device).scatter_(1, columns_right[:, None], False)
+        if self.config.other_positives == "positives":
+            known["siblings"] = self._siblings(batch, len(columns))
         objectives = [partial(one, **known) for one in objectives]
         asking = self._asking(queries, on_device, batch)
         loss = self._over_negatives(objectives, queries, columns, kept, past, asking)
+        if self._teacher is not None:
+            own = queries, items
+            loss = loss + distilled(self._teacher, self.config, batch, own, everyone[0])
         weight = len(batch) * self._world_size / batch.num_pairs
         loss = weight * loss
         if self.config.triplet_weight and batch.hard is not None:
@@ -248,6 +260,34 @@ class ContrastiveStep:
         compared = queries.detach(), columns.detach(), columns_right
         likeness = _likeness(columns)
         return loss, Outcome(loss.detach(), masked, blocked, past, likeness, *compared, weight)
+
+    def _siblings(self, batch: PairBatch, num_columns: int) -> Tensor:
+        """`(own, columns)`: the batch's items that are known to answer a query besides its own."""
+        found = torch.zeros(len(batch), num_columns, dtype=torch.bool, device=self.device)
+        found[:, : batch.num_pairs] = batch.blocked.to(self.device)
+        return found
+
+    def _without_answers(
+        self,
+        queries: Tensor,
+        columns: Tensor,
+        positives: Tensor,
+        blocked: Tensor,
+        past: Past | None,
+    ) -> tuple[Tensor, Past | None]:
+        """The masks, with those left out that score above the positive (`above_positive_margin`)."""
+        margin = self.config.above_positive_margin
+        if margin is None:
+            return blocked, past
+        asked, items = queries.detach(), columns.detach()
+        right = (asked * items[positives.to(items.device)]).sum(dim=1)
+        above = above_positive(asked, items, right, margin).cpu()
+        blocked = blocked | above.scatter_(1, positives[:, None], False)
+        if past is not None:
+            above = above_positive(asked, past.bank.vectors, right, margin)
+            bank = past.bank._replace(blocked=past.bank.blocked | above)
+            past = past._replace(bank=bank, blocked=past.blocked | above.cpu().numpy())
+        return blocked, past
 
     def _asking(self, queries: Tensor, blocked: Tensor, batch: PairBatch) -> Asking | None:
         """The queries of all processes with their masks for the own items; None where there are no others, or the loss does not ask for them."""
@@ -269,7 +309,9 @@ class ContrastiveStep:
         if past is None:
             return without(queries, columns)
         term, slow = self.config.queue_term, self.config.momentum > 0
-        compared = torch.cat(list(kept)) if slow or term == "queries" else columns
+        compared = (
+            torch.cat(list(kept)) if slow or term == "queries" else columns
+        )  # "alone" is slow
         loss = self._over_widths(objectives, queries, compared, bank=past.bank)
         if term == "added":
             return (loss + without(queries, columns)) / 2

@@ -24,7 +24,9 @@ from representation.posttraining.momentum import MomentumEncoder
 from representation.posttraining.pair_batch import PairBatch
 from representation.posttraining.pairs import CuratedPairs
 from representation.posttraining.preparation import Prepared, prepare, readable
+from representation.posttraining.start_vectors import open_vectors
 from representation.posttraining.step import ContrastiveStep, Outcome
+from representation.posttraining.teacher import Teacher, check_teacher
 from representation.trainable import Remembers, Trainable
 from representation.training.distributed import (
     SharedEncoder,
@@ -51,6 +53,7 @@ def posttrain(
     vectors: str | Path | None = None,
     overwrite: bool = False,
     *,
+    teacher: str | Path | None = None,
     pairs: str | Path | None = None,
     features: str | Path | None = None,
 ) -> list[Checkpoint]:
@@ -64,12 +67,16 @@ def posttrain(
         overwrite: replace encoders that stand at `out` and where checkpoints will be.
         pairs: folder of `representation.curate` whose pairs are trained on; None: all of the log, or what `config.curation` leaves of them.
         features: folder where what frozen towers make of the shop's texts and pictures is kept, and taken up from; None: `OUT.features`. Read by locked pairs alone.
+        teacher: folder of tables as `representation.embed` writes them, of another model, that `score_distillation` and `vector_distillation` learn from.
 
     Raises:
         As `train`.
+        ConfigError: a teacher that nothing is asked of, or none where one is.
     """
-    stage = PostTraining(shop, config, vectors, pairs, features, Path(out))
-    return train(stage, shop, out, config, start, on_log, overwrite, inputs=(vectors, pairs))
+    check_teacher(config, teacher)
+    stage = PostTraining(shop, config, vectors, pairs, teacher, features, Path(out))
+    inputs = (vectors, pairs, teacher)
+    return train(stage, shop, out, config, start, on_log, overwrite, inputs=inputs)
 
 
 class PostTraining(Stage[PairBatch, Outcome]):
@@ -83,12 +90,14 @@ class PostTraining(Stage[PairBatch, Outcome]):
         config: PosttrainConfig,
         vectors: str | Path | None = None,
         pairs: str | Path | None = None,
+        teacher: str | Path | None = None,
         features: str | Path | None = None,
         out: Path | None = None,
     ) -> None:
         self._shop, self._config, self._vectors = shop, config, vectors
         self._out, self._features = out, features
         self._curated = None if pairs is None else CuratedPairs(pairs, shop, config)
+        self._taught = None if teacher is None else open_vectors(shop, teacher)
         self._prepared: Prepared
         self._step: ContrastiveStep
         self._slow: MomentumEncoder | None = None
@@ -97,7 +106,9 @@ class PostTraining(Stage[PairBatch, Outcome]):
         return open_trainable(start)
 
     def reads(self) -> dict[str, str]:
-        return {} if self._curated is None else {"pairs": self._curated.digest}
+        found = {} if self._curated is None else {"pairs": self._curated.digest}
+        taught = zip(("teacher_items", "teacher_queries"), self._taught or (), strict=False)
+        return found | {name: table.digest for name, table in taught}
 
     def check(self, encoder: Trainable) -> None:
         refuse_idle(self._config, encoder.widths)
@@ -138,7 +149,8 @@ class PostTraining(Stage[PairBatch, Outcome]):
         if config.momentum and config.has_queue:
             self._slow = MomentumEncoder(encoder, config.momentum)
         known, device = self._prepared.known, encoder.device
-        self._step = ContrastiveStep(config, encoder.widths, known, device, world_size())
+        teacher = Teacher(*self._taught, encoder.widths[-1], device) if self._taught else None
+        self._step = ContrastiveStep(config, encoder.widths, known, device, world_size(), teacher)
 
     def backward(
         self, batch: PairBatch, step: int, shared: SharedEncoder, dtype: torch.dtype

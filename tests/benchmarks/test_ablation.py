@@ -35,6 +35,19 @@ def test_a_setting_that_no_arm_adds_is_named(monkeypatch):
         arms({"steps": 7, "learning_rate": 1e-4})
 
 
+def test_options_differ_from_the_first_in_one_thing_each():
+    plain, *others = ablation.options_of({"steps": 7}).values()
+    assert plain.engagement == "purchased"
+    for name, other in zip(list(ablation.OPTIONS)[1:], others, strict=True):
+        changed = {
+            field
+            for field in PosttrainConfig.model_fields
+            if getattr(plain, field) != getattr(other, field)
+        }
+        assert changed == set(ablation.OPTIONS[name]), name
+        PosttrainConfig.model_validate(other.model_dump(exclude_unset=True))  # they go together
+
+
 def made_up(searches=400):
     """Arm 1 finds what arm 0 finds, and every fourth search besides."""
     frames = []
@@ -56,7 +69,7 @@ def made_up(searches=400):
 def test_differences_are_paired_and_the_picture_is_drawn(tmp_path):
     rows = summarise(made_up(), "test", 10)
     assert [row["recall"]["value"] for row in rows] == [0.25, 0.5]
-    gap = rows[1]["minus_stage_1"]
+    gap = rows[1]["minus_first"]
     assert gap["value"] == 0.25 and 0.2 < gap["low"] < 0.25 < gap["high"] < 0.3
     assert (
         rows[1]["by_seed"] == [0.5, 0.5, 0.5]
@@ -72,7 +85,7 @@ def test_without_the_first_arm_nothing_is_held_against_it():
         arm=pl.col("arm").replace({"stage 1 only": "+ curation", "+ purchase pairs": "+ queue"})
     )
     first, second = summarise(Cells(hits, 50), "test", 10)
-    assert "minus_previous" in second and "minus_stage_1" not in second
+    assert "minus_previous" in second and "minus_first" not in second
     assert (
         "'+ curation'" in second["minus_previous"]["definition"] and "minus_previous" not in first
     )
@@ -93,7 +106,7 @@ def test_arms_are_compared_on_the_seeds_that_both_have():
     hits = hits.with_columns(nothing.alias("hit@10")).filter(~is_first | (pl.col("seed") < 2))
     first, second = summarise(Cells(hits, 50), "test", 10)
     assert first["by_seed"] == [0.25, 0.25] and second["by_seed"] == [0.5, 0.5, 0.0]
-    gap = second["minus_stage_1"]
+    gap = second["minus_first"]
     assert gap["value"] == 0.25 and gap["definition"].endswith("same seeds: 0, 1")
     found = hits_by_seed(hits, "stage 1 only", "image", 1)
     assert list(found) == [0, 1] and found[0].shape == (400,)
@@ -119,6 +132,8 @@ def test_collecting_trains_nothing_and_names_what_is_missing(tmp_path):
         period="test",
         collect=True,
         keep=False,
+        compare="parts",
+        teacher=None,
     )
     with pytest.raises(ConfigError, match=r"no cell of these settings in .*cells; leave out"):
         ablation.train_cells(Nothing(), options)  # type: ignore[arg-type]

@@ -431,12 +431,24 @@ def of_pretraining(config: Any) -> str:
 
 def of_posttraining(config: Any) -> str:
     inside = "representation.posttraining."
+    taught = config.score_distillation or config.vector_distillation
     return of_training(
-        posttrain,
+        functools.partial(posttrain, teacher=teacher_tables() if taught else None),
         config,
         f"{inside}step.cached_backward",
         f"{inside}batches.PictureStore",
     )
+
+
+@functools.cache
+def teacher_tables() -> Path:
+    folder = fresh()
+    shop, random = little_shop(), np.random.default_rng(0)
+    for name, frame, key in (("items", shop.items, "item_id"), ("queries", shop.searches, "search_id")):  # fmt: skip
+        ids = frame.select(key).collect()[key].to_numpy()
+        vectors = random.normal(size=(len(ids), 6)).astype(np.float32)
+        EmbeddingTable.from_arrays(ids, vectors, shop=shop.digest).save(folder / name)
+    return folder
 
 
 def of_curation(config: Any) -> str:

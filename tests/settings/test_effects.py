@@ -244,14 +244,15 @@ EFFECTS: dict[type[Config], Effects] = {
             "augmentation": AugmentationConfig(turn=90), "curation": CurationConfig(hardest_query=False), "loss": "circle", "temperature": 0.5,
             "learn_temperature": False, "matryoshka_weights": "equal", "prefix_loss": "same", "symmetric": True, "circle_margin": 0.5, "circle_scale": 10.0,
             "triplet_weight": 1.0, "triplet_margin": 1.0, "hard_negatives": 2, "hard_negative_kinds": ("category",), "num_negatives": 2, "queue_length": 5,
-            "max_age": 1, "queue_drift": "kept", "queue_term": "joint", "momentum": 0.9, "chunk_size": 2,
+            "max_age": 1, "queue_drift": "kept", "queue_term": "joint", "momentum": 0.9, "chunk_size": 2, "other_positives": "positives", "above_positive_margin": 0.0, "score_distillation": 1.0,
+            "vector_distillation": 1.0, "distillation_temperature": 0.5,
         },
         {
             **WARMING, "query_engagement": {"mixture": {"richer-text+image->richer-text+image": 1.0}, "engagement": "clicked"}, "split_mixed": {"mixture": {"image->image": 1.0}},
             "alter_photos": {"mixture": {"image->image": 1.0}}, "own_picture_share": {"mixture": {"image->image": 1.0}},
             "own_words_share": {"mixture": {"text->title+image": 1.0}}, "augmentation": {"mixture": {"image->image": 1.0}, "alter_photos": False},
             "circle_margin": CIRCLE, "circle_scale": CIRCLE, "prefix_loss": CIRCLE, "triplet_weight": HARD, "hard_negative_kinds": HARD,
-            "triplet_margin": {**HARD, "triplet_weight": 1.0}, **dict.fromkeys(("queue_length", "max_age", "queue_drift", "queue_term", "momentum"), QUEUE),
+            "triplet_margin": {**HARD, "triplet_weight": 1.0}, "distillation_temperature": {"score_distillation": 1.0}, **dict.fromkeys(("queue_length", "max_age", "queue_drift", "queue_term", "momentum"), QUEUE),
         },
     ),
     CurationConfig: Effects(
