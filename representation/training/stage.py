@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 import torch
 from torch import Tensor
 
+from representation.encoder import ProductEncoder
 from representation.training.distributed import SharedEncoder
 
 
@@ -104,10 +105,6 @@ class Stage(ABC, Generic[OneBatch, OneFound]):
 
     def numbers(self, found: OneFound) -> dict[str, float]:
         """Figures of a step for the log beside its loss, worked out when the log asks; all processes call."""
-        return {}
-
-    def reads(self) -> dict[str, str]:
-        """Digests of what else decides the weights, by name: a training goes on only with the same."""
         return {}
 
     def numbers_before(self) -> dict[str, float]:
