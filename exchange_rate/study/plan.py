@@ -69,9 +69,7 @@ class RankerPlan(Config):
         """The baseline's settings."""
         if self.baseline is not None:
             return self.baseline
-        search = "none" if self.ranker.search == "content" else self.ranker.search
-        settings = self.ranker.model_dump() | {"content": "none", "search": search}
-        return RankerConfig.reading(**settings)
+        return self.ranker.without_content()
 
     def names(self, features: FeatureConfig) -> RankerNames:
         """What it is called, by role; `features` are the plan's."""

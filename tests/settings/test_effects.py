@@ -84,13 +84,13 @@ EFFECTS: dict[type[Config], Effects] = {
             "content": "vector", "sequence": "bst", "search": "category", "search_length": 3, "recent_length": 2, "embedding_dim": 8, "attention_dim": 4,
             "tower": (4,), "projection_dim": 4, "scores": "both", "num_tiers": 5, "temperature": 0.5, "learn_temperature": False, "num_code_levels": 2,
             "num_codes": 6, "make_epochs": 1, "make_hidden": (4,), "epochs": 2, "batch_size": 32, "learning_rate": 0.03, "embedding_learning_rate": 0.3,
-            "weight_decay": 1.0, "unknown_rate": 0.5, "clip_norm": 0.001, "patience": 3, "device": "cuda", "seed": 1, "num_threads": None,
+            "weight_decay": 1.0, "unknown_rate": 0.5, "clip_norm": 0.001, "patience": 3, "kept_epoch": "last", "device": "cuda", "seed": 1, "num_threads": None,
         },
         {
             "search_length": {"search": "category"}, "recent_length": {"search": "category"}, "projection_dim": {"content": "vector"}, "scores": CUBE,
             "num_tiers": CUBE, "temperature": CUBE, "learn_temperature": CUBE, "num_code_levels": {"content": "semantic_ids"},
             "num_codes": {"content": "semantic_ids"}, "make_epochs": {"content": "make"}, "make_hidden": {"content": "make"},
-            "patience": {"epochs": 8, "embedding_learning_rate": 1.0},
+            "patience": {"epochs": 8, "embedding_learning_rate": 1.0}, "kept_epoch": {"epochs": 8, "embedding_learning_rate": 1.0},
         },
     ),
     FeatureConfig: Effects(
