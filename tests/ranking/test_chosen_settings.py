@@ -5,8 +5,8 @@ import json
 import pytest
 
 from moon_rec.errors import RankingError
-from ranking.features import FeatureConfig, RankingTables
 from ranking.chosen_settings import SHARES, ChosenSettings, choose_settings
+from ranking.features import FeatureConfig, RankingTables
 from ranking.metrics import auc
 from ranking.train import RankerConfig, train_ranker
 from ranking.train import main as train_main
