@@ -17,7 +17,6 @@ from moon_rec.errors import RankingError
 from ranking.config import RankerConfig
 from ranking.features import RankingTables
 from ranking.metrics import auc
-from ranking.training.course import train_ranker
 
 SHARES = (0.0, 0.1, 0.3)
 
@@ -64,6 +63,8 @@ def choose_settings(
     Args:
         config: of the rankers to come; what reads vectors and `unknown_rate` are left aside, `epochs` is the most that are tried.
     """
+    from ranking.training.course import train_ranker
+
     labels = tables.periods["validation"].labels
     found: dict[float, tuple[float, ...]] = {}
     for share in shares:
