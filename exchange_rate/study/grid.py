@@ -183,8 +183,8 @@ class _RankerGrid:
 
 def _baseline_key(config: StudyConfig, plan: RankerPlan) -> str:
     features = config.features_of(plan)
-    config = "trees" if plan.trees else plan.without_content().digest()
-    return digest_of([config, features.digest()])
+    baseline = "trees" if plan.trees else plan.without_content().digest()
+    return digest_of([baseline, features.digest()])
 
 
 def _as_chosen(own: RankerConfig, chosen: Mapping[str, float]) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def against_factors(
         if name not in scores:
             continue
         found = side_by_side(scores[FACTORISATION], scores[name], num_resamples)["auc"]
-        verdict = "no difference is shown"
+        verdict = "no difference is shown" if len(scores[name]) > 1 else "one seed makes no verdict"
         if found.is_significant_over_seeds:
             verdict = "it beats it" if found.value > 0 else "IT LOSES TO IT"
         lines.append(

@@ -303,7 +303,7 @@ def _fitted(
         curve, speed = list(ranker.validation_auc), ranker.rows_per_second
         told = {"config": run.config.model_dump(mode="json"), "validation_auc": curve}
         epochs = curve.index(max(curve)) + 1 if curve else run.config.epochs
-        return ranker, told | {"rows_per_second": speed, "chosen": f"{epochs} epochs"}
+        return ranker, told | {"rows_per_second": speed, "chosen": f"epoch {epochs}"}
     if run.variation.name.startswith(FACTORISATION):
         found = train_factors(tables, run.seed)
         chosen = found.chosen

@@ -64,7 +64,7 @@ def test_hidden_ids_are_chosen_once_and_epochs_by_each_training(done):
         assert about["config"].get("unknown_rate", share) == share
         if about["config"]:
             curve = about["validation_auc"]
-            assert about["chosen"] == f"{curve.index(max(curve)) + 1} epochs"
+            assert about["chosen"] == f"epoch {curve.index(max(curve)) + 1}"
         assert (
             about["chosen"]
             in found["chosen"][run.parent.parent.name.replace(",permuted", ", permuted")]
