@@ -158,7 +158,7 @@ def told_before(
     parts = [
         f"{trainings} trainings of encoders",
         f"{kinds['encoder']} encoders measured",
-        f"{kinds['choice']} choices of rankers' settings",
+        *([f"{kinds['choice']} choices of rankers' settings"] if kinds["choice"] else []),
         f"{kinds['ranker']} trainings of rankers",
         f"{kinds['comparison']} comparisons",
     ]
