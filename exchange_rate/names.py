@@ -81,6 +81,13 @@ class RankerNames:
             differences,
         )
 
+    @classmethod
+    def of_trees(cls, name: str, has_counters: bool = False) -> "RankerNames":
+        """Of gradient-boosted trees, which read similarities of vectors; the baseline's read none."""
+        plain = f"trees on {'counters' if has_counters else 'plain features'}"
+        content = name or f"{plain} and similarities"
+        return cls(content, content, plain, f"{content} on permuted vectors")
+
     def of_role(self, role: Role) -> str:
         """In words."""
         return {BASELINE: self.baseline, CONTENT: self.content, PERMUTED: self.permuted}[role]

@@ -1,6 +1,6 @@
 """Settings of a ranker and of its training."""
 
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import Field, field_validator
 
@@ -104,6 +104,10 @@ class RankerConfig(Config):
         default=4,
         description="most passes over the train rows; the validation period chooses after which the weights are kept",
     )
+    kept_epoch: Literal["best", "last"] = Field(
+        default="best",
+        description="which weights are kept: those after the epoch of the best validation AUC, or after the last, for exactly `epochs` passes",
+    )
     batch_size: BatchRows = Field(default=512, description="impressions a batch")
     learning_rate: LearningRate = Field(default=3e-3, description="dense weights, AdamW")
     embedding_learning_rate: LearningRate = Field(
@@ -144,9 +148,12 @@ class RankerConfig(Config):
         "num_codes": _read_by("semantic_ids"),
         "make_epochs": _read_by("make"),
         "make_hidden": _read_by("make"),
+        "kept_epoch": CountsWhen(
+            lambda config: config.epochs > 1, "one epoch is the best and the last; raise epochs"
+        ),
         "patience": CountsWhen(
-            lambda config: config.epochs > 2,
-            "a training of epochs = {self.epochs} cannot stop before its end; raise epochs",
+            lambda config: config.epochs > 2 and config.kept_epoch == "best",
+            "a training of epochs = {self.epochs} with kept_epoch = {self.kept_epoch!r} cannot stop before its end; raise epochs, or keep the best",
         ),
     }
 
@@ -175,9 +182,19 @@ class RankerConfig(Config):
         return bool(self.ways) or self.search == "content"
 
     @property
+    def follows_validation(self) -> bool:
+        """Whether the validation period chooses the epoch."""
+        return self.epochs > 1 and self.kept_epoch == "best"
+
+    @property
     def batches_vectors(self) -> bool:
         """Whether the model itself reads vectors; semantic ids and the search unit need none in a batch."""
         return any(way != "semantic_ids" for way in self.ways)
+
+    def without_content(self, **changes: Any) -> "RankerConfig":
+        """The ranker that reads no vectors and is otherwise the same, but for `changes`."""
+        changes |= {"content": "none"} | ({"search": "none"} if self.search == "content" else {})
+        return RankerConfig.reading(**self.model_dump() | changes)
 
 
 def refuse_whole_history(config: RankerConfig, history_length: int) -> None:

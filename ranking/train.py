@@ -25,9 +25,9 @@ from moon_rec.shop import Shop
 from moon_rec.shop.non_click_recipe import non_clicks_said
 from moon_rec.tracking import Tracker
 from moon_rec.vector_pairs import add_accept_option, open_pair
+from ranking.chosen_settings import add_choice_option, choose_settings, refuse_chosen_twice
 from ranking.config import FIRST_SETTINGS, SETTINGS, WAYS, RankerConfig, refuse_whole_history
 from ranking.features import FeatureConfig, RankingTables, add_feature_options, counters_said
-from ranking.hidden_ids import add_choice_option, choose_unknown_rate, refuse_chosen_twice
 from ranking.seed_folders import RANKER_FILE, seed_name
 from ranking.trained import RANKER, SEEDS, TrainedRanker, refuse_other_training
 from ranking.training.checkpoint import POSITION, Checkpoints
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
     items, queries, coverage = open_pair(shop, given.items, given.queries, given.accept)
     tables = RankingTables.build(shop, features)
     if given.choose_unknown_rate:
-        chosen = choose_unknown_rate(tables, config)
+        chosen = choose_settings(tables, config)
         say(str(chosen))
         of_all = {"unknown_rate": chosen.unknown_rate}
         runs = [replace(one, config=one.config.model_copy(update=of_all)) for one in runs]

@@ -76,7 +76,7 @@ class TrainedRanker:
         sizes: of its inputs.
         tables_digest: of the tables it was trained on.
         items, queries: the frozen vectors it reads, None for a ranker of ids only.
-        validation_auc: after each epoch, the first highest that of the weights; empty where `epochs` is 1.
+        validation_auc: after each epoch, the first highest that of the weights; empty where it chose nothing.
         rows_per_second: of training.
         semantic_ids: the centroids that give new items their codes, None where it reads none.
         non_clicks: how those of the shop that it was trained on were sampled, None where they were observed.
@@ -101,7 +101,8 @@ class TrainedRanker:
         """Which epoch is kept of how many, and what chose it, in words."""
         found = self.validation_auc
         if not found:
-            return "1 epoch, as set"
+            epochs = self.config.epochs
+            return f"{epochs} epoch{'s' * (epochs > 1)}, as set"
         return (
             f"epoch {found.index(max(found)) + 1} of {len(found)} trained (at most {self.config.epochs}) is kept, with the highest "
             f"validation AUC, {max(found):.4f}"

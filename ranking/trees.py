@@ -102,9 +102,11 @@ def train_trees(
         **options,
     )
     held_out = _columns(tables, "validation", items, queries)
+    train = _columns(tables, "train", items, queries)
+    train[:, np.isnan(train).all(axis=0)] = 0  # scikit-learn fails on nothing; none is split on
     with threadpool_limits(1, "openmp"):
         model.fit(
-            _columns(tables, "train", items, queries),
+            train,
             labels["train"],
             X_val=held_out,
             y_val=labels["validation"],

@@ -173,7 +173,7 @@ class NoLabels(Fields):
 
 
 LABELS: dict[str, type[Fields]] = {
-    **dict.fromkeys(("start", "pretraining", "posttraining"), NoLabels),
+    **dict.fromkeys(("start", "pretraining", "posttraining", "choice"), NoLabels),
     "encoder": EncoderLabels,
     "ranker": RankerLabels,
     "comparison": ComparisonLabels,
@@ -185,7 +185,9 @@ class AboutCell(Fields):
     """One cell; its labels are looked at by its kind."""
 
     name: Short
-    kind: Literal["start", "pretraining", "posttraining", "encoder", "ranker", "comparison"]
+    kind: Literal[
+        "start", "pretraining", "posttraining", "choice", "encoder", "ranker", "comparison"
+    ]
     run: RunId
     labels: dict[str, Any]
     definitions: dict[str, Annotated[int, Field(ge=0)]] = Field(default={}, max_length=10_000)

@@ -52,6 +52,7 @@ CODE = {
         "exchange_rate.study.draws",
         "exchange_rate.evidence.draw_file",
     ),
+    "choice": ("ranking",),
     "ranker": ("ranking", "exchange_rate.study.draws", "exchange_rate.evidence.draw_file"),
     "comparison": ("ranking", "exchange_rate.study.comparison"),
 }
@@ -210,16 +211,26 @@ def _encoder(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
     return CellResult(estimates, numbers, reads, outputs)
 
 
-def _ranker(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
-    """Train one ranker, score the period, judge the scores."""
-    from exchange_rate.study.vectors import narrow
+def _choice(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
+    """Settings of the rankers over one baseline, by validation."""
+    from ranking.chosen_settings import choose_settings
     from ranking.config import RankerConfig
+
+    tables = _ranking_tables(*spec.shop, json.dumps(spec.settings["features"], sort_keys=True))
+    found = choose_settings(tables, make_config(RankerConfig, spec.settings["config"]))
+    numbers = {"unknown_rate": found.unknown_rate, "epochs": float(found.epochs)}
+    for share, curve in found.validation_auc.items():
+        numbers[f"validation_auc_hiding_{share:g}"] = max(curve)
+    return CellResult({}, numbers, {}, {})
+
+
+def _ranker(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
+    """Train one ranker, or trees, score the period, judge the scores."""
+    from exchange_rate.study.vectors import narrow
     from ranking.evaluate import score
     from ranking.judging.judgement import evaluate
-    from ranking.train import train_ranker
 
     settings = spec.settings
-    config = make_config(RankerConfig, settings["config"])
     tables = _ranking_tables(*spec.shop, json.dumps(settings["features"], sort_keys=True))
     vectors: dict[str, EmbeddingTable] = {}
     for name in ("items", "queries"):
@@ -229,7 +240,7 @@ def _ranker(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
         vectors["items"] = vectors["items"].permuted(settings["permuted"])
         if "queries" in vectors:
             vectors["queries"] = vectors["queries"].permuted(settings["permuted"])
-    ranker = train_ranker(tables, config, vectors.get("items"), vectors.get("queries"))
+    ranker, numbers = _trained(settings, tables, vectors)
     scored = score(ranker, tables, settings["period"])
     outputs = {"scores": "scores.parquet"} | keep_ranker_draws(folder, scored, settings)
     scores = with_own_ids(scored, _shop(spec).path)
@@ -239,8 +250,24 @@ def _ranker(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
         ranker.save(folder / "ranker", overwrite=True)
     estimates = evaluate(scores, _truth(spec), settings["num_resamples"])
     reads = {name: table.digest for name, table in vectors.items()}
-    numbers = {"rows_per_second": ranker.rows_per_second}
     return CellResult(estimates, numbers, reads, outputs)
+
+
+def _trained(
+    settings: dict[str, Any], tables: Any, vectors: dict[str, EmbeddingTable]
+) -> tuple[Any, dict[str, float]]:
+    """What scores, and figures of its training; settings without `config` are those of trees."""
+    from ranking.config import RankerConfig
+    from ranking.train import train_ranker
+    from ranking.trees import train_trees
+
+    tables_of = vectors.get("items"), vectors.get("queries")
+    if settings["config"] is None:
+        trees = train_trees(tables, settings["seed"], *tables_of)
+        return trees, {"num_trees": float(trees.num_trees)}
+    config = make_config(RankerConfig, settings["config"])
+    ranker = train_ranker(tables, config, *tables_of)
+    return ranker, {"rows_per_second": ranker.rows_per_second}
 
 
 def _comparison(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
@@ -260,6 +287,7 @@ def _comparison(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
 
 
 KINDS: dict[str, Callable[[CellSpec, Path, Path], CellResult]] = {
+    "choice": _choice,
     "start": _start,
     "pretraining": _pretraining,
     "posttraining": _posttraining,

@@ -1,5 +1,6 @@
 """A plan -> the cells of its study, and what each one needs."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from exchange_rate.names import BASELINE, CONTENT, PERMUTED, Role, run_name
@@ -15,6 +16,8 @@ from exchange_rate.study.plan import RankerPlan, StudyConfig
 from exchange_rate.study.schedule import Cell, Finished
 from moon_rec.files import digest_of
 from moon_rec.shop import Shop
+from ranking.chosen_settings import SHARES
+from ranking.config import RankerConfig
 
 
 def study_cells(
@@ -42,6 +45,7 @@ class _RankerGrid:
         self._list, self._config = cells, cells.config
         self._seeds = cells.config.ranker_seeds()
         self._baselines: dict[str, list[str]] = {}
+        self._choices: dict[str, str] = {}
 
     def add_all(self) -> None:
         for plan in self._config.rankers:
@@ -65,6 +69,32 @@ class _RankerGrid:
             ]
         return self._baselines[key]
 
+    def _choice(self, plan: RankerPlan) -> str | None:
+        """The cell that chooses the settings of a baseline and of the rankers over it; None where nothing is chosen."""
+        if plan.trees or not self._config.follow_validation:
+            return None
+        key = _baseline_key(self._config, plan)
+        if key not in self._choices:
+            self._choices[key] = self._add_choice(plan)
+        return self._choices[key]
+
+    def _add_choice(self, plan: RankerPlan) -> str:
+        own = plan.without_content().model_copy(update={"seed": self._seeds[0]})
+        features = self._config.features_of(plan)
+        settings = {
+            "config": own.model_dump(mode="json"),
+            "features": features.model_dump(mode="json"),
+        }
+        name = f"{plan.names(self._config.features).baseline} · settings by validation"
+        if self._choices:
+            name += f", {len(self._choices) + 1}"
+
+        def make(done: Finished) -> Any:
+            return self._list.spec("choice", name, settings, {})
+
+        cost = SECONDS_PER_IMPRESSION * self._list.num_impressions * own.epochs * len(SHARES)
+        return self._list.add(f"choice {name}", "choice", (), cost, make)
+
     def _add_ranker(
         self,
         plan: RankerPlan,
@@ -76,8 +106,11 @@ class _RankerGrid:
         """One training of a ranker; a baseline is that of all rankers in `sharing`."""
         config, features = self._config, self._config.features_of(plan)
         own = plan.without_content() if role == BASELINE else plan.ranker
+        own = None if plan.trees else own.model_copy(update={"seed": seed})
+        choice = self._choice(plan)
         settings = {
-            "config": own.model_copy(update={"seed": seed}).model_dump(mode="json"),
+            "config": None if own is None else own.model_dump(mode="json"),
+            "seed": seed,
             "features": features.model_dump(mode="json"),
             "label": features.label,
             "period": self._list.period,
@@ -107,10 +140,14 @@ class _RankerGrid:
                 outputs = done[encoder_cell(encoder)][1].outputs
                 tables = [table for table in TABLES if table in outputs]
                 inputs = {table: output(done, encoder_cell(encoder), table) for table in tables}
-            return self._list.spec("ranker", name, settings, inputs, labels[0], also=labels[1:])
+            told = settings
+            if choice is not None and own is not None:
+                told = settings | {"config": _as_chosen(own, done[choice][1].numbers)}
+            return self._list.spec("ranker", name, told, inputs, labels[0], also=labels[1:])
 
         needs = () if encoder is None else (encoder_cell(encoder),)
-        cost = SECONDS_PER_IMPRESSION * self._list.num_impressions * own.epochs
+        needs += () if choice is None else (choice,)
+        cost = SECONDS_PER_IMPRESSION * self._list.num_impressions * (own.epochs if own else 1)
         cost += self._resampling(2)
         return self._list.add(f"ranker {name}", "ranker", needs, cost, make)
 
@@ -146,4 +183,12 @@ class _RankerGrid:
 
 def _baseline_key(config: StudyConfig, plan: RankerPlan) -> str:
     features = config.features_of(plan)
-    return digest_of([plan.without_content().digest(), features.digest()])
+    baseline = "trees" if plan.trees else plan.without_content().digest()
+    return digest_of([baseline, features.digest()])
+
+
+def _as_chosen(own: RankerConfig, chosen: Mapping[str, float]) -> dict[str, Any]:
+    """A ranker's settings with those that validation chose."""
+    of_all = {"unknown_rate": chosen["unknown_rate"], "epochs": int(chosen["epochs"])}
+    settings = own.model_dump() | of_all | {"kept_epoch": "last"}
+    return RankerConfig.reading(**settings).model_dump(mode="json")

@@ -35,6 +35,10 @@ class RankerPlan(Config):
     name: Name | None = Field(
         default=None, description="of the ranker; by default made of its settings, such as CUBE"
     )
+    trees: bool = Field(
+        default=False,
+        description="gradient-boosted trees on counters and plain features in place of a network: with similarities of the encoder's vectors, of permuted ones, and, as baseline, without; `ranker` and `baseline` are a network's",
+    )
     ranker: RankerConfig = Field(
         default=RankerConfig(content="cube"),
         description="a table of the ranker's settings; `content` says how it uses vectors",
@@ -50,6 +54,8 @@ class RankerPlan(Config):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "RankerPlan":
+        if self.trees:
+            self._refuse_a_networks_settings()
         for what, config in (("ranker", self.ranker), ("baseline", self.baseline)):
             if config is not None and config.seed:
                 raise ValueError(
@@ -65,17 +71,31 @@ class RankerPlan(Config):
             )
         return self
 
+    def _refuse_a_networks_settings(self) -> None:
+        """Raise ValueError where trees have any."""
+        default = type(self).model_fields["ranker"].get_default()
+        given = [
+            f"ranker.{name} = {value!r}"
+            for name, value in self.ranker
+            if value != getattr(default, name)
+        ]
+        given += ["baseline"] if self.baseline is not None else []
+        if given:
+            raise ValueError(
+                f"trees = true reads no settings of a network, and {given[0]} is one; leave it out, or trees"
+            )
+
     def without_content(self) -> RankerConfig:
         """The baseline's settings."""
         if self.baseline is not None:
             return self.baseline
-        search = "none" if self.ranker.search == "content" else self.ranker.search
-        settings = self.ranker.model_dump() | {"content": "none", "search": search}
-        return RankerConfig.reading(**settings)
+        return self.ranker.without_content()
 
     def names(self, features: FeatureConfig) -> RankerNames:
         """What it is called, by role; `features` are the plan's."""
         has_counters = (self.features or features).counters != "none"
+        if self.trees:
+            return RankerNames.of_trees(self.name or "", has_counters)
         return RankerNames.of(self.name or "", self.ranker, self.without_content(), has_counters)
 
 
@@ -99,6 +119,11 @@ class StudyConfig(Config):
         default=(RankerPlan(),),
         min_length=1,
         description="the rankers, each trained on every encoder; the first is that of the report's first sentence",
+    )
+    follow_validation: bool = Field(
+        default=True,
+        description="the share of hidden ids and the number of epochs of networks are those of the best validation AUC: chosen once for each baseline, without content and with the first seed, "
+        'and shared by all rankers over it (`epochs` is the most that are tried; with epochs = 1 or kept_epoch = "last" it stays). false: those of the rankers\' settings',
     )
     num_seeds: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=3, description="trainings of each ranker, with the seeds seed, seed + 1, ..."
@@ -177,6 +202,12 @@ class StudyConfig(Config):
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"two rankers are called {twice[0]!r}; give each its own name")
         for place, one in enumerate(self.rankers):
+            if one.trees and self.keep_rankers:
+                raise ValueError(
+                    f"keep_rankers = true and rankers.{place}.trees = true: trees have no format to be kept in; leave one of them out"
+                )
+            if self.follow_validation and not one.trees:
+                _refuse_what_is_chosen(one, place)
             features = self.features_of(one)
             refuse_whole_history(one.ranker, features.history_length)
             for setting in OF_ALL_RANKERS:
@@ -232,6 +263,22 @@ def metric_names(ks: Iterable[int], engagement: Engagement) -> list[str]:
         *(f"{reading}@{k}" for reading in readings for k in ks),
         *("category_accuracy", "alignment", "uniformity"),
     ]
+
+
+def _refuse_what_is_chosen(plan: RankerPlan, place: int) -> None:
+    """Of a study that follows validation: settings of a ranker that it chooses, or would have to choose twice."""
+    fix = "or set follow_validation = false, which keeps the settings"
+    for what, one in (("ranker", plan.ranker), ("baseline", plan.without_content())):
+        if "unknown_rate" in one.changed():
+            raise ValueError(
+                f"rankers.{place}.{what}.unknown_rate = {one.unknown_rate} changes nothing: validation chooses it for all rankers over a baseline; leave it out, {fix}"
+            )
+    for name in ("epochs", "kept_epoch"):
+        own, other = getattr(plan.ranker, name), getattr(plan.without_content(), name)
+        if own != other:
+            raise ValueError(
+                f"rankers.{place}.ranker.{name} = {own!r} beside baseline.{name} = {other!r}: validation chooses one number of epochs for both; give both alike, {fix}"
+            )
 
 
 def _names(entry: EncoderRun) -> list[str]:

@@ -158,6 +158,7 @@ def told_before(
     parts = [
         f"{trainings} trainings of encoders",
         f"{kinds['encoder']} encoders measured",
+        *([f"{kinds['choice']} choices of rankers' settings"] if kinds["choice"] else []),
         f"{kinds['ranker']} trainings of rankers",
         f"{kinds['comparison']} comparisons",
     ]
@@ -169,6 +170,7 @@ def told_before(
             for one in own.values()
         ),
         f"rankers: {'; '.join(f'{one.name} over {one.baseline}' for one in config.ranker_names())}; {len(seeds)} seeds each: {', '.join(map(str, seeds[:MOST_NAMED]))}",
+        f"hidden ids and epochs of networks: {_choices(config, kinds['choice'])}",
         _controls(config, cells),
         f"cells: {len(cells)} ({', '.join(parts)}), {len(done)} of them finished before",
         f"time: about {duration(clock.left())} with {workers} at a time, of a machine as the demo's; corrected as cells finish",
@@ -200,6 +202,15 @@ def _trained_and_paths(config: StudyConfig) -> tuple[int, int]:
         for one in entry.encoders():
             trained[one.name], paths[one.name] = entry.is_trained(trained), path
     return sum(trained.values()), len(set(paths.values()))
+
+
+def _choices(config: StudyConfig, count: int) -> str:
+    """What decides the settings that validation may choose."""
+    if not config.follow_validation:
+        return "as their settings say (follow_validation = false)"
+    if not count:
+        return "none to choose, for all rankers are trees"
+    return f"chosen by validation AUC, without content, once for each of {count} baselines and shared by all rankers over it; follow_validation = false keeps the settings"
 
 
 def _controls(config: StudyConfig, cells: Sequence[Cell]) -> str:

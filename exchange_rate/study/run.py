@@ -157,6 +157,9 @@ def _run_study(
         done, failed = run_cells(
             cells, str(folder), workers, config.num_threads, book.known, book.keep
         )
+        for spec, result in done.values():
+            if spec.kind == "choice":
+                say(f"study: {spec.name}: {_chosen_settings(result)}")
         about = _about(shop, config, period, key) | _cells(done, book.runs, config.steering_metric)
         about["planned"] = {"encoders": config.encoder_names(), "cells": len(cells)}
         about["failed"] = [one.as_dict() for one in failed]
@@ -289,6 +292,14 @@ def _about(shop: Shop, config: StudyConfig, period: str, key: str) -> dict[str, 
             "test_time": shop.test_time.isoformat(sep=" "),
         },
     }
+
+
+def _chosen_settings(result: CellResult) -> str:
+    """In words."""
+    share, epochs = result.numbers["unknown_rate"], result.numbers["epochs"]
+    return (
+        f"unknown_rate = {share:g}, epochs = {epochs:g}, shared by all rankers over this baseline"
+    )
 
 
 def _chosen(done: dict[str, tuple[CellSpec, CellResult]], steering: str) -> str | None:

@@ -2,7 +2,7 @@
 
 Notable choices
 - **The validation period chooses the number of epochs**: rankers with id tables overfit from the second or third on (papers.md,
-  section 6). The epoch of the best validation AUC is kept, and `patience` stops early. `epochs=1` is one pass, and looks at nothing.
+  section 6). The epoch of the best validation AUC is kept, and `patience` stops early. `epochs=1` and `kept_epoch=last` look at nothing.
 - Dense weights by AdamW, tables by row-wise Adagrad; in every epoch both rates fall linearly to a tenth and start again (warm restarts,
   Loshchilov and Hutter 2017): whichever epoch is kept, its training is one that has ended, and its first epoch is that of `epochs=1`.
 - All randomness (weights, shuffling, hidden ids) follows from `RankerConfig.seed`, none from what went
@@ -255,7 +255,7 @@ class _Course:
             while position.epoch < self.config.epochs and not self._is_patience_over():
                 self._epoch(bar, ending)
                 self._look_at_weights()
-                if self.config.epochs > 1:
+                if self.config.follows_validation:
                     self._validate()
                 position.epoch, position.batch = position.epoch + 1, 0
         self._warn()

@@ -2,11 +2,15 @@
 
 Trains each with several seeds on the same rows, scores the test period and prints what each gains over the baseline,
 on all, cold and warm items, with paired intervals over users and seeds, what is left of the gain with permuted
-vectors, and what a training step costs. Rows without content stand beside them: ids without counters, and trees on counters.
+vectors, and what a training step costs. Rows without content stand beside them: ids without counters, matrix factorisation
+of ids, and trees on counters.
+
+The share of hidden ids and the number of epochs follow the validation period: the share is chosen once, without content, for all rows; each
+training then keeps its own best epoch. `--set unknown_rate=R` and `--set kept_epoch=last` fix them.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -14,31 +18,34 @@ import polars as pl
 from moon_rec.command import Parser, add_config_options, count
 from moon_rec.config import load_config, read_toml
 from moon_rec.errors import RankingError
-from moon_rec.files import write_json
-from moon_rec.outputs import PICTURE, OutputKind, check_output, json_that
+from moon_rec.files import read_json, write_json
+from moon_rec.outputs import PICTURE, OutputKind, check_output, json_that, json_with
 from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say, track
 from moon_rec.shop import Shop
 from moon_rec.shop.non_click_recipe import non_clicks_said
 from moon_rec.vector_pairs import add_accept_option, open_pair
+from ranking.chosen_settings import ChosenSettings, choose_settings
 from ranking.comparison import ONE_SEED, Comparison
 from ranking.config import FIRST_SETTINGS, SETTINGS, RankerConfig, refuse_whole_history
 from ranking.features import FeatureConfig, RankingTables, add_feature_options, counters_said
-from ranking.hidden_ids import add_choice_option, choose_unknown_rate, refuse_chosen_twice
 from ranking.judging.side_by_side import side_by_side
+from ranking.version import made_by
 from ranking.ways.picture import draw
 from ranking.ways.result import WayResult
 from ranking.ways.step_cost import StepCost, step_costs
 from ranking.ways.variations import (
+    FACTORISATION,
     IDS_ONLY,
     NO_COUNTERS,
+    NO_NETWORKS,
     STANDARD,
     Inputs,
     Variation,
     check_runs,
-    counters_of,
     refuse_unread,
     run_all,
+    told_of,
 )
 
 NUM_RESAMPLES = 500
@@ -51,6 +58,7 @@ WRITTEN = {
         ),  # the latter of an earlier version
     ),
     "ways.png": PICTURE,
+    "chosen.json": OutputKind("settings chosen by validation", "", json_with("made_of", "chosen")),
 }
 
 
@@ -85,17 +93,18 @@ def compare_ways(
     return results
 
 
-def markdown(results: Sequence[WayResult]) -> str:
-    """A table in Markdown: AUC and GAUC gained over the baseline, in points of .01, and the cost of a step.
+def markdown(results: Sequence[WayResult], chosen: Mapping[str, str] | None = None) -> str:
+    """A table in Markdown: AUC and GAUC gained over the baseline, in points of .01, what validation chose (by name), and the cost of a step.
 
     Intervals are those of the verdict, over users and seeds (with one seed over users alone); bold: zero is
     outside, with several seeds.
     """
-    head = "| way | AUC | cold | warm | GAUC | permuted: AUC | content itself: AUC | step, x baseline |"
-    lines = [head, "|---" * 8 + "|"]
+    head = "| way | AUC | cold | warm | GAUC | permuted: AUC | content itself: AUC | chosen, by seed | step, x baseline |"
+    lines = [head, "|---" * 9 + "|"]
     for one in results:
         cells = [_points(one.gains.get(name)) for name in ("auc", "auc_cold", "auc_warm", "gauc")]
         cells += [_points(one.permuted.get("auc")), _points(one.content.get("auc"))]
+        cells.append((chosen or {}).get(one.name, ""))
         cost = ""
         if one.cost is not None:
             cost = f"{one.cost.ratio:.2f} ({one.cost.low:.2f}-{one.cost.high:.2f})"
@@ -113,6 +122,27 @@ def _points(found: Comparison | None) -> str:
     return f"**{words}**" if found.is_significant_over_seeds else words
 
 
+def against_factors(
+    scores: dict[str, list[pl.DataFrame]], baseline: str, num_resamples: int = NUM_RESAMPLES
+) -> list[str]:
+    """A line for each network without content: whether it is shown to lose to matrix factorisation of ids, or to beat it; none without that row."""
+    if FACTORISATION not in scores:
+        return []
+    names = {NO_COUNTERS: "ids only, no counters", IDS_ONLY: baseline}
+    lines = []
+    for name, words in names.items():
+        if name not in scores:
+            continue
+        found = side_by_side(scores[FACTORISATION], scores[name], num_resamples)["auc"]
+        verdict = "no difference is shown" if len(scores[name]) > 1 else "one seed makes no verdict"
+        if found.is_significant_over_seeds:
+            verdict = "it beats it" if found.value > 0 else "IT LOSES TO IT"
+        lines.append(
+            f"{words}, against matrix factorisation of ids alone: {verdict}, AUC {_points(found)}"
+        )
+    return lines
+
+
 def main(argv: list[str] | None = None) -> None:
     """The command."""
     refuse_many_processes("ranking.ways")
@@ -120,7 +150,6 @@ def main(argv: list[str] | None = None) -> None:
     given = parser.parse_args(argv)
     for name, kind in WRITTEN.items():
         check_output(given.out / name, kind, overwrite=True)  # what is there is gone on with
-    refuse_chosen_twice(given)
     features = load_config(FeatureConfig, None, given.features)
     settings = [*_words_of(given.config), *given.settings]
     shop = Shop.open(given.shop)
@@ -136,17 +165,19 @@ def main(argv: list[str] | None = None) -> None:
     controls = [one.permuted() for one in chosen if one.reads_vectors(settings)]
     everything = [*chosen, *(controls if given.permuted else [])]
     check_runs(everything, given.out, seeds)
-    if given.choose_unknown_rate:
-        found = choose_unknown_rate(
-            RankingTables.build(shop, features), load_config(RankerConfig, None, (), settings)
-        )
-        say(str(found))
-        settings.append(f"unknown_rate={found.unknown_rate}")
+    fixed = next((word for word in reversed(settings) if word.startswith("unknown_rate=")), None)
+    chosen_settings = None
+    if fixed is None:
+        chosen_settings = _settings_chosen(shop, features, settings, given.out)
+        settings.append(f"unknown_rate={chosen_settings.unknown_rate}")
+    hidden = f"{fixed}, as set" if chosen_settings is None else str(chosen_settings)
     scores = run_all(inputs, everything, settings, seeds, given.out, given.processes)
     costs = _costs(inputs, chosen, settings) if given.cost else {}
     results = compare_ways(scores, chosen, costs, given.resamples)
     ids = next(iter(results)).gains
-    counters = counters_of(chosen[0], given.out, seeds[0])
+    told = {one.name: [told_of(one, given.out, seed) for seed in seeds] for one in everything}
+    counters = told[IDS_ONLY][0]["counters"]
+    kept = {name: ", ".join(one["chosen"] for one in runs) for name, runs in told.items()}
     baseline = "ids only" if counters == "none" else "ids and counters"
     simulated = "simulated shoppers" if shop.is_simulated else "real behaviour"
     about = {
@@ -161,6 +192,8 @@ def main(argv: list[str] | None = None) -> None:
         "coverage": coverage.as_dict(),
         "counters": counters,
         "baseline": {name: result.a for name, result in ids.items()},
+        "chosen_settings": None if chosen_settings is None else chosen_settings.as_dict(),
+        "chosen": kept,
         "ways": [result.as_dict() for result in results],
     }
     write_json(given.out / "ways.json", about)
@@ -170,7 +203,11 @@ def main(argv: list[str] | None = None) -> None:
     draw(results, title + brief, given.out / "ways.png")
     counted = counters_said(counters, "; ")
     print(f"{title}: AUC {ids['auc'].a:.4f}, GAUC {ids['gauc'].a:.4f}{counted}{sampled}")
-    print(markdown(results))
+    print(f"hidden ids, of all rows: {hidden}")
+    print(f"{_epochs_said(chosen[0], settings)}; baseline: {kept[IDS_ONLY]}")
+    print(markdown(results, kept))
+    for line in against_factors(scores, baseline, given.resamples):
+        print(line)
     print(coverage)
     count = sum(len(one.gains) for one in results)
     over = "users and seeds" if len(seeds) > 1 else "users"
@@ -193,6 +230,31 @@ def _words_of(file: Path | None) -> list[str]:
     """A file's settings as `name=value` words, which every way reads on top of its own."""
     found = read_toml(file) if file is not None else {}
     return [f"{name}={json.dumps(value)}" for name, value in found.items()]
+
+
+def _settings_chosen(
+    shop: Shop, features: FeatureConfig, settings: Sequence[str], out: Path
+) -> ChosenSettings:
+    """What validation chooses for all rows; kept in `out` for the same command again."""
+    config = load_config(RankerConfig, None, (), settings)
+    of = [shop.digest, features.digest(), config.without_content().digest()]
+    file, made_of = out / "chosen.json", {"reads": of, **made_by()}
+    if file.exists() and (about := read_json(file))["made_of"] == made_of:
+        return ChosenSettings.from_dict(about["chosen"])
+    found = choose_settings(RankingTables.build(shop, features), config)
+    say(str(found))
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(file, {"made_of": made_of, "chosen": found.as_dict()})
+    return found
+
+
+def _epochs_said(baseline: Variation, settings: Sequence[str]) -> str:
+    """How many epochs are trained, and what says so."""
+    config = baseline.config(settings, 0)
+    assert config is not None
+    if config.follows_validation:
+        return f"epochs: each training keeps that of its best validation AUC, of at most {config.epochs} (column chosen)"
+    return f"epochs: {config.epochs}, as set"
 
 
 def _costs(
@@ -224,7 +286,7 @@ def _parser() -> Parser:
         dest="ways",
         action="append",
         metavar="WAY[,NAME=VALUE]",
-        help=f"ways joined by +, or trees, or trees+similarity, and other settings, of the features too; may be repeated; default: {' '.join(STANDARD)}",
+        help=f"ways joined by +, or {', '.join(NO_NETWORKS)}, and other settings, of the features too; may be repeated; default: {' '.join(STANDARD)}",
     )
     parser.add_argument("--seeds", type=count, default=3, help="number of seeds per way")
     parser.add_argument(
@@ -242,7 +304,6 @@ def _parser() -> Parser:
         action="store_false",
         help="do not measure the time of a step (which requires an idle machine)",
     )
-    add_choice_option(parser)
     add_feature_options(parser)
     add_config_options(parser, kind=SETTINGS, first=FIRST_SETTINGS)
     parser.set_defaults(ways=None)

@@ -5,10 +5,11 @@ from typing import Any
 
 from ranking.comparison import Comparison
 from ranking.ways.step_cost import StepCost
-from ranking.ways.variations import NO_COUNTERS, TREES, TREES_SIMILARITY
+from ranking.ways.variations import FACTORISATION, NO_COUNTERS, TREES, TREES_SIMILARITY
 
 TITLES = {
     NO_COUNTERS: "ids only, no counters",
+    FACTORISATION: "matrix factorisation of ids",
     TREES: "trees on counters, no content",
     TREES_SIMILARITY: "trees on counters and similarities",
 }

@@ -32,7 +32,7 @@ from moon_rec.shop import Shop
 from moon_rec.shop.own_ids import with_own_ids
 from moon_rec.vector_pairs import Accepted, open_pair
 from ranking.config import RankerConfig
-from ranking.features import CounterKind, FeatureConfig, Period
+from ranking.features import FeatureConfig, Period
 from ranking.version import made_by
 
 if TYPE_CHECKING:
@@ -53,9 +53,13 @@ IDS_ONLY = "none"
 """The baseline: ids and, unless the features say otherwise, counters."""
 NO_COUNTERS = "none,counters=none"
 TREES, TREES_SIMILARITY = "trees", "trees+similarity"
+FACTORISATION = "factorisation"
+NO_NETWORKS = (FACTORISATION, TREES, TREES_SIMILARITY)
+"""Rows without a network, which have no setting of one."""
 STANDARD = (
     IDS_ONLY,
     NO_COUNTERS,
+    FACTORISATION,
     TREES,
     TREES_SIMILARITY,
     "none,sequence=dien",
@@ -75,11 +79,11 @@ STANDARD = (
 
 @dataclass(frozen=True)
 class Variation:
-    """A ranker of the comparison, or trees.
+    """A ranker of the comparison.
 
     Attributes:
-        name: its content, then its other settings: `simtier+sata,search=content`; trees: `trees` or `trees+similarity`.
-        settings: of the ranker, each `name=value`; trees have none.
+        name: its content, then its other settings: `simtier+sata,search=content`; without a network one of `NO_NETWORKS`.
+        settings: of the network, each `name=value`; without one there are none.
         features: settings of the features in which it differs from the others, such as `counters=none`.
         is_permuted: whether its vectors are dealt out at random.
     """
@@ -94,35 +98,35 @@ class Variation:
         """From its name.
 
         Raises:
-            ConfigError: trees with a setting of rankers.
+            ConfigError: a setting of networks for one of `NO_NETWORKS`.
         """
         content, *others = text.split(",")
         features = tuple(word for word in others if word.partition("=")[0] in FEATURES)
         settings = tuple(word for word in others if word not in features)
-        if content not in (TREES, TREES_SIMILARITY):
+        if content not in NO_NETWORKS:
             return cls(text, (f"content={content!r}", *settings), features)
         if settings:
             raise ConfigError(
-                f"{text}: trees have no setting {settings[0]!r}; leave it out (settings of the features go with them)"
+                f"{text}: {content} has no setting {settings[0]!r}, which is a network's; leave it out (settings of the features go with it)"
             )
         return cls(text, (), features)
 
     @property
-    def is_trees(self) -> bool:
-        """Whether it is no network."""
-        return not self.settings
+    def is_network(self) -> bool:
+        """Whether it has settings of a network."""
+        return bool(self.settings)
 
     def permuted(self) -> "Variation":
         """Its control."""
         return replace(self, name=f"{self.name}, permuted", is_permuted=True)
 
     def config(self, settings: Sequence[str], seed: int) -> RankerConfig | None:
-        """The ranker's configuration with that seed, None for trees; `settings` are those all variations share, as far as it can read them.
+        """The ranker's configuration with that seed, None without a network; `settings` are those all variations share, as far as it can read them.
 
         Raises:
             ConfigError: a setting that is not known, of a wrong value, or, of its own ones, without effect.
         """
-        if self.is_trees:
+        if not self.is_network:
             return None
         return load_config(RankerConfig, None, [*self.settings, f"seed={seed}"], settings)
 
@@ -150,7 +154,7 @@ def refuse_unread(variations: Sequence[Variation], settings: Sequence[str]) -> N
     Raises:
         ConfigError: there is one.
     """
-    rankers = [one for one in variations if not one.is_trees]
+    rankers = [one for one in variations if one.is_network]
     idle = [unread(RankerConfig, one.settings, settings) for one in rankers]
     for name, why in idle[0].items():
         if all(name in each for each in idle):
@@ -178,7 +182,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Run:
-    """One ranker to train and score, or trees (without `config`)."""
+    """One ranker to train and score; without a network there is no `config`."""
 
     variation: Variation
     seed: int
@@ -289,20 +293,24 @@ def train_and_score(inputs: Inputs, run: Run) -> None:
 def _fitted(
     run: Run, tables: "RankingTables", vectors: list[EmbeddingTable]
 ) -> tuple["Scorer", dict[str, Any]]:
-    """What scores, and what is told of its training."""
+    """What scores, and what is told of its training: `chosen` is what validation chose, in words."""
+    from ranking.factorisation import train_factors
     from ranking.train import train_ranker
     from ranking.trees import train_trees
 
-    if run.config is None:
-        trees = train_trees(tables, run.seed, *vectors)
-        told = {"num_trees": trees.num_trees, "validation_auc": [trees.validation_auc]}
-        return trees, {"config": {}, **told}
-    ranker = train_ranker(tables, run.config, *vectors, description=run.variation.name)
-    told = {
-        "validation_auc": list(ranker.validation_auc),
-        "rows_per_second": ranker.rows_per_second,
-    }
-    return ranker, {"config": run.config.model_dump(mode="json"), **told}
+    if run.config is not None:
+        ranker = train_ranker(tables, run.config, *vectors, description=run.variation.name)
+        curve, speed = list(ranker.validation_auc), ranker.rows_per_second
+        told = {"config": run.config.model_dump(mode="json"), "validation_auc": curve}
+        epochs = curve.index(max(curve)) + 1 if curve else run.config.epochs
+        return ranker, told | {"rows_per_second": speed, "chosen": f"epoch {epochs}"}
+    if run.variation.name.startswith(FACTORISATION):
+        found = train_factors(tables, run.seed)
+        chosen = found.chosen
+    else:
+        found = train_trees(tables, run.seed, *vectors)
+        chosen = f"{found.num_trees} trees"
+    return found, {"config": {}, "validation_auc": [found.validation_auc], "chosen": chosen}
 
 
 def _vectors(inputs: Inputs, run: Run, shop: Shop) -> list[EmbeddingTable]:
@@ -329,9 +337,9 @@ def _is_done(run: Run, made_of: dict[str, Any]) -> bool:
     return False
 
 
-def counters_of(variation: Variation, out: Path, seed: int) -> CounterKind:
-    """The counters that a finished run read."""
-    return read_json(variation.folder(out) / f"seed-{seed}" / "run.json")["counters"]
+def told_of(variation: Variation, out: Path, seed: int) -> dict[str, Any]:
+    """What a finished run wrote down: `counters` that it read, what validation has `chosen` in words, and more."""
+    return read_json(variation.folder(out) / f"seed-{seed}" / "run.json")
 
 
 @functools.lru_cache(maxsize=2)

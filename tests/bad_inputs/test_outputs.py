@@ -150,6 +150,7 @@ CASES = [
     Case("outputs: embed, a stranger's folder as queries", "representation.embed shop --encoder none --out new", ("new/queries",), write("new/queries/notes.txt")),
     Case("outputs: embed, into a file", "representation.embed shop --encoder none --out notes.txt", ("notes.txt is a file",), write("notes.txt")),
     Case("outputs: ways, a stranger's figures", "ranking.ways.__main__ shop --items items --out new", ("new/ways.json exists already and is not replaced",), write("new/ways.json")),
+    Case("outputs: ways, a stranger's choice", "ranking.ways.__main__ shop --items items --out new", ("new/chosen.json exists already and is not replaced",), write("new/chosen.json")),
     Case("outputs: ways, a stranger's run", "ranking.ways.__main__ shop --items items --way vector --out new", ("seed-0 exists already and is not replaced",), write("new/scores/vector/seed-0/notes.txt")),
     Case("outputs: handover to TorchEasyRec, over a stranger's folder", "ranking.handover.__main__ shop --to torcheasyrec --out new --overwrite", ("it has no multi_tower_din.config",), write("new/train.parquet")),
     Case("outputs: train, over a stopped training", "ranking.train shop --out new --checkpoint-every 5", ("new.checkpoints keeps a training that was stopped", "--resume", "--overwrite"), write_checkpoint),

@@ -94,6 +94,11 @@ PLANS = [
     plan(ranker('content = "cube"', 'features = { label = "purchased" }'), ("rankers.0.features.label = 'purchased'", "features.label"), "rankers of two labels"),
     plan(ranker('content = "cube"') + '[[rankers]]\nranker = { content = "cube", epochs = 2 }', ("two rankers are called 'CUBE'", "its own name"), "rankers of one name"),
     plan(ranker('content = "cube", search = "content"'), ("history_length = 50",), "a ranker that searches all there is"),
+    plan("[[rankers]]\ntrees = true\nranker = { content = 'cube', epochs = 2 }\n" + TWO_ENCODERS, ("rankers.0: trees = true reads no settings of a network", "ranker.epochs = 2", "leave it out"), "trees with a network's setting"),
+    plan("[[rankers]]\ntrees = true\nbaseline = { sequence = 'bst' }\n" + TWO_ENCODERS, ("rankers.0: trees = true", "baseline is one"), "trees over a network"),
+    plan("keep_rankers = true\n[[rankers]]\ntrees = true\n" + TWO_ENCODERS, ("keep_rankers = true and rankers.0.trees = true", "no format to be kept in"), "trees to be kept"),
+    plan(ranker('content = "cube", unknown_rate = 0.2'), ("rankers.0.ranker.unknown_rate = 0.2 changes nothing", "validation chooses it", "follow_validation = false"), "hidden ids given and chosen"),
+    plan(ranker('content = "cube", epochs = 2', "baseline = { epochs = 1 }"), ("rankers.0.ranker.epochs = 2 beside baseline.epochs = 1", "follow_validation = false"), "two numbers of epochs where one is chosen"),
     plan("rankers = []\n" + TWO_ENCODERS, ("StudyConfig.rankers = []",), "no ranker"),
     plan("ranker = { content = 'cube' }\n" + TWO_ENCODERS, ("no setting 'ranker'", "did you mean 'rankers'?"), "one ranker as of old"),
     plan('steering_metric = "recall"\n' + TWO_ENCODERS, ("steering_metric 'recall' is not measured", "recall@"), "an unknown metric to steer by"),
@@ -131,7 +136,7 @@ SHOPS = [
     plan(TWO_ENCODERS, ("steering_metric = 'image_search_recall@10' cannot be measured", "4 searches by picture in the test period", "wanted 10 or more", "steer by text_search_recall@10"), "a shop with few searches by picture"),
     plan(BY_WORDS + BROUGHT.replace('searches = "queries"', ""), ("no encoder of the plan has vectors of searches", "steer by", "category_accuracy"), "a search metric without vectors of searches"),
     plan('steering_metric = "same_spu_recall@10"\n' + BROUGHT, ("no two items of shop planted are of one SPU",), "siblings in a shop without"),
-    plan(BY_WORDS + BROUGHT, ("1 encoders on 1 paths, 1 trained", "rankers: CUBE over DIN on ids", "cells: 13", "searches with something purchased"), "a good one, said and not run", "--dry-run", told=True),
+    plan(BY_WORDS + BROUGHT, ("1 encoders on 1 paths, 1 trained", "rankers: CUBE over DIN on ids", "cells: 14", "searches with something purchased"), "a good one, said and not run", "--dry-run", told=True),
 ]  # fmt: skip
 
 CASES = [*PLANS, *OUTSIDE, *SHOPS]

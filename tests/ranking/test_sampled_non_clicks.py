@@ -117,6 +117,7 @@ def test_ways_say_it(folder, planted, tmp_path, capsys):
         "--seeds",
         "1",
     ]
+    words += ["--set", "unknown_rate=0.1"]
     ways_main([*words, "--no-permuted", "--no-cost", "--feature", "history_length=4", *FEW, *SET])
     (line,) = [
         line for line in capsys.readouterr().out.splitlines() if "ids and counters: AUC" in line

@@ -1,6 +1,7 @@
 """Trees on counters and plain features: what they read, that they find what is planted, and nothing where nothing is."""
 
 import numpy as np
+import polars as pl
 import pytest
 
 from moon_rec.errors import RankingError
@@ -86,6 +87,18 @@ def test_similarities_are_those_of_a_literal_loop(planted, tables):
             assert np.allclose(columns[row], wanted, atol=1e-6, equal_nan=True)
             row += 1
     assert np.isnan(columns).any(axis=0).all() and (~np.isnan(columns)).any(axis=0).all()
+
+
+def test_a_column_without_a_value_in_train_is_no_obstacle(planted, make_shop, tmp_path):
+    """A shop without prices and brands, whose test period has none or has some."""
+    items = planted.frames["items"].with_columns(
+        price=pl.lit(None, pl.Float64), brand=pl.lit(None, pl.String)
+    )
+    shop = make_shop(planted.frames | {"items": items}, tmp_path / "shop")
+    tables = RankingTables.build(shop, FEATURES)
+    assert np.isnan(trees._columns(tables, "train", None, None)).all(axis=0).sum() == 2
+    labels = tables.periods["test"].labels
+    assert auc(labels, train_trees(tables).predict(tables, "test")) > 0.5
 
 
 def test_tables_of_another_preparation_are_refused(planted, tables):

@@ -86,13 +86,13 @@ EFFECTS: dict[type[Config], Effects] = {
             "content": "vector", "sequence": "bst", "search": "category", "search_length": 3, "recent_length": 2, "embedding_dim": 8, "attention_dim": 4,
             "tower": (4,), "projection_dim": 4, "scores": "both", "num_tiers": 5, "temperature": 0.5, "learn_temperature": False, "num_code_levels": 2,
             "num_codes": 6, "make_epochs": 1, "make_hidden": (4,), "epochs": 2, "batch_size": 32, "learning_rate": 0.03, "embedding_learning_rate": 0.3,
-            "weight_decay": 1.0, "unknown_rate": 0.5, "clip_norm": 0.001, "patience": 3, "device": "cuda", "seed": 1, "num_threads": None,
+            "weight_decay": 1.0, "unknown_rate": 0.5, "clip_norm": 0.001, "patience": 3, "kept_epoch": "last", "device": "cuda", "seed": 1, "num_threads": None,
         },
         {
             "search_length": {"search": "category"}, "recent_length": {"search": "category"}, "projection_dim": {"content": "vector"}, "scores": CUBE,
             "num_tiers": CUBE, "temperature": CUBE, "learn_temperature": CUBE, "num_code_levels": {"content": "semantic_ids"},
             "num_codes": {"content": "semantic_ids"}, "make_epochs": {"content": "make"}, "make_hidden": {"content": "make"},
-            "patience": {"epochs": 8, "embedding_learning_rate": 1.0},
+            "patience": {"epochs": 8, "embedding_learning_rate": 1.0}, "kept_epoch": {"epochs": 8, "embedding_learning_rate": 1.0},
         },
     ),
     FeatureConfig: Effects(
@@ -304,7 +304,7 @@ EFFECTS: dict[type[Config], Effects] = {
     RankerPlan: Effects(
         observed.of_ranker_plan,
         {},
-        {"name": "ours", "ranker": RankerConfig(content="make"), "baseline": RankerConfig(sequence="bst"), "features": FeatureConfig(history_length=3)},
+        {"name": "ours", "trees": True, "ranker": RankerConfig(content="make"), "baseline": RankerConfig(sequence="bst"), "features": FeatureConfig(history_length=3)},
     ),
     StudyConfig: Effects(
         observed.of_study,
@@ -312,7 +312,7 @@ EFFECTS: dict[type[Config], Effects] = {
         {
             "seed": 1, "backbone": TINY, "encoders": (EncoderRun(name="second", random=True),), "features": FeatureConfig(history_length=3), "rankers": (RankerPlan(ranker=RankerConfig(content="make")),),
             "seeds": (4, 9), "num_seeds": 2, "width": 16, "permuted_encoders": (), "num_draws": 21, "num_splits": 2, "engagement": "clicked", "ks": (1, 10),
-            "num_resamples": 7, "keep_rankers": True,
+            "num_resamples": 7, "keep_rankers": True, "follow_validation": False,
         },
     ),
 }  # fmt: skip
@@ -428,6 +428,7 @@ def test_what_changes_nothing_is_refused_unless_at_its_default(kind, name):
 CATALOGUE = {"pairs": "catalogue"}
 IDLE_BESIDE: dict[tuple[type[Config], str], Values] = {
     (RankerConfig, "patience"): {"epochs": 2},
+    (RankerConfig, "kept_epoch"): {"epochs": 1},
     (FeatureConfig, "history_kind"): {"history_length": 0},
     (StudyConfig, "num_seeds"): {"encoders": (EncoderRun(name="first", random=True),), "seeds": (1, 2)},
     **{(EncoderRun, name): {"name": "first", "random": True} for name in EncoderRun.counts_when},

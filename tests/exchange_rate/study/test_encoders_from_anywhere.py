@@ -1,5 +1,7 @@
 """Encoders that are no training of the plan: brought vectors, widths, mixtures, folders; on a shop with a planted taste, without training an encoder."""
 
+import ast
+
 import numpy as np
 import polars as pl
 import pytest
@@ -71,6 +73,11 @@ def test_brought_vectors_widths_and_mixtures_are_encoders_of_a_study(folder, tmp
     found = dict(content.select("encoder", "category_accuracy").iter_rows())
     assert found["items alone"] == found["brought"]
     assert dict(content.select("encoder", "dim").iter_rows()) == {"brought": 8, "brought at width 4": 4, "items alone": 8, "mixed": 12}  # fmt: skip
+    (choice,) = memory.runs("choice")  # once for the baseline, shared by all rankers over it
+    chosen = {name: choice["metrics"][name] for name in ("unknown_rate", "epochs")}
+    configs = [ast.literal_eval(one["params"]["config"]) for one in memory.runs("ranker")]
+    assert len(configs) == 5
+    assert all(chosen.items() <= one.items() for one in configs)
     again = run_study(Shop.open(folder / "shop"), plan(folder), tmp_path / "w", memory, workers=1)
     assert again.num_run == 0
     assert memory.runs("study")[-1]["dataset"][1] == Shop.open(folder / "shop").digest

@@ -9,7 +9,14 @@ import pytest
 
 from tests.stopping import start, wait_for
 
-SIZES = ["batch_size=8", "tower=[4]", "embedding_dim=2", "attention_dim=2", "epochs=50"]
+SIZES = [
+    "batch_size=8",
+    "tower=[4]",
+    "embedding_dim=2",
+    "attention_dim=2",
+    "epochs=50",
+    "unknown_rate=0.1",
+]
 
 
 @pytest.fixture(scope="module")
