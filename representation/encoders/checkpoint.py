@@ -58,7 +58,7 @@ READ = (
 _NO_CODE: dict[bool, dict[str, Any]] = {True: {"trust_remote_code": False}, False: {}}
 """What tells an `Auto` class not to ask for leave to run code; the others have none to run."""
 _AGAIN = "save the encoder again"
-_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 class Pooling(NamedTuple):

@@ -246,3 +246,21 @@ def test_what_composed_nothing_is_refused(parts, folders, tmp_path):
     plain.save_pretrained(tmp_path / "plain")
     with pytest.raises(EncoderError, match=r"a LLaVA without moon_rec\.json; make one"):
         open_encoder(tmp_path / "plain", device="cpu")
+
+
+@pytest.mark.parametrize("keeps_class_token", [False, True])
+def test_heat_maps_leave_out_tokens_before_the_grid(folders, keeps_class_token):
+    """Each map is the picture's own places; a class token that is kept has none."""
+    from representation.evaluation.heat_map import attention_maps, gradient_maps
+
+    encoder = ProductEncoder.from_pretrained(folders["vit", "llama"], device="cpu")
+    if keeps_class_token:
+        encoder.module.config.vision_feature_select_strategy = "full"
+        encoder = ProductEncoder(encoder.module, encoder.tokenizer, encoder.config)
+    assert encoder.layout.num_leading == keeps_class_token
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+    maps = attention_maps(encoder, pictures, ["red mug"])
+    assert maps.shape == (1, 2, 4, 4)
+    np.testing.assert_allclose(maps.sum(axis=(2, 3)), 1, atol=1e-9)
+    gradients, cosines = gradient_maps(encoder, pictures, "red mug")
+    assert gradients.shape == (2, 4, 4) and cosines.shape == (2,)
