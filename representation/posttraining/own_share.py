@@ -5,7 +5,7 @@ falls with the pairs a product has, in the log before the cut:
 
     share = most / (1 + pairs per product / HALVED_AT)
 
-The form and `HALVED_AT` are ours. Measured: docs/log.md, 2026-11-27.
+The form and `HALVED_AT` are ours. Measured: docs/log.md, 2026-11-27, with what was not.
 """
 
 HALVED_AT = 10.0
