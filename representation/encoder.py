@@ -20,6 +20,7 @@ from moon_rec.shop import Shop
 from representation.encoders.checkpoint import (
     ABOUT_FILE,
     ENCODER,
+    Family,
     family_of,
     load_tokenizer,
     read_about,
@@ -130,9 +131,9 @@ class ProductEncoder:
             raise EncoderError(
                 f"no encoder at {folder} (no {ABOUT_FILE} in it); make one with python -m representation.pretrain, or name it as backbone.checkpoint"
             )
-        if about["family"] != "qwen":
+        if about["family"] not in ("qwen", "composed"):
             raise EncoderError(
-                f"{folder} holds an encoder of family {about['family']}; a Qwen-VL is wanted here"
+                f"{folder} holds an encoder of family {about['family']}; a Qwen-VL is wanted here, or what representation.compose makes"
             )
         config = make_config(EncoderConfig, about["config"])
         place = where_to(device)
@@ -144,12 +145,35 @@ class ProductEncoder:
     def from_checkpoint(cls, config: BackboneConfig, device: str | None = None) -> "ProductEncoder":
         """Make an encoder of `config.checkpoint`, a plain Hugging Face folder or name; see `encoders.qwen` for what its files decide."""
         assert config.checkpoint is not None
+        about = read_config(config.checkpoint)
+        if family_of(about, config.checkpoint) == "composed":
+            return cls._from_composed(config, device)
         place = where_to(device)
         dtype = config.dtype or ("bfloat16" if place.type == "cuda" else "float32")
         module = load_module(config.checkpoint, dtype)
         tokenizer = load_tokenizer(config.checkpoint, module)
         module.to(place)
         return cls(module, tokenizer, settings_of(config.checkpoint, config, module, tokenizer))
+
+    @classmethod
+    def _from_composed(cls, config: BackboneConfig, device: str | None) -> "ProductEncoder":
+        """Of a LLaVA there is nothing to choose: `representation.compose` has chosen."""
+        assert config.checkpoint is not None
+        if read_about(config.checkpoint) is None:
+            raise EncoderError(
+                f"{config.checkpoint}: a LLaVA without {ABOUT_FILE}; make one of a vision tower and a language model with python -m representation.compose"
+            )
+        chosen = [name for name in config.changed() if name not in ("checkpoint", "dtype")]
+        if chosen:
+            raise EncoderError(
+                f"backbone.{chosen[0]} changes nothing: {config.checkpoint} is an encoder with settings of its own; leave it out"
+            )
+        return cls.from_pretrained(config.checkpoint, device, config.dtype)
+
+    @property
+    def family(self) -> Family:
+        """Which kind of encoder a folder of this one says that it is."""
+        return family_of({"model_type": self.module.config.model_type}, "the backbone")
 
     def save_pretrained(
         self,
@@ -165,7 +189,7 @@ class ProductEncoder:
         with atomic_folder(path, ENCODER, overwrite) as folder:
             save_merged(self.module, folder)
             self.tokenizer.save_pretrained(folder)
-            write_about(folder, "qwen", self.digest, self.config)
+            write_about(folder, self.family, self.digest, self.config)
             if beside is not None:
                 beside(folder)
         return Path(path)

@@ -142,7 +142,7 @@ def _code(folder: Path) -> str:
 
 def _digest_of(folder: Path, family: str) -> tuple[str, bool]:
     """An encoder's digest with its weights as they were saved, and whether all of them are finite."""
-    if family != "qwen":
+    if family not in ("qwen", "composed"):
         encoder: Any = open_encoder(folder, "cpu")
         model = encoder.module
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
-from transformers import AutoModel, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerFast
 from transformers.utils.hub import cached_file
 
 from moon_rec.config import Config
@@ -25,7 +25,7 @@ from representation.model.panics import refused_panics
 from representation.model.quiet import quiet
 from representation.model.word_cache import forget_words
 
-Family = Literal["qwen", "dual", "text", "locked"]
+Family = Literal["qwen", "composed", "dual", "text", "locked"]
 
 FORMAT_VERSION = 1
 ABOUT_FILE = "moon_rec.json"
@@ -39,6 +39,7 @@ ENCODER = OutputKind(
     ),
 )  # fmt: skip
 QWEN_TYPES = ("qwen3_vl", "qwen2_5_vl")
+COMPOSED_TYPES = ("llava",)
 DUAL_TYPES = ("clip", "metaclip_2", "siglip", "siglip2")
 TEXT_TYPES = (
     "albert", "bert", "camembert", "deberta-v2", "distilbert", "electra", "embedding_gemma2", "embedding_gemma2_text", "ernie", "modernbert", "mpnet", "roberta", "xlm-roberta",
@@ -57,7 +58,7 @@ READ = (
 _NO_CODE: dict[bool, dict[str, Any]] = {True: {"trust_remote_code": False}, False: {}}
 """What tells an `Auto` class not to ask for leave to run code; the others have none to run."""
 _AGAIN = "save the encoder again"
-_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 class Pooling(NamedTuple):
@@ -101,6 +102,7 @@ def family_of(config: dict[str, Any], name: str | Path) -> Family:
     found = config["model_type"]
     families: dict[Family, tuple[str, ...]] = {
         "qwen": QWEN_TYPES,
+        "composed": COMPOSED_TYPES,
         "dual": DUAL_TYPES,
         "text": TEXT_TYPES,
         "locked": LOCKED_TYPES,
@@ -116,7 +118,7 @@ def family_of(config: dict[str, Any], name: str | Path) -> Family:
         raise EncoderError(
             f"{name}: model_type {found!r} has linear-attention layers, which read from left to right alone; they are not read here yet: take Qwen/Qwen3-VL-2B-Instruct or another Qwen3-VL"
         )
-    known = ", ".join((*QWEN_TYPES, *DUAL_TYPES, *TEXT_TYPES))
+    known = ", ".join((*QWEN_TYPES, *COMPOSED_TYPES, *DUAL_TYPES, *TEXT_TYPES))
     raise EncoderError(f"{name}: model_type {found!r} is not one that is read here: {known}")
 
 
@@ -279,6 +281,7 @@ def load_weights(
     name: str | Path,
     dtype: torch.dtype | Literal["auto"],
     may_lack: tuple[str, ...] = (),
+    part: str = "",
     **settings: Any,
 ) -> Any:
     """A model of transformers' class `kind` with all its weights, in evaluation mode.
@@ -287,12 +290,17 @@ def load_weights(
         dtype: of the weights; `auto`: as they were saved.
         may_lack: beginnings of names of weights that no vector depends on. Where a checkpoint lacks them they become zero, so that the same checkpoint is the
             same model each time.
+        part: of `config.json`, that `kind` is configured by, where the folder holds more than it: `vision_config`.
 
     Raises:
         EncoderError: nothing there, no safetensors, files that do not fit each other or what was recorded of them, or other weights lacking.
     """
     refuse_changed(name)
-    refuse_unfit(name, read_config(name), kind.from_config if kind is AutoModel else kind)
+    is_auto = hasattr(kind, "from_config")
+    build = kind.from_config if is_auto else kind
+    refuse_unfit(
+        name, read_config(name), lambda config: build(getattr(config, part) if part else config)
+    )
     try:
         with quiet():
             model, about = kind.from_pretrained(
@@ -300,7 +308,7 @@ def load_weights(
                 dtype=dtype,
                 use_safetensors=True,
                 output_loading_info=True,
-                **_NO_CODE[kind is AutoModel],
+                **_NO_CODE[is_auto],
                 **settings,
             )
     except Exception as error:  # of a stranger's files transformers raises errors of any type

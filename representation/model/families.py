@@ -3,16 +3,22 @@
 from pathlib import Path
 from typing import Any
 
-from transformers import Qwen2_5_VLForConditionalGeneration, Qwen3VLForConditionalGeneration
+from transformers import (
+    LlavaForConditionalGeneration,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen3VLForConditionalGeneration,
+)
 
 from moon_rec.errors import EncoderError
 from representation.encoders.checkpoint import load_weights, read_config
 from representation.model.backbone import Backbone, Channels, Dtype, torch_dtype
+from representation.model.llava import LlavaBackbone
 from representation.model.qwen import QwenBackbone
 
 MODULES: dict[str, tuple[Any, type[Backbone]]] = {
     "qwen3_vl": (Qwen3VLForConditionalGeneration, QwenBackbone),
     "qwen2_5_vl": (Qwen2_5_VLForConditionalGeneration, QwenBackbone),
+    "llava": (LlavaForConditionalGeneration, LlavaBackbone),
 }
 """By `model_type`: transformers' class, and ours."""
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from moon_rec.errors import EncoderError
+from representation.encoders.rows import framing_tokens
 from representation.model.backbone import Inputs
 from representation.model.pixels import PictureLayout
 from representation.model.prompt import CONTENT
@@ -37,9 +38,10 @@ class Composer:
         missing = [name for name in needed if name not in known]
         if missing:
             raise EncoderError(
-                f"the tokenizer has no {', '.join(missing)}: it is no Qwen-VL tokenizer"
+                f"the tokenizer has no {', '.join(missing)}: it is neither a Qwen-VL's nor of an encoder that representation.compose made"
             )
         self.tokenizer, self.layout = tokenizer, layout
+        self._start, _ = framing_tokens(tokenizer)  # of a text: Gemma and Llama begin with one
         self.special = {name: known[name] for name in SPECIAL_TOKENS if name in known}
         self._picture = [
             self.special[VISION_START],
@@ -62,9 +64,9 @@ class Composer:
         """Prompt, the places of a picture if there is one, then text; these two where the prompt has a place for them."""
         content = self._picture + text if has_picture else text
         if CONTENT_ID not in prompt:
-            return prompt + content
+            return [*self._start, *prompt, *content]
         place = prompt.index(CONTENT_ID)
-        return prompt[:place] + content + prompt[place + 1 :]
+        return [*self._start, *prompt[:place], *content, *prompt[place + 1 :]]
 
     def batch(self, rows: Sequence[list[int]], pictures: np.ndarray | Tensor | None) -> Inputs:
         """Pad rows on the right to the longest.

@@ -10,8 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
     BertConfig,
     BertModel,
     Dinov2Config,
@@ -28,6 +26,7 @@ from representation.model.efficientnet_lite import (
     EfficientNetLiteConfig,
     EfficientNetLiteForImageClassification,
 )
+from representation.model.gguf import read_gguf
 from representation.model.quiet import quiet
 from representation.starters.known import Kind, Starter
 from representation.starters.onnx_weights import onnx_weights
@@ -79,29 +78,12 @@ def _as_it_lies(files: Files, folder: Path) -> None:
 
 def _gguf(files: Files, folder: Path) -> None:
     """A language model in float32, as transformers reads a GGUF file, which takes minutes each time."""
-    try:
-        import gguf  # noqa: F401
-    except ImportError:
-        raise EncoderError(
-            "reading GGUF needs the package gguf; pip install 'moon-rec[weights]'"
-        ) from None
     ((name, content),) = files.items()
-    file = PurePosixPath(name).name
     with tempfile.TemporaryDirectory(dir=folder.parent) as near:
-        (Path(near) / file).write_bytes(content)
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(near, gguf_file=file)
-            model, found = AutoModelForCausalLM.from_pretrained(
-                near, gguf_file=file, dtype=torch.float32, output_loading_info=True
-            )
-        except Exception as error:  # of a damaged file its readers raise errors of any type
-            raise EncoderError(f"{name} cannot be read as GGUF: {first_line(error)}") from None
-    if found["missing_keys"]:
-        raise EncoderError(f"{name} lacks {sorted(found['missing_keys'])[0]}")
-    settings = model.config.to_dict()
-    settings.pop("quantization_config", None)  # the weights are plain numbers now
-    plain = _loaded(type(model), type(model.config)(**settings), model.state_dict(), name)
-    plain.save_pretrained(folder)
+        file = Path(near) / PurePosixPath(name).name
+        file.write_bytes(content)
+        model, tokenizer = read_gguf(file)
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 

@@ -23,7 +23,7 @@ from exchange_rate.study.encoder_plan import EncoderRun
 from exchange_rate.study.grid import study_cells
 from exchange_rate.study.plan import RankerPlan, StudyConfig
 from moon_rec.embedding_table import EmbeddingTable
-from moon_rec.errors import MoonRecError
+from moon_rec.errors import ConfigError, MoonRecError
 from moon_rec.shop import Shop
 from moon_rec.shop.non_clicks import sample_non_clicks
 from moon_rec.shop.readers import import_movielens, import_online_retail, import_tables
@@ -416,7 +416,10 @@ def of_training(train: Callable[..., Any], config: Any, *names: str) -> str:
         for name in ("SharedEncoder", "checkpoint_gradients", "save_state")
     ]
     with recorded("torch.set_num_threads", *looped, *names) as calls:
-        train(little_shop(), out, config, on_log=lambda step, numbers: log.append((step, numbers)))
+        try:
+            train(little_shop(), out, config, on_log=lambda *told: log.append(told))
+        except ConfigError as error:  # what is for a GPU alone is refused here
+            return digest(str(error))
     encoders = sorted(path.name for path in out.parent.iterdir())
     return digest(ProductEncoder.from_pretrained(out, device="cpu").digest, log, encoders, calls)
 
