@@ -28,6 +28,7 @@ from representation.encoders.checkpoint import (
     write_about,
 )
 from representation.encoders.dual import DualEncoder
+from representation.encoders.locked import LockedEncoder
 from representation.encoders.qwen import (
     EMBEDDING_WIDTHS,
     LONGER,
@@ -50,17 +51,13 @@ from representation.interface import Encoder, Modality
 from representation.model.backbone import BackboneConfig, Dtype, Inputs, part_of
 from representation.model.families import backbone_of, load_module
 from representation.model.lora import (
-    ADAPTER_FOLDER,
     LoraConfig,
-    declare_float32,
-    has_lora,
     merged_state,
-    save_adapter,
+    save_merged,
     with_lora,
 )
 from representation.model.pixels import PictureLayout, square
 from representation.model.prompt import product_texts
-from representation.model.quiet import quiet
 from representation.model.qwen import random_backbone, scale_tokens
 from representation.model.token_rows import Composer
 from representation.model.tokenizer import shop_texts, token_rarity, train_tokenizer
@@ -136,7 +133,7 @@ class ProductEncoder:
             )
         if about["family"] not in ("qwen", "composed"):
             raise EncoderError(
-                f"{folder} holds an encoder of family {about['family']}, which is not trained here; a Qwen-VL is, and what representation.compose makes"
+                f"{folder} holds an encoder of family {about['family']}; a Qwen-VL is wanted here, or what representation.compose makes"
             )
         config = make_config(EncoderConfig, about["config"])
         place = where_to(device)
@@ -190,11 +187,7 @@ class ProductEncoder:
             beside: writes further files, such as the training's log, into the folder before it appears.
         """
         with atomic_folder(path, ENCODER, overwrite) as folder:
-            with quiet():
-                self.module.save_pretrained(folder, state_dict=merged_state(self.module))
-            if has_lora(self.module):
-                declare_float32(folder)
-                save_adapter(self.module, folder / ADAPTER_FOLDER)
+            save_merged(self.module, folder)
             self.tokenizer.save_pretrained(folder)
             write_about(folder, self.family, self.digest, self.config)
             if beside is not None:
@@ -377,6 +370,8 @@ def open_encoder(
         return TextEncoder.from_pretrained(path_or_name, device)
     if family == "dual":
         return DualEncoder.from_pretrained(path_or_name, device)
+    if family == "locked":
+        return LockedEncoder.from_pretrained(path_or_name, device)
     if about is not None:
         return ProductEncoder.from_pretrained(path_or_name, device, dtype)
     widths = EMBEDDING_WIDTHS if is_embedding_checkpoint(path_or_name) else ()
@@ -385,11 +380,21 @@ def open_encoder(
 
 
 def open_trainable(path: str | Path, device: str | None = None) -> Trainable:
-    """Open an encoder's folder to train it.
+    """Open an encoder's folder to train it: one of ours, or the plain folder of a text or dual encoder.
 
     Raises:
         EncoderError: no encoder there, or one that is not trained here.
     """
+    if (Path(path) / "config.json").is_file():
+        family = family_of(read_config(path), path)
+        if family == "text":
+            return TextEncoder.from_pretrained(path, device)
+        if family == "locked":
+            return LockedEncoder.from_pretrained(path, device)
+        if family == "dual":
+            encoder = DualEncoder.from_pretrained(path, device)
+            assert encoder.image_size  # refused where it has none
+            return encoder
     return ProductEncoder.from_pretrained(path, device)
 
 

@@ -35,7 +35,14 @@ def main(argv: list[str] | None = None) -> None:
         shop = Shop.open(chosen.shop)
         with tracked(tracker, "posttraining", LOG_FILE, chosen, config, shop) as on_log:
             checkpoints = posttrain(
-                shop, chosen.out, config, chosen.start, on_log, chosen.vectors, chosen.overwrite
+                shop,
+                chosen.out,
+                config,
+                chosen.start,
+                on_log,
+                chosen.vectors,
+                chosen.overwrite,
+                chosen.features,
             )
         if is_main():
             for checkpoint in checkpoints:
@@ -55,7 +62,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--start",
         type=Path,
-        help="the encoder's folder to start from, usually the pretrained one; default: random weights",
+        help="the encoder's folder to start from: the pretrained one, a locked pair, or the plain folder of a dual or text encoder; default: random weights",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the encoder")
     add_overwrite_option(parser, "the encoder and its checkpoints")
@@ -69,6 +76,12 @@ def _parser() -> Parser:
         type=Path,
         metavar="DIR",
         help="folder of representation.embed, for curation; default: computed with the encoder of --start",
+    )
+    parser.add_argument(
+        "--features",
+        type=Path,
+        metavar="DIR",
+        help="folder for what frozen towers make of texts and pictures, computed once and taken up by later trainings; default: OUT.features. Read by encoders of representation.locked",
     )
     add_track_option(parser)
     add_config_options(parser)

@@ -8,9 +8,9 @@ an encoder (which backbone, which towers) shows nowhere in it. Notable choices:
   is need not be in it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -119,4 +119,26 @@ class Trainable(Encoder, Protocol):
         beside: Callable[[Path], None] | None = None,
     ) -> Path:
         """Write a folder that `open_encoder` opens, adapters merged, atomically; `beside` writes further files into it before it appears."""
+        ...
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """An encoder with frozen towers, which can compute ahead what they make of known rows."""
+
+    def remember(
+        self,
+        tokens: Mapping[str, Sequence[list[int]]],
+        pictures: Mapping[str, tuple[int, Callable[[int, int], np.ndarray]]],
+        folder: Path | None,
+        shop_digest: str,
+    ) -> None:
+        """Keep the frozen towers' outputs of these rows, so that `prepare` looks them up; vectors are the same to the bit with and without.
+
+        Args:
+            tokens: of texts, by what they are (for progress).
+            pictures: how many squares, and what gives squares `first` to `end - 1`, by what they are.
+            folder: where they are kept for other trainings; None: in memory alone.
+            shop_digest: of the shop that the rows are of.
+        """
         ...

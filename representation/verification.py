@@ -144,7 +144,7 @@ def _digest_of(folder: Path, family: str) -> tuple[str, bool]:
     """An encoder's digest with its weights as they were saved, and whether all of them are finite."""
     if family not in ("qwen", "composed"):
         encoder: Any = open_encoder(folder, "cpu")
-        model = encoder.model
+        model = encoder.module
     else:
         model = load_module(folder, None)
         config = make_config(EncoderConfig, (read_about(folder) or {})["config"])

@@ -72,7 +72,7 @@ class EncoderRun(Config):
     random: bool = Field(default=False, description="random weights, of the plan's backbone")
     start: Name | None = Field(
         default=None,
-        description="folder of one's own encoder that trainings start from, instead of random weights",
+        description="folder of an encoder that trainings start from, instead of random weights: one of moon_rec, or a plain text or dual encoder, which is post-trained alone",
     )
     pretraining: PretrainConfig | None = Field(
         default=None, description="a table of pretraining's settings; left out: none"

@@ -86,12 +86,12 @@ def _folder(path: str) -> Outside:
 
 
 def _start(path: str) -> Outside:
-    from representation.encoders.checkpoint import read_about
+    from representation.encoders.checkpoint import family_of, read_about, read_config
 
     found = _folder(path)
-    if read_about(path) is None:
+    if read_about(path) is None and family_of(read_config(path), path) not in ("text", "dual"):
         raise StudyError(
-            "a plain checkpoint; trainings start from an encoder of moon_rec, or, for all encoders of a plan, from backbone.checkpoint"
+            "a plain checkpoint of a language model; trainings start from an encoder of moon_rec, from a text or dual encoder, or, for all encoders of a plan, from backbone.checkpoint"
         )
     return found
 

@@ -25,7 +25,7 @@ from representation.model.panics import refused_panics
 from representation.model.quiet import quiet
 from representation.model.word_cache import forget_words
 
-Family = Literal["qwen", "composed", "dual", "text"]
+Family = Literal["qwen", "composed", "dual", "text", "locked"]
 
 FORMAT_VERSION = 1
 ABOUT_FILE = "moon_rec.json"
@@ -35,15 +35,19 @@ ENCODER = OutputKind(
     json_with("format_version", "digest", "config"),
     (
         "*config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt",
-        "*.model", "chat_template*", "modules.json", "config_sentence_transformers.json", "1_Pooling/config.json", "2_Normalize/*", "adapter/adapter_*", "*training_log.json",
+        "*.model", "chat_template*", "modules.json", "config_sentence_transformers.json", "1_Pooling/config.json", "2_Normalize/*", "adapter/adapter_*", "text/**", "vision/**", "*training_log.json",
     ),
 )  # fmt: skip
 QWEN_TYPES = ("qwen3_vl", "qwen2_5_vl")
 COMPOSED_TYPES = ("llava",)
-DUAL_TYPES = ("clip", "siglip", "siglip2")
+DUAL_TYPES = ("clip", "metaclip_2", "siglip", "siglip2")
 TEXT_TYPES = (
-    "albert", "bert", "camembert", "deberta-v2", "distilbert", "electra", "ernie", "modernbert", "mpnet", "roberta", "xlm-roberta",
+    "albert", "bert", "camembert", "deberta-v2", "distilbert", "electra", "embedding_gemma2", "embedding_gemma2_text", "ernie", "modernbert", "mpnet", "roberta", "xlm-roberta",
 )  # fmt: skip
+LOCKED_TYPES = ("moon_rec_locked",)
+"""Ours: two frozen towers, each in a folder of its own, and trained projections (`encoders.locked`)."""
+CAUSAL_ONLY = ("qwen3_5", "qwen3_5_text", "qwen3_next")
+"""Their linear-attention layers carry a state from left to right, which no mask opens to what comes after."""
 MIXTURES = ("qwen3_vl_moe", "qwen3_omni_moe", "qwen3_5_moe")
 
 READ = (
@@ -54,7 +58,7 @@ READ = (
 _NO_CODE: dict[bool, dict[str, Any]] = {True: {"trust_remote_code": False}, False: {}}
 """What tells an `Auto` class not to ask for leave to run code; the others have none to run."""
 _AGAIN = "save the encoder again"
-_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 class Pooling(NamedTuple):
@@ -101,6 +105,7 @@ def family_of(config: dict[str, Any], name: str | Path) -> Family:
         "composed": COMPOSED_TYPES,
         "dual": DUAL_TYPES,
         "text": TEXT_TYPES,
+        "locked": LOCKED_TYPES,
     }
     for family, types in families.items():
         if found in types:
@@ -108,6 +113,10 @@ def family_of(config: dict[str, Any], name: str | Path) -> Family:
     if found in MIXTURES:
         raise EncoderError(
             f"{name}: model_type {found!r} is a mixture of experts, which is not supported; take a dense one, such as Qwen/Qwen3-VL-4B-Instruct"
+        )
+    if found in CAUSAL_ONLY:
+        raise EncoderError(
+            f"{name}: model_type {found!r} has linear-attention layers, which read from left to right alone; they are not read here yet: take Qwen/Qwen3-VL-2B-Instruct or another Qwen3-VL"
         )
     known = ", ".join((*QWEN_TYPES, *COMPOSED_TYPES, *DUAL_TYPES, *TEXT_TYPES))
     raise EncoderError(f"{name}: model_type {found!r} is not one that is read here: {known}")

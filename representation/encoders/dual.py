@@ -1,6 +1,7 @@
-"""Dual encoders: CLIP and SigLIP, one tower for words and one for pictures, whose vectors meet in one space.
+"""Dual encoders: CLIP, MetaCLIP 2 and SigLIP, one tower for words and one for pictures, whose vectors meet in one space.
 
-Baselines for search by words and by picture. Radford et al., CLIP, 2021; Zhai et al., SigLIP, 2023; Tschannen et al., SigLIP 2, 2025. Notable choices:
+Baselines for search by words and by picture, and starts of post-training. Radford et al., CLIP, 2021; Zhai et al., SigLIP, 2023; Tschannen et al., SigLIP 2, 2025;
+Chuang et al., MetaCLIP 2, 2025. Notable choices:
 - SigLIP 2 comes in two builds, told apart by `model_type`: checkpoints of fixed resolution are `siglip` (transformers' `SiglipModel` with a vocabulary of 256,000), NaFlex
   ones are `siglip2` (`Siglip2Model`; a picture keeps its shape).
 - Pictures go through the checkpoint's own processor (PIL's, named directly: torchvision is not needed), so CLIP cuts out the middle of a picture and fixed
@@ -8,10 +9,14 @@ Baselines for search by words and by picture. Radford et al., CLIP, 2021; Zhai e
 - SigLIP reads lower case, ended by its end token and padded behind it to the tower's full length, whatever its tokenizer's settings say: it was trained so
   (the authors in google-research/big_vision issue 157, and transformers pull request 43101), and its state at the last place is the vector.
 - These models have no vector of words and picture together. Ours for an item or query with both is the mean of the two unit vectors, `text_weight` on the
-  words, at unit length again; where one of them is missing, the other alone.
+  words, at unit length again; where one of them is missing, the other alone. Training has the same definition: text through its tower, pictures through theirs.
+- A picture is cut to a square by the processor, in uint8, and its values normalised with the batch: what reading and training share. NaFlex checkpoints make
+  no squares, and are read only.
 """
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,6 +28,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import (
     CLIPModel,
+    MetaClip2Model,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     Siglip2Model,
@@ -52,6 +58,7 @@ from representation.encoders.rows import (
     digest_of_weights,
     framing_tokens,
     in_batches,
+    pad_right,
     pictures_of,
     query_columns,
     row_names,
@@ -59,12 +66,22 @@ from representation.encoders.rows import (
 )
 from representation.encoders.strangers import refuse_large_pictures
 from representation.interface import Modality
+from representation.model.backbone import Inputs
+from representation.model.lora import (
+    LoraConfig,
+    merged_state,
+    save_merged,
+    tower_layers,
+    with_lora,
+)
+from representation.model.pixels import as_bytes
 from representation.model.prompt import RICHER_ALONE, Richness, product_texts
-from representation.model.quiet import quiet
 from representation.model.tokenizer import encode_plain
+from representation.trainable import Cut, Side, TextKind
 
 FAMILIES: dict[str, tuple[Any, Any]] = {
     "clip": (CLIPModel, CLIPImageProcessorPil),
+    "metaclip_2": (MetaClip2Model, CLIPImageProcessorPil),
     "siglip": (SiglipModel, SiglipImageProcessorPil),
     "siglip2": (Siglip2Model, Siglip2ImageProcessorPil),
 }
@@ -104,14 +121,11 @@ class DualEncoder:
         config: DualConfig,
     ) -> None:
         """Use `from_pretrained`."""
-        self.model, self.tokenizer, self.processor, self.config = (
-            model,
-            tokenizer,
-            processor,
-            config,
-        )
+        self.module: Any = model
+        self.tokenizer, self.processor, self.config = tokenizer, processor, config
         settings: Any = model.config
-        self._is_clip = settings.model_type == "clip"
+        self._is_clip = settings.model_type in ("clip", "metaclip_2")
+        self._is_naflex = settings.model_type == "siglip2"
         self._length: int = settings.text_config.max_position_embeddings
         self.dim: int = (
             settings.projection_dim if self._is_clip else settings.vision_config.hidden_size
@@ -141,26 +155,101 @@ class DualEncoder:
             model, load_tokenizer(path, model), _processor(processor_kind, path, model), config
         )
 
-    def save_pretrained(self, path: str | Path, overwrite: bool = False) -> Path:
-        """Write a plain Hugging Face folder and our settings beside it, atomically."""
+    def save_pretrained(
+        self,
+        path: str | Path,
+        overwrite: bool = False,
+        beside: Callable[[Path], None] | None = None,
+    ) -> Path:
+        """Write a plain Hugging Face folder and our settings beside it, atomically; adapters are added to the weights, and lie beside them. `beside` writes further files."""
         with atomic_folder(path, ENCODER, overwrite) as folder:
-            with quiet():
-                self.model.save_pretrained(folder)
+            save_merged(self.module, folder)
             self.tokenizer.save_pretrained(folder)
             self.processor.save_pretrained(folder)
             write_about(folder, "dual", self.digest, self.config)
+            if beside is not None:
+                beside(folder)
         return Path(path)
 
     @computed_once
     def digest(self) -> str:
         """16 hex digits of the weights, the vocabulary, the picture processor and the config. Computed once."""
         said = f"{self.config.digest()}{self.processor.to_json_string()}"
-        return digest_of_weights(said, self.tokenizer, self.model.state_dict())
+        return digest_of_weights(said, self.tokenizer, merged_state(self.module))
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.model.parameters()).device
+        return next(self.module.parameters()).device
+
+    @property
+    def image_size(self) -> int:
+        """Side of a picture, in pixels.
+
+        Raises:
+            EncoderError: a NaFlex checkpoint, whose pictures keep their shape.
+        """
+        if self._is_naflex:
+            raise EncoderError(
+                "a NaFlex checkpoint (siglip2) keeps each picture's shape and is read only; to train take one of fixed resolution, such as google/siglip2-base-patch16-224"
+            )
+        return self.module.config.vision_config.image_size
+
+    @property
+    def says_price(self) -> bool:
+        """The price is in a product's richer text."""
+        return self.config.with_price
+
+    @property
+    def cut(self) -> Cut:
+        """The checkpoint's own processor makes the square: CLIP cuts out the middle, SigLIP stretches."""
+        return partial(_cut, self.processor)
+
+    def tokens(self, texts: Sequence[str], side: Side, kind: TextKind) -> list[list[int]]:
+        """Token ids, cut to the tower's length within the frame that `prepare` puts around them."""
+        start, end = self._frame()
+        tokenizer: Any = self.tokenizer
+        plain = encode_plain(tokenizer, texts, lower=not self._is_clip)
+        return [ids[: self._length - len(start) - len(end)] for ids in plain]
+
+    def prepare(
+        self, side: Side, tokens: Sequence[list[int]], pictures: np.ndarray | Tensor | None
+    ) -> Inputs:
+        """See `Trainable.prepare`; a row without words has no token where it has a picture."""
+        start, end = self._frame()
+        rows = [start + ids + end if ids or pictures is None else [] for ids in tokens]
+        longest = max(1, *map(len, rows)) if self._is_clip else self._length
+        padding: Any = self.tokenizer.pad_token_id or 0
+        token_ids, mask = pad_right([*rows, [padding] * longest], padding)
+        pixels = as_bytes(pictures) if pictures is not None and len(pictures) else None
+        return Inputs(token_ids[:-1], mask[:-1], pixels)
+
+    def part_of(self, name: str) -> str:
+        """`text` or `vision`, or the `projector` of either into the common space."""
+        return {"text_model": "text", "vision_model": "vision"}.get(name.split(".")[0], "projector")
+
+    def adapt(self, config: LoraConfig, seed: int) -> None:
+        """Both towers get adapters; see `lora.tower_layers`."""
+        with_lora(self.module, config, seed, tower_layers(self.module, config))
+
+    def with_module(self, module: Any) -> "DualEncoder":
+        """The same encoder with other weights."""
+        other = copy.copy(self)
+        vars(other).pop("digest", None)  # of these weights
+        other.module = module
+        return other
+
+    def embed(self, inputs: Inputs) -> Tensor:
+        """Unit vectors `(rows, dim)` in float32, with gradients: of words, of pictures, or the mean of both as `text_weight` says."""
+        if inputs.pixels is None:
+            return self._words(inputs.token_ids, inputs.mask)
+        factor = self.processor.rescale_factor
+        mean, std = (
+            torch.tensor(each, device=inputs.pixels.device)[:, None, None]
+            for each in (self.processor.image_mean, self.processor.image_std)
+        )
+        pixels = (inputs.pixels.permute(0, 3, 1, 2).float() * factor - mean) / std
+        return self._together(inputs, self._pictures(pixel_values=pixels))
 
     def encode_items(
         self,
@@ -204,56 +293,67 @@ class DualEncoder:
         description: str,
     ) -> np.ndarray:
         has_picture = np.array([picture is not None for picture in pictures], dtype=bool)
-        has_text = np.array([bool(text) for text in texts], dtype=bool) | ~has_picture
-        share = np.where(has_picture, self.config.text_weight, 1.0)
-        tokens = self._tokens(texts)
+        tokens = self.tokens(texts, "item", "words")
         order = np.lexsort((np.array([len(row) for row in tokens]), has_picture))
         vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
         for chosen in in_batches(order, batch_size, description):
-            spoken, shown = chosen[has_text[chosen]], chosen[has_picture[chosen]]
-            if len(spoken):
-                found = self.embed_texts([tokens[row] for row in spoken]).cpu().numpy()
-                vectors[spoken] = share[spoken, None] * found
+            bare, shown = chosen[~has_picture[chosen]], chosen[has_picture[chosen]]
+            if len(bare):
+                inputs = self.prepare("item", [tokens[row] for row in bare], None)
+                vectors[bare] = self.embed(inputs.to(self.device)).cpu().numpy()
             if len(shown):
                 decoded = [
-                    decode(pictures[int(row)] or b"", where=names[int(row)]) for row in shown
+                    decode(pictures[row] or b"", where=names[row]) for row in map(int, shown)
                 ]
-                weight = np.where(has_text[shown], 1 - share[shown], 1.0)[:, None]
-                vectors[shown] += weight * self.embed_pictures(decoded).cpu().numpy()
-        return functional.normalize(torch.from_numpy(vectors), dim=-1).numpy()
+                found = self._pictured([tokens[row] for row in shown], decoded)
+                vectors[shown] = found.cpu().numpy()
+        return vectors
 
-    def embed_texts(self, rows: Sequence[Sequence[int]]) -> Tensor:
-        """Unit vectors `(rows, dim)` of token ids, with gradients."""
-        longest = max(len(row) for row in rows) if self._is_clip else self._length
-        padding: Any = self.tokenizer.pad_token_id
-        token_ids = torch.full((len(rows), longest), padding or 0)
-        mask = torch.zeros((len(rows), longest), dtype=torch.long)
-        for place, row in enumerate(rows):
-            token_ids[place, : len(row)] = torch.tensor(row)
-            mask[place, : len(row)] = 1
-        model: Any = self.model
-        known = {"attention_mask": mask.to(self.device)} if self._is_clip else {}
-        found = model.get_text_features(input_ids=token_ids.to(self.device), **known)
+    def _pictured(self, tokens: Sequence[list[int]], pictures: Sequence[Image.Image]) -> Tensor:
+        """Unit vectors of rows that all have a picture."""
+        if not self._is_naflex:
+            squares = np.stack([self.cut(picture, self.image_size) for picture in pictures])
+            return self.embed(self.prepare("item", tokens, squares).to(self.device))
+        shaped = self.processor(images=list(pictures), return_tensors="pt").to(self.device)
+        words = self.prepare("item", tokens, np.zeros((0, 0, 0, 3), dtype=np.uint8))
+        return self._together(words.to(self.device), self._pictures(**shaped))
+
+    def _together(self, words: Inputs, pictures: Tensor) -> Tensor:
+        """Unit vectors of rows with a picture each, from these and the words that some have."""
+        has_words = words.mask.any(dim=1)
+        spoken = has_words.nonzero().squeeze(1)
+        if not len(spoken):
+            return pictures
+        weight = self.config.text_weight
+        found = torch.where(has_words[:, None], (1 - weight) * pictures, pictures)
+        of_words = self._words(words.token_ids[spoken], words.mask[spoken])
+        return functional.normalize(found.index_add(0, spoken, weight * of_words), dim=-1)
+
+    def _words(self, token_ids: Tensor, mask: Tensor) -> Tensor:
+        """Unit vectors `(rows, dim)` of framed token ids."""
+        known = {"attention_mask": mask.long()} if self._is_clip else {}
+        found = self.module.get_text_features(input_ids=token_ids, **known)
         return functional.normalize(found.pooler_output.float(), dim=-1)
 
-    def embed_pictures(self, pictures: Sequence[Any]) -> Tensor:
-        """Unit vectors `(pictures, dim)` of RGB pictures (PIL), with gradients."""
-        inputs = self.processor(images=list(pictures), return_tensors="pt").to(self.device)
-        model: Any = self.model
-        return functional.normalize(
-            model.get_image_features(**inputs).pooler_output.float(), dim=-1
-        )
+    def _pictures(self, **shown: Tensor) -> Tensor:
+        """Unit vectors `(pictures, dim)` of pictures as the tower reads them."""
+        found = self.module.get_image_features(**shown)
+        return functional.normalize(found.pooler_output.float(), dim=-1)
 
-    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
+    def _frame(self) -> tuple[list[int], list[int]]:
+        """Tokens before and behind a text."""
         if self._is_clip:
-            start, end = framing_tokens(self.tokenizer)
-        else:
-            ending: Any = self.tokenizer.eos_token_id
-            start, end = [], [ending]
-        room = self._length - len(start) - len(end)
-        tokenizer: Any = self.tokenizer
-        plain = encode_plain(tokenizer, texts, lower=not self._is_clip)
-        return [start + ids[:room] + end for ids in plain]
+            return framing_tokens(self.tokenizer)
+        ending: Any = self.tokenizer.eos_token_id
+        return [], [ending]
+
+
+def _cut(processor: Any, picture: Image.Image, side: int) -> np.ndarray:
+    """A picture as the processor cuts it, before its values are normalised: `(side, side, 3)` uint8."""
+    found = processor(images=[picture], do_rescale=False, do_normalize=False, return_tensors="np")
+    pixels = np.asarray(found["pixel_values"][0])
+    assert pixels.shape == (3, side, side)
+    return np.ascontiguousarray(pixels.transpose(1, 2, 0)).astype(np.uint8)
 
 
 def _processed(processor: Any) -> Any:

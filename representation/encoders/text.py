@@ -4,10 +4,12 @@ A baseline and a ready-made start: vectors equal sentence-transformers' own `enc
 - Pooling, length, prompts and lower-casing are what the checkpoint's own files say; a plain folder without them gets the mean over real tokens (Reimers and
   Gurevych, Sentence-BERT, section 3) and its tokenizer's length.
 - Vectors are at unit length even where the checkpoint leaves that out, for all encoders' are.
+- EmbeddingGemma 2 is read and trained by its words alone; what else it has, towers for pictures and sound, stays as it is. Its own projection is part of its states.
 - A special token's name within a title is plain characters: no product can end its own text.
 """
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -45,9 +47,18 @@ from representation.encoders.rows import (
     where_to,
 )
 from representation.interface import Modality
+from representation.model.backbone import Inputs
+from representation.model.lora import (
+    LoraConfig,
+    merged_state,
+    save_merged,
+    tower_layers,
+    with_lora,
+)
+from representation.model.pixels import square
 from representation.model.prompt import RICHER_ALONE, Richness, product_texts
-from representation.model.quiet import quiet
 from representation.model.tokenizer import encode_plain
+from representation.trainable import Cut, Side, TextKind
 
 LONGEST = 512
 """Tokens a text is cut to where neither the checkpoint nor its tokenizer names a length."""
@@ -76,7 +87,7 @@ class TextConfig(Config):
 
 
 class TextEncoder:
-    """Encodes titles and words; pictures are not read, and a row that has nothing else is refused.
+    """Encodes titles and words; pictures are not read, and a row that has nothing else is refused. It can be trained on pairs of texts (`representation.trainable`).
 
     Attributes:
         modalities: text.
@@ -85,14 +96,18 @@ class TextEncoder:
     """
 
     modalities = frozenset({"text"})
+    image_size: int | None = None
+    cut: Cut = staticmethod(square)
 
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: TextConfig
     ) -> None:
         """Use `from_pretrained`."""
-        self.model, self.tokenizer, self.config = model, tokenizer, config
+        self.module: Any = model
+        self.tokenizer, self.config = tokenizer, config
         settings: Any = model.config
-        self.dim: int = settings.hidden_size
+        settings = getattr(settings, "text_config", settings)
+        self.dim: int = getattr(settings, "embedding_dim", None) or settings.hidden_size
         self.widths = (self.dim,)
 
     @classmethod
@@ -115,8 +130,13 @@ class TextEncoder:
         torch.nn.Module.to(model, where_to(device))
         return cls(model.eval(), tokenizer, config)
 
-    def save_pretrained(self, path: str | Path, overwrite: bool = False) -> Path:
-        """Write a folder that sentence-transformers opens, too, atomically."""
+    def save_pretrained(
+        self,
+        path: str | Path,
+        overwrite: bool = False,
+        beside: Callable[[Path], None] | None = None,
+    ) -> Path:
+        """Write a folder that sentence-transformers opens, too, atomically; adapters are added to the weights, and lie beside them. `beside` writes further files."""
         mode = {"last": "lasttoken"}.get(self.config.pooling, self.config.pooling)
         names = ("Transformer", "Pooling", "Normalize")
         modules = [
@@ -139,8 +159,7 @@ class TextEncoder:
         prompts = {"query": self.config.query_prompt, "document": self.config.item_prompt}
         shape = {"max_seq_length": self.config.length, "do_lower_case": self.config.lower}
         with atomic_folder(path, ENCODER, overwrite) as folder:
-            with quiet():
-                self.model.save_pretrained(folder)
+            save_merged(self.module, folder)
             self.tokenizer.save_pretrained(folder)
             write_json(folder / "modules.json", modules)
             write_json(folder / "sentence_bert_config.json", shape)
@@ -149,26 +168,63 @@ class TextEncoder:
             write_json(folder / "1_Pooling" / "config.json", pooling)
             (folder / "2_Normalize").mkdir()
             write_about(folder, "text", self.digest, self.config)
+            if beside is not None:
+                beside(folder)
         return Path(path)
 
     @computed_once
     def digest(self) -> str:
         """16 hex digits of the weights, the vocabulary and the config. Computed once: train first, ask after."""
-        return digest_of_weights(self.config.digest(), self.tokenizer, self.model.state_dict())
+        return digest_of_weights(self.config.digest(), self.tokenizer, merged_state(self.module))
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.model.parameters()).device
+        return next(self.module.parameters()).device
 
-    def embed(self, token_ids: Tensor, mask: Tensor) -> Tensor:
-        """Unit vectors `(batch, dim)` in float32, with gradients.
+    @property
+    def says_price(self) -> bool:
+        """The price is in a product's richer text."""
+        return self.config.with_price
 
-        Args:
-            token_ids, mask: `(batch, length)`, padded on the right.
-        """
-        states = self.model(
-            input_ids=token_ids, attention_mask=mask.long()
+    def tokens(self, texts: Sequence[str], side: Side, kind: TextKind) -> list[list[int]]:
+        """Token ids behind the side's prompt, cut to `length` within the frame that `prepare` puts around them."""
+        prompts = {"query": self.config.query_prompt, "item": self.config.item_prompt}
+        start, end = framing_tokens(self.tokenizer)
+        room = max(self.config.length - len(start) - len(end), 0)
+        tokenizer: Any = self.tokenizer
+        plain = encode_plain(tokenizer, texts, prompt=prompts[side], lower=self.config.lower)
+        return [ids[:room] for ids in plain]
+
+    def prepare(
+        self, side: Side, tokens: Sequence[list[int]], pictures: np.ndarray | Tensor | None
+    ) -> Inputs:
+        """As the tokenizer frames a text (`[CLS] ... [SEP]`), padded on the right; see `Trainable.prepare`."""
+        assert pictures is None, "a text encoder reads no pictures"
+        start, end = framing_tokens(self.tokenizer)
+        padding: Any = self.tokenizer.pad_token_id or 0
+        return Inputs(*pad_right([start + ids + end for ids in tokens], padding))
+
+    def part_of(self, name: str) -> str:
+        """`text`: all of it."""
+        return "text"
+
+    def adapt(self, config: LoraConfig, seed: int) -> None:
+        """See `lora.tower_layers`."""
+        with_lora(self.module, config, seed, tower_layers(self.module, config))
+
+    def with_module(self, module: Any) -> "TextEncoder":
+        """The same encoder with other weights."""
+        other = copy.copy(self)
+        vars(other).pop("digest", None)  # of these weights
+        other.module = module
+        return other
+
+    def embed(self, inputs: Inputs) -> Tensor:
+        """Unit vectors `(batch, dim)` in float32, with gradients."""
+        mask = inputs.mask
+        states = self.module(
+            input_ids=inputs.token_ids, attention_mask=mask.long()
         ).last_hidden_state.float()
         if self.config.pooling == "mean":
             pooled = masked_mean(states, mask, dim=1)
@@ -192,7 +248,7 @@ class TextEncoder:
         """
         check_items(frame, modality, self.modalities)
         texts = product_texts(frame, self.config.item_text, self.config.with_price)
-        return self._encode(self.config.item_prompt, texts, batch_size, "products" * progress)
+        return self._encode("item", texts, batch_size, "products" * progress)
 
     def encode_queries(
         self, frame: pl.DataFrame, batch_size: int = 256, progress: bool = True
@@ -203,30 +259,20 @@ class TextEncoder:
             EncoderError: a row without `query_text`.
         """
         texts, _ = query_columns(frame, self.modalities)
-        return self._encode(self.config.query_prompt, texts, batch_size, "queries" * progress)
+        return self._encode("query", texts, batch_size, "queries" * progress)
 
     @torch.inference_mode()
     def _encode(
-        self, prompt: str, texts: Sequence[str], batch_size: int, description: str
+        self, side: Side, texts: Sequence[str], batch_size: int, description: str
     ) -> np.ndarray:
         """Rows sorted by length, so a batch holds little padding; the order never shows in the result."""
-        rows = self._tokens(texts, prompt)
+        rows = self.tokens(texts, side, "words")
         order = np.argsort([len(row) for row in rows], kind="stable")
         vectors = np.empty((len(rows), self.dim), dtype=np.float32)
-        padding: Any = self.tokenizer.pad_token_id or 0
         for chosen in in_batches(order, batch_size, description):
-            token_ids, mask = pad_right([rows[row] for row in chosen], padding)
-            found = self.embed(token_ids.to(self.device), mask.to(self.device))
-            vectors[chosen] = found.cpu().numpy()
+            inputs = self.prepare(side, [rows[row] for row in chosen], None)
+            vectors[chosen] = self.embed(inputs.to(self.device)).cpu().numpy()
         return vectors
-
-    def _tokens(self, texts: Sequence[str], prompt: str = "") -> list[list[int]]:
-        """As the tokenizer frames a prompt and a text (`[CLS] ... [SEP]`), cut to `length` inside the frame."""
-        start, end = framing_tokens(self.tokenizer)
-        room = max(self.config.length - len(start) - len(end), 0)
-        tokenizer: Any = self.tokenizer
-        plain = encode_plain(tokenizer, texts, prompt=prompt, lower=self.config.lower)
-        return [start + ids[:room] + end for ids in plain]
 
 
 def _said(path: str | Path, tokenizer: Any, model: Any) -> dict[str, Any]:

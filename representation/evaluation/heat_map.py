@@ -112,7 +112,10 @@ def attention_maps(
             inputs = encoder.composer.batch([row] * len(part), part).to(encoder.device)
             with _evaluating(encoder), _eager(chosen), _weights_of(chosen) as weights:
                 encoder.embed(inputs)
-            shares = [each[:, :, asking][..., places].double().mean(dim=(1, 2)) for each in weights]
+            of_grid = places[encoder.layout.num_leading :]
+            shares = [
+                each[:, :, asking][..., of_grid].double().mean(dim=(1, 2)) for each in weights
+            ]
             grids.append(torch.stack(shares).mean(dim=0).cpu().numpy())
     side = encoder.layout.side
     grid = np.concatenate(grids).reshape(len(texts), len(pictures), side, side)
@@ -131,8 +134,9 @@ def gradient_maps(
         (gradient,) = torch.autograd.grad(cosine.sum(), strength)
         grids.append(gradient.double().cpu().numpy())
         cosines.append(cosine.detach().double().cpu().numpy())
-    side = encoder.layout.side
-    return np.concatenate(grids).reshape(len(pictures), side, side), np.concatenate(cosines)
+    side, leading = encoder.layout.side, encoder.layout.num_leading
+    of_grid = np.concatenate(grids)[:, leading:]
+    return of_grid.reshape(len(pictures), side, side), np.concatenate(cosines)
 
 
 def picture_cosines(
@@ -192,7 +196,7 @@ def attention_modules(encoder: Any) -> list[Any]:
     modules = [getattr(layer, "self_attn", None) for layer in layers]
     if not modules or None in modules:
         raise EncoderError(
-            f"{type(encoder).__name__} has no layers with self_attn in its language model: heat maps need a Qwen-VL encoder"
+            f"{type(encoder).__name__} has no layers with self_attn in its language model: heat maps need a Qwen-VL or a composed encoder"
         )
     return modules
 
@@ -201,7 +205,7 @@ def _language_model(encoder: Any) -> Any:
     backbone = getattr(encoder, "backbone", None)
     if not isinstance(backbone, Backbone):
         raise EncoderError(
-            f"{type(encoder).__name__} holds no multimodal language model: heat maps need a Qwen-VL encoder"
+            f"{type(encoder).__name__} holds no multimodal language model: heat maps need a Qwen-VL or a composed encoder"
         )
     return backbone.language_model
 

@@ -290,6 +290,8 @@ class Backbone(ABC):
         states = self.module.get_input_embeddings()(inputs.token_ids)
         is_picture = inputs.token_ids == self.image_token_id
         if inputs.pixels is None:
+            if self.module.training and torch.is_grad_enabled() and not states.requires_grad:
+                states.requires_grad_()  # nothing of these rows is trained: a step leaves no gradient
             return Embedded(states, is_picture)
         tokens, *added = self.picture_tokens(inputs.pixels)
         return Embedded(_put_pictures(states, is_picture, tokens), is_picture, added)
@@ -323,7 +325,7 @@ def part_of(name: str) -> Part:
     """Which part of a backbone a parameter, or a layer, belongs to, by its name in the module."""
     if "merger" in name or "multi_modal_projector" in name:
         return "projector"
-    return "vision" if ".visual." in name or ".vision_tower." in name else "language"
+    return "vision" if "visual." in name or "vision_tower." in name else "language"
 
 
 def attention_mask(mask: Tensor, causal: bool, dtype: torch.dtype) -> Tensor:

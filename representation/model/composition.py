@@ -72,8 +72,10 @@ def read_tower(name: str | Path, image_size: int | None = None) -> Tower:
     read_config(name)
     try:
         config = AutoConfig.from_pretrained(str(name), trust_remote_code=False)
-    except (ValueError, KeyError) as error:
-        raise EncoderError(f"{name}: {' '.join(str(error).split())[:200]}") from None
+    except (ValueError, KeyError):
+        raise EncoderError(
+            f"--vision {name}: transformers knows no model_type {read_config(name)['model_type']!r}; name a vision tower, such as DINOv2, SigLIP, CLIP or ViT"
+        ) from None
     part = "vision_config" if getattr(config, "vision_config", None) is not None else ""
     vision = getattr(config, part) if part else config
     kind = MODEL_MAPPING.get(type(vision), None)

@@ -56,12 +56,6 @@ class WholeLayout(NamedTuple):
 class LlavaBackbone(Backbone):
     """A `LlavaForConditionalGeneration`."""
 
-    groups = {  # noqa: RUF012
-        "vision": ("model.vision_tower.",),
-        "projector": ("model.multi_modal_projector.",),
-        "language": ("model.language_model.", "lm_head."),
-    }
-
     @classmethod
     def of(cls, module: Any, image_size: int, mean: Channels, std: Channels) -> "LlavaBackbone":
         side, num_leading = _tokens_of(module, image_size)
@@ -71,7 +65,9 @@ class LlavaBackbone(Backbone):
         return (tower_states(self.module, pixels),)
 
     def projected(self, tower_states: Sequence[Tensor]) -> Sequence[Tensor]:
-        return (self.module.model.multi_modal_projector(tower_states[0]),)
+        projector = self.module.model.multi_modal_projector
+        # a tower that stays frozen may keep bfloat16 weights beside a projector in float32
+        return (projector(tower_states[0].to(projector.linear_1.weight.dtype)),)
 
     def states(self, embedded: Embedded, mask: Tensor, causal: bool) -> Tensor:
         model: Any = self.language_model

@@ -11,7 +11,7 @@ A linear layer's weight W stays as it is and B A, of rank r, is added to it, sca
 A training loop calls `with_lora(encoder.module, config, seed)` once, before it makes its optimiser, and gives that the parameters with `requires_grad`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +26,7 @@ from moon_rec.errors import ConfigError
 from moon_rec.files import read_json, write_json
 from moon_rec.seeds import seed_of
 from representation.model.backbone import part_of
+from representation.model.quiet import quiet
 
 ADAPTER_FOLDER = "adapter"
 LANGUAGE_LAYERS = (
@@ -40,7 +41,7 @@ class LoraConfig(Config):
     Attributes:
         rank, alpha: r, and what the product is scaled by, times r.
         dropout: share of an adapter's inputs that are left out in training.
-        targets: ends of names of linear layers of the language model; by default all of attention and of the feed-forward part.
+        targets: ends of names of linear layers of the language model; by default all of attention and of the feed-forward part. Of an encoder of towers: of their layers, by default all.
         vision: adapt the linear layers of the picture tower's blocks, too.
     """
 
@@ -51,8 +52,13 @@ class LoraConfig(Config):
     vision: bool = False
 
 
-def with_lora(module: Any, config: LoraConfig, seed: int = 0) -> Any:
-    """Put adapters into a backbone's module, in place: from here on they alone are trained.
+def with_lora(
+    module: Any, config: LoraConfig, seed: int = 0, layers: Sequence[str] | None = None
+) -> Any:
+    """Put adapters into an encoder's module, in place: from here on they alone are trained.
+
+    Args:
+        layers: full names of the linear layers that get one; None: those of a backbone that `config` names.
 
     Raises:
         ConfigError: peft is not installed, a target that the backbone does not have, or a backbone that has adapters already.
@@ -67,7 +73,7 @@ def with_lora(module: Any, config: LoraConfig, seed: int = 0) -> Any:
         r=config.rank,
         lora_alpha=config.alpha,  # type: ignore[arg-type]
         lora_dropout=config.dropout,
-        target_modules=_names(module, config),
+        target_modules=list(layers) if layers is not None else _names(module, config),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "lora"))
@@ -121,6 +127,38 @@ def merged_state(backbone: nn.Module) -> dict[str, Tensor]:
         for name, value in state.items()
         if ".lora_" not in name
     }
+
+
+def tower_layers(module: nn.Module, config: LoraConfig) -> list[str]:
+    """Full names of the linear layers of an encoder of towers that get an adapter: of all its layers, or of those whose names end as `config.targets` say.
+
+    Raises:
+        ConfigError: a target that no layer has, or `vision`, which such an encoder does not read.
+    """
+    if config.vision:
+        raise ConfigError(
+            "lora.vision = True changes nothing: of an encoder of towers every tower gets adapters; leave it out"
+        )
+    linear = [name for name, part in module.named_modules() if isinstance(part, nn.Linear)]
+    inside = [name for name in linear if ".layer." in f".{name}" or ".layers." in f".{name}"]
+    if config.targets == LANGUAGE_LAYERS:
+        return inside
+    chosen = [name for name in inside if name.rsplit(".", 1)[-1] in config.targets]
+    if missing := set(config.targets) - {name.rsplit(".", 1)[-1] for name in chosen}:
+        known = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in inside}))
+        raise ConfigError(
+            f"LoraConfig.targets: the encoder has no linear layer {', '.join(sorted(missing))}; it has {known}"
+        )
+    return chosen
+
+
+def save_merged(module: Any, folder: Path) -> None:
+    """Write a module of transformers with its adapters added to the weights, and the adapters alone beside it."""
+    with quiet():
+        module.save_pretrained(folder, state_dict=merged_state(module))
+    if has_lora(module):
+        declare_float32(folder)
+        save_adapter(module, folder / ADAPTER_FOLDER)
 
 
 def declare_float32(folder: Path) -> None:

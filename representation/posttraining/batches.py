@@ -4,6 +4,7 @@ A batch is the same however many processes share it: each makes the inputs of it
 masks are known to all.
 """
 
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -25,7 +26,7 @@ from representation.posttraining.mixture import ItemKind, PairKind, QueryKind
 from representation.posttraining.own_words import OwnWords
 from representation.posttraining.pair_batch import HardItems, PairBatch
 from representation.posttraining.schedule import Schedule
-from representation.trainable import Rows, Side, TextKind, Trainable
+from representation.trainable import Remembers, Rows, Side, TextKind, Trainable
 from representation.training.distributed import share_of
 from representation.training.picture_file import PictureFile
 from representation.training.picture_store import MOST_SCRATCH_BYTES, PictureStore
@@ -148,6 +149,49 @@ class Batches:
         """
         if self._world_size > 1:
             return
+        products, searches = self._shown()
+        self._images.decode_ahead(products, "products' pictures")
+        self._photos.decode_ahead(searches, "shoppers' photos")
+
+    def remember_ahead(self, folder: Path | None, shop_digest: str) -> None:
+        """Have an encoder with frozen towers compute ahead what they make of the texts and pictures that the steps show; altered pictures and drawn words are never the same twice.
+
+        Args:
+            folder: where the towers' outputs are kept; None: in memory alone. Of several processes each keeps them in memory.
+        """
+        if not isinstance(self._encoder, Remembers):
+            return
+        forms = {form for kind in self.schedule.pairs for form in kind}
+        said: set[tuple[Side, TextKind]] = set()
+        for kind in self.schedule.pairs:
+            if kind.item != "image":
+                said.add(("item", "title" if kind.item.startswith("title") else "richer"))
+            if kind.query == "richer-text+image":
+                said.add(("query", "richer"))
+            elif kind.query != "image" and self._own_words is None:
+                said.add(("query", "title"))
+        tokens = {
+            f"{kind}s of products": self._tokens_of(side, kind) for side, kind in sorted(said)
+        }
+        if forms & {"text", "title+image"} and self._words:
+            tokens["searches"] = self._words
+        shown, photos = (np.unique(places) for places in self._shown())
+        pictures = {
+            what: (len(places), lambda first, end, of=store, at=places: of.take(at[first:end]))
+            for what, store, places in (
+                ("products' pictures", self._images, shown),
+                (
+                    "shoppers' photos",
+                    self._photos,
+                    photos if self._of_photos is None else photos[:0],
+                ),
+            )
+            if len(places)
+        }
+        self._encoder.remember(tokens, pictures, folder, shop_digest)
+
+    def _shown(self) -> tuple[np.ndarray, np.ndarray]:
+        """Places of the products and of the searches whose pictures the steps show."""
         products, searches = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
         for query, item, rows in self.schedule.used():
             if "image" in item:
@@ -158,8 +202,7 @@ class Batches:
             if query in ("image", "title+image"):
                 ids = rows["search_id"].filter(~is_product).to_numpy()
                 searches.append(np.searchsorted(self._search_ids, ids))
-        self._images.decode_ahead(np.concatenate(products), "products' pictures")
-        self._photos.decode_ahead(np.concatenate(searches), "shoppers' photos")
+        return np.concatenate(products), np.concatenate(searches)
 
     def make(self, step: int) -> PairBatch:
         """The batch of a step."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 from rich.console import Console
 
+from moon_rec.errors import EncoderError
 from moon_rec.progress import say
 from moon_rec.seeds import generator
 from moon_rec.shop import Shop
@@ -52,6 +53,7 @@ def prepare(
     vectors: str | Path | None = None,
     rank: int = 0,
     world_size: int = 1,
+    features: Path | None = None,
 ) -> Prepared:
     """Find the pairs before the cut, curate them where asked, and make ready to make batches.
 
@@ -59,12 +61,18 @@ def prepare(
         encoder: the one to train, as it is before.
         vectors: folder of `representation.embed` with what curation measures likeness by; None: computed with `encoder`.
 
+        features: where outputs of frozen towers are kept, by the first of several processes; None: in memory.
+
     Raises:
         EncoderError: no pair of any kind in the mixture, or no vectors at `vectors`.
     """
     pairs = _pairs(shop, config)
     searches = shop.in_period(shop.searches, "train")
     known = KnownPositives.from_pairs(pairs, searches, items=known_items(shop))
+    mixture = _mixture_for(config, encoder, pairs)
+    if "image" not in encoder.modalities:
+        read = {KINDS[name].query for name in mixture}
+        pairs = {query: rows if query in read else rows.head(0) for query, rows in pairs.items()}
     curated = None
     if config.curation is not None:
         items, queries = None, None
@@ -85,7 +93,7 @@ def prepare(
     batches = Batches(
         shop,
         encoder,
-        _schedule(shop, config, pairs),
+        _schedule(shop, config, pairs, mixture),
         known,
         config.augmentation,
         config.seed,
@@ -100,6 +108,7 @@ def prepare(
         alter_photos=config.alter_photos,
     )
     batches.decode_ahead()
+    batches.remember_ahead(features if rank == 0 else None, shop.digest)
     return Prepared(batches, known, curated)
 
 
@@ -118,25 +127,55 @@ def _drawn(pairs: Pairs, share: float, seed: int) -> Pairs:
     return {kind: rows.filter(pl.col("search_id").is_in(chosen.implode())) for kind, rows in pairs.items()}  # fmt: skip
 
 
-def _schedule(shop: Shop, config: PosttrainConfig, pairs: Pairs) -> Schedule:
-    mixture = config.mixture
-    own, own_shares = own_pairs(shop), {}
-    if config.pairs == "log":
-        own_shares = _own_shares(shop, config, pairs, own.height)
-    else:
-        mixture = {name: mixture.get(name, 0) for name in CATALOGUE_KINDS}
-    return Schedule(pairs, own, mixture, own_shares, config.steps, config.batch_size, config.seed)
+def readable(config: PosttrainConfig, encoder: Trainable) -> dict[str, float]:
+    """The part of the mixture that the encoder reads: without pictures where it reads none.
+
+    Raises:
+        EncoderError: it reads none of it.
+    """
+    names = CATALOGUE_KINDS if config.pairs == "catalogue" else tuple(config.mixture)
+    mixture = {name: config.mixture.get(name, 0.0) for name in names}
+    if "image" not in encoder.modalities:
+        mixture = {name: weight for name, weight in mixture.items() if "image" not in name}
+    if not any(mixture.values()):
+        shown = "catalogue" if config.pairs == "catalogue" else "mixture"
+        raise EncoderError(
+            f"the encoder reads text alone, and every kind of pairs of the {shown} shows a picture; give text->richer-text a weight, with pairs = 'log', or take an encoder that reads pictures"
+        )
+    return mixture
+
+
+def _mixture_for(config: PosttrainConfig, encoder: Trainable, pairs: Pairs) -> dict[str, float]:
+    """`readable`, and a word on how many pairs are left out."""
+    mixture = readable(config, encoder)
+    left = [name for name, weight in config.mixture.items() if weight and name not in mixture]
+    if left and config.pairs == "log":
+        counts = ", ".join(f"{name} ({pairs[KINDS[name].query].height:,} pairs)" for name in left)
+        say(f"the encoder reads text alone: kinds of pairs that show a picture are left out: {counts}")  # fmt: skip
+    return mixture
+
+
+def _schedule(
+    shop: Shop, config: PosttrainConfig, pairs: Pairs, mixture: dict[str, float]
+) -> Schedule:
+    own = own_pairs(shop)
+    shares = _own_shares(shop, config, pairs, mixture, own.height) if config.pairs == "log" else {}
+    return Schedule(pairs, own, mixture, shares, config.steps, config.batch_size, config.seed)
 
 
 def _own_shares(
-    shop: Shop, config: PosttrainConfig, pairs: Pairs, num_products: int
+    shop: Shop,
+    config: PosttrainConfig,
+    pairs: Pairs,
+    mixture: dict[str, float],
+    num_products: int,
 ) -> dict[QueryKind, float]:
     """Of batches of searches by words and by picture, where the mixture has such, the share that is made of the products themselves."""
     asked = {
         "text": (config.own_words_share, lambda: MOST_WORDS),
         "image": (config.own_picture_share, lambda: most_own_pictures(shop, config.seed)),
     }
-    forms = {KINDS[name].query for name, weight in config.mixture.items() if weight}
+    forms = {KINDS[name].query for name, weight in mixture.items() if weight}
     shares: dict[QueryKind, float] = {}
     for form, (share, most) in asked.items():
         if form in forms and share is not None:

@@ -13,16 +13,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
+from moon_rec.errors import ConfigError
 from moon_rec.shop import Shop
 from representation.encoder import open_trainable
 from representation.posttraining.batches import Batches
 from representation.posttraining.config import PosttrainConfig, refuse_idle
 from representation.posttraining.momentum import MomentumEncoder
 from representation.posttraining.pair_batch import PairBatch
-from representation.posttraining.preparation import Prepared, prepare
+from representation.posttraining.preparation import Prepared, prepare, readable
 from representation.posttraining.step import ContrastiveStep, Outcome
-from representation.trainable import Trainable
+from representation.trainable import Remembers, Trainable
 from representation.training.distributed import (
     SharedEncoder,
     average_gradients,
@@ -47,6 +49,7 @@ def posttrain(
     on_log: Log | None = None,
     vectors: str | Path | None = None,
     overwrite: bool = False,
+    features: str | Path | None = None,
 ) -> list[Checkpoint]:
     """Train on the pairs of the log before the cut, and save the encoder at `out`; see `training.loop.train`.
 
@@ -56,11 +59,12 @@ def posttrain(
             curation did; all of it is also in `out/posttraining_log.json`.
         vectors: folder of `representation.embed` with the vectors that curation measures likeness by; None: computed with the encoder that training starts from.
         overwrite: replace encoders that stand at `out` and where checkpoints will be.
+        features: folder where what frozen towers make of the shop's texts and pictures is kept, and taken up from; None: `OUT.features`. Read by locked pairs alone.
 
     Raises:
         As `train`.
     """
-    stage = PostTraining(shop, config, vectors)
+    stage = PostTraining(shop, config, vectors, Path(out), features)
     return train(stage, shop, out, config, start, on_log, overwrite, inputs=(vectors,))
 
 
@@ -70,9 +74,15 @@ class PostTraining(Stage[PairBatch, Outcome]):
     title, log_file = "post-train", LOG_FILE
 
     def __init__(
-        self, shop: Shop, config: PosttrainConfig, vectors: str | Path | None = None
+        self,
+        shop: Shop,
+        config: PosttrainConfig,
+        vectors: str | Path | None = None,
+        out: Path | None = None,
+        features: str | Path | None = None,
     ) -> None:
         self._shop, self._config, self._vectors = shop, config, vectors
+        self._out, self._features = out, features
         self._prepared: Prepared
         self._step: ContrastiveStep
         self._slow: MomentumEncoder | None = None
@@ -82,14 +92,36 @@ class PostTraining(Stage[PairBatch, Outcome]):
 
     def check(self, encoder: Trainable) -> None:
         refuse_idle(self._config, encoder.widths)
+        readable(self._config, encoder)
+        if self._features is not None and not isinstance(encoder, Remembers):
+            raise ConfigError(
+                f"features {self._features} change nothing: only an encoder with frozen towers (representation.locked) reads them; leave them out"
+            )
+        if self._config.gradient_checkpointing and not isinstance(encoder.module, PreTrainedModel):
+            raise ConfigError(
+                "gradient_checkpointing = True changes nothing: of a locked pair small projections alone are trained; leave it out"
+            )
 
     def prepare(self, encoder: Trainable) -> Batches:
         self._prepared = prepare(
-            self._shop, self._config, encoder, self._vectors, rank(), world_size()
+            self._shop,
+            self._config,
+            encoder,
+            self._vectors,
+            rank(),
+            world_size(),
+            self._features_folder,
         )
         kinds = self._prepared.batches.schedule.pairs.values()
         check_shares(min(self._config.batch_size, *(rows.height for rows in kinds)), "pairs")
         return self._prepared.batches
+
+    @property
+    def _features_folder(self) -> Path | None:
+        """Where outputs of frozen towers are kept."""
+        if self._features is not None or self._out is None:
+            return Path(self._features) if self._features is not None else None
+        return self._out.with_name(f"{self._out.name}.features")
 
     def begin(self, encoder: Trainable) -> None:
         config = self._config

@@ -2,9 +2,9 @@
 
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
-from moon_rec.bounds import CountOrZero, Steps, rising
+from moon_rec.bounds import CountOrZero, Names, Steps, rising
 from moon_rec.config import CountsWhen, Rules
 from representation.model.lora import LoraConfig
 from representation.training.distributed import Sharding
@@ -16,6 +16,8 @@ class TrainingConfig(OptimisationConfig):
 
     Attributes:
         lora: train low-rank adapters alone, see `LoraConfig`; None: all weights.
+        trained_parts: parts of the encoder that are trained, of `vision` (the tower), `projector` and `language`; the others stay as they are. None: all. Beside `lora`: those trained besides the adapters.
+        layer_rate_decay: learning rate of a layer, as a share of that of the layer behind it in the same part; 1: all learn alike.
         gradient_checkpointing: compute states anew on the way back instead of keeping them: less memory, about a fifth more time.
         compile_layers: torch.compile each layer that a model calls by itself; on a GPU alone. The first steps of each shape take longer.
         sharding: on several processes, `ddp` keeps the whole model on each, `fsdp` a part.
@@ -24,6 +26,8 @@ class TrainingConfig(OptimisationConfig):
     """
 
     lora: LoraConfig | None = None
+    trained_parts: Annotated[Names, Field(min_length=1)] | None = None
+    layer_rate_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     gradient_checkpointing: bool = False
     compile_layers: bool = False
     sharding: Sharding = "ddp"

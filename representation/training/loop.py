@@ -54,6 +54,7 @@ from representation.training.state import (
     save_state,
     saved_step,
 )
+from representation.training.trained import check_trained_parts, choose_trained, rate_shares
 from representation.training.training_log import TrainingLog
 
 
@@ -104,6 +105,7 @@ def train(
         else untrained_encoder(shop, config.backbone, config.seed)
     )
     stage.check(encoder)
+    check_trained_parts(encoder, config)
     check_speed(config, encoder)
     if start is not None:
         about["start"] = encoder.digest
@@ -133,9 +135,8 @@ def _tidied(places: Places, made: Sequence[Path]) -> list[Checkpoint]:
 
 
 def ready_to_train(encoder: Trainable, config: TrainingConfig) -> None:
-    """Make the weights that `config` trains ready, in place: adapters where it asks for them, float32, states computed anew on the way back."""
-    if config.lora is not None:
-        encoder.adapt(config.lora, config.seed)
+    """Make the weights that `config` trains ready, in place: chosen, adapters among them, float32, states computed anew on the way back."""
+    choose_trained(encoder, config)
     widen_trained(encoder.module)
     if config.gradient_checkpointing:
         checkpoint_gradients(encoder.module)
@@ -166,7 +167,9 @@ class _Loop:
         self.last: dict[str, float] = {}
         trained = [each for each in self.shared.named_parameters() if each[1].requires_grad]
         self.parameters: list[tuple[str, Tensor]] = [*trained, *stage.parameters()]
-        self.optimizer = make_optimizer(self.parameters, config)
+        self.optimizer = make_optimizer(
+            self.parameters, config, rate_shares(encoder, trained, config.layer_rate_decay)
+        )
         self.checkpoints: list[Checkpoint] = []
 
     def go(self) -> list[Checkpoint]:

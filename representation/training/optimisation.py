@@ -7,7 +7,7 @@ training only; embeddings are always computed in float32. Weights, optimiser and
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -108,14 +108,26 @@ def from_start(config: OptimisationConfig, start: str | Path | None) -> dict[str
 
 
 def make_optimizer(
-    parameters: Sequence[tuple[str, Tensor]], config: OptimisationConfig
+    parameters: Sequence[tuple[str, Tensor]],
+    config: OptimisationConfig,
+    rate_shares: Mapping[str, float] | None = None,
 ) -> torch.optim.AdamW:
-    """AdamW; weight decay on matrices only, not on norms, biases and scalars. Weights that lie scattered over processes are groups of their own."""
-    matrices = [value for _, value in parameters if value.ndim >= 2]
-    others = [value for _, value in parameters if value.ndim < 2]
+    """AdamW; weight decay on matrices only, not on norms, biases and scalars. Weights that lie scattered over processes are groups of their own.
+
+    Args:
+        rate_shares: of the learning rate, what parameters have that have not all of it; see `trained.rate_shares`.
+    """
+    shares = rate_shares or {}
+    alike: dict[tuple[bool, float], list[Tensor]] = {(True, 1.0): [], (False, 1.0): []}
+    for name, value in parameters:
+        alike.setdefault((value.ndim >= 2, shares.get(name, 1.0)), []).append(value)
     groups = [
-        {"params": part, "weight_decay": decay}
-        for values, decay in ((matrices, config.weight_decay), (others, 0.0))
+        {
+            "params": part,
+            "weight_decay": config.weight_decay if is_matrix else 0.0,
+            "rate_share": share,
+        }
+        for (is_matrix, share), values in alike.items()
         for part in _by_sharding(values)
     ]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
@@ -146,7 +158,7 @@ def descend(
     """
     rate = config.learning_rate * rate_share(step, config)
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["rate_share"]
     parameters = [value for group in optimizer.param_groups for value in group["params"]]
     norm = clip_gradients(parameters, config.clip_norm)
     if look is not None:

@@ -12,6 +12,7 @@ from representation.encoders.checkpoint import ENCODER
 from representation.trainable import Trainable
 from representation.training.config import TrainingConfig
 from representation.training.state import FREE, resume_folder
+from representation.training.trained import num_trained
 
 STEP_MAY_DIFFER = {*FREE, "learning_rate"}
 """Settings in which a step's folder may differ from the training that writes it anew: a training that diverged goes on with a lower rate."""
@@ -92,8 +93,7 @@ class Places:
         whole = sum(one.numel() * one.element_size() for one in weights)
         size = whole * (1 + len(self._steps()))
         if self.config.resume_every:
-            trained = 0 if self.config.lora is not None else sum(one.numel() for one in weights)
-            size += 2 * _FLOATS_KEPT * 4 * trained
+            size += 2 * _FLOATS_KEPT * 4 * num_trained(encoder, self.config)
         check_room(resume_folder(self.out), size)
 
     def _steps(self) -> list[int]:

@@ -20,6 +20,7 @@ COMMANDS = (
     "ranking.ways.comparison",
     "representation.benchmark",
     "representation.bring",
+    "representation.locked",
     "representation.curate",
     "representation.embed",
     "representation.look",

@@ -68,7 +68,7 @@ TRAINING = {
     "backbone": BackboneConfig(),
     "steps": 3, "batch_size": 8, "learning_rate": 3e-3, "warmup_share": 0.5, "final_rate_share": 0.5, "weight_decay": 1.0, "clip_norm": 0.01,
     "precision": "bfloat16", "attention_kernel": "sdpa", "num_threads": 1, "log_every": 2, "scratch_gb": 3.0, "seed": 1,
-    "lora": LoraConfig(rank=2), "gradient_checkpointing": True, "compile_layers": True, "sharding": "fsdp", "checkpoint_steps": (1,), "resume_every": 1,
+    "lora": LoraConfig(rank=2), "trained_parts": ("vision", "projector"), "layer_rate_decay": 0.5, "gradient_checkpointing": True, "compile_layers": True, "sharding": "fsdp", "checkpoint_steps": (1,), "resume_every": 1,
 }  # fmt: skip
 TINY_STEPS = {"backbone": TINY, "steps": 2, "batch_size": 6, **LOGGED}
 QUEUE = {"num_negatives": 10, "steps": 4, "mixture": {"text->title+image": 1.0}}

@@ -12,7 +12,11 @@ from transformers import (
     CLIPConfig,
     CLIPModel,
     CLIPTokenizer,
+    EmbeddingGemma2Config,
+    EmbeddingGemma2Model,
     GemmaTokenizer,
+    MetaClip2Config,
+    MetaClip2Model,
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
@@ -123,6 +127,17 @@ def bert(vocabulary: int) -> BertModel:
     )
 
 
+def embedding_gemma(vocabulary: int) -> EmbeddingGemma2Model:
+    """Words alone: checkpoints without towers for pictures and sound are published so, too."""
+    text = {
+        **TOWER, "vocab_size": vocabulary, "num_key_value_heads": 1, "head_dim": 16,
+        "hidden_size_per_layer_input": 8, "embedding_dim": 24, "sliding_window": 3, "sliding_window_pattern": 2,
+        "initializer_range": 0.15, "max_position_embeddings": 40,
+    }  # fmt: skip
+    config = EmbeddingGemma2Config(text_config=text, vision_config=None, audio_config=None)
+    return EmbeddingGemma2Model(config)
+
+
 def clip_tokenizer() -> CLIPTokenizer:
     """CLIP's own kind over single bytes."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -144,7 +159,7 @@ def gemma_tokenizer(kind: type = Siglip2Tokenizer) -> GemmaTokenizer | Siglip2To
 
 
 def dual_checkpoints(root: Path) -> dict[str, Path]:
-    """CLIP; SigLIP 2 of fixed resolution, which is published as `siglip`; SigLIP 2 NaFlex, `siglip2`."""
+    """CLIP; MetaCLIP 2; SigLIP 2 of fixed resolution, which is published as `siglip`; SigLIP 2 NaFlex, `siglip2`."""
     words, gemma = clip_tokenizer(), gemma_tokenizer()
     picture = {**TOWER, "image_size": 32, "patch_size": 8}
     text = {
@@ -164,11 +179,14 @@ def dual_checkpoints(root: Path) -> dict[str, Path]:
         "eos_token_id": 1,
         "bos_token_id": 2,
     }
+    meta = MetaClip2Model(
+        MetaClip2Config(text_config=text, vision_config=picture, projection_dim=16)
+    )
     fixed = SiglipModel(SiglipConfig(text_config=text, vision_config=picture))
     flexible = Siglip2Model(
         Siglip2Config(text_config=text, vision_config={**TOWER, "patch_size": 8, "num_patches": 16})
     )
-    for model in (clip, fixed, flexible):
+    for model in (clip, meta, fixed, flexible):
         for value in model.parameters():
             value.data += (
                 torch.randn_like(value) * 0.1
@@ -176,10 +194,13 @@ def dual_checkpoints(root: Path) -> dict[str, Path]:
     side = {"height": 32, "width": 32}
     found = {
         "clip": write(root / "clip", clip, words),
+        "metaclip2": write(root / "metaclip2", meta, gemma_tokenizer(GemmaTokenizer)),
         "siglip": write(root / "siglip", fixed, gemma_tokenizer(GemmaTokenizer)),
         "naflex": write(root / "naflex", flexible, gemma),
     }
-    CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=side).save_pretrained(found["clip"])
+    for name in ("clip", "metaclip2"):
+        cut = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=side)
+        cut.save_pretrained(found[name])
     SiglipImageProcessorPil(size=side, resample=2).save_pretrained(found["siglip"])
     Siglip2ImageProcessorPil(patch_size=8, max_num_patches=16).save_pretrained(found["naflex"])
     return found
@@ -220,6 +241,8 @@ def checkpoints(tmp_path_factory) -> dict[str, Path]:
     )
     found |= dual_checkpoints(root)
     words = BertTokenizer(vocab={token: number for number, token in enumerate(WORD_PIECES)})
+    gemma = gemma_tokenizer(GemmaTokenizer)
+    found["gemma2"] = write(root / "gemma2", embedding_gemma(len(gemma)), gemma)
     found["bert"] = write(root / "bert", bert(len(WORD_PIECES)), words)
     (found["embedding"] / "1_Pooling").mkdir()
     write_json(found["embedding"] / "1_Pooling" / "config.json", pooling)

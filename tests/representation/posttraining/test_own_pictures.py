@@ -91,9 +91,10 @@ def test_each_form_of_query_goes_by_its_own_pairs(tmp_path, encoder):
     pairs = logged_pairs(shop)
     assert pairs["text"].height and pairs["image"].height
     more = pairs | {"text": pl.concat([pairs["text"]] * 200)}
-    few, many = (_own_shares(shop, config, each, 44) for each in (pairs, more))
+    few, many = (_own_shares(shop, config, each, config.mixture, 44) for each in (pairs, more))
     assert many["image"] == few["image"] and many["text"] < few["text"]
-    assert _own_shares(shop, PosttrainConfig(own_words_share=0.3), more, 44)["text"] == 0.3
+    asked = PosttrainConfig(own_words_share=0.3, mixture=config.mixture)
+    assert _own_shares(shop, asked, more, asked.mixture, 44)["text"] == 0.3
 
 
 @pytest.mark.parametrize(("picture", "own"), [(WHITE, 6), (SAND, 4)])

@@ -12,6 +12,7 @@ from transformers import AutoModel, BertConfig, BertModel, Dinov2Config, Dinov2M
 
 from moon_rec.errors import EncoderError
 from representation.encoder import open_encoder
+from representation.model.backbone import Inputs
 from representation.model.efficientnet_lite import (
     EfficientNetLiteConfig,
     EfficientNetLiteForImageClassification,
@@ -204,7 +205,7 @@ def test_bert_of_8_bit_onnx_is_the_bert_of_its_rounded_weights(tmp_path, real_to
     token_ids = torch.tensor([[101, 2417, 102]])
     with torch.no_grad():
         state = model(token_ids).last_hidden_state[:, 0]
-        found = encoder.embed(token_ids, torch.ones_like(token_ids, dtype=torch.bool))
+        found = encoder.embed(Inputs(token_ids, torch.ones_like(token_ids, dtype=torch.bool)))
     torch.testing.assert_close(found, torch.nn.functional.normalize(state, dim=-1))
 
 

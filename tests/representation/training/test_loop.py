@@ -41,9 +41,9 @@ def weights_of(folder):
 
 def grade(encoder: ProductEncoder) -> dict[str, float]:
     """Draws numbers, as decoding by chance would, and finds the encoder ready to be read."""
-    assert not encoder.backbone.training and not torch.is_grad_enabled()
+    assert not encoder.module.training and not torch.is_grad_enabled()
     torch.rand(7)
-    return {"first_weight": float(next(iter(encoder.backbone.parameters())).reshape(-1)[0])}
+    return {"first_weight": float(next(iter(encoder.module.parameters())).reshape(-1)[0])}
 
 
 @pytest.mark.parametrize("lora", [None, LoraConfig(rank=2, dropout=0.3)], ids=["whole", "LoRA"])

@@ -1,0 +1,231 @@
+"""A locked pair: frozen towers as transformers runs them, trained projections against a literal loss, the same bits with and without kept features."""
+
+import io
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch.nn import functional
+from transformers import AutoModel, AutoTokenizer, Dinov2Config, Dinov2Model, ViTConfig, ViTModel
+
+from moon_rec.errors import ConfigError, EncoderError
+from representation import locked
+from representation.encoder import open_encoder, open_trainable
+from representation.encoders.frozen_features import FrozenFeatures
+from representation.encoders.locked import locked_pair
+from representation.losses import infonce
+from representation.model.lora import LoraConfig
+from representation.model.pixels import square
+from representation.posttraining import PosttrainConfig
+from representation.posttraining.train import posttrain
+
+WORDS = ["red mug", "a blue lamp with a shade", "bag"]
+
+
+@pytest.fixture(scope="session")
+def towers(tmp_path_factory):
+    torch.manual_seed(1)
+    root = tmp_path_factory.mktemp("towers")
+    size = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": 8}
+    models = {
+        "dinov2": Dinov2Model(Dinov2Config(image_size=32, mlp_ratio=2, **size)),
+        "vit": ViTModel(ViTConfig(image_size=32, intermediate_size=32, **size)),
+    }
+    for name, model in models.items():
+        for value in model.parameters():
+            value.data += torch.randn_like(value) * 0.1
+        model.save_pretrained(root / name)
+    return {name: root / name for name in models}
+
+
+@pytest.fixture
+def pair(checkpoints, towers):
+    return locked_pair(checkpoints["bert"], towers["dinov2"], device="cpu", dim=16, seed=3)
+
+
+def pictures() -> list[Image.Image]:
+    random = np.random.default_rng(0)
+    sizes = ((32, 32), (20, 50), (64, 40))
+    return [Image.fromarray(random.integers(0, 256, (*size, 3), dtype=np.uint8)) for size in sizes]
+
+
+def frame() -> pl.DataFrame:
+    data = []
+    for picture in pictures():
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG")
+        data.append(buffer.getvalue())
+    return pl.DataFrame({"title": WORDS, "image": data})
+
+
+def squares() -> np.ndarray:
+    return np.stack([square(picture, 32) for picture in pictures()])
+
+
+@pytest.mark.parametrize("hidden", [0, 12], ids=["linear", "hidden layer"])
+@pytest.mark.parametrize("tower", ["dinov2", "vit"])
+def test_value_and_gradient_as_transformers_towers_and_a_literal_loss(
+    checkpoints, towers, tower, hidden
+):
+    pair = locked_pair(checkpoints["bert"], towers[tower], device="cpu", dim=16, hidden=hidden)
+    bert, seen = (AutoModel.from_pretrained(at).eval() for at in (checkpoints["bert"], towers[tower]))  # fmt: skip
+    with torch.no_grad():
+        words = AutoTokenizer.from_pretrained(checkpoints["bert"])(
+            WORDS, padding=True, return_tensors="pt"
+        )
+        states, mask = bert(**words).last_hidden_state, words["attention_mask"][..., None]
+        texts = (states * mask).sum(1) / mask.sum(1)
+        pixels = torch.from_numpy(squares()).permute(0, 3, 1, 2).float() / 255
+        images = seen(pixel_values=(pixels - 0.5) / 0.5).pooler_output
+    texts, images = (one / one.norm(dim=1, keepdim=True) * one.shape[1] ** 0.5 for one in (texts, images))  # fmt: skip
+    tokens = pair.tokens(WORDS, "query", "words")
+    queries = pair.embed(pair.prepare("query", tokens, None))
+    items = pair.embed(pair.prepare("item", [[] for _ in WORDS], squares()))
+    loss = infonce(queries, items, temperature=torch.tensor(0.1))
+    loss.backward()
+    found = [value.grad.clone() for value in pair.module.parameters()]
+    pair.module.zero_grad()
+    one, other = (
+        functional.normalize(part(features), dim=-1)
+        for part, features in ((pair.module.text, texts), (pair.module.vision, images))
+    )
+    scores = one @ other.T / 0.1
+    wanted = -(scores.diagonal() - scores.exp().sum(1).log()).mean()
+    wanted.backward()
+    torch.testing.assert_close(loss, wanted, atol=1e-5, rtol=1e-5)
+    for grad, value in zip(found, pair.module.parameters(), strict=True):
+        torch.testing.assert_close(grad, value.grad, atol=1e-5, rtol=1e-3)
+    assert all(value.grad is None for value in pair.text.module.parameters())
+    both = functional.normalize(one + other, dim=-1).detach().numpy()
+    np.testing.assert_allclose(pair.encode_items(frame(), progress=False), both, atol=1e-5)
+    mixed = pair.embed(pair.prepare("item", tokens, squares())).detach().numpy()
+    np.testing.assert_allclose(mixed, both, atol=1e-5)
+
+
+def settings(**given) -> PosttrainConfig:
+    given = {"steps": 3, "batch_size": 6, "precision": "float32", "num_threads": 1, **given}
+    return PosttrainConfig(**given)
+
+
+@pytest.mark.parametrize(
+    "given", [{"pairs": "catalogue", "mixture": {"text->image": 1.0}}, {"precision": "bfloat16"}]
+)
+def test_the_same_bits_with_and_without_kept_features(
+    pair, little_shop, tmp_path, given, monkeypatch, capsys
+):
+    start = pair.save_pretrained(tmp_path / "start")
+    kept = tmp_path / "kept"
+    posttrain(little_shop, tmp_path / "cold", settings(**given), start, features=kept)
+    assert "0 were kept" in " ".join(capsys.readouterr().err.split())
+    posttrain(little_shop, tmp_path / "warm", settings(**given), start, features=kept)
+    assert "0 computed" in " ".join(capsys.readouterr().err.split())
+    monkeypatch.setattr(FrozenFeatures, "remember", lambda *_: None)
+    posttrain(little_shop, tmp_path / "without", settings(**given), start)
+    digests = {open_encoder(tmp_path / each, "cpu").digest for each in ("cold", "warm", "without")}
+    assert len(digests) == 1 and pair.digest not in digests
+    trained = open_trainable(tmp_path / "cold", "cpu")
+    for ours, theirs in ((pair.vision, trained.vision), (pair.text.module, trained.text.module)):
+        for name, value in ours.state_dict().items():
+            assert torch.equal(value, theirs.state_dict()[name]), name
+
+
+def test_a_kept_row_is_not_computed_again():
+    calls = []
+
+    def tower(row):
+        calls.append(row)
+        return torch.tensor([[float(row.sum()), 1.0]])
+
+    features = FrozenFeatures(tower, 2)
+    rows = [np.array([n, n + 1]) for n in range(5)]
+    features.remember(5, lambda first, end: rows[first:end], "rows", None)
+    assert len(calls) == 5 == len(features)
+    found = features.of([rows[3], rows[0], np.array([7, 7])])
+    assert len(calls) == 6 and len(features) == 5  # what was not announced is not kept
+    assert found.tolist() == [[7, 1], [1, 1], [14, 1]]
+
+
+def test_a_damaged_file_of_features_is_made_anew(tmp_path, capsys):
+    file = tmp_path / "features.safetensors"
+    rows = [np.array([n]) for n in range(3)]
+    for content in (None, b"nothing of the kind"):
+        if content is not None:
+            file.write_bytes(content)
+        features = FrozenFeatures(lambda row: torch.tensor([[float(row[0])]]), 1)
+        features.remember(3, lambda first, end: rows[first:end], "rows", file)
+        assert load_file(file)["features"].flatten().tolist() == [0, 1, 2]
+    assert "cannot be used" in capsys.readouterr().err
+
+
+def test_goes_on_to_the_same_bits(pair, little_shop, tmp_path, monkeypatch):
+    from representation.training import loop
+
+    start, config = pair.save_pretrained(tmp_path / "start"), settings(resume_every=2)
+    posttrain(little_shop, tmp_path / "whole", config, start)
+    save = loop._Loop._save_state
+
+    def stop(self, step):
+        save(self, step)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop._Loop, "_save_state", stop)
+    with pytest.raises(KeyboardInterrupt):
+        posttrain(little_shop, tmp_path / "parts", config, start)
+    monkeypatch.setattr(loop._Loop, "_save_state", save)
+    posttrain(little_shop, tmp_path / "parts", config, start)
+    whole, parts = (open_encoder(tmp_path / each, "cpu") for each in ("whole", "parts"))
+    assert whole.digest == parts.digest
+
+
+def test_learns_which_word_goes_with_which_picture(checkpoints, towers, little_shop, tmp_path):
+    pair = locked_pair(checkpoints["bert"], towers["dinov2"], device="cpu", dim=16)
+    start = pair.save_pretrained(tmp_path / "start")
+    config = settings(
+        pairs="catalogue", mixture={"text->image": 1.0}, steps=60, batch_size=32, learning_rate=1e-2
+    )
+    posttrain(little_shop, tmp_path / "out", config, start)
+    items = little_shop.items.collect().filter(pl.col("image").is_not_null())
+
+    def right(encoder) -> float:
+        texts, images = (encoder.encode_items(items, each, progress=False) for each in ("text", "image"))  # fmt: skip
+        places = (-(texts @ images.T)).argsort(axis=1).argsort(axis=1).diagonal()
+        return float((places < 5).mean())
+
+    before, after = right(pair), right(open_encoder(tmp_path / "out", "cpu"))
+    assert after > before + 0.2
+
+
+def test_the_command_makes_a_pair_that_opens(checkpoints, towers, tmp_path, capsys):
+    out = tmp_path / "pair"
+    given = ["--text", str(checkpoints["bert"]), "--vision", str(towers["dinov2"]), "--out", str(out)]  # fmt: skip
+    locked.main([*given, "--set", "dim=8", "--set", "image_size=16"])
+    encoder = open_encoder(out, "cpu")
+    assert (encoder.dim, encoder.image_size) == (8, 16)
+    assert encoder.digest in capsys.readouterr().out
+    with pytest.raises(EncoderError, match="does not read pictures of 3 x 3"):
+        locked_pair(checkpoints["bert"], towers["dinov2"], device="cpu", image_size=3)
+    with pytest.raises(EncoderError, match="has towers for words, too"):
+        locked_pair(checkpoints["bert"], checkpoints["clip"], device="cpu")
+
+
+def test_what_is_frozen_takes_no_adapters_and_has_no_states_to_keep(pair, little_shop, tmp_path):
+    start = pair.save_pretrained(tmp_path / "start")
+    with pytest.raises(ConfigError, match="lora changes nothing here"):
+        posttrain(little_shop, tmp_path / "out", settings(lora=LoraConfig()), start)
+    with pytest.raises(ConfigError, match="gradient_checkpointing = True changes nothing"):
+        posttrain(little_shop, tmp_path / "out", settings(gradient_checkpointing=True), start)
+    assert not (tmp_path / "out").exists()
+
+
+def test_features_beside_an_encoder_without_frozen_towers(checkpoints, little_shop, tmp_path):
+    with pytest.raises(ConfigError, match="change nothing: only an encoder with frozen towers"):
+        posttrain(
+            little_shop,
+            tmp_path / "out",
+            settings(),
+            checkpoints["clip"],
+            features=tmp_path / "kept",
+        )
