@@ -18,7 +18,8 @@ def main(argv: list[str] | None = None) -> None:
     refuse_many_processes("representation.locked")
     options = _parser().parse_args(argv)
     from representation.encoders.checkpoint import ENCODER
-    from representation.encoders.locked import LockedConfig, locked_pair
+    from representation.encoders.locked import locked_pair
+    from representation.encoders.projections import LockedConfig
 
     check_output(options.out, ENCODER, options.overwrite, inputs=(options.text, options.vision))
     given = load_config(LockedConfig, options.config, options.settings).changed()

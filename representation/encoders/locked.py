@@ -13,23 +13,20 @@ belongs together. So it learns in minutes on a processor. Ours -> theirs: `dim` 
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
-from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from transformers import AutoModel
 
 import representation.model.efficientnet_lite  # noqa: F401 - AutoModel knows it from here on
-from moon_rec.bounds import Share
-from moon_rec.config import Config, Rules, make_config
+from moon_rec.config import make_config
 from moon_rec.errors import ConfigError, EncoderError, first_line
 from moon_rec.files import write_json
 from moon_rec.outputs import atomic_folder
@@ -42,10 +39,10 @@ from representation.encoders.checkpoint import (
     read_about,
     read_config,
     refuse_changed,
-    settings_in,
     write_about,
 )
 from representation.encoders.frozen_features import FrozenFeatures
+from representation.encoders.projections import LockedConfig, LockedRows, Projections
 from representation.encoders.rows import (
     check_items,
     computed_once,
@@ -57,97 +54,15 @@ from representation.encoders.rows import (
     where_to,
 )
 from representation.encoders.text import TextEncoder
+from representation.encoders.vision_tower import said_of_pictures, seen, width_of
 from representation.interface import Modality
 from representation.model.lora import LoraConfig
 from representation.model.pixels import square
-from representation.model.prompt import RICHER_ALONE, Richness, product_texts
+from representation.model.prompt import product_texts
 from representation.model.quiet import quiet
 from representation.trainable import Cut, Side, TextKind
 
 PROJECTIONS = "model.safetensors"
-MOST_SIDE = 224
-"""Of a picture, where nothing else is asked for."""
-Width = Annotated[int, Field(ge=1, le=65_536)]
-Channel = Annotated[float, Field(ge=-10, le=10)]
-Channels = tuple[Channel, Channel, Channel]
-
-
-class LockedConfig(Config):
-    """What a locked pair needs besides its towers and projections.
-
-    Attributes:
-        dim: width of a vector.
-        hidden: of a projection's hidden layer; 0: it is linear.
-        image_size: side of a picture, in pixels.
-        image_mean, image_std: of the channels: what pixels in [0, 1] are normalised by.
-        text_weight: of the words' unit vector in the mean with the picture's.
-        item_text, with_price: what is said of a product, see `prompt.product_texts`; cut to the length that the text tower reads.
-    """
-
-    dim: Width = 256
-    hidden: Annotated[int, Field(ge=0, le=65_536)] = 0
-    image_size: Annotated[int, Field(ge=1, le=4_096)] = MOST_SIDE
-    image_mean: Channels = (0.5, 0.5, 0.5)
-    image_std: Channels = (0.5, 0.5, 0.5)
-    text_weight: Share = 0.5
-    item_text: Richness = "richer"
-    with_price: bool = False
-
-    counts_when: ClassVar[Rules] = {"with_price": RICHER_ALONE}
-
-
-class Projections(nn.Module):
-    """From each tower's outputs into the common space."""
-
-    def __init__(self, text_dim: int, vision_dim: int, config: LockedConfig) -> None:
-        super().__init__()
-        self.text = _projection(text_dim, config)
-        self.vision = _projection(vision_dim, config)
-
-
-def _projection(width: int, config: LockedConfig) -> nn.Module:
-    if not config.hidden:
-        return nn.Linear(width, config.dim)
-    return nn.Sequential(
-        nn.Linear(width, config.hidden), nn.GELU(), nn.Linear(config.hidden, config.dim)
-    )
-
-
-@dataclass
-class LockedRows:
-    """Prepared rows of a locked pair: towers' outputs.
-
-    Attributes:
-        words: `(rows, text width)`; None: none has words.
-        has_words: `(rows,)` boolean.
-        pictures: `(rows, vision width)`; None: none has a picture.
-        num_tokens: of the words.
-    """
-
-    words: Tensor | None
-    has_words: Tensor
-    pictures: Tensor | None
-    counts: Tensor
-
-    def __len__(self) -> int:
-        return len(self.has_words)
-
-    @property
-    def num_tokens(self) -> int:
-        return int(self.counts.sum())
-
-    def to(self, device: torch.device | str) -> "LockedRows":
-        """The same rows on `device`."""
-        return self._each(lambda tensor: tensor.to(device))
-
-    def part(self, first: int, end: int) -> "LockedRows":
-        """Some rows."""
-        return self._each(lambda tensor: tensor[first:end])
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> "LockedRows":
-        words = change(self.words) if self.words is not None else None
-        pictures = change(self.pictures) if self.pictures is not None else None
-        return LockedRows(words, change(self.has_words), pictures, change(self.counts))
 
 
 class LockedEncoder:
@@ -173,7 +88,7 @@ class LockedEncoder:
         for tower in (text.module, vision):
             tower.eval().requires_grad_(False)
         self._words = FrozenFeatures(self._one_text, text.dim)
-        self._pictures = FrozenFeatures(self._one_square, _width_of(vision, config))
+        self._pictures = FrozenFeatures(self._one_square, width_of(vision, config))
 
     @classmethod
     def from_pretrained(
@@ -195,7 +110,7 @@ class LockedEncoder:
         refuse_changed(folder)
         config = make_config(LockedConfig, {**about["config"], **settings})
         text, vision = _towers(folder / "text", folder / "vision", device)
-        module = Projections(text.dim, _width_of(vision, config), config)
+        module = Projections(text.dim, width_of(vision, config), config)
         try:
             module.load_state_dict(load_file(folder / PROJECTIONS))
         except (OSError, SafetensorError, RuntimeError) as error:
@@ -404,7 +319,7 @@ class LockedEncoder:
 
     def _of_squares(self, squares: np.ndarray) -> Tensor:
         """The vision tower's outputs `(pictures, width)`."""
-        return _seen(self.vision, torch.from_numpy(squares).to(self.device), self.config)
+        return seen(self.vision, torch.from_numpy(squares).to(self.device), self.config)
 
     def _one_text(self, row: np.ndarray) -> Tensor:
         with torch.autocast(self.device.type, enabled=False):
@@ -435,10 +350,10 @@ def locked_pair(
     """
     text_tower, vision_tower = _towers(Path(text), Path(vision), device)
     if config is None:
-        config = make_config(LockedConfig, {**_said(vision, vision_tower), **settings})
+        config = make_config(LockedConfig, {**said_of_pictures(vision, vision_tower), **settings})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "projections"))
-        module = Projections(text_tower.dim, _width_of(vision_tower, config), config)
+        module = Projections(text_tower.dim, width_of(vision_tower, config), config)
     return LockedEncoder(text_tower, vision_tower, module.to(where_to(device)).eval(), config)
 
 
@@ -451,46 +366,3 @@ def _towers(text: Path, vision: Path, device: str | None) -> tuple[TextEncoder, 
     text_tower = TextEncoder.from_pretrained(text, device)
     tower = load_weights(AutoModel, vision, torch.float32, may_lack=("pooler.",))
     return text_tower, tower.to(where_to(device))
-
-
-def _said(path: str | Path, vision: Any) -> dict[str, Any]:
-    """Settings that the tower's own files name: side and normalisation of pictures."""
-    about = settings_in(path, "preprocessor_config.json")
-    said = {name: about[name] for name in ("image_mean", "image_std") if about.get(name)}
-    side = getattr(vision.config, "image_size", None) or MOST_SIDE
-    step = getattr(vision.config, "patch_size", None) or 1
-    if not isinstance(side, int) or not isinstance(step, int):
-        side, step = MOST_SIDE, 1
-    return {**said, "image_size": max(min(side, MOST_SIDE) // step, 1) * step}
-
-
-def _seen(vision: Any, squares: Tensor, config: LockedConfig) -> Tensor:
-    """Pooled states of squares `(pictures, side, side, 3)` uint8, at a length of the root of their width."""
-    mean, std = (
-        torch.tensor(each, device=squares.device)[:, None, None]
-        for each in (config.image_mean, config.image_std)
-    )
-    found = vision(pixel_values=(squares.permute(0, 3, 1, 2).float() / 255 - mean) / std)
-    pooled = getattr(found, "pooler_output", None)
-    if pooled is None:
-        pooled = found.last_hidden_state.mean(dim=1)
-    pooled = pooled.float().reshape(len(squares), -1)
-    return functional.normalize(pooled, dim=-1) * pooled.shape[1] ** 0.5
-
-
-@torch.no_grad()
-def _width_of(vision: Any, config: LockedConfig) -> int:
-    """Width of the tower's output, of a white picture.
-
-    Raises:
-        EncoderError: it cannot read a picture of that size.
-    """
-    side = config.image_size
-    device = next(vision.parameters()).device
-    white = torch.full((1, side, side, 3), 255, dtype=torch.uint8, device=device)
-    try:
-        return _seen(vision.eval(), white, config).shape[1]
-    except Exception as error:  # of a stranger's model, of any type
-        raise EncoderError(
-            f"the vision tower ({vision.config.model_type}) does not read pictures of {side} x {side}: {first_line(error)[:160]}; give another image_size"
-        ) from None

@@ -114,9 +114,10 @@ class PosttrainConfig(TrainingConfig):
         pairs_share: of the searches before the cut (`catalogue`: of the products), the share whose pairs are used, drawn by `seed`; those of a smaller share are in a larger one.
         split_mixed: a search by words and photo gives pairs of either alone, too.
         alter_photos: alter shoppers' photos anew each time they are seen, as `augmentation` says.
-        own_picture_share: of each batch of image queries, the share that is an altered catalogue picture paired with its own product; 0 leaves the log alone; None: .8 for a shop
-            whose pictures stand on white, else .5 (`own_pictures.py`).
-        own_words_share: of each batch of searches by words, the share that is a few of a product's own words paired with it (`own_words.py`); 0 leaves the log alone.
+        own_picture_share: of each batch of image queries, the share that is an altered catalogue picture paired with its own product; 0 leaves the log alone; None: from .8 for a shop
+            whose pictures stand on white, else .5 (`own_pictures.py`), down as its log has more pairs a product (`own_share.py`).
+        own_words_share: of each batch of searches by words, the share that is a few of a product's own words paired with it (`own_words.py`); 0 leaves the log alone; None: from
+            .8 down as the log has more pairs a product.
         augmentation: how far altered pictures may differ, see `AugmentationConfig`.
         curation: which pairs are kept, see `CurationConfig`; None: all.
         loss: `infonce`, with `temperature` (learned, or fixed); `circle`, with `circle_margin` and `circle_scale` (the report: gamma) in its place.
@@ -159,7 +160,7 @@ class PosttrainConfig(TrainingConfig):
     alter_photos: bool = True
     pairs_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     own_picture_share: OwnShare | None = None
-    own_words_share: OwnShare = 0.8
+    own_words_share: OwnShare | None = None
     augmentation: AugmentationConfig = AugmentationConfig()
     curation: CurationConfig | None = None
     loss: Literal["infonce", "circle"] = "infonce"

@@ -2,7 +2,7 @@
 
 An altered view puts the product on another ground, and tells product from ground by brightness (`augmentation.py`): a catalogue picture on white, as most shops have them. Any other
 ground stays in the view, and tells in part which product it is, as no shopper's photo does. So where no share is asked for, a shop most of whose pictures stand on white gets more of
-them than another. A choice of ours; measured (docs/log.md, 2026-11-25, recall@10 by picture): Myntra, on white, share 0 .046, .5 .093, .8 .127; a drawn shop, on colours, after
+them than another, and either gets fewer the more pairs its log has (`own_share.py`). A choice of ours; measured (docs/log.md, 2026-11-25, recall@10 by picture): Myntra, on white, share 0 .046, .5 .093, .8 .127; a drawn shop, on colours, after
 both parts .425, .470, .479, the last two after the first part alone .419 and .405 (a standard error is .025).
 """
 
@@ -46,14 +46,12 @@ def share_on_white(shop: Shop, seed: int = 0) -> tuple[float, int]:
     return float(np.mean(found)) if found else 0.0, len(found)
 
 
-def own_picture_share(shop: Shop, asked: float | None, seed: int = 0) -> float:
-    """The share that is asked for; None: `SHARE_ON_WHITE` where at least `LEAST_PICTURES` of the catalogue's pictures stand on white, else `SHARE_ELSE`."""
-    if asked is not None:
-        return asked
+def most_own_pictures(shop: Shop, seed: int = 0) -> float:
+    """The share where the log has no pair (`own_share.py`): `SHARE_ON_WHITE` where at least `LEAST_PICTURES` of the catalogue's pictures stand on white, else `SHARE_ELSE`."""
     share, count = share_on_white(shop, seed)
     chosen = SHARE_ON_WHITE if share >= LEAST_PICTURES else SHARE_ELSE
     if count:
         say(
-            f"{share:.0%} of {count} catalogue pictures stand on white: own_picture_share {chosen:g}"
+            f"{share:.0%} of {count} catalogue pictures stand on white: own_picture_share from {chosen:g} down"
         )
     return chosen

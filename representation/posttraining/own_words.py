@@ -17,6 +17,9 @@ from moon_rec.shop import Shop
 from representation.model.prompt import category_leaves
 from representation.words import normal_words
 
+MOST_WORDS = 0.8
+"""The share of a batch of searches by words where the log has no pair, see `own_share.py`."""
+
 
 class OwnWords:
     """Draws queries of products' own words.

