@@ -102,7 +102,7 @@ def same_spu_recall(
 def alignment(
     queries: np.ndarray,
     gallery: np.ndarray,
-    relevant: Sequence[Sequence[int]],
+    relevant: Sequence[Sequence[int] | np.ndarray],
     users: np.ndarray | None = None,
 ) -> ByRow:
     """Mean cosine of a search with what was engaged with after it, averaged first within the search.
