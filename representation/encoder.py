@@ -28,14 +28,7 @@ from representation.encoders.checkpoint import (
     write_about,
 )
 from representation.encoders.dual import DualEncoder
-from representation.encoders.qwen import (
-    EMBEDDING_WIDTHS,
-    LONGER,
-    EncoderConfig,
-    is_embedding_checkpoint,
-    settings_of,
-)
-from representation.encoders.rows import (
+from representation.encoders.frame_inputs import (
     check_items,
     computed_once,
     digest_of_weights,
@@ -44,6 +37,13 @@ from representation.encoders.rows import (
     query_columns,
     row_names,
     where_to,
+)
+from representation.encoders.qwen import (
+    EMBEDDING_WIDTHS,
+    LONGER,
+    EncoderConfig,
+    is_embedding_checkpoint,
+    settings_of,
 )
 from representation.encoders.text import TextEncoder
 from representation.interface import Encoder, Modality
@@ -60,7 +60,7 @@ from representation.model.lora import (
 )
 from representation.model.pixels import PictureLayout, square
 from representation.model.prompt import product_texts
-from representation.model.quiet import quiet
+from representation.model.quiet_transformers import quiet
 from representation.model.qwen import random_backbone, scale_tokens
 from representation.model.token_rows import Composer
 from representation.model.tokenizer import shop_texts, token_rarity, train_tokenizer

@@ -34,7 +34,7 @@ from representation.encoders.checkpoint import (
     settings_in,
     write_about,
 )
-from representation.encoders.rows import (
+from representation.encoders.frame_inputs import (
     check_items,
     computed_once,
     digest_of_weights,
@@ -46,7 +46,7 @@ from representation.encoders.rows import (
 )
 from representation.interface import Modality
 from representation.model.prompt import RICHER_ALONE, Richness, product_texts
-from representation.model.quiet import quiet
+from representation.model.quiet_transformers import quiet
 from representation.model.tokenizer import encode_plain
 
 LONGEST = 512
