@@ -26,7 +26,7 @@ from moon_rec.progress import progress
 from representation.model.backbone import BackboneConfig, Inputs, checkpoint_gradients
 from representation.model.lora import LoraConfig, with_lora
 from representation.model.pixels import PatchLayout, to_patches, with_frames
-from representation.model.quiet import quiet
+from representation.model.quiet_transformers import quiet
 from representation.model.qwen import QwenBackbone, random_backbone
 from representation.model.tokenizer import SPECIAL_TOKENS
 from representation.model.window_vision import window_features

@@ -31,7 +31,7 @@ from moon_rec.shop import Shop
 from representation.encoder import ProductEncoder, untrained_encoder
 from representation.model.backbone import BackboneConfig, Inputs, checkpoint_gradients
 from representation.model.lora import LoraConfig, with_lora
-from representation.model.quiet import quiet
+from representation.model.quiet_transformers import quiet
 from representation.model.tokenizer import shop_texts, train_tokenizer
 from representation.posttraining.config import PosttrainConfig
 from representation.posttraining.preparation import prepare

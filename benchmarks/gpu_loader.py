@@ -40,7 +40,7 @@ from representation.encoder import ProductEncoder, untrained_encoder
 from representation.encoders.composed import compose_encoder
 from representation.model.backbone import BackboneConfig
 from representation.model.lora import LoraConfig
-from representation.model.quiet import quiet
+from representation.model.quiet_transformers import quiet
 from representation.model.tokenizer import shop_texts, train_tokenizer
 from representation.posttraining.config import PosttrainConfig
 from representation.posttraining.pair_batch import PairBatch

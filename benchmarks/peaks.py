@@ -59,7 +59,7 @@ float(outcome.right)
 QUEUES = """
 import torch
 from representation.posttraining.config import PosttrainConfig
-from representation.posttraining.past import PastNegatives
+from representation.posttraining.past_negatives import PastNegatives
 config = PosttrainConfig(num_negatives=size, queue_length=size, mixture={"image->image": 1.0})
 PastNegatives(config, None, 256, torch.device("cpu"))
 """

@@ -30,7 +30,7 @@ from moon_rec.shop.schema import FILES, columns_of
 from moon_rec.table_writer import table_bytes
 from moon_rec.texts import has_text
 from moon_rec.vector_checks import TABLE
-from representation.encoders.rows import all_it_reads
+from representation.encoders.frame_inputs import all_it_reads
 from representation.interface import Encoder, Modality
 from representation.storage.shards import Encode, Shards
 from representation.version import made_by

@@ -28,15 +28,7 @@ from representation.encoders.checkpoint import (
     write_about,
 )
 from representation.encoders.dual import DualEncoder
-from representation.encoders.locked import LockedEncoder
-from representation.encoders.qwen import (
-    EMBEDDING_WIDTHS,
-    LONGER,
-    EncoderConfig,
-    is_embedding_checkpoint,
-    settings_of,
-)
-from representation.encoders.rows import (
+from representation.encoders.frame_inputs import (
     check_items,
     computed_once,
     digest_of_weights,
@@ -45,6 +37,14 @@ from representation.encoders.rows import (
     query_columns,
     row_names,
     where_to,
+)
+from representation.encoders.locked import LockedEncoder
+from representation.encoders.qwen import (
+    EMBEDDING_WIDTHS,
+    LONGER,
+    EncoderConfig,
+    is_embedding_checkpoint,
+    settings_of,
 )
 from representation.encoders.text import TextEncoder
 from representation.interface import Encoder, Modality

@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     from representation.posttraining.teacher import check_teacher
     from representation.posttraining.train import LOG_FILE
     from representation.training.distributed import is_main, processes
-    from representation.training.places import check_out
+    from representation.training.output_places import check_out
 
     with processes():
         preset = [f"preset={chosen.preset}"] if chosen.preset else []

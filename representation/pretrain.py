@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     from representation.pretraining.grading import Grader, grades_as_lines
     from representation.pretraining.train import LOG_FILE
     from representation.training.distributed import is_main, processes
-    from representation.training.places import check_out
+    from representation.training.output_places import check_out
 
     with processes():
         config = load_config(PretrainConfig, chosen.config, chosen.settings)

@@ -5,7 +5,7 @@ default is a gazetteer of the catalogue's own terms: any other is a class with o
 
 Notable choices
 - Terms are the brands, attribute values and category leaves of items listed before the cut. A single Latin letter or digit is no term: the size `S` would be found in `men's`.
-- Texts and terms are compared in normal form (`representation.words`): whole words, any case, any script. From left to right the longest term wins and takes its words,
+- Texts and terms are compared in normal form (`representation.same_words`): whole words, any case, any script. From left to right the longest term wins and takes its words,
   so `casual shoes` is one entity.
 - The same entity twice in a text is one.
 - A query without words (a photo; words that are all emoji count as none) is judged by its pair's title alone. A product's words are its title.
@@ -18,7 +18,7 @@ import polars as pl
 
 from moon_rec.progress import progress
 from moon_rec.shop import Shop
-from representation.words import normal_words
+from representation.same_words import normal_words
 
 ROWS = 65_536
 """Texts that a recogniser is given at a time."""

@@ -3,7 +3,7 @@
 The report merges them for more diversity, and lest two SKUs of an SPU meet in a batch. What stands for an SPU is not public; here the SKU engaged with most often,
 one with a picture before one without, then the lower id. With `own` a pair keeps the SKU that was engaged with.
 
-What makes two queries one is our choice too: words that are the same for a text query (`representation.words`), the search for a picture or both, the product for a product.
+What makes two queries one is our choice too: words that are the same for a text query (`representation.same_words`), the search for a picture or both, the product for a product.
 A product never becomes its own answer by this, nor the answer to one of the same title (as `posttraining.pairs` has it): such pairs are dropped.
 """
 
@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import polars as pl
 
 from moon_rec.texts import normal_text
-from representation.words import normal_words
+from representation.same_words import normal_words
 
 PRODUCT_QUERY = "richer-text+image"
 PAIR_ORDER = ("search_id", "query_item_id", "item_id")

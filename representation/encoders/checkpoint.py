@@ -19,10 +19,10 @@ from moon_rec.outputs import OutputKind, json_with
 from moon_rec.recorded import difference, record, recorded_files
 from moon_rec.shown import plain_name, visible
 from moon_rec.strict_json import load_json
-from representation.encoders.rows import framing_tokens
+from representation.encoders.frame_inputs import framing_tokens
 from representation.encoders.strangers import refuse_unfit
-from representation.model.panics import refused_panics
-from representation.model.quiet import quiet
+from representation.model.quiet_transformers import quiet
+from representation.model.rust_panics import refused_panics
 from representation.model.word_cache import forget_words
 
 Family = Literal["qwen", "composed", "dual", "text", "locked"]

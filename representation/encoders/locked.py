@@ -41,9 +41,7 @@ from representation.encoders.checkpoint import (
     refuse_changed,
     write_about,
 )
-from representation.encoders.frozen_features import FrozenFeatures
-from representation.encoders.projections import LockedConfig, LockedRows, Projections
-from representation.encoders.rows import (
+from representation.encoders.frame_inputs import (
     check_items,
     computed_once,
     digest_of_weights,
@@ -53,13 +51,15 @@ from representation.encoders.rows import (
     row_names,
     where_to,
 )
+from representation.encoders.frozen_features import FrozenFeatures
+from representation.encoders.projections import LockedConfig, LockedRows, Projections
 from representation.encoders.text import TextEncoder
 from representation.encoders.vision_tower import said_of_pictures, seen, width_of
 from representation.interface import Modality
 from representation.model.lora import LoraConfig
 from representation.model.pixels import square
 from representation.model.prompt import product_texts
-from representation.model.quiet import quiet
+from representation.model.quiet_transformers import quiet
 from representation.trainable import Cut, Side, TextKind
 
 PROJECTIONS = "model.safetensors"

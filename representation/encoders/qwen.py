@@ -24,7 +24,7 @@ from moon_rec.bounds import RisingWidths
 from moon_rec.config import Config, make_config
 from moon_rec.files import digest_of
 from representation.encoders.checkpoint import pooling_of, settings_in
-from representation.encoders.rows import framing_tokens
+from representation.encoders.frame_inputs import framing_tokens
 from representation.model.backbone import Attention, BackboneConfig, Pooling
 from representation.model.prompt import CONTENT, PromptConfig
 

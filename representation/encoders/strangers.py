@@ -21,7 +21,7 @@ from moon_rec.errors import EncoderError, MoonRecError, first_line
 from moon_rec.mapped_tensors import WEIGHTS, Stored, stored_tensors
 from moon_rec.shown import plain_name
 from moon_rec.strict_json import load_json
-from representation.model.quiet import quiet
+from representation.model.quiet_transformers import quiet
 
 WEIGHT_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
 RUNNING = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pkl", "tf_model.h5", "flax_model.msgpack")  # fmt: skip

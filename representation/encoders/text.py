@@ -36,7 +36,7 @@ from representation.encoders.checkpoint import (
     settings_in,
     write_about,
 )
-from representation.encoders.rows import (
+from representation.encoders.frame_inputs import (
     check_items,
     computed_once,
     digest_of_weights,

@@ -14,6 +14,7 @@ from representation.metrics.neighbours import (
     same_spu_recall,
     uniformity,
 )
+from representation.metrics.retrieval import placed
 from representation.sets.benchmark_set import QUERY_TYPES, BenchmarkSet, QueryType
 from representation.sets.contestant import (
     ITEM_TYPES,
@@ -47,7 +48,9 @@ def measure_geometry(
                 contestant.queries(kind), items[fullest], bench, kind, fullest
             )
     for kind, vectors in items.items():
-        found[f"uniformity_{kind}"] = _of(vectors, lambda one: uniformity(one.unit, config.seed))
+        found[f"uniformity_{kind}"] = _of(
+            vectors, lambda one: uniformity(one.unit, config.seed).estimate
+        )
     categories = bench.gallery["category"].fill_null("").to_numpy()
     for kind, vectors in items.items():
         found[f"category_accuracy_{kind}"] = _of(
@@ -83,11 +86,11 @@ def _categories(vectors: Vectors, categories: np.ndarray, seed: int) -> Estimate
     codes = np.unique(categories[vectors.rows], return_inverse=True)[1]
     if codes.max(initial=0) == 0:
         return Estimate(float("nan"), float("nan"), float("nan"), 0, "one category alone")
-    return category_accuracy(vectors.unit, codes, seed)
+    return category_accuracy(vectors.unit, codes, seed).estimate
 
 
 def _siblings(vectors: Vectors, spus: np.ndarray, k: int, seed: int) -> Estimate:
-    return same_spu_recall(vectors.unit, spus[vectors.rows], (k,), seed)[k]
+    return same_spu_recall(vectors.unit, spus[vectors.rows], (k,), seed)[0][k]
 
 
 def _alignment(
@@ -101,13 +104,11 @@ def _alignment(
         if isinstance(vectors, NotMeasured):
             return vectors
     assert isinstance(queries, Vectors) and isinstance(items, Vectors)
-    place = np.full(bench.gallery.height, -1)
-    place[items.rows] = np.arange(len(items.rows))
-    relevant = [place[rows] for rows in (bench.relevant[kind][row] for row in queries.rows)]
-    relevant = [rows[rows >= 0].tolist() for rows in relevant]
+    place = items.places(bench.gallery.height)
+    relevant = [placed(place, bench.relevant[kind][row]) for row in queries.rows]
     kept = [at for at, rows in enumerate(relevant) if len(rows)]
     if not kept:
         return NotMeasured(f"no {kind} query has an answer with a vector")
     users = bench.users(kind, queries.rows[kept])
-    found = alignment(queries.unit[kept], items.unit, [relevant[at] for at in kept], users)
+    found = alignment(queries.unit[kept], items.unit, [relevant[at] for at in kept], users).estimate
     return replace(found, definition=f"{found.definition}; products shown by {shown}")

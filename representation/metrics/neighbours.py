@@ -3,11 +3,12 @@
 Category accuracy and same-SPU recall need no searches; uniformity needs no labels at all. Which of them is worth anything downstream is what the
 exchange rate is for.
 
-Each is a mean over rows (items, pairs, searches). `..._by_row` gives, beside the estimate, those rows and their values, so that it can be taken again under weights.
+Each is a mean over rows (items, pairs, searches). It gives, beside the estimate, those rows and their values, so that it can be taken again under weights.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,12 +23,18 @@ from representation.search.ties import tied_units, ties_with_next
 
 SAMPLE = 2000
 """Items drawn for a metric over items."""
-ByRow = tuple[Estimate, np.ndarray, np.ndarray]
-"""An estimate, the rows `(rows,)` of the vectors that it is the mean over, and their values `(rows,)`."""
 PAIRS = 20_000
 """Most pairs of items drawn for uniformity."""
 SHARPNESS = 2.0
 """t of Wang and Isola 2020, eq. 4; their default."""
+
+
+class ByRow(NamedTuple):
+    """An estimate, the rows `(rows,)` of the vectors that it is the mean over, and their values `(rows,)`."""
+
+    estimate: Estimate
+    rows: np.ndarray
+    values: np.ndarray
 
 
 def category_accuracy(
@@ -35,23 +42,13 @@ def category_accuracy(
     categories: np.ndarray,
     seed: int = 0,
     sample: int = SAMPLE,
-) -> Estimate:
+) -> ByRow:
     """Share of items whose nearest other item is of the same leaf category; of several nearest, the share of them that are.
 
     Args:
         vectors: `(items, dim)` unit rows; categories: `(items,)`, anything that compares equal within a category.
         sample: items drawn, among those whose category has another item.
     """
-    return category_accuracy_by_row(vectors, categories, seed, sample)[0]
-
-
-def category_accuracy_by_row(
-    vectors: np.ndarray,
-    categories: np.ndarray,
-    seed: int = 0,
-    sample: int = SAMPLE,
-) -> ByRow:
-    """`category_accuracy`, and of each item drawn the share of its nearest that are of its category."""
     drawn = _draw(_has_company(categories), sample, seed, "category_accuracy")
     alike, is_tied = np.empty(0), np.empty(0, dtype=bool)
     if drawn.size:
@@ -64,7 +61,7 @@ def category_accuracy_by_row(
     found = mean_share(alike, definition=definition)
     if is_tied.any():
         found = replace(found, tied=float(is_tied.mean()))
-    return found, drawn, alike
+    return ByRow(found, drawn, alike)
 
 
 def same_spu_recall(
@@ -73,24 +70,13 @@ def same_spu_recall(
     ks: Sequence[int] = (1, 5, 10, 50),
     seed: int = 0,
     sample: int = SAMPLE,
-) -> dict[int, Estimate]:
-    """By k: share of items whose k nearest other items hold a sibling, an item of the same SPU.
+) -> tuple[dict[int, Estimate], np.ndarray, np.ndarray]:
+    """By k: share of items whose k nearest other items hold a sibling, an item of the same SPU; the items drawn, and their hits `(rows, ks)`.
 
     Args:
         vectors: `(items, dim)` unit rows; spus: `(items,)` integers.
         sample: items drawn, among those that have a sibling.
     """
-    return same_spu_recall_by_row(vectors, spus, ks, seed, sample)[0]
-
-
-def same_spu_recall_by_row(
-    vectors: np.ndarray,
-    spus: np.ndarray,
-    ks: Sequence[int] = (1, 5, 10, 50),
-    seed: int = 0,
-    sample: int = SAMPLE,
-) -> tuple[dict[int, Estimate], np.ndarray, np.ndarray]:
-    """`same_spu_recall`, the items drawn and their hits `(rows, ks)`."""
     drawn = _draw(_has_company(spus), sample, seed, "same_spu_recall")
     order = np.argsort(spus, kind="stable")
     starts = np.searchsorted(spus[order], spus[drawn], side="left")
@@ -116,23 +102,13 @@ def same_spu_recall_by_row(
 def alignment(
     queries: np.ndarray,
     gallery: np.ndarray,
-    relevant: Sequence[Sequence[int]],
+    relevant: Sequence[Sequence[int] | np.ndarray],
     users: np.ndarray | None = None,
-) -> Estimate:
+) -> ByRow:
     """Mean cosine of a search with what was engaged with after it, averaged first within the search.
 
     Wang and Isola 2020, eq. 3, state it as a loss, the mean of |x - y|^2; for unit vectors that is 2 - 2 * ours. `users` `(searches,)` are who searched: see `shares`.
     """
-    return alignment_by_row(queries, gallery, relevant, users)[0]
-
-
-def alignment_by_row(
-    queries: np.ndarray,
-    gallery: np.ndarray,
-    relevant: Sequence[Sequence[int]],
-    users: np.ndarray | None = None,
-) -> ByRow:
-    """`alignment`, and of each search its mean cosine."""
     cosines = np.array(
         [
             float((gallery[rows] @ query).mean())
@@ -141,21 +117,19 @@ def alignment_by_row(
     )
     definition = "mean cosine of a search's vector with the vectors of what was engaged with after it (alignment)"
     found = mean_share(cosines, definition=definition, groups=users, bounds=(-1.0, 1.0))
-    return found, np.arange(len(cosines)), cosines
+    return ByRow(found, np.arange(len(cosines)), cosines)
 
 
-def uniformity(vectors: np.ndarray, seed: int = 0, pairs: int = PAIRS) -> Estimate:
+def uniformity(vectors: np.ndarray, seed: int = 0, pairs: int = PAIRS) -> ByRow:
     """log of the mean of exp(-2 |x - y|^2) over pairs of items: Wang and Isola 2020, eq. 4. Lower is more even; 0 is all in one point.
 
     Args:
         vectors: `(items, dim)` unit rows.
         pairs: most pairs drawn; no item is in two of them, so the interval's units are independent.
+
+    Returns:
+        `rows`: each pair's first item; `values`: its kernel, the log of whose mean it is.
     """
-    return uniformity_by_row(vectors, seed, pairs)[0]
-
-
-def uniformity_by_row(vectors: np.ndarray, seed: int = 0, pairs: int = PAIRS) -> ByRow:
-    """`uniformity`, of each pair its first item, and the pair's kernel: uniformity is the log of their mean."""
     count = min(pairs, len(vectors) // 2)
     drawn = generator(seed, "uniformity").permutation(len(vectors))[: 2 * count].reshape(2, count)
     gaps = vectors[drawn[0]].astype(np.float64) - vectors[drawn[1]]
@@ -164,7 +138,8 @@ def uniformity_by_row(vectors: np.ndarray, seed: int = 0, pairs: int = PAIRS) ->
     least = float(np.exp(-4 * SHARPNESS))  # opposite points, |x - y| = 2
     mean = mean_share(kernel, definition=definition, bounds=(least, 1.0))
     low, value, high = np.log([mean.low, mean.value, mean.high])
-    return replace(mean, value=float(value), low=float(low), high=float(high)), drawn[0], kernel
+    found = replace(mean, value=float(value), low=float(low), high=float(high))
+    return ByRow(found, drawn[0], kernel)
 
 
 def _alike(

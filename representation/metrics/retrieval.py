@@ -92,17 +92,16 @@ def retrieve(
         if isinstance(vectors, NotMeasured):
             return vectors
     assert isinstance(queries, Vectors) and isinstance(items, Vectors)
-    place = np.full(bench.gallery.height, -1)
-    place[items.rows] = np.arange(len(items.rows))
+    place = items.places(bench.gallery.height)
     excluded = bench.exclusions(kind)
     users = bench.users(kind, queries.rows)
     result = search_recall(
         queries.unit,
         items.unit,
-        [_placed(place, bench.relevant[kind][row]) for row in queries.rows],
+        [placed(place, bench.relevant[kind][row]) for row in queries.rows],
         config.all_ks,
         num_missing=_num_missing(place, bench, kind, queries.rows) if shown == "both" else None,
-        excluded=[_placed(place, excluded[row]) for row in queries.rows],
+        excluded=[placed(place, excluded[row]) for row in queries.rows],
         users=users,
         seed=config.seed,
     )
@@ -162,7 +161,7 @@ def _num_missing(
     return np.array([sum(place[answer] < 0 for answer in one) for one in missing], dtype=np.int64)
 
 
-def _placed(place: np.ndarray, rows: list[int]) -> np.ndarray:
+def placed(place: np.ndarray, rows: list[int]) -> np.ndarray:
     """Positions among the products shown; those that are not are dropped."""
     there = place[np.asarray(rows, dtype=np.int64)]
     return there[there >= 0]

@@ -21,10 +21,10 @@ from moon_rec.user_draws import UnitValues
 from moon_rec.vector_pairs import check_pair
 from representation.evaluation.larger_catalogues import ASSUMED, recall_in_larger_catalogues
 from representation.metrics.neighbours import (
-    alignment_by_row,
-    category_accuracy_by_row,
-    same_spu_recall_by_row,
-    uniformity_by_row,
+    alignment,
+    category_accuracy,
+    same_spu_recall,
+    uniformity,
 )
 from representation.metrics.recall import search_recall
 from representation.search.approximate import ApproximateIndex, IndexConfig
@@ -134,7 +134,7 @@ def measure_shop_by_row(
         measures |= _item_measures(gallery, ks, seed, values)
         found = [cases[name].findable() for name in MODALITIES]
         users = np.concatenate([each.users for each in found])
-        measures["alignment"], _, cosines = alignment_by_row(
+        measures["alignment"], _, cosines = alignment(
             np.concatenate([each.queries for each in found]),
             gallery.vectors,
             [rows for each in found for rows in each.relevant],
@@ -318,12 +318,12 @@ def _item_measures(
 ) -> dict[str, Estimate]:
     categories = np.unique(gallery.frame["category"].to_numpy(), return_inverse=True)[1]
     spus, items = (gallery.frame[name].to_numpy() for name in ("spu_id", "item_id"))
-    accuracy, rows, alike = category_accuracy_by_row(gallery.vectors, categories, seed)
+    accuracy, rows, alike = category_accuracy(gallery.vectors, categories, seed)
     values.append(UnitValues("items", items[rows], ("category_accuracy",), alike[:, None]))
-    siblings, rows, hits = same_spu_recall_by_row(gallery.vectors, spus, ks, seed)
+    siblings, rows, hits = same_spu_recall(gallery.vectors, spus, ks, seed)
     named = {f"same_spu_recall@{k}": estimate for k, estimate in siblings.items()}
     values.append(UnitValues("items", items[rows], (*named,), hits))
-    evenness, rows, kernel = uniformity_by_row(gallery.vectors, seed)
+    evenness, rows, kernel = uniformity(gallery.vectors, seed)
     log = UnitValues("items", items[rows], ("uniformity",), kernel[:, None], is_log=True)
     values.append(log)
     return {"category_accuracy": accuracy, **named, "uniformity": evenness}

@@ -36,7 +36,7 @@ from representation.encoders.checkpoint import (
 from representation.model.backbone import Channels
 from representation.model.gguf import read_gguf
 from representation.model.llava import tower_states
-from representation.model.quiet import quiet
+from representation.model.quiet_transformers import quiet
 from representation.model.tokenizer import IMAGE_PAD, PADDING, SPECIAL_TOKENS
 
 IMAGE_SIZE = 224

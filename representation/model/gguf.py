@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from moon_rec.errors import EncoderError, first_line
-from representation.model.quiet import quiet
+from representation.model.quiet_transformers import quiet
 
 
 def read_gguf(file: Path) -> tuple[Any, Any]:

@@ -26,7 +26,7 @@ from moon_rec.errors import ConfigError
 from moon_rec.files import read_json, write_json
 from moon_rec.seeds import seed_of
 from representation.model.backbone import part_of
-from representation.model.quiet import quiet
+from representation.model.quiet_transformers import quiet
 
 ADAPTER_FOLDER = "adapter"
 LANGUAGE_LAYERS = (

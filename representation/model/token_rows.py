@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from moon_rec.errors import EncoderError
-from representation.encoders.rows import framing_tokens
+from representation.encoders.frame_inputs import framing_tokens
 from representation.model.backbone import Inputs
 from representation.model.pixels import PictureLayout
 from representation.model.prompt import CONTENT

@@ -18,8 +18,8 @@ from transformers import PreTrainedTokenizerFast
 from moon_rec.errors import EncoderError
 from moon_rec.shop import Shop
 from moon_rec.texts import has_text, normal_texts
-from representation.model.panics import refused_panics
 from representation.model.prompt import searchable_texts
+from representation.model.rust_panics import refused_panics
 from representation.model.word_cache import forget_words
 
 PADDING = "<|endoftext|>"

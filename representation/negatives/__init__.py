@@ -2,7 +2,7 @@
 
 from representation.negatives.hard import HardNegatives
 from representation.negatives.in_batch import keep_some
-from representation.negatives.known import NO_ITEM, KnownPositives
+from representation.negatives.known_positives import NO_ITEM, KnownPositives
 from representation.negatives.queue import Drawn, NegativeQueue
 from representation.negatives.spatial import gather
 

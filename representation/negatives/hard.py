@@ -3,7 +3,7 @@
 The report takes other items of the positive's category; clicked-but-not-bought items are what its loss for them is fed with. Notable choices, since it gives no numbers:
 - the clicked come first, then the category fills up; each in random order, all admissible items alike likely;
 - the category is the whole path, so the leaf;
-- known positives of the query are never drawn (see `known.py`), nor an item twice in a row, nor one that was listed after the cut;
+- known positives of the query are never drawn (see `known_positives.py`), nor an item twice in a row, nor one that was listed after the cut;
 - a step's draws depend on the seed and the step alone, so a resumed training draws the same.
 
 A category that is wide enough is sampled, not enumerated: the cost of a draw depends on the batch, not on the shop.
@@ -21,7 +21,7 @@ from moon_rec.seeds import generator
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import engagements
 from representation.negatives.jagged_sets import JaggedSets
-from representation.negatives.known import NO_ITEM, KnownPositives, check_ids
+from representation.negatives.known_positives import NO_ITEM, KnownPositives, check_ids
 
 HardKind = Literal["category", "clicked"]
 TRIES = 4

@@ -5,7 +5,7 @@ here, as an altered catalogue picture stands for a photo (`augmentation.py`). Th
 2019, in which part of a text seeks the whole). Of a shop's searches only their lengths are read. But the simulated shop makes its searches by words much alike, of a product's own
 words in their order, with some slips: what this gains there flatters what it would gain on searches that people typed.
 - A query has as many words as a search of the log, drawn anew; they are drawn at random, and keep their order.
-- Words are of the normal form of `representation.words`, each once; in scripts without spaces a run of characters is one word.
+- Words are of the normal form of `representation.same_words`, each once; in scripts without spaces a run of characters is one word.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ import polars as pl
 
 from moon_rec.shop import Shop
 from representation.model.prompt import category_leaves
-from representation.words import normal_words
+from representation.same_words import normal_words
 
 MOST_WORDS = 0.8
 """The share of a batch of searches by words where the log has no pair, see `own_share.py`."""

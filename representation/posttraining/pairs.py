@@ -132,7 +132,9 @@ class CuratedPairs:
         Raises:
             EncoderError: other columns, or no pair at all.
         """
-        found = {kind: self._pairs.get(kind, frame.clear()) for kind, frame in whole.items()}
+        found: dict[QueryKind, pl.DataFrame] = {
+            kind: self._pairs.get(kind, frame.clear()) for kind, frame in whole.items()
+        }
         if not any(frame.height for frame in found.values()):
             raise EncoderError(f"{self.folder} holds no pair; curate with fewer steps")
         for kind, frame in found.items():

@@ -25,11 +25,11 @@ from moon_rec.torch_seeds import torch_generator
 from representation.losses import Asking, by_blocks, circle, infonce, matryoshka, triplet
 from representation.negatives.above_positive import above_positive
 from representation.negatives.in_batch import keep_some
-from representation.negatives.known import KnownPositives
+from representation.negatives.known_positives import KnownPositives
 from representation.negatives.spatial import gather
 from representation.posttraining.config import PosttrainConfig
 from representation.posttraining.pair_batch import PairBatch
-from representation.posttraining.past import Past, PastNegatives
+from representation.posttraining.past_negatives import Past, PastNegatives
 from representation.posttraining.teacher import Teacher, distilled
 from representation.trainable import Rows
 from representation.training.gradient_cache import ContextOfLast, cached_backward

@@ -5,7 +5,7 @@ interval (`moon_rec.shares`), over as many products as have the answer:
 - `attribute_accuracy`: share of a product's attributes that the answer states, name and value (`colour red`), in any order; products are the independent units.
 - `title_f1`: overlap of the answer's words with the title's, twice their common words (with repeats) over the words of both: token F1 of SQuAD (Rajpurkar et al. 2016, section 6.1).
 - `subject_accuracy`: share of products whose main subject, the leaf of their category, is the answer.
-Texts are compared in the normal form of `representation.words`: capitals, accents' forms and punctuation do not count.
+Texts are compared in the normal form of `representation.same_words`: capitals, accents' forms and punctuation do not count.
 """
 
 from collections import Counter
@@ -26,8 +26,8 @@ from representation.model.backbone import Backbone, Embedded, Inputs
 from representation.model.prompt import TEXT_COLUMNS
 from representation.pretraining.objective import Dialogue
 from representation.pretraining.questions import Asked, ask
+from representation.same_words import normal_words
 from representation.training.picture_store import PictureStore
-from representation.words import normal_words
 
 GRADED = ("attributes", "title", "subject")
 MOST_TOKENS = 32

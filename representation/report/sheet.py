@@ -15,6 +15,7 @@ import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -200,7 +201,7 @@ def _draw(axes: Axes, cell: Cell, x: float, y: float) -> None:
 
 
 def _words(
-    axes: Axes, x: float, y: float, text: str | None, inches: float, points: float, lines: int, **style: str
+    axes: Axes, x: float, y: float, text: str | None, inches: float, points: float, lines: int, **style: Any
 ) -> float:  # fmt: skip
     """Text with its top left corner at (x, y), drawn nowhere outside its place; gives the height it took."""
     fitted = wrapped(text, inches, points * (1.1 if "weight" in style else 1), lines)

@@ -21,6 +21,7 @@ from moon_rec.progress import Bar, progress
 from representation.search.folded import Folded
 from representation.search.scores import exact_scores, margin
 
+INNER = faiss.METRIC_INNER_PRODUCT
 MOST_ON_GPU = 2048
 """Most neighbours that faiss gives from a GPU."""
 SPARE = 16
@@ -131,9 +132,8 @@ def _nearest(asked: np.ndarray, vectors: np.ndarray, count: int) -> tuple[np.nda
     """faiss's flat search: scores and places `(queries, at most count)`, best first."""
     count = min(count, len(vectors))
     if count <= MOST_ON_GPU and faiss.get_num_gpus():
-        given = {"metric": faiss.METRIC_INNER_PRODUCT}
-        return faiss.knn_gpu(gpu_resources(), asked, vectors, count, **given)
-    return faiss.knn(asked, vectors, count, metric=faiss.METRIC_INNER_PRODUCT)
+        return faiss.knn_gpu(gpu_resources(), asked, vectors, count, metric=INNER)
+    return faiss.knn(asked, vectors, count, metric=INNER)
 
 
 def _in_order(

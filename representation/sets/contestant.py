@@ -55,6 +55,12 @@ class Vectors:
     unit: np.ndarray
     norms: np.ndarray
 
+    def places(self, count: int) -> np.ndarray:
+        """`(count,)` where each of the table's rows stands among these; -1 where it has no vector."""
+        place = np.full(count, -1)
+        place[self.rows] = np.arange(len(self.rows))
+        return place
+
 
 class Contestant(Protocol):
     """One row of the benchmark's tables.

@@ -1,7 +1,7 @@
 """Vectors computed once: kept in pieces beside the benchmark's results, under a name that says all that decides them.
 
 The name is a digest of the rows' contents, in a folder of the encoder's digest: another sample, period or set whose rows are the same uses them again, and
-a row that has changed never does. A run that was killed redoes one piece at most.
+a row that has changed never does. A run that was killed redoes one piece at most, and so does one whose piece cannot be read.
 """
 
 import hashlib
@@ -11,14 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from safetensors.numpy import load_file, save_file
 
-from moon_rec.files import DIGEST_DIGITS, atomic_file
+from moon_rec.files import DIGEST_DIGITS
 from moon_rec.kept import note_kept
+from moon_rec.mapped_tensors import map_tensors
 from moon_rec.progress import progress
-
-PIECE = 1024
-"""Rows a piece."""
+from representation.storage.shards import PIECE, keep_shard, stands
 
 
 def frame_digest(frame: pl.DataFrame) -> str:
@@ -55,11 +53,10 @@ def encoded(
         for first in range(0, frame.height, PIECE):
             part = slice(first, min(first + PIECE, frame.height))
             file = place / f"{first:09d}.safetensors"
-            if not file.exists():
+            if not stands(file):
                 computed = np.ascontiguousarray(encode(frame[part]), dtype=np.float32)
-                with atomic_file(file) as temporary:
-                    save_file({"vectors": computed}, temporary)
+                keep_shard(file, {"vectors": computed})
             note_kept(place, f"vectors of {part.stop:,} of {frame.height:,} rows")
-            vectors[part] = load_file(file)["vectors"]
+            vectors[part] = map_tensors(file)["vectors"]
             bar.advance(part.stop - part.start)
     return vectors

@@ -27,7 +27,7 @@ from representation.model.efficientnet_lite import (
     EfficientNetLiteForImageClassification,
 )
 from representation.model.gguf import read_gguf
-from representation.model.quiet import quiet
+from representation.model.quiet_transformers import quiet
 from representation.starters.known import Kind, Starter
 from representation.starters.onnx_weights import onnx_weights
 

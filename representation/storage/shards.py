@@ -65,7 +65,7 @@ class Shards:
             How many shards stood already.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        missing = [number for number, file in enumerate(self.files) if not _stands(file)]
+        missing = [number for number, file in enumerate(self.files) if not stands(file)]
         num_standing = len(self.files) - len(missing)
         if num_standing:
             say(f"{name}: {num_standing:,} of {len(self.files):,} shards stand already")
@@ -81,9 +81,8 @@ class Shards:
                         ids.append(chosen[self.key].to_numpy())
                         parts.append(_checked(vectors, ids[-1], dim, self.key))
                     bar.advance(frame.height)
-                with atomic_file(self.files[number]) as temporary:
-                    shard = {"ids": np.concatenate(ids), "vectors": np.concatenate(parts)}
-                    save_file(shard, temporary)
+                shard = {"ids": np.concatenate(ids), "vectors": np.concatenate(parts)}
+                keep_shard(self.files[number], shard)
                 num_done += 1
                 note_kept(self.folder, f"{num_done:,} of {len(self.files):,} shards")
         return num_standing
@@ -196,7 +195,14 @@ def _is_sound(data: bytes | None, where: str) -> bool:
     return True
 
 
-def _stands(file: Path) -> bool:
+def keep_shard(file: Path, tensors: dict[str, np.ndarray]) -> None:
+    """Write a shard, whole or not at all."""
+    with atomic_file(file) as temporary:
+        save_file(tensors, temporary)
+
+
+def stands(file: Path) -> bool:
+    """Whether a shard is there and can be read."""
     if not file.exists():
         return False
     try:

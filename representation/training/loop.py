@@ -43,7 +43,7 @@ from representation.training.optimisation import (
     training_mode,
     widen_trained,
 )
-from representation.training.places import Places
+from representation.training.output_places import Places
 from representation.training.stage import Batch, Found, Maker, Stage
 from representation.training.state import (
     check_state,

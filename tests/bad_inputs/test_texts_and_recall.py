@@ -13,7 +13,7 @@ from moon_rec.shares import mean_share, ratio_of_shares
 from moon_rec.shop import Shop
 from ranking.features.vocabulary import Vocabulary
 from representation.curation.entities import Gazetteer
-from representation.encoders.rows import query_columns
+from representation.encoders.frame_inputs import query_columns
 from representation.metrics.recall import search_recall
 from representation.metrics.shop_metrics import measure_shop
 from representation.model.prompt import product_texts

@@ -251,7 +251,7 @@ def test_what_composed_nothing_is_refused(parts, folders, tmp_path):
 @pytest.mark.parametrize("keeps_class_token", [False, True])
 def test_heat_maps_leave_out_tokens_before_the_grid(folders, keeps_class_token):
     """Each map is the picture's own places; a class token that is kept has none."""
-    from representation.evaluation.heat_map import attention_maps, gradient_maps
+    from representation.report.heat_map import attention_maps, gradient_maps
 
     encoder = ProductEncoder.from_pretrained(folders["vit", "llama"], device="cpu")
     if keeps_class_token:

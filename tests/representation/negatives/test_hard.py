@@ -7,7 +7,7 @@ import pytest
 from moon_rec.errors import EncoderError
 from moon_rec.shop.engagement import engagements
 from representation.negatives.hard import HardNegatives, clicked_not_bought
-from representation.negatives.known import NO_ITEM, KnownPositives
+from representation.negatives.known_positives import NO_ITEM, KnownPositives
 from representation.posttraining.pairs import known_items, logged_pairs
 
 

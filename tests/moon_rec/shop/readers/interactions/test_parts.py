@@ -117,7 +117,7 @@ def test_a_batch_of_one_way_is_read_as_every_way_reads_it(name, zone, monkeypatc
 
 
 def test_a_broken_rule_leaves_null():
-    """What `rows.py` relies on: a column without nulls breaks no rule."""
+    """What `frame_inputs.py` relies on: a column without nulls breaks no rule."""
     for texts, meanings, wanted in TEXTS.values():
         frame = pl.DataFrame({"x": pl.Series(texts, dtype=pl.String)})
         how = typed.value_reading("x", pl.String(), wanted, meanings)

@@ -14,7 +14,7 @@ from torch import Tensor
 from moon_rec.torch_seeds import torch_generator
 from representation.losses.bank import Bank
 from representation.negatives.drift import Drift
-from representation.negatives.known import KnownPositives
+from representation.negatives.known_positives import KnownPositives
 from representation.negatives.queue import Drawn, NegativeQueue
 from representation.posttraining.config import PosttrainConfig
 from representation.posttraining.mixture import ItemKind

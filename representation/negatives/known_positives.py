@@ -20,7 +20,7 @@ import polars as pl
 from moon_rec.errors import EncoderError
 from moon_rec.lookup import rows_of
 from representation.negatives.jagged_sets import JaggedSets
-from representation.words import normal_words
+from representation.same_words import normal_words
 
 if TYPE_CHECKING:
     from representation.posttraining.mixture import QueryKind

@@ -6,7 +6,7 @@ import torch
 from representation.posttraining.config import PosttrainConfig
 from representation.posttraining.mixture import KINDS
 from representation.posttraining.pair_batch import PairBatch
-from representation.posttraining.past import PastNegatives
+from representation.posttraining.past_negatives import PastNegatives
 
 DEVICE = torch.device("cpu")
 

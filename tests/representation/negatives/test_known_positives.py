@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moon_rec.errors import EncoderError
-from representation.negatives.known import NO_ITEM, KnownPositives
+from representation.negatives.known_positives import NO_ITEM, KnownPositives
 
 ITEMS = 12
 SPU = {item: 100 + item // 2 for item in range(ITEMS)}  # two SKUs each

@@ -5,7 +5,7 @@ import pytest
 from moon_rec.errors import MoonRecError
 from moon_rec.files import write_json
 from representation.posttraining.config import PosttrainConfig
-from representation.training.places import Places, step_folder
+from representation.training.output_places import Places, step_folder
 
 CONFIG = PosttrainConfig(steps=4, checkpoint_steps=(2,))
 ABOUT = {"config": CONFIG.model_dump(), "start": "abc", "shop": "def"}

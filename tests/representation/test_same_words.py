@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from representation.words import normal_words
+from representation.same_words import normal_words
 
 
 @pytest.mark.parametrize(
