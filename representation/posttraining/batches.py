@@ -145,9 +145,9 @@ class Batches:
     def decode_ahead(self) -> None:
         """Decode all pictures that the steps need, on all cores and with progress, instead of each when it is first needed.
 
-        Hard negatives are decoded when needed, and kept too. Where processes share the batches nothing is done: each decodes only what it comes to need.
+        Hard negatives are decoded when needed, and kept too. Processes of one machine share the work, and what comes of it.
         """
-        if self._world_size > 1:
+        if self._world_size > 1 and not (self._images.is_shared or self._photos.is_shared):
             return
         products, searches = self._shown()
         self._images.decode_ahead(products, "products' pictures")

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import torch.distributed as dist
 
-from moon_rec.errors import EncoderError, MoonRecError
+from moon_rec.errors import EncoderError
 from moon_rec.shop import Shop
-from representation.training.distributed import rank, wait, world_size
+from representation.training.local_file import shared_file
 
 NONE = -1
 
@@ -42,25 +41,7 @@ class PictureFile(Sequence[bytes | None]):
         Raises:
             EncoderError: no room for the file.
         """
-        local = int(os.environ.get("LOCAL_RANK", rank())) if world_size() > 1 else 0
-        found: tuple[Path, np.ndarray, np.ndarray] | None = None
-        failed: MoonRecError | None = None
-        if local == 0:
-            try:
-                found = _copy(shop, table, ids)
-            except MoonRecError as error:
-                failed = error
-        found, failed = _from_first(found, failed, local)
-        if failed is not None:
-            raise failed
-        assert found is not None
-        path, starts, sizes = found
-        try:
-            file = path.open("rb", buffering=0)
-            wait()
-        finally:
-            if local == 0:
-                path.unlink()
+        file, (starts, sizes) = shared_file(lambda: _copy(shop, table, ids), "rb")
         return cls(file, starts, sizes)
 
     def __len__(self) -> int:
@@ -73,7 +54,7 @@ class PictureFile(Sequence[bytes | None]):
         return os.pread(self._file.fileno(), size, int(self._starts[row]))
 
 
-def _copy(shop: Shop, table: str, ids: np.ndarray) -> tuple[Path, np.ndarray, np.ndarray]:
+def _copy(shop: Shop, table: str, ids: np.ndarray) -> tuple[Path, tuple[np.ndarray, np.ndarray]]:
     """A file of the pictures, and where each lies."""
     starts, sizes = np.zeros(len(ids), np.int64), np.full(len(ids), NONE, np.int64)
     at = 0
@@ -95,15 +76,4 @@ def _copy(shop: Shop, table: str, ids: np.ndarray) -> tuple[Path, np.ndarray, np
                 f"pictures of {table} cannot be copied to {name}: {error.strerror}; name a folder with more room in TMPDIR"
             ) from None
         raise
-    return Path(name), starts, sizes
-
-
-def _from_first(
-    found: tuple[Path, np.ndarray, np.ndarray] | None, failed: MoonRecError | None, local: int
-) -> tuple[tuple[Path, np.ndarray, np.ndarray] | None, MoonRecError | None]:
-    """What the first process of this machine found; ranks of a machine follow one another."""
-    if world_size() == 1:
-        return found, failed
-    everyone: list = [None] * world_size()
-    dist.all_gather_object(everyone, (found, failed))
-    return everyone[rank() - local]
+    return Path(name), (starts, sizes)

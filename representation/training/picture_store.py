@@ -4,6 +4,7 @@ Notable choices:
 - Up to `MOST_BYTES_KEPT` they are kept in memory, where only rows that were asked for are ever touched; beyond that in a scratch file, which is mapped: the
   system keeps in memory what there is room for. The file lies in the folder for temporary files (`TMPDIR`) and has no name there, so it is gone with the process,
   however that ends. Where it would pass `scratch_bytes`, or the disk is full, pictures are decoded anew each time, and it is said.
+- The processes of one machine share a scratch file, whatever its size: each picture is decoded by one of them, and lies in memory once.
 - `decode_ahead` uses all cores: decoders let other threads of Python run.
 - For a GPU (`take_to`) bytes are gathered into pinned memory and travel while the last step runs; what is made of them is made there.
 """
@@ -13,6 +14,7 @@ import tempfile
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -24,6 +26,8 @@ from moon_rec.progress import progress, say
 from moon_rec.shop.pictures import decode
 from representation.model.pixels import square
 from representation.trainable import Cut
+from representation.training.distributed import wait, world_size
+from representation.training.local_file import local_rank, local_size, shared_file
 
 MOST_BYTES_KEPT = 1 << 30
 MOST_SCRATCH_BYTES = 64 << 30
@@ -47,7 +51,7 @@ class PictureStore:
             pictures: a JPEG or PNG file's bytes, or None, for each row.
             names: what an error calls each row's picture.
             keep: keep what was decoded; False for a single pass.
-            scratch_bytes: most bytes that a scratch file may take; 0: none is made.
+            scratch_bytes: most bytes that a scratch file may take; 0: none is made. Several processes must all make a store that keeps.
             cut: makes the square of a picture.
         """
         self._pictures, self._names, self._size = pictures, names, image_size
@@ -59,7 +63,10 @@ class PictureStore:
         self._kept: np.ndarray | None = None
         self._scratch: BinaryIO | None = None
         self._is_full = False
-        if keep and num_bytes <= MOST_BYTES_KEPT:
+        self.is_shared = False
+        if keep and world_size() > 1 and 0 < num_bytes <= scratch_bytes:
+            self._share_scratch(shape, num_bytes)
+        elif keep and num_bytes <= MOST_BYTES_KEPT:
             self._kept = np.empty(shape, dtype=np.uint8)
         elif keep:
             self._make_scratch(shape, num_bytes, scratch_bytes)
@@ -110,12 +117,20 @@ class PictureStore:
             return
         wanted = np.unique(rows)
         wanted = wanted[~self._is_kept[wanted]]
+        if self.is_shared:
+            wait()  # until all have seen the same
+            wanted = wanted[local_rank() :: local_size()]
+        self._decode(wanted, description)
+        if self.is_shared:
+            wait()
+
+    def _decode(self, wanted: np.ndarray, description: str) -> None:
         parts = [
             wanted[first : first + ROWS_AT_ONCE] for first in range(0, len(wanted), ROWS_AT_ONCE)
         ]
         if not parts:
             return
-        workers = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
+        workers = ThreadPoolExecutor(max_workers=max(1, (os.cpu_count() or 1) // local_size()))
         try:
             with progress(f"decode {description}", len(wanted)) as bar:
                 for part, _ in zip(parts, workers.map(self._keep, parts), strict=True):
@@ -133,6 +148,29 @@ class PictureStore:
         weakref.finalize(self, self._scratch.close)
         self._scratch.truncate(num_bytes)
         self._kept = np.memmap(self._scratch, dtype=np.uint8, mode="r", shape=shape)
+
+    def _share_scratch(self, shape: tuple[int, ...], num_bytes: int) -> None:
+        """Pictures, and behind them a byte for each that says whether it is there."""
+
+        def make() -> tuple[Path, None]:
+            descriptor, name = tempfile.mkstemp(prefix="moon-rec-decoded-")
+            with open(descriptor, "wb", buffering=0) as file:
+                try:
+                    os.pwrite(file.fileno(), bytes(shape[0]), num_bytes)  # it has room, then
+                except OSError as error:
+                    os.unlink(name)
+                    raise EncoderError(
+                        f"decoded pictures cannot be kept in {name}: {error.strerror}; name a folder with more room in TMPDIR"
+                    ) from None
+            return Path(name), None
+
+        self._scratch, _ = shared_file(make, "r+b")
+        weakref.finalize(self, self._scratch.close)
+        self._kept = np.memmap(self._scratch, dtype=np.uint8, mode="r", shape=shape)
+        self._is_kept = np.memmap(
+            self._scratch, dtype=bool, mode="r+", offset=num_bytes, shape=(shape[0],)
+        )
+        self.is_shared = True
 
     def _keep(self, rows: np.ndarray) -> None:
         assert self._kept is not None

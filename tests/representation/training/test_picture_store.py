@@ -1,7 +1,9 @@
 """Pictures are decoded once, wherever they are kept; the pixels are those that decoding anew gives."""
 
 import errno
+import hashlib
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from representation.posttraining.schedule import Schedule
 from representation.training import picture_store
 from representation.training.picture_store import PictureStore
 from tests.representation.conftest import COLOURS, SHAPES, picture
+from tests.representation.training.test_distributed import together
 
 FILES = [picture(colour, shape, 1) for colour in COLOURS for shape in SHAPES]
 NAMES = [f"picture {row}" for row in range(len(FILES))]
@@ -137,3 +140,15 @@ def test_for_another_device_it_gives_a_tensor_there():
     assert store.take([0, 5], into) is into and (into == store.take([0, 5])).all()
     once = PictureStore(FILES, NAMES, 16, keep=False)
     assert (once.take([0, 5]) == into).all()
+
+
+def test_processes_of_a_machine_decode_each_picture_once_and_see_all(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    module = "tests.representation.training.shared_store_worker"
+    said = together([sys.executable, "-m", module])
+    first, second = (out.split() for out, _ in said)
+    half = (len(FILES) - 1 + 1) // 2
+    assert [first[:3], second[:3]] == [["0", f"{half}", f"{half}"], ["1", f"{half - 1}", f"{half}"]]
+    alone = PictureStore(FILES, NAMES, 16).take(np.arange(len(FILES)))
+    assert first[3] == second[3] == hashlib.sha256(alone.tobytes()).hexdigest()
+    assert not list(tmp_path.iterdir())
