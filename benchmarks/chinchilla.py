@@ -1,6 +1,6 @@
 """The additive law on Chinchilla's 240 published points, contaminated ones, and how often a logarithm or a flat line passes for a power.
 
-    python -m benchmarks.chinchilla [--parts published contaminated passing falling] [--runs 200]
+    python -m benchmarks.chinchilla [--parts published contaminated apart robuster passing falling] [--runs 200]
 
 `chinchilla.csv` beside this file has the 245 training runs of Figure 4 in Hoffmann et al. 2022 (arXiv 2203.15556), as Besiroglu et al. 2024 (arXiv 2404.10102)
 read them off its vector graphics: parameters, FLOP, loss (github.com/epoch-research/analyzing-chinchilla and github.com/Besiroglu/data, svg_extracted_data.csv; neither
@@ -9,6 +9,8 @@ loss, which are also the five with the fewest tokens a parameter.
 
 - `published`: our values and intervals beside those of the refit (their table 1).
 - `contaminated`: beta where five points' losses are multiplied: five at random, and the five smallest and largest by loss, tokens, parameters and tokens a parameter.
+- `apart`: how far those five lie from the law of the other 235 points, as published and with their losses a tenth lower.
+- `robuster`: estimators that bound the influence of a point's inputs, or of its residual: their values on the published points, and what contamination does to them.
 - `passing`: laws of a planted logarithm and of a flat line that are called identified or saturating, and of a planted power for comparison.
 - `falling`: curves that rise and fall at their end, and are called not monotone.
 """
@@ -27,6 +29,7 @@ from exchange_rate.laws.analysis import ONE_INPUT
 from exchange_rate.laws.bootstrap import Bootstrap
 from exchange_rate.laws.forms import EXPONENTS, Floats
 from exchange_rate.laws.results import STANDING
+from exchange_rate.laws.robust import Problem, minimise
 from exchange_rate.laws.scaling import fit_scaling_law
 from moon_rec.command import Parser, count, run
 from moon_rec.console import table_console
@@ -126,6 +129,81 @@ def contaminated(runs: int) -> list[dict[str, Any]]:
     return found
 
 
+def apart(runs: int) -> list[dict[str, Any]]:
+    """Distances of five points, in standard deviations, from the law of the others, by which five; positive is a loss above the law."""
+    x, losses = chinchilla_points()
+    found = []
+    for name, rows in contaminated_rows(x, losses, 0).items():
+        beta, away, unit = distances(x, losses, rows)
+        found.append({"five": name, "beta of the others": beta, "published": np.round(away, 1).tolist(), "times .9": np.round(away + np.log(0.9) / unit, 1).tolist()})  # fmt: skip
+    return found
+
+
+def distances(x: Floats, losses: Floats, rows: list[int]) -> tuple[float, Floats, float]:
+    """Beta of the other points, how far `rows` lie from their law `(rows,)` in standard deviations, and that deviation."""
+    others = np.setdiff1d(np.arange(len(losses)), rows)
+    fit = Bootstrap("additive", x[others], losses[others], 0.95, EXPONENTS, True, 0)
+    away = np.log(losses[rows] / fit.value_at(x[rows])) / fit.residual
+    return fit.parameters()["beta"], away, fit.residual
+
+
+def robuster(runs: int) -> list[dict[str, Any]]:
+    """By estimator: how far off the refit's B and beta it is on the published points, and what losses a tenth lower do to its beta."""
+    x, losses = chinchilla_points()
+    chosen = contaminated_rows(x, losses, 0)
+    found = []
+    for name, estimator in {"ours": beta_and_b, "leverage weighed": by_leverage, "bisquare": bisquare}.items():  # fmt: skip
+        beta, amplitude = estimator(x, losses)
+        row: dict[str, Any] = {"estimator": name, "beta off by": beta / REFIT["beta"] - 1, "B off by": amplitude / REFIT["B"] - 1}  # fmt: skip
+        for five in ("smallest tokens", "smallest tokens a parameter"):
+            changed = losses.copy()
+            changed[chosen[five]] *= 0.9
+            row[f"{five} times .9"] = estimator(x, changed)[0] - beta
+        found.append(row)
+    return found
+
+
+def beta_and_b(x: Floats, losses: Floats) -> tuple[float, float]:
+    """As `fit_scaling_law` has them."""
+    found = Bootstrap("additive", x, losses, 0.95, EXPONENTS, True, 0).parameters()
+    return found["beta"], found["B"]
+
+
+def by_leverage(x: Floats, losses: Floats) -> tuple[float, float]:
+    """Absolute errors, points weighed down from twice the median leverage on (Mallows 1975)."""
+    problem, found = _problem(x, losses)
+    weights = np.ones(len(losses))
+    for _ in range(4):
+        found = minimise(problem, found, weights[None], 5e-6)[0]
+        law, slopes = problem.law(found)
+        leverage = np.square(np.linalg.qr(slopes[0] / law[0][:, None])[0]).sum(axis=1)
+        weights = np.minimum(1, 2 * np.median(leverage) / leverage)
+    return _beta_and_b(problem, found)
+
+
+def bisquare(x: Floats, losses: Floats) -> tuple[float, float]:
+    """Tukey's bisquare at 4.685 deviations of the fit by absolute errors (an MM-estimate, Yohai 1987)."""
+    problem, found = _problem(x, losses)
+    found = minimise(problem, found, np.ones((1, len(losses))), 5e-6)[0]
+    unit = 4.685 * 1.4826 * float(np.median(np.abs(problem.residuals(problem.law(found)[0])[0])))
+    for _ in range(40):
+        sizes = np.abs(problem.residuals(problem.law(found)[0])[0]) / unit
+        weights = np.square(np.maximum(1 - sizes**2, 0)) + 1e-12
+        found = minimise(problem, found, weights[None], 1.0)[0]
+    return _beta_and_b(problem, found)
+
+
+def _problem(x: Floats, losses: Floats) -> tuple[Problem, Floats]:
+    """The additive law on the log scale, and the best of its starts."""
+    problem = Problem("additive", x, losses, True, 1.0, EXPONENTS)
+    return problem, problem.starts(12, 1)
+
+
+def _beta_and_b(problem: Problem, found: Floats) -> tuple[float, float]:
+    _, _, amplitude, _, beta = problem.in_units(found)[0]
+    return float(beta), float(amplitude)
+
+
 def passing(runs: int) -> list[dict[str, Any]]:
     """Share of simulated studies whose law stands, by form, truth, points and noise."""
     cases = [
@@ -173,6 +251,8 @@ def falling(runs: int) -> list[dict[str, Any]]:
 PARTS = {
     "published": published,
     "contaminated": contaminated,
+    "apart": apart,
+    "robuster": robuster,
     "passing": passing,
     "falling": falling,
 }

@@ -37,6 +37,18 @@ class TailScores:
         """Of some of the searches."""
         return TailScores(**{name: value[kept] for name, value in vars(self).items()})
 
+    def thinned(self, ratio: float, random: np.random.Generator) -> "TailScores":
+        """Among one in `ratio` of the rows that are not relevant, drawn for each search on its own; the relevant ones stay."""
+        kept = (random.random(self.largest.shape) < 1 / ratio) & np.isfinite(self.largest)
+        order = np.argsort(~kept, axis=1, kind="stable")
+        largest = np.where(kept, self.largest, -np.inf)
+        inside = np.minimum(self.above, self.largest.shape[1])
+        above = (kept & (np.arange(self.largest.shape[1]) < inside[:, None])).sum(axis=1)
+        above += random.binomial(self.above - inside, 1 / ratio)
+        tied = random.binomial(self.tied, 1 / ratio)
+        others = np.maximum(np.round(self.num_others / ratio).astype(np.int64), above + tied)
+        return TailScores(self.best, self.num_best, above, tied, np.take_along_axis(largest, order, axis=1), others)  # fmt: skip
+
 
 def tail_scores(
     queries: np.ndarray,

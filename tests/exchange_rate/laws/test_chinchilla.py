@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from benchmarks.chinchilla import REFIT, beta_of, chinchilla_points, contaminated_rows
+from benchmarks.chinchilla import (
+    REFIT,
+    beta_of,
+    chinchilla_points,
+    contaminated_rows,
+    distances,
+)
 from exchange_rate import fit_scaling_law
 from exchange_rate.laws.allocation import compute_optimal
 
@@ -47,6 +53,16 @@ def test_five_bad_points_do_not_move_beta(points, law):
         changed[chosen[name]] *= factor
         assert beta_of(x, changed) == pytest.approx(law.parameters["beta"], abs=0.03), name
     assert law.num_set_aside == 0
+
+
+def test_right_points_lie_further_off_than_wrong_ones(points):
+    """Why losses a tenth too low at the fewest tokens are not told: from the law of the other points the two that decide lie further as published."""
+    x, losses = points
+    beta, away, unit = distances(x, losses, contaminated_rows(x, losses, 0)["smallest tokens"])
+    wrong = away + np.log(0.9) / unit
+    assert (away[:2] > 11.5).all() and (wrong[:2] < 0).all() and (wrong[:2] > -11.5).all()
+    # and the five as published raise beta by more than a twentieth
+    assert beta < REFIT["beta"] / 1.05
 
 
 def test_the_best_use_of_a_budget_is_the_numeric_minimum(law):
