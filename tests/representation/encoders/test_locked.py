@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from torch.nn import functional
-from transformers import AutoModel, AutoTokenizer, Dinov2Config, Dinov2Model, ViTConfig, ViTModel
+from transformers import AutoModel, AutoTokenizer
 
 from moon_rec.errors import ConfigError, EncoderError
 from representation import locked
@@ -23,22 +23,6 @@ from representation.posttraining import PosttrainConfig
 from representation.posttraining.train import posttrain
 
 WORDS = ["red mug", "a blue lamp with a shade", "bag"]
-
-
-@pytest.fixture(scope="session")
-def towers(tmp_path_factory):
-    torch.manual_seed(1)
-    root = tmp_path_factory.mktemp("towers")
-    size = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": 8}
-    models = {
-        "dinov2": Dinov2Model(Dinov2Config(image_size=32, mlp_ratio=2, **size)),
-        "vit": ViTModel(ViTConfig(image_size=32, intermediate_size=32, **size)),
-    }
-    for name, model in models.items():
-        for value in model.parameters():
-            value.data += torch.randn_like(value) * 0.1
-        model.save_pretrained(root / name)
-    return {name: root / name for name in models}
 
 
 @pytest.fixture
