@@ -165,10 +165,16 @@ def test_goes_on_to_the_same_bits(pair, little_shop, tmp_path, monkeypatch):
 
 
 def test_learns_which_word_goes_with_which_picture(checkpoints, towers, little_shop, tmp_path):
-    pair = locked_pair(checkpoints["bert"], towers["dinov2"], device="cpu", dim=16)
+    pair = locked_pair(
+        checkpoints["bert"], towers["dinov2"], device="cpu", dim=16, item_text="title"
+    )
     start = pair.save_pretrained(tmp_path / "start")
     config = settings(
-        pairs="catalogue", mixture={"text->image": 1.0}, steps=60, batch_size=32, learning_rate=1e-2
+        pairs="catalogue",
+        mixture={"text->image": 1.0},
+        steps=100,
+        batch_size=32,
+        learning_rate=1e-2,
     )
     posttrain(little_shop, tmp_path / "out", config, start)
     items = little_shop.items.collect().filter(pl.col("image").is_not_null())
