@@ -12,7 +12,7 @@ Time is that of the process on its processor, not of a clock, for the machine ma
 - `linear`, `hidden`: `encoders.locked.Projections` to 256, without and with a hidden layer; InfoNCE both ways, AdamW, cosine; products of one title are no negatives of each other.
 - `tuned`: the vision tower is trained, too, from its weights, with pictures mirrored and moved by chance; a quarter of the batch, a tenth of the rate for the tower.
 - `+ words`: the title's TF-IDF beside the tower's output, as a projection of its own that is added: what a frozen text tower leaves out, brands above all.
-- `+ colour`: 4 x 4 means of the picture's colours beside the tower's output: what a tower trained to name things leaves out.
+- `+ colour`: an 8 x 8 grid of the picture's mean colours beside the tower's output: what a tower trained to name things leaves out.
 - `ridge`: TF-IDF of words and pairs of words, ridge regression onto the tower's outputs, penalty by the same 1,000 products.
 """
 

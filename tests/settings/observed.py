@@ -35,6 +35,7 @@ from ranking.training.course import train_ranker
 from representation.curation import curate
 from representation.encoder import ProductEncoder, build_encoder, untrained_encoder
 from representation.encoders.dual import DualEncoder
+from representation.encoders.locked import locked_pair
 from representation.encoders.text import TextEncoder
 from representation.metrics.benchmark import measure
 from representation.metrics.labels import label_tasks
@@ -395,6 +396,13 @@ def of_dual(config: Any) -> str:
         .select("item_id", "price", "brand", "image", title=pl.lit("mug"))
     )
     return digest(*_vectors(encoder), encoder.encode_items(short.collect(), progress=False))
+
+
+def of_locked(config: Any) -> str:
+    vision = checkpoint_data.towers.__wrapped__(_Folders())["dinov2"]  # type: ignore[attr-defined]
+    return digest(
+        *_vectors(locked_pair(checkpoints()["bert"], vision, config, device="cpu"), *FEW)
+    )
 
 
 def of_lora(config: Any) -> str:

@@ -28,6 +28,7 @@ from ranking.config import RankerConfig
 from ranking.features import FeatureConfig
 from representation.curation.config import CurationConfig
 from representation.encoders.dual import DualConfig
+from representation.encoders.projections import LockedConfig
 from representation.encoders.qwen import EncoderConfig
 from representation.encoders.text import TextConfig
 from representation.metrics.benchmark_config import BenchmarkConfig
@@ -226,6 +227,13 @@ EFFECTS: dict[type[Config], Effects] = {
         },
     ),
     DualConfig: Effects(observed.of_dual, {}, {"text_weight": 0.1, "item_text": "title", "with_price": True}),
+    LockedConfig: Effects(
+        observed.of_locked,
+        {"dim": 8, "image_size": 32},
+        {
+            "dim": 12, "hidden": 4, "image_size": 16, "image_mean": (0.4, 0.5, 0.6), "image_std": (0.2, 0.3, 0.4), "text_weight": 0.1, "item_text": "title", "with_price": True,
+        },
+    ),
     LoraConfig: Effects(
         observed.of_lora, {}, {"rank": 2, "alpha": 4.0, "dropout": 0.5, "targets": ("q_proj",), "vision": True}
     ),
@@ -447,6 +455,7 @@ IDLE_BESIDE: dict[tuple[type[Config], str], Values] = {
     **{(BackboneConfig, name): {"checkpoint": "x"} for name in BackboneConfig.counts_when if name not in ("chat", "query_instruction", "item_instruction", "dtype")},
     (TextConfig, "with_price"): {"item_text": "title"},
     (DualConfig, "with_price"): {"item_text": "title"},
+    (LockedConfig, "with_price"): {"item_text": "title"},
     **{(kind, "warmup_share"): {"steps": 10} for kind in (PretrainConfig, PosttrainConfig)},
     **{(kind, "final_rate_share"): {"steps": 2} for kind in (PretrainConfig, PosttrainConfig)},
     **{(PosttrainConfig, name): CATALOGUE for name in ("engagement", "split_mixed", "query_engagement", "own_picture_share", "alter_photos", "own_words_share")},

@@ -12,6 +12,8 @@ from transformers import (
     CLIPConfig,
     CLIPModel,
     CLIPTokenizer,
+    Dinov2Config,
+    Dinov2Model,
     EmbeddingGemma2Config,
     EmbeddingGemma2Model,
     GemmaTokenizer,
@@ -27,6 +29,8 @@ from transformers import (
     Siglip2Tokenizer,
     SiglipConfig,
     SiglipModel,
+    ViTConfig,
+    ViTModel,
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
@@ -247,3 +251,20 @@ def checkpoints(tmp_path_factory) -> dict[str, Path]:
     (found["embedding"] / "1_Pooling").mkdir()
     write_json(found["embedding"] / "1_Pooling" / "config.json", pooling)
     return found
+
+
+@pytest.fixture(scope="session")
+def towers(tmp_path_factory) -> dict[str, Path]:
+    """Vision towers by themselves."""
+    torch.manual_seed(1)
+    root = tmp_path_factory.mktemp("towers")
+    size = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": 8}
+    models = {
+        "dinov2": Dinov2Model(Dinov2Config(image_size=32, mlp_ratio=2, **size)),
+        "vit": ViTModel(ViTConfig(image_size=32, intermediate_size=32, **size)),
+    }
+    for name, model in models.items():
+        for value in model.parameters():
+            value.data += torch.randn_like(value) * 0.1
+        model.save_pretrained(root / name)
+    return {name: root / name for name in models}

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from torch.nn import functional
-from transformers import AutoModel, AutoTokenizer, Dinov2Config, Dinov2Model, ViTConfig, ViTModel
+from transformers import AutoModel, AutoTokenizer
 
 from moon_rec.errors import ConfigError, EncoderError
 from representation import locked
@@ -23,22 +23,6 @@ from representation.posttraining import PosttrainConfig
 from representation.posttraining.train import posttrain
 
 WORDS = ["red mug", "a blue lamp with a shade", "bag"]
-
-
-@pytest.fixture(scope="session")
-def towers(tmp_path_factory):
-    torch.manual_seed(1)
-    root = tmp_path_factory.mktemp("towers")
-    size = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": 8}
-    models = {
-        "dinov2": Dinov2Model(Dinov2Config(image_size=32, mlp_ratio=2, **size)),
-        "vit": ViTModel(ViTConfig(image_size=32, intermediate_size=32, **size)),
-    }
-    for name, model in models.items():
-        for value in model.parameters():
-            value.data += torch.randn_like(value) * 0.1
-        model.save_pretrained(root / name)
-    return {name: root / name for name in models}
 
 
 @pytest.fixture
@@ -181,10 +165,16 @@ def test_goes_on_to_the_same_bits(pair, little_shop, tmp_path, monkeypatch):
 
 
 def test_learns_which_word_goes_with_which_picture(checkpoints, towers, little_shop, tmp_path):
-    pair = locked_pair(checkpoints["bert"], towers["dinov2"], device="cpu", dim=16)
+    pair = locked_pair(
+        checkpoints["bert"], towers["dinov2"], device="cpu", dim=16, item_text="title"
+    )
     start = pair.save_pretrained(tmp_path / "start")
     config = settings(
-        pairs="catalogue", mixture={"text->image": 1.0}, steps=60, batch_size=32, learning_rate=1e-2
+        pairs="catalogue",
+        mixture={"text->image": 1.0},
+        steps=100,
+        batch_size=32,
+        learning_rate=1e-2,
     )
     posttrain(little_shop, tmp_path / "out", config, start)
     items = little_shop.items.collect().filter(pl.col("image").is_not_null())

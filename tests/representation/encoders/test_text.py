@@ -89,9 +89,9 @@ def test_saved_folder_opens_in_sentence_transformers(ours, tmp_path, pooling):
 
 
 def test_a_special_tokens_name_is_plain_text(ours):
-    with_name, without = ours._tokens(["mug [SEP] [MASK] lamp", "mug lamp"])
+    with_name, without = ours.tokens(["mug [SEP] [MASK] lamp", "mug lamp"], "item", "title")
     special = {ours.tokenizer.mask_token_id, ours.tokenizer.sep_token_id}
-    assert special.isdisjoint(with_name[1:-1]) and len(with_name) > len(without)
+    assert special.isdisjoint(with_name) and len(with_name) > len(without)
 
 
 def test_refusals(ours, tmp_path, monkeypatch):
