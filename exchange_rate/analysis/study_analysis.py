@@ -10,7 +10,7 @@ from exchange_rate.analysis.cells import Cells
 from exchange_rate.analysis.definitions import definitions_of
 from exchange_rate.analysis.encoders import counts_of, encoders_of
 from exchange_rate.analysis.headline import headline, scope
-from exchange_rate.analysis.joint_draws import DrawSource, draws_of
+from exchange_rate.analysis.joint_draws import draws_of
 from exchange_rate.analysis.judged import judged_of
 from exchange_rate.analysis.laws import laws_of
 from exchange_rate.analysis.planned import planned_of
@@ -27,6 +27,7 @@ from exchange_rate.analysis.results import (
 from exchange_rate.analysis.runs import runs_of
 from exchange_rate.analysis.trust import blend_of, candidates_of, choice_of, disagreements_of
 from exchange_rate.evidence.coverage import study_coverage
+from exchange_rate.evidence.draws import StudyDraws
 from exchange_rate.evidence.missing import missing, nothing_left, without_unusable
 from exchange_rate.evidence.records import Study, encoder_metrics
 from exchange_rate.names import CONTENT
@@ -38,7 +39,7 @@ NONE: Mapping = MappingProxyType({})
 def analyse(
     study: Study,
     ranker: str | None = None,
-    draws: DrawSource | None = None,
+    draws: StudyDraws | None = None,
     *,
     tracking: tuple[str, str] = ("", ""),
     given: Mapping[str, Number] = NONE,
