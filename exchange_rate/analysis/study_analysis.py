@@ -82,7 +82,7 @@ def analyse(
         comparisons=comparisons,
         chosen_encoder=cells.chosen,
         is_chosen_on_validation=study.about["chosen_encoder"] is not None,
-        laws=laws_of(encoders, steering, level),
+        laws=laws_of(encoders, cells, steering, level),
         plan=planned_of(with_outcome(cells, content, of), cells.ranker, steering, of, level, draws),
         pairwise=pairs_of(content, steering, level),
         runs=runs_of(cells, tracking[0]) if study.about["shop"] else (),

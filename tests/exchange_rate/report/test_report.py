@@ -178,9 +178,9 @@ def test_the_page_is_one_file_with_all_figures(report):
         "candidates",
         "checks",
         "exchange_rate",
+        "posttraining_tokens",
         "rankers",
         "share_of_the_way",
-        "tokens",
     ]
     assert all(
         (report.folder / "figures" / f"{name}.png").stat().st_size > 5_000 for name in pictures
