@@ -66,7 +66,9 @@ def read_points(path: str | Path) -> pl.DataFrame:
         StudyError: no such file, no rows, too many, or a column with numbers and something else in it; by file, row (from 0, without the header) and value.
     """
     try:
-        source = open_source([path])
+        source = open_source(
+            [path], header_mend="begin with the header, such as encoder,auc,recall"
+        )
         frame = source.collect(source.frame.head(MOST_ROWS + 1))
     except ShopError as error:
         raise StudyError(str(error)) from None
