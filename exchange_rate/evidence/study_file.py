@@ -92,6 +92,12 @@ class AboutDraws(Fields):
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
 
+class AboutNeighbours(Fields):
+    """The artifact `neighbours.parquet` (`exchange_rate.evidence.neighbour_file`); older studies have none."""
+
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+
+
 class About(Fields):
     """All fields of `study.json`; cells and failures stay as they are until each is looked at."""
 
@@ -118,6 +124,7 @@ class About(Fields):
     failed: Annotated[list[FailedCell], Field(max_length=MOST_CELLS)] = []
     sheets: Annotated[list[Any], Field(max_length=100)] = []
     draws: AboutDraws | None = None
+    neighbours: AboutNeighbours | None = None
 
 
 Origin = Literal["trained here", "folder", "hub", "brought", "mixture", "width"]

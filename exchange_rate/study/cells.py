@@ -28,6 +28,7 @@ from exchange_rate.study.cell_files import (
 )
 from exchange_rate.study.draws import keep_encoder_draws, keep_ranker_draws
 from exchange_rate.study.failures import ERROR, CellError, failed
+from exchange_rate.study.neighbours import keep_neighbours
 from moon_rec.code_version import code_version
 from moon_rec.config import make_config
 from moon_rec.embedding_table import EmbeddingTable
@@ -51,6 +52,8 @@ CODE = {
         "exchange_rate.study.vectors",
         "exchange_rate.study.draws",
         "exchange_rate.evidence.draw_file",
+        "exchange_rate.study.neighbours",
+        "exchange_rate.evidence.neighbour_file",
     ),
     "ranker": ("ranking", "exchange_rate.study.draws", "exchange_rate.evidence.draw_file"),
     "comparison": ("ranking", "exchange_rate.study.comparison"),
@@ -204,6 +207,7 @@ def _encoder(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
     outputs = {"items": ITEMS}
     if found is not None:
         reads["queries"], outputs["queries"] = queries.digest, QUERIES
+        outputs |= keep_neighbours(folder, shop, items, queries, settings)
     outputs |= keep_encoder_draws(folder, measured.values, settings)
     coverage = check_pair(shop, items, None if found is None else queries)
     numbers = {"dim": float(items.dim), **coverage_metrics(coverage)}

@@ -34,6 +34,7 @@ from exchange_rate.study.draws import gather_draws
 from exchange_rate.study.failures import Failure, one_line, told
 from exchange_rate.study.grid import study_cells
 from exchange_rate.study.lock import locked
+from exchange_rate.study.neighbours import gather_neighbours
 from exchange_rate.study.outside import find_outside
 from exchange_rate.study.plan import StudyConfig
 from exchange_rate.study.preflight import told_before
@@ -166,6 +167,9 @@ def _run_study(
         if drawn := gather_draws(done.values(), folder, key):
             parent.artifact(drawn[0])
             about["draws"] = drawn[1]
+        if kept := gather_neighbours(done.values(), folder, key):
+            parent.artifact(kept[0])
+            about["neighbours"] = kept[1]
         parent.log({"cells_finished": len(done), "cells_failed": len(failed)})
         parent.json(about | {"sheets": [sheet.stem for sheet in sheets]}, ABOUT)
     say(
