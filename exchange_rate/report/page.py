@@ -65,6 +65,8 @@ def render(template: str, found: Results, figures: dict[str, str], sheets: list[
         effects=(effects := _effects(found)),
         effect_columns=[(one.segment, True) for one in effects[0].effects] if effects else [],
         axes=_axes(found, figures),
+        gains_by_segment=_gains_by_segment(found),
+        gain_columns=[(_compared(one), True) for one in _own_comparisons(found)],
         sections=_sections(found, figures, sheets),
         **_columns(found),
     )
@@ -153,6 +155,22 @@ def _axes(found: Results, figures: dict[str, str]) -> list[tuple[str, str, list[
     """Key, name and laws of every axis that the page has something of."""
     there = [(axis, name, [one for one in found.laws if one.axis == name]) for axis, name in AXES.items()]  # fmt: skip
     return [one for one in there if one[2] or one[0] in figures]
+
+
+def _own_comparisons(found: Results) -> list[Comparison]:
+    return [one for one in found.comparisons if one.ranker == found.about.ranker]
+
+
+def _compared(one: Comparison) -> str:
+    against = one.against if one.against_role == "baseline" else "permuted vectors"
+    return f"{one.name} over {against}"
+
+
+def _gains_by_segment(found: Results) -> list[tuple[str, list[Number | None]]]:
+    """Segment of products -> the difference in each comparison of the headline's ranker; null where it could not be judged."""
+    own = [{one.name: one.number for one in each.by_segment} for each in _own_comparisons(found)]
+    names = dict.fromkeys(name for each in own for name in each)
+    return [(name, [each.get(name) for each in own]) for name in names]
 
 
 def _sections(found: Results, figures: dict[str, str], sheets: list[Any]) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from exchange_rate.evidence.coverage import coverage_metrics
@@ -36,7 +37,7 @@ from moon_rec.errors import MoonRecError, StudyError
 from moon_rec.files import atomic_file, digest_of, read_json
 from moon_rec.kept import as_a_part
 from moon_rec.shop import Shop
-from moon_rec.shop.own_ids import with_own_ids
+from moon_rec.shop.own_ids import OwnNames, with_own_ids
 from moon_rec.shown import path_inside
 from moon_rec.signals import asked
 from moon_rec.vector_pairs import check_pair
@@ -259,8 +260,21 @@ def _comparison(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
         spec.settings["a"],
         spec.settings["b"],
         spec.settings["num_resamples"],
+        parts=_item_segments(spec, scores[names[0]]),
     )
     return CellResult(estimates, {}, {}, {})
+
+
+def _item_segments(spec: CellSpec, scores: pl.DataFrame) -> dict[str, tuple[str, np.ndarray]]:
+    """The rows of scores, whose ids are the user's own, in each segment of products that the plan names."""
+    from ranking.judging.item_segments import item_segments
+
+    shop, columns = _shop(spec), spec.settings["segments"]
+    if not columns:
+        return {}
+    items = OwnNames.of(shop.path, "item").numbers(scores["item_id"]).to_numpy()
+    found = item_segments(shop, columns)
+    return {one.key: (one.name, np.isin(items, one.items)) for one in found}
 
 
 KINDS: dict[str, Callable[[CellSpec, Path, Path], CellResult]] = {

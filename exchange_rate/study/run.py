@@ -48,6 +48,7 @@ from moon_rec.shop import Shop
 from moon_rec.shop.non_click_recipe import non_clicks_said
 from moon_rec.shop.shop import Period
 from moon_rec.tracking import Tracker, plain_metric_name
+from ranking.judging.item_segments import item_segments
 
 OF_THE_CLOCK = ("seconds", "rows_per_second")
 LEVEL = 0.95
@@ -115,6 +116,7 @@ def planned(
         StudyError: as `run_study`.
     """
     outside = find_outside(shop, config)
+    item_segments(shop, config.segments)  # refused before the first cell
     cells = study_cells(shop, config, period, outside)
     return cells, told_before(shop, config, period, cells, folder, workers, outside)
 
@@ -160,6 +162,7 @@ def _run_study(
         )
         about = _about(shop, config, period, key) | _cells(done, book.runs, config.steering_metric)
         about["planned"] = {"encoders": config.encoder_names(), "cells": len(cells)}
+        about["segments"] = [{"key": one.key, "name": one.name} for one in item_segments(shop, config.segments)]  # fmt: skip
         about["failed"] = [one.as_dict() for one in failed]
         sheets = _sheets(shop, config, period, about, done, folder)
         for sheet in sheets:

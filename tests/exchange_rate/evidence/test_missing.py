@@ -16,6 +16,7 @@ from exchange_rate.analysis.study_analysis import analyse
 from exchange_rate.evidence import study_file
 from exchange_rate.evidence.records import read_study
 from exchange_rate.report.figures import draw_all
+from exchange_rate.report.page import render
 from exchange_rate.report.summary import summary_table
 from exchange_rate.report.write import write_report
 from exchange_rate.study.encoder_plan import EncoderRun
@@ -306,3 +307,20 @@ def test_a_table_of_the_study_holds_what_counts(tracked):
 
     table = records_table(tracked)
     assert len(table) == 21 and table.filter(pl.col("auc").is_null()).is_empty()
+
+
+def test_gains_by_product_reach_the_page(tracked):
+    study = read_study(tracked)
+    study.about["segments"] = [{"key": "_in_brand_0", "name": "brand = Koti"}, {"key": "_in_brand_1", "name": "brand = other"}]  # fmt: skip
+    for run in tracked.all:
+        if run["kind"] == "comparison":
+            name = "auc_gain_in_brand_0"
+            run["metrics"] |= {name: 0.0123, f"{name}.low": 0.01, f"{name}.high": 0.02, f"{name}.count": 9.0}  # fmt: skip
+    found = analyse(study)
+    for one in found.comparisons:
+        assert [(part.name, part.number.value) for part in one.by_segment] == [("brand = Koti", 0.0123)]  # fmt: skip
+    page, text = (render(name, found, {}, []) for name in ("report.html.j2", "report.md.j2"))
+    assert "<h3>By product</h3>" in page and "brand = Koti" in page and "+1.23" in page
+    (row,) = [line for line in text.splitlines() if line.startswith("| brand = Koti |")]
+    assert row.count("+1.23 [+1.00, +2.00]") == len(found.comparisons)
+    assert "By product" not in render("report.html.j2", analyse(read_study(tracked)), {}, [])
