@@ -293,9 +293,9 @@ def test_files_that_are_not_what_they_say(tmp_path):
         path.write_bytes(b"not that at all")
         with pytest.raises(TableError, match=r"cannot be read|is no safetensors"):
             bring_vectors(path, out)
-    (tmp_path / "mine.csv").write_text("1,2")
-    with pytest.raises(TableError, match=r"ends in '\.csv'"):
-        bring_vectors(tmp_path / "mine.csv", out)
+    (tmp_path / "mine.xlsx").write_text("1,2")
+    with pytest.raises(TableError, match=r"ends in '\.xlsx'"):
+        bring_vectors(tmp_path / "mine.xlsx", out)
     np.save(tmp_path / "objects.npy", np.array([{}, []], dtype=object))
     with pytest.raises(TableError, match="cannot be read as an array of numbers"):
         bring_vectors(tmp_path / "objects.npy", out)

@@ -11,7 +11,7 @@ from exchange_rate.study.encoder_plan import EncoderRun
 from exchange_rate.study.neighbours import SEARCHES
 from exchange_rate.study.plan import RankerPlan, StudyConfig
 from exchange_rate.study.run import planned, run_study
-from exchange_rate.study.vectors import mixture
+from exchange_rate.study.vectors import ITEMS, QUERIES, mixture
 from moon_rec.config import load_config
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import StudyError
@@ -90,7 +90,7 @@ def _finds_what_exact_ranking_finds(shop, study, memory, result):
     assert searches["items alone"] == set() and 1 <= len(searches["brought"]) <= SEARCHES
     assert searches["brought"] == searches["brought at width 4"] == searches["mixed"]
     own = result.folder / f"encoder-{keys['brought']}"
-    items, queries = (EmbeddingTable.open(own / name) for name in ("items", "queries"))
+    items, queries = (EmbeddingTable.open(own / name) for name in (ITEMS, QUERIES))
     gallery = gallery_of(shop, items, "test")
     titles = dict(shop.items.select("item_id", "title").collect().iter_rows())
     for search, (asked, *rows) in found.of(keys["brought"]).items():
