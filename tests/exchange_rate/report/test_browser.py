@@ -44,9 +44,9 @@ def seen(page: str, folder, width: int) -> tuple[dict[str, int], str]:
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 @pytest.mark.parametrize("width", [390, 1280])
-def test_the_page_opens_without_a_fault_at_the_width_of_a(written, tmp_path, width):
+def test_the_page_opens_without_a_fault_at_the_width_of_a(planted_report, tmp_path, width):
     points = write_points_report(make_points(), tmp_path / "report")
-    for name, report in (("study", written[1]), ("points", points)):
+    for name, report in (("study", planted_report), ("points", points)):
         (tmp_path / name).mkdir()
         page = report.page.read_text()
         assert "<script" not in page
