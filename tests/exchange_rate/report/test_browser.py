@@ -30,7 +30,7 @@ def seen(page: str, folder, width: int) -> tuple[dict[str, int], str]:
     (folder / "page.html").write_text(page.replace("</body>", f"{PROBE}</body>"))
     (folder / "frame.html").write_text(FRAME.format(width=width))
     command = [
-        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0",
+        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr", "--v=0",
         f"--user-data-dir={folder / 'profile'}", "--window-size=1400,1000", "--host-resolver-rules=MAP * ~NOTFOUND",
         "--virtual-time-budget=5000", "--dump-dom", (folder / "frame.html").as_uri(),
     ]  # fmt: skip
