@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -43,8 +44,12 @@ def server(tmp_path, empty_store):
             time.sleep(0.2)
         yield f"http://{address}"
     finally:
-        os.killpg(process.pid, 15)
-        process.wait(60)
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:  # a busy machine: its workers take long to end
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def _answers(address: str) -> bool:
