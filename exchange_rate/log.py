@@ -8,7 +8,7 @@ import argparse
 import math
 import sys
 
-from exchange_rate.analysis.points_file import SHARES
+from exchange_rate.analysis.points_columns import SHARES
 from exchange_rate.evidence.joined import (
     ENCODER,
     ERROR,

@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.table import Table
 
 from exchange_rate.evidence.draw_file import DRAWS, read_draw_file
+from exchange_rate.evidence.neighbour_file import NEIGHBOURS, read_neighbour_file
 from exchange_rate.evidence.study_file import read_about_draws
 from moon_rec.command import Parser, run
 from moon_rec.console import table_console
@@ -197,14 +198,18 @@ def verify_study(folder: Path) -> Verified:
                 plain_name(name, f"{file}: sheets")
         return f"{len(files)} studies, their sheets are plain names"
 
-    def draws() -> str:
-        files = sorted((folder / "artifacts").rglob("study.json"))[:MOST_ARTIFACTS]
-        counts = [one for file in files if (one := _num_drawn(file)) is not None]
-        return f"{len(counts)} of {len(files)} studies have joint draws, {sum(counts):,} figures"
+    def kept(count: Callable[[Path], int | None], words: str) -> Callable[[], str]:
+        def look() -> str:
+            files = sorted((folder / "artifacts").rglob("study.json"))[:MOST_ARTIFACTS]
+            counts = [one for file in files if (one := count(file)) is not None]
+            return f"{len(counts)} of {len(files)} studies have {words.format(sum(counts))}"
+
+        return look
 
     if found.look("mlflow.db", store):
         found.look("artifacts", about)
-        found.look(DRAWS, draws)
+        found.look(DRAWS, kept(_num_drawn, "joint draws, {:,} figures"))
+        found.look(NEIGHBOURS, kept(_num_found, "what their encoders find, {:,} rows"))
     return found
 
 
@@ -215,6 +220,18 @@ def _num_drawn(file: Path) -> int | None:
         return None
     about = read_about_draws(study["draws"], str(file))
     return read_draw_file(file.with_name(DRAWS), about, str(file.with_name(DRAWS))).height
+
+
+def _num_found(file: Path) -> int | None:
+    """Rows of what encoders find that a `study.json` names, which must be those that it records; None where it names none."""
+    study = read_json(file)
+    about = study.get("neighbours") if isinstance(study, dict) else None
+    if about is None:
+        return None
+    if not isinstance(about, dict) or not isinstance(about.get("digest"), str):
+        raise StudyError(f"{file}: neighbours = {about!r}"[:200])
+    where = file.with_name(NEIGHBOURS)
+    return read_neighbour_file(where, about, str(where)).height
 
 
 def _named(verified: Sequence[tuple[str, Verified]]) -> Iterator[Seen]:

@@ -77,7 +77,7 @@ def bring_vectors(
     leave_out: bool = False,
     overwrite: bool = False,
 ) -> Brought:
-    """Make the embedding table `out` of a Parquet, npy or safetensors file; see `open_vectors` for what says where ids and vectors are.
+    """Make the embedding table `out` of a Parquet, npy, safetensors, CSV or TSV file; see `open_vectors` for what says where ids and vectors are.
 
     Args:
         normalise: divide each vector by its length.
@@ -295,26 +295,30 @@ def main(argv: list[str] | None = None) -> None:
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m representation.bring",
-        description="Make an embedding table of vectors that another model made: Parquet, npy or safetensors.",
+        description="Make an embedding table of vectors that another model made: Parquet, npy, safetensors, CSV or TSV.",
         example="python -m representation.bring mine.parquet --columns vector --shop demo/shop --out demo/mine/items",
     )
-    parser.add_argument("vectors", type=Path, help="a .parquet, .npy or .safetensors file")
+    parser.add_argument(
+        "vectors",
+        type=Path,
+        help="a .parquet, .npy, .safetensors, .csv or .tsv file, the last two packed (.gz, .zst) or not",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the table's folder")
     parser.add_argument(
         "--ids",
         type=Path,
         metavar="FILE",
-        help="the rows' ids: .npy or .parquet; `rows`: row n of an .npy is that of id n",
+        help="the rows' ids: .npy, .parquet or .csv; `rows`: row n of an .npy is that of id n",
     )
     parser.add_argument(
-        "--id-column", metavar="NAME", help="Parquet column of the ids; item_id, search_id or id"
+        "--id-column", metavar="NAME", help="column of the ids; item_id, search_id or id"
     )
     parser.add_argument(
         "--columns",
         nargs="+",
         default=[],
         metavar="NAME",
-        help="Parquet column of lists, or the float columns; default: found by name if unambiguous, such as v0 ... v63",
+        help="column of lists, or the columns of numbers; default: found by name if unambiguous, such as v0 ... v63",
     )
     parser.add_argument("--tensor", default="vectors", help="the vectors' name in safetensors")
     parser.add_argument(

@@ -63,6 +63,7 @@ def encoders_of(
         Encoder(
             name=(name := cell.labels["encoder"]),
             **{label: cell.labels[label] for label in OF_LABELS},
+            width=finite(cell.metrics.get("dim")),
             metric=cell.number(steering),
             auc=auc.get(name, nothing("AUC")),
             auc_permuted=permuted.get(name),

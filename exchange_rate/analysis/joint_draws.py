@@ -1,35 +1,16 @@
 """The same draws of users for all encoders, handed to each fit where every encoder of it has them."""
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Iterable
 
 import polars as pl
 
 from exchange_rate.estimation.draws import Draws
 from exchange_rate.estimation.results import OutcomeKind
+from exchange_rate.evidence.draws import StudyDraws
 from moon_rec.errors import StudyError
 from moon_rec.progress import say
 
 OVER_PERMUTED = "auc_over_permuted"
-
-
-class DrawSource(Protocol):
-    """Who has the draws (`exchange_rate.evidence.draws.StudyDraws`)."""
-
-    def of(
-        self,
-        ranker: str,
-        metric: str,
-        outcome: str = "auc",
-        kind: OutcomeKind = "auc",
-        encoders: Sequence[str] | None = None,
-    ) -> Draws | None:
-        """The draws of a metric and of a ranker's outcome over these encoders.
-
-        Raises:
-            StudyError: one of them has none.
-        """
-        ...
 
 
 def kind_of(outcome: str) -> OutcomeKind:
@@ -38,7 +19,7 @@ def kind_of(outcome: str) -> OutcomeKind:
 
 
 def draws_for(
-    source: DrawSource | None, ranker: str, metric: str, outcome: str, runs: pl.DataFrame
+    source: StudyDraws | None, ranker: str, metric: str, outcome: str, runs: pl.DataFrame
 ) -> Draws | None:
     """Draws for a fit over the encoders of `runs`; None, and said, where one of them has none, for then standard errors alone are known."""
     if source is None:
@@ -53,7 +34,7 @@ def draws_for(
 
 
 def draws_of(
-    source: DrawSource | None, ranker: str, metrics: Iterable[str], runs: pl.DataFrame
+    source: StudyDraws | None, ranker: str, metrics: Iterable[str], runs: pl.DataFrame
 ) -> dict[str, Draws]:
     """Metric -> its draws with those of AUC, where all encoders have them."""
     if source is None:

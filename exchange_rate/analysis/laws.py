@@ -1,7 +1,11 @@
-"""Scaling laws along the trainings of a study: how the steering metric and AUC grow with post-training tokens."""
+"""Scaling laws of a study: how the steering metric and AUC grow along every axis that its encoders, or its rankers, have (`exchange_rate.analysis.axes`)."""
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from exchange_rate.analysis.axes import AXES, Group, groups_of
+from exchange_rate.analysis.cells import Cells
 from exchange_rate.analysis.quantities import finite, number
 from exchange_rate.analysis.results import (
     Encoder,
@@ -9,6 +13,7 @@ from exchange_rate.analysis.results import (
     HeldOut,
     Law,
     LawPoint,
+    Line,
     Named,
     Number,
 )
@@ -16,70 +21,74 @@ from exchange_rate.laws.analysis import analyse_law
 from exchange_rate.laws.results import FormFit, LawResult
 from moon_rec.errors import StudyError
 
-TOKENS = "post-training tokens"
 FORM = "power"
-FEWEST = 4
-"""Checkpoints of a path that a law is tried on; the longest path is tried whatever its number."""
+LINE_POINTS = 60
+ROOM = 2.0
+"""A band ends so many times the spread of the points beyond them: where it is infinite, too."""
 
 
-def laws_of(encoders: Sequence[Encoder], steering: str, level: float) -> tuple[Law, ...]:
-    """Of the steering metric and of AUC, along every training with enough checkpoints; empty where nothing was post-trained."""
-    paths: dict[str, list[Encoder]] = {}
-    for one in encoders:
-        if one.posttraining_tokens > 0:
-            paths.setdefault(one.path, []).append(one)
-    longest = max(paths, key=lambda path: len(paths[path]), default=None)
+def laws_of(
+    encoders: Sequence[Encoder], cells: Cells, steering: str, level: float
+) -> tuple[Law, ...]:
+    """Of the steering metric and of AUC, of every group of points that differ on one axis; of rankers of AUC alone. Empty where nothing grows."""
     found = []
-    for path, own in paths.items():
-        if path != longest and len(own) < FEWEST:
-            continue
-        found.append(_law(steering, path, own, [one.metric for one in own], level))
-        found.append(_law("auc", path, own, [one.auc for one in own], level))
+    for group in groups_of(encoders, cells):
+        if group.metric:
+            found.append(_law(steering, group, group.metric, level))
+        found.append(_law("auc", group, group.auc, level))
     return tuple(found)
 
 
-def _law(
-    name: str, path: str, encoders: Sequence[Encoder], values: Sequence[Number], level: float
-) -> Law:
+def _law(name: str, group: Group, values: Sequence[Number], level: float) -> Law:
     points = tuple(
-        LawPoint(name=one.name, x=one.posttraining_tokens, y=y.value, low=y.low, high=y.high)
-        for one, y in zip(encoders, values, strict=True)
+        LawPoint(name=one, x=x, y=y.value, low=y.low, high=y.high)
+        for one, x, y in zip(group.names, group.x, values, strict=True)
         if y.value is not None
     )
+    x, y = [one.x for one in points], [one.y for one in points]
+    about = {"name": name, "axis": AXES[group.axis], "along": group.words, "path": group.path, "points": points}  # fmt: skip
     try:
-        law = analyse_law([one.x for one in points], [one.y for one in points], FORM, level=level)
-    except StudyError as error:  # no checkpoint has the figure
+        law = analyse_law(x, y, FORM, level=level, average_repeats=True)
+    except StudyError as error:  # none of them has the figure
         reason = str(error)
         return Law(
-            name=name,
-            axis=TOKENS,
-            path=path,
+            **about,
             form="none",
             verdict="not identified",
             reason=reason,
             sentence=f"No law: {reason}.",
             parameters=(),
-            points=points,
             forms=(),
             line=None,
         )
     return Law(
-        name=name,
-        axis=TOKENS,
-        path=path,
+        **about,
         form=law.text,
         verdict=law.verdict,
         reason=law.reason,
         sentence=law.sentence,
         parameters=_parameters(law) if law.stands else (),
-        points=points,
         forms=tuple(_form(one) for one in law.forms),
-        line=None,
+        line=_line(law, x, y),
     )
 
 
+def _line(law: LawResult, x: Sequence[float], y: Sequence[float]) -> Line | None:
+    """The law between the smallest and the largest point, with its band; None where it does not stand."""
+    if not law.stands or law.law is None:
+        return None
+    grid = np.geomspace(min(x), max(x), LINE_POINTS)
+    room = ROOM * max(float(np.ptp(y)), 1e-12)
+    ends = (min(y) - room, max(y) + room)
+    value = law.law.predict(grid)
+    low, high = law.law.band(grid)
+    low = np.clip(np.nan_to_num(low, nan=ends[0], neginf=ends[0]), *ends)
+    high = np.clip(np.nan_to_num(high, nan=ends[1], posinf=ends[1]), *ends)
+    return Line(x=tuple(grid), value=tuple(value), low=tuple(low), high=tuple(high))
+
+
 def _parameters(law: LawResult) -> tuple[Named, ...]:
-    source = f"{law.num_points} checkpoints"
+    source = f"{law.num_points} points"
     return tuple(
         Named(
             name=name,
@@ -104,6 +113,7 @@ def _form(one: FormFit) -> Form:
                 high=finite(point.high),
             )
             for point in one.held_out
+            if np.isfinite(point.predicted)
         ),
         held_out_error=finite(one.held_out_error),
     )

@@ -2,12 +2,13 @@
 
 import polars as pl
 
-from exchange_rate.analysis.joint_draws import DrawSource, draws_for
+from exchange_rate.analysis.joint_draws import draws_for
 from exchange_rate.analysis.quantities import finite
 from exchange_rate.analysis.results import NoisePart, Plan, PlanRow
 from exchange_rate.analysis.words import words
 from exchange_rate.estimation.planning import plan_study
 from exchange_rate.estimation.plans import PlanOption, StudyPlan
+from exchange_rate.evidence.draws import StudyDraws
 from moon_rec.errors import StudyError
 
 
@@ -17,7 +18,7 @@ def planned_of(
     steering: str,
     outcome: str,
     level: float,
-    draws: DrawSource | None,
+    draws: StudyDraws | None,
 ) -> Plan | None:
     """The plan for the headline's rate on the steering metric; None where nothing can be planned, for the rate says why.
 

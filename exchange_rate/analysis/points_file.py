@@ -8,31 +8,46 @@ One row a run of a CTR model on an encoder's vectors. Columns:
     trained                     true or false: whether the encoder was trained; true where the column is not there. The headline is among trained encoders
     ranker, seed                which CTR model, and which of its trainings
     auc_permuted                the run's AUC on the same vectors permuted among items: what is left of the gain is no content
+    posttraining_tokens, pretraining_tokens, negatives, width
+                                what the encoder's training saw, and numbers in its vectors; a law is asked along each that has enough points
+    history_length              the behaviours that the ranker reads: a law of AUC along it
     <metric>                    every other column of numbers is a metric of the encoder, the same in all of its runs; empty where it was not measured
     <metric>_error              its standard error; or <metric>.low and <metric>.high, a 95 % interval, and <metric>.count, what it was measured on
     auc_error                   the standard error of the run's AUC over users
 
 Several rankers stand side by side; one of them is the headline's. The fits are those of a study's report (`exchange_rate.analysis.study_analysis`). What only a study
-measures (a baseline, training tokens) is not there, and the report says so.
+measures (a baseline) is not there, and the report says so.
 """
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from exchange_rate.analysis.axes import HISTORY_SETTING
+from exchange_rate.analysis.points_columns import (
+    AXIS_COLUMNS,
+    NAMES,
+    OF_RANKER,
+    PERMUTED_AUC,
+    RUN_FIGURES,
+    metrics_of,
+    refuse_run_twice,
+    refuse_unlike_runs,
+    typed,
+    with_axes,
+    with_interval,
+    with_labels,
+)
 from exchange_rate.analysis.quantities import number
 from exchange_rate.analysis.rates import OUTCOMES
 from exchange_rate.analysis.results import Number, Results
 from exchange_rate.analysis.study_analysis import analyse
-from exchange_rate.estimation.columns import Floats, name_column
-from exchange_rate.estimation.points import gather_points
-from exchange_rate.evidence.joined import ENDS, ERROR, HALF
+from exchange_rate.estimation.columns import name_column
+from exchange_rate.evidence.joined import ENDS
 from exchange_rate.evidence.records import Study
 from exchange_rate.names import CONTENT, PERMUTED, RankerNames
 from moon_rec.errors import ShopError, StudyError
@@ -41,16 +56,7 @@ from moon_rec.files import digest_of
 from moon_rec.progress import say
 from moon_rec.shop.readers.interactions.files import open_source
 
-NAMES = ("encoder", "path", "ranker", "seed")
-TRAINED, PERMUTED_AUC = "trained", "auc_permuted"
-TRUTHS = {"true": True, "false": False}
-RANKER = "the CTR model"
-"""Its name where the table has none."""
 MOST_ROWS = 1_000_000
-RUN_FIGURES = (*OUTCOMES, PERMUTED_AUC)
-"""Figures of a run, not of its encoder."""
-SHARES = re.compile(r"recall|precision|hit|ndcg|mrr")
-"""Metrics known by their names to lie between 0 and 1."""
 
 
 def read_points(path: str | Path) -> pl.DataFrame:
@@ -60,7 +66,9 @@ def read_points(path: str | Path) -> pl.DataFrame:
         StudyError: no such file, no rows, too many, or a column with numbers and something else in it; by file, row (from 0, without the header) and value.
     """
     try:
-        source = open_source([path])
+        source = open_source(
+            [path], header_mend="begin with the header, such as encoder,auc,recall"
+        )
         frame = source.collect(source.frame.head(MOST_ROWS + 1))
     except ShopError as error:
         raise StudyError(str(error)) from None
@@ -68,7 +76,7 @@ def read_points(path: str | Path) -> pl.DataFrame:
         rows = f"more than {MOST_ROWS:,} rows" if len(frame) else "no rows"
         raise StudyError(f"{path} has {rows}: wanted one row a run, and the header encoder,auc,...")
     if source.is_text:
-        frame = pl.DataFrame([_typed(frame[name], str(path)) for name in frame.columns])
+        frame = pl.DataFrame([typed(frame[name], str(path)) for name in frame.columns])
         frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))  # blank lines
     return frame.rename({name: name.strip() for name in frame.columns})
 
@@ -130,7 +138,7 @@ class _Points:
             for one in NAMES
             if one in frame.columns
         )
-        metrics, aside = _metrics(frame)
+        metrics, aside = metrics_of(frame)
         if aside:
             say(f"points: left aside, no numbers: {', '.join(aside)}")
         if not metrics:
@@ -139,12 +147,12 @@ class _Points:
             )
         for one in ("auc", *metrics, *RUN_FIGURES):
             if one in frame.columns:
-                frame = _with_interval(frame, one, name)
+                frame = with_interval(frame, one, name)
         has_rankers = "ranker" in frame.columns
-        frame = _with_labels(frame, name)
+        frame = with_axes(with_labels(frame, name), name)
         for one in metrics:
-            _same_in_all_runs(frame, one, name)
-        _no_run_twice(frame, name)
+            refuse_unlike_runs(frame, one, name)
+        refuse_run_twice(frame, name)
         return cls(frame, metrics, name, has_rankers)
 
     def as_study(self, steering: str, is_simulated: bool, level: float) -> Study:
@@ -154,14 +162,17 @@ class _Points:
         cells, runs = [], {}
         for row in encoders.iter_rows(named=True):
             labels = {name: row[name] for name in ("encoder", "path", "is_trained")}
-            cells.append(_cell("encoder", labels, len(cells), self.metrics))
-            runs[cells[-1]["run"]] = _run(row, self._of_encoder)
+            cells.append(_cell("encoder", labels | _counts(row), len(cells), self.metrics))
+            runs[cells[-1]["run"]] = _run(
+                row | {"dim": row.get("width")}, (*self._of_encoder, "dim")
+            )
         outcomes = [one for one in OUTCOMES if one in frame.columns]
         seeds = _seed_numbers(frame)
         for row, seed in zip(frame.iter_rows(named=True), seeds, strict=True):
             labels = {"ranker": row["ranker"], "encoder": row["encoder"], "seed": seed}
             cells.append(_cell("ranker", labels | {"role": CONTENT}, len(cells)))
-            runs[cells[-1]["run"]] = _run(row, outcomes)
+            read = {} if row.get(OF_RANKER) is None else {HISTORY_SETTING: str(row[OF_RANKER])}
+            runs[cells[-1]["run"]] = _run(row, outcomes) | {"params": read}
             if row.get(PERMUTED_AUC) is not None and np.isfinite(row[PERMUTED_AUC]):
                 cells.append(_cell("ranker", labels | {"role": PERMUTED}, len(cells)))
                 runs[cells[-1]["run"]] = _run({"auc": row[PERMUTED_AUC]}, ["auc"])
@@ -209,157 +220,6 @@ class _Points:
         return [one for one in names if one in self.frame.columns]
 
 
-def _with_labels(frame: pl.DataFrame, name: str) -> pl.DataFrame:
-    """`ranker`, `path` and `is_trained` of every row; the latter two are the encoder's."""
-    if "ranker" not in frame.columns:
-        frame = frame.with_columns(ranker=pl.lit(RANKER))
-    if "path" not in frame.columns:
-        frame = frame.with_columns(path=pl.col("encoder"))
-    trained = pl.Series("is_trained", _truths(frame, name), pl.Boolean)
-    frame = frame.with_columns(trained)
-    for column, shown in (("path", "path"), ("is_trained", TRAINED)):
-        first = pl.col(column).first().over("encoder")
-        other = frame.select(pl.col(column) != first).to_series()
-        if other.any():
-            row = int(other.arg_true()[0])
-            encoder = frame["encoder"][row]
-            before = frame.filter(pl.col("encoder") == encoder)[column][0]
-            raise StudyError(
-                f"{name}, row {row}: encoder {encoder!r} has {shown} {frame[column][row]!r}, and {before!r} before; it is the encoder's: write one of them in all of its rows"
-            )
-    return frame
-
-
-def _truths(frame: pl.DataFrame, name: str) -> list[bool]:
-    """The column `trained`; true for all where it is not there."""
-    if TRAINED not in frame.columns:
-        return [True] * len(frame)
-    found = []
-    for row, value in enumerate(frame[TRAINED]):
-        truth = value if isinstance(value, bool) else TRUTHS.get(str(value).strip().lower())
-        if truth is None:
-            shown = "nothing" if value is None else repr(value)
-            raise StudyError(
-                f"{name}, row {row}, {TRAINED} of encoder {frame['encoder'][row]!r}: {shown}; write true or false in every row, or leave the column out where all were trained"
-            )
-        found.append(truth)
-    return found
-
-
-def _typed(column: pl.Series, file: str) -> pl.Series:
-    """A column of texts as numbers, where it is one; empty fields are missing."""
-    text = column.str.strip_chars()
-    text = text.set(text == "", None)
-    if column.name.strip() in (*NAMES, TRAINED):
-        return text
-    found = text.cast(pl.Float64, strict=False)
-    bad = (found.is_null() & text.is_not_null()).arg_true()
-    if not len(bad) or len(bad) == text.len() - text.null_count():
-        return found if not len(bad) else text
-    row = int(bad[0])
-    raise StudyError(
-        f"{file}, row {row}, {column.name}: {text[row]!r} is no number; write one such as 0.41, or leave it empty where it was not measured"
-    )
-
-
-def _metrics(frame: pl.DataFrame) -> tuple[list[str], list[str]]:
-    """Names of the metrics, and of what is none."""
-    metrics, aside = [], []
-    for name, kind in frame.schema.items():
-        base = name.removesuffix(ERROR)
-        for end in ENDS:
-            base = base.removesuffix(end)
-        if name in (*NAMES, TRAINED, *RUN_FIGURES) or (base != name and base in frame.columns):
-            continue
-        is_number = kind.is_numeric() and frame[name].is_not_null().any()
-        (metrics if is_number else aside).append(name)
-    return metrics, aside
-
-
-def _with_interval(frame: pl.DataFrame, metric: str, name: str) -> pl.DataFrame:
-    """The column checked, and its error as the 95 % interval that the fits read; without one where no row has an error."""
-    values = _numbers(frame, metric, name)
-    if metric == "auc":
-        _refuse(frame, metric, np.isnan(values), name, "is missing; leave that run out or measure it")  # fmt: skip
-    if metric in RUN_FIGURES or SHARES.search(metric.lower()):
-        words = "lies outside 0 to 1; write shares, not percent (0.41 for 41 %)"
-        _refuse(frame, metric, (values < 0) | (values > 1), name, words)
-    error, low, high = (f"{metric}{end}" for end in (ERROR, *ENDS[:2]))
-    ends = _ends(frame, values, error, low, high, name)
-    frame = frame.drop(error, low, high, strict=False).with_columns(pl.Series(metric, values))
-    without = np.isnan(ends).any(axis=0) & ~np.isnan(values)
-    if (without | np.isnan(values)).all():
-        return frame
-    _refuse(frame, metric, without, name, "has no error where others have one; give it, or leave all out")  # fmt: skip
-    outside = (values < ends[0]) | (values > ends[1])
-    _refuse(frame, metric, outside, name, f"lies outside its interval ({low} to {high})")
-    return frame.with_columns(pl.Series(low, ends[0]), pl.Series(high, ends[1]))
-
-
-def _ends(
-    frame: pl.DataFrame, values: Floats, error: str, low: str, high: str, name: str
-) -> Floats:
-    """Ends of the 95 % interval, `(2, rows)`, NaN where there is none."""
-    there = [one for one in (low, high) if one in frame.columns]
-    if error in frame.columns:
-        if there:
-            raise StudyError(f"{name} has {error} and {there[0]}: keep one of them")
-        size = _numbers(frame, error, name)
-        _refuse(frame, error, size <= 0, name, "is no standard error; wanted more than 0")
-        return np.stack([values - HALF * size, values + HALF * size])
-    if len(there) == 1:
-        raise StudyError(f"{name} has {there[0]} alone: wanted {low} and {high}, or {error}")
-    if there:
-        return np.stack([_numbers(frame, one, name) for one in there])
-    return np.full((2, len(frame)), np.nan)
-
-
-def _numbers(frame: pl.DataFrame, name: str, file: str) -> Floats:
-    """A column as float64, NaN where nothing was measured."""
-    column = frame[name]
-    if not column.dtype.is_numeric():
-        raise StudyError(f"{file}, {name}: a column of {column.dtype}; wanted numbers")
-    values = column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    _refuse(frame, name, np.isinf(values), file, "is not finite; leave it empty where it was not measured")  # fmt: skip
-    return values
-
-
-def _refuse(frame: pl.DataFrame, name: str, bad: NDArray[np.bool_], file: str, words: str) -> None:
-    """Refuse the first row that is bad."""
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        encoder, value = frame["encoder"][row], frame[name][row]
-        shown = "the value" if value is None or value != value else f"{value:g}"
-        raise StudyError(f"{file}, row {row}, {name} of encoder {encoder!r}: {shown} {words}")
-
-
-def _same_in_all_runs(frame: pl.DataFrame, metric: str, name: str) -> None:
-    measured = frame.filter(pl.col(metric).is_finite())
-    if not measured.is_empty():
-        try:
-            gather_points(measured[metric], measured["auc"], measured["encoder"].to_list())
-        except StudyError as error:
-            raise StudyError(f"{name}, {metric}: {error}") from None
-    partly = frame.group_by("encoder", maintain_order=True).agg(
-        pl.col(metric).is_finite().any().alias("some"), pl.col(metric).is_finite().all().alias("all")
-    )  # fmt: skip
-    if not (torn := partly.filter(pl.col("some") & ~pl.col("all"))).is_empty():
-        raise StudyError(
-            f"{name}, {metric}: encoder {torn['encoder'][0]!r} has it in some runs and not in others; the metric is the encoder's: write it in all of them"
-        )
-
-
-def _no_run_twice(frame: pl.DataFrame, name: str) -> None:
-    if "seed" not in frame.columns:
-        return
-    twice = frame.select(pl.struct("ranker", "encoder", "seed").is_duplicated()).to_series()
-    if twice.any():
-        row = frame.row(int(twice.arg_true()[1]), named=True)
-        raise StudyError(
-            f"{name}, row {int(twice.arg_true()[1])}: encoder {row['encoder']!r} has the seed {row['seed']!r} before; name the runs' seeds apart, or leave one out"
-        )
-
-
 def _seed_numbers(frame: pl.DataFrame) -> list[int]:
     """A number for each seed; runs without one share it with no other run."""
     if "seed" not in frame.columns:
@@ -373,7 +233,7 @@ def _cell(
 ) -> dict[str, Any]:
     """A cell of a study whose run is a row, or an encoder, of the table."""
     if kind == "encoder":
-        labels = {"stages": "", "origin": "brought", **dict.fromkeys(_COUNTS, 0.0), **labels}
+        labels = {"stages": "", "origin": "brought", **labels}
     cell = {"kind": kind, "name": f"{kind} {place}", "run": f"row-{place}", "labels": labels}
     return cell | {"definitions": dict.fromkeys(metrics, 0)}
 
@@ -385,6 +245,12 @@ _COUNTS = (
     "posttraining_pairs",
     "negatives",
 )
+
+
+def _counts(row: dict[str, Any]) -> dict[str, float]:
+    """What the table says of an encoder's training; 0 of what it does not."""
+    counts = dict.fromkeys(_COUNTS, 0.0) | {one: float(row.get(one) or 0.0) for one in AXIS_COLUMNS if one in _COUNTS}  # fmt: skip
+    return counts | {"training_tokens": counts["pretraining_tokens"] + counts["posttraining_tokens"]}  # fmt: skip
 
 
 def _run(row: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:

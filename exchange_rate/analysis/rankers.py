@@ -7,7 +7,7 @@ import numpy as np
 from exchange_rate.analysis.cells import Cells
 from exchange_rate.analysis.encoders import seed_means
 from exchange_rate.analysis.quantities import nothing
-from exchange_rate.analysis.results import BySegment, Comparison, Number, Ranker, Rate
+from exchange_rate.analysis.results import BySegment, Comparison, Named, Number, Ranker, Rate
 from exchange_rate.names import BASELINE, CONTENT, PERMUTED, Role
 
 PAIRS: tuple[tuple[Role, Role], ...] = (
@@ -37,6 +37,11 @@ def comparisons_of(cells: Cells) -> tuple[Comparison, ...]:
                     auc=cell.by_segment("auc_b"),
                     auc_against=cell.by_segment("auc_a"),
                     gain=cell.by_segment("auc_gain"),
+                    by_segment=tuple(
+                        Named(name=one["name"], number=number)
+                        for one in cells.study.about.get("segments", ())
+                        if (number := cell.number(f"auc_gain{one['key']}")).value is not None
+                    ),
                     share=cell.by_segment("share_of_the_way"),
                     best=cell.by_segment("auc_best"),
                 )

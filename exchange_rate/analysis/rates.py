@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from exchange_rate.analysis.cells import Cells
-from exchange_rate.analysis.joint_draws import OVER_PERMUTED, DrawSource, draws_for, kind_of
+from exchange_rate.analysis.joint_draws import OVER_PERMUTED, draws_for, kind_of
 from exchange_rate.analysis.quantities import finite, nothing, number, slope_number
 from exchange_rate.analysis.results import (
     Influence,
@@ -21,6 +21,7 @@ from exchange_rate.analysis.results import (
 from exchange_rate.estimation.candidates import metric_errors
 from exchange_rate.estimation.rate import MIN_ENCODERS, fit_exchange_rate, pairwise_ratios
 from exchange_rate.estimation.results import ExchangeRate, LeftOut
+from exchange_rate.evidence.draws import StudyDraws
 from exchange_rate.names import CONTENT
 from moon_rec.errors import StudyError
 
@@ -36,7 +37,7 @@ LINE_POINTS = 60
 
 
 def rates_of(
-    cells: Cells, content: pl.DataFrame, steering: str, draws: DrawSource | None
+    cells: Cells, content: pl.DataFrame, steering: str, draws: StudyDraws | None
 ) -> tuple[Rate, ...]:
     """The headline's rate first: of AUC over permuted vectors where every trained encoder has them, else of AUC; then the other outcomes, then AUC of other rankers.
 
@@ -65,7 +66,7 @@ def with_outcome(cells: Cells, content: pl.DataFrame, outcome: str) -> pl.DataFr
     return content.join(over, on=["encoder", "seed"], how="inner", maintain_order="left")
 
 
-def _of_others(cells: Cells, steering: str, draws: DrawSource | None) -> Iterator[Rate]:
+def _of_others(cells: Cells, steering: str, draws: StudyDraws | None) -> Iterator[Rate]:
     for names in cells.rankers[1:]:
         runs = cells.runs(names["name"], CONTENT)
         if len(runs) and _has(runs, "auc"):
@@ -86,7 +87,7 @@ def _rate(
     content: pl.DataFrame,
     steering: str,
     outcome: str,
-    draws: DrawSource | None,
+    draws: StudyDraws | None,
 ) -> Rate:
     """The exchange rate of one outcome on the steering metric, or why there is none."""
     name = NAMES[outcome]

@@ -10,7 +10,7 @@ from exchange_rate.analysis.cells import Cells
 from exchange_rate.analysis.definitions import definitions_of
 from exchange_rate.analysis.encoders import counts_of, encoders_of
 from exchange_rate.analysis.headline import headline, scope
-from exchange_rate.analysis.joint_draws import DrawSource, draws_of
+from exchange_rate.analysis.joint_draws import draws_of
 from exchange_rate.analysis.judged import judged_of
 from exchange_rate.analysis.laws import laws_of
 from exchange_rate.analysis.planned import planned_of
@@ -24,10 +24,13 @@ from exchange_rate.analysis.results import (
     Reason,
     Results,
 )
+from exchange_rate.analysis.retrieved import with_retrieved
 from exchange_rate.analysis.runs import runs_of
 from exchange_rate.analysis.trust import blend_of, candidates_of, choice_of, disagreements_of
 from exchange_rate.evidence.coverage import study_coverage
+from exchange_rate.evidence.draws import StudyDraws
 from exchange_rate.evidence.missing import missing, nothing_left, without_unusable
+from exchange_rate.evidence.neighbour_file import StudyNeighbours
 from exchange_rate.evidence.records import Study, encoder_metrics
 from exchange_rate.names import CONTENT
 from moon_rec.errors import StudyError
@@ -38,8 +41,9 @@ NONE: Mapping = MappingProxyType({})
 def analyse(
     study: Study,
     ranker: str | None = None,
-    draws: DrawSource | None = None,
+    draws: StudyDraws | None = None,
     *,
+    neighbours: StudyNeighbours | None = None,
     tracking: tuple[str, str] = ("", ""),
     given: Mapping[str, Number] = NONE,
 ) -> Results:
@@ -48,6 +52,7 @@ def analyse(
     Args:
         ranker: name of the headline's ranker; None takes the plan's first.
         draws: figures of all encoders under the same draws of users; None where there are none.
+        neighbours: what the encoders find; None where that was not kept.
         tracking: address of the store, as it may be shown, and the experiment.
         given: AUC of encoders whose interval was given with it.
 
@@ -68,6 +73,7 @@ def analyse(
     of = rates[0].outcome
     of_metrics = draws_of(draws, cells.ranker, metrics, content)
     judged = judged_of(content, metrics, steering, level, of_metrics)
+    pairs, not_retrieved = with_retrieved(disagreements_of(judged, steering), cells, neighbours)
     found = Results(
         about=_about(cells, tracking),
         counts=counts_of(content, cells.table["run"].n_unique()),
@@ -76,12 +82,13 @@ def analyse(
         choice=choice_of(judged),
         candidates=candidates_of(judged, cells, steering),
         blend=blend_of(judged),
-        disagreements=disagreements_of(judged, steering),
+        disagreements=pairs,
+        not_retrieved=not_retrieved,
         rankers=rankers_of(cells, comparisons, rates),
         comparisons=comparisons,
         chosen_encoder=cells.chosen,
         is_chosen_on_validation=study.about["chosen_encoder"] is not None,
-        laws=laws_of(encoders, steering, level),
+        laws=laws_of(encoders, cells, steering, level),
         plan=planned_of(with_outcome(cells, content, of), cells.ranker, steering, of, level, draws),
         pairwise=pairs_of(content, steering, level),
         runs=runs_of(cells, tracking[0]) if study.about["shop"] else (),

@@ -92,6 +92,19 @@ class AboutDraws(Fields):
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
 
+class AboutNeighbours(Fields):
+    """The artifact `neighbours.parquet` (`exchange_rate.evidence.neighbour_file`); older studies have none."""
+
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+
+
+class AboutSegment(Fields):
+    """Products that comparisons are also told of: what stands behind their figures' names, and their name for people."""
+
+    key: Annotated[str, Field(pattern=r"^_in_[a-z0-9_-]{1,40}$")]
+    name: Text
+
+
 class About(Fields):
     """All fields of `study.json`; cells and failures stay as they are until each is looked at."""
 
@@ -117,7 +130,9 @@ class About(Fields):
     planned: Planned | None = None
     failed: Annotated[list[FailedCell], Field(max_length=MOST_CELLS)] = []
     sheets: Annotated[list[Any], Field(max_length=100)] = []
+    segments: Annotated[list[AboutSegment], Field(max_length=1_000)] = []
     draws: AboutDraws | None = None
+    neighbours: AboutNeighbours | None = None
 
 
 Origin = Literal["trained here", "folder", "hub", "brought", "mixture", "width"]

@@ -2,6 +2,7 @@
 
 from markupsafe import escape
 
+from exchange_rate.analysis.axes import AXES
 from exchange_rate.analysis.results import Results
 from exchange_rate.analysis.words import counted, words
 from exchange_rate.report.figures.rate import check_rows, outcome_of
@@ -33,9 +34,15 @@ def alternatives(found: Results, captions: dict[str, str]) -> dict[str, str]:
         "checks": f"Rates in points of AUC for ten points of {metric}: {checks}.",
         "candidates": f"Errors of metrics at an unseen path's AUC, in points: {best}.",
         "rankers": f"Differences of AUC in points: {segments}.",
-        "tokens": f"{metric} and AUC against post-training tokens along {counted(len({one.path for one in found.encoders if one.posttraining_tokens}), 'training')}. "
-        + " ".join(one.sentence for one in found.laws[:MOST_TOLD]),
+        **{axis: _growth(found, name, metric) for axis, name in AXES.items()},
     }
+
+
+def _growth(found: Results, axis: str, metric: str) -> str:
+    laws = [one for one in found.laws if one.axis == axis]
+    is_of_encoders = axis != AXES["history_length"]
+    what = f"{metric} and AUC" if is_of_encoders else "AUC"
+    return f"{what} against {axis}. " + " ".join(one.sentence for one in laws[:MOST_TOLD])
 
 
 def with_tooltips(svg: str, found: Results) -> str:

@@ -6,8 +6,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from exchange_rate.analysis.axes import AXES, Axis
 from exchange_rate.analysis.rates import OVER_PERMUTED
-from exchange_rate.analysis.results import Candidate, Comparison, Encoder, Number, Results
+from exchange_rate.analysis.results import Candidate, Comparison, Encoder, Law, Number, Results
 from exchange_rate.analysis.words import sentence, words
 from exchange_rate.report.alternatives import alternatives
 from exchange_rate.report.figures.metrics import shown_candidates
@@ -28,7 +29,7 @@ SECTIONS = (
     ("rate", "The exchange rate"),
     ("checks", "What would change it"),
     ("metrics", "Which metric to trust"),
-    ("laws", "Training tokens"),
+    ("laws", "How it grows"),
     ("segments", "Content, by segment"),
     ("rankers", "Rankers side by side"),
     ("plan", "What it takes to know it better"),
@@ -63,6 +64,9 @@ def render(template: str, found: Results, figures: dict[str, str], sheets: list[
         nearest=shown_candidates(found, NUM_NEAREST),
         effects=(effects := _effects(found)),
         effect_columns=[(one.segment, True) for one in effects[0].effects] if effects else [],
+        axes=_axes(found, figures),
+        gains_by_segment=_gains_by_segment(found),
+        gain_columns=[(_compared(one), True) for one in _own_comparisons(found)],
         sections=_sections(found, figures, sheets),
         **_columns(found),
     )
@@ -133,9 +137,40 @@ def _captions(found: Results) -> dict[str, str]:
         "exchange_rate": f"Each point is an encoder: its {metric} with its interval, and {outcome}{seeds}. Circles were trained, squares were not; thin lines join encoders of one training. "
         "The line is the fit among trained encoders, the band its interval; green is what the next points buy at the best encoder.",
         "rankers": rankers,
-        "tokens": f"{metric} and AUC against post-training tokens; checkpoints of one training are joined, crosses are what its law says of points that it has not seen. A checkpoint before "
-        "the end of a learning-rate schedule is not what a shorter schedule would have given. Lines across: encoders without post-training.",
+        **{axis: _growth(axis, metric) for axis in AXES},
     }
+
+
+def _growth(axis: Axis, metric: str) -> str:
+    """Under the figure of an axis."""
+    if axis == "history_length":
+        return "AUC of rankers that differ in how many behaviours of a user they read. Crosses are what a law says of points that it has not seen."
+    text = f"{metric} and AUC against {AXES[axis]}; colours are groups of encoders alike on every other axis, crosses are what a law says of points that it has not seen, a dashed line is a law that stands"
+    if axis == "posttraining_tokens":
+        text += "; encoders of one training are joined. A checkpoint before the end of a learning-rate schedule is not what a shorter schedule would have given. Lines across: encoders without post-training"
+    return f"{text}. What no axis tells (losses, pairs, rates) may differ between trainings."
+
+
+def _axes(found: Results, figures: dict[str, str]) -> list[tuple[str, str, list[Law]]]:
+    """Key, name and laws of every axis that the page has something of."""
+    there = [(axis, name, [one for one in found.laws if one.axis == name]) for axis, name in AXES.items()]  # fmt: skip
+    return [one for one in there if one[2] or one[0] in figures]
+
+
+def _own_comparisons(found: Results) -> list[Comparison]:
+    return [one for one in found.comparisons if one.ranker == found.about.ranker]
+
+
+def _compared(one: Comparison) -> str:
+    against = one.against if one.against_role == "baseline" else "permuted vectors"
+    return f"{one.name} over {against}"
+
+
+def _gains_by_segment(found: Results) -> list[tuple[str, list[Number | None]]]:
+    """Segment of products -> the difference in each comparison of the headline's ranker; null where it could not be judged."""
+    own = [{one.name: one.number for one in each.by_segment} for each in _own_comparisons(found)]
+    names = dict.fromkeys(name for each in own for name in each)
+    return [(name, [each.get(name) for each in own]) for name in names]
 
 
 def _sections(found: Results, figures: dict[str, str], sheets: list[Any]) -> list[tuple[str, str]]:
@@ -144,7 +179,7 @@ def _sections(found: Results, figures: dict[str, str], sheets: list[Any]) -> lis
         "moved": found.moved is None,
         "missing": not found.missing.text,
         "checks": found.rate.slope.value is None,
-        "laws": not found.laws and "tokens" not in figures,
+        "laws": not _axes(found, figures),
         "segments": not found.comparisons,
         "rankers": len(found.rankers) < 2,
         "plan": found.plan is None,

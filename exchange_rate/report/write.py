@@ -17,6 +17,7 @@ from exchange_rate.analysis.points_file import analyse_points
 from exchange_rate.analysis.results import Results, schema
 from exchange_rate.analysis.study_analysis import analyse
 from exchange_rate.evidence.draws import read_draws
+from exchange_rate.evidence.neighbour_file import read_neighbours
 from exchange_rate.evidence.records import Study, read_study
 from exchange_rate.evidence.study_file import CAPTIONS, read_sheet
 from exchange_rate.report.against import Older, moved
@@ -89,7 +90,13 @@ def write_report(
     sheets = _sheets(tracker, tracked)
     captions = {name: CAPTIONS[name].format(engagement=engagement) for name in sheets}
     store = (tracker.uri, tracker.experiment)
-    found = analyse(tracked, ranker, read_draws(tracker, tracked), tracking=store)
+    found = analyse(
+        tracked,
+        ranker,
+        read_draws(tracker, tracked),
+        neighbours=read_neighbours(tracker, tracked),
+        tracking=store,
+    )
     results = _against(found, against)
     report = _write(results, out, overwrite, sheets, captions)
     if is_logged:

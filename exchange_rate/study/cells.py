@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from exchange_rate.evidence.coverage import coverage_metrics
@@ -28,6 +29,7 @@ from exchange_rate.study.cell_files import (
 )
 from exchange_rate.study.draws import keep_encoder_draws, keep_ranker_draws
 from exchange_rate.study.failures import ERROR, CellError, failed
+from exchange_rate.study.neighbours import keep_neighbours
 from moon_rec.code_version import code_version
 from moon_rec.config import make_config
 from moon_rec.embedding_table import EmbeddingTable
@@ -35,7 +37,7 @@ from moon_rec.errors import MoonRecError, StudyError
 from moon_rec.files import atomic_file, digest_of, read_json
 from moon_rec.kept import as_a_part
 from moon_rec.shop import Shop
-from moon_rec.shop.own_ids import with_own_ids
+from moon_rec.shop.own_ids import OwnNames, with_own_ids
 from moon_rec.shown import path_inside
 from moon_rec.signals import asked
 from moon_rec.vector_pairs import check_pair
@@ -51,6 +53,8 @@ CODE = {
         "exchange_rate.study.vectors",
         "exchange_rate.study.draws",
         "exchange_rate.evidence.draw_file",
+        "exchange_rate.study.neighbours",
+        "exchange_rate.evidence.neighbour_file",
     ),
     "choice": ("ranking",),
     "ranker": ("ranking", "exchange_rate.study.draws", "exchange_rate.evidence.draw_file"),
@@ -205,6 +209,7 @@ def _encoder(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
     outputs = {"items": ITEMS}
     if found is not None:
         reads["queries"], outputs["queries"] = queries.digest, QUERIES
+        outputs |= keep_neighbours(folder, shop, items, queries, settings)
     outputs |= keep_encoder_draws(folder, measured.values, settings)
     coverage = check_pair(shop, items, None if found is None else queries)
     numbers = {"dim": float(items.dim), **coverage_metrics(coverage)}
@@ -282,8 +287,21 @@ def _comparison(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
         spec.settings["a"],
         spec.settings["b"],
         spec.settings["num_resamples"],
+        parts=_item_segments(spec, scores[names[0]]),
     )
     return CellResult(estimates, {}, {}, {})
+
+
+def _item_segments(spec: CellSpec, scores: pl.DataFrame) -> dict[str, tuple[str, np.ndarray]]:
+    """The rows of scores, whose ids are the user's own, in each segment of products that the plan names."""
+    from ranking.judging.item_segments import item_segments
+
+    shop, columns = _shop(spec), spec.settings["segments"]
+    if not columns:
+        return {}
+    items = OwnNames.of(shop.path, "item").numbers(scores["item_id"]).to_numpy()
+    found = item_segments(shop, columns)
+    return {one.key: (one.name, np.isin(items, one.items)) for one in found}
 
 
 KINDS: dict[str, Callable[[CellSpec, Path, Path], CellResult]] = {

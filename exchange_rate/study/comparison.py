@@ -9,7 +9,8 @@ own vectors permuted, and every other encoder of the study against either see th
 adds of what is left above that control. What encoders have in common under draws is told by `exchange_rate.study.draws`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import polars as pl
@@ -22,6 +23,7 @@ from ranking.judging.resampling import interval, resample, too_few
 from ranking.metrics import group_codes
 from ranking.significance import Question, answer, statistic_of
 
+NO_PARTS: Mapping[str, tuple[str, np.ndarray]] = MappingProxyType({})
 SEGMENTS = {"": "", "_warm": ", warm items only", "_cold": ", cold items only"}
 KEYS = ["request_id", "item_id"]
 
@@ -35,11 +37,15 @@ def compare_rankers(
     num_resamples: int = 500,
     seed: int = 0,
     level: float = 0.95,
+    parts: Mapping[str, tuple[str, np.ndarray]] = NO_PARTS,
 ) -> dict[str, Estimate]:
     """Compare rankers A and B, one table of scores a seed (`ranking.evaluate.score`), paired by position.
 
+    Args:
+        parts: further segments: what stands behind their figures' names -> their words, and their rows `(rows,)` boolean in the order of `a[0]`.
+
     Returns:
-        For each segment that has both classes (overall, `_warm`, `_cold`): `auc_a`, `auc_b`, `auc_gain` (B minus A), `gauc_gain`, and with the true
+        For each segment that has both classes (overall, `_warm`, `_cold`, and those of `parts`): `auc_a`, `auc_b`, `auc_gain` (B minus A), `gauc_gain`, and with the true
         click probabilities `auc_best` and `share_of_the_way` ((B - A) / (best - A)).
 
     Raises:
@@ -50,7 +56,8 @@ def compare_rankers(
     tables = [_aligned(a[0], one) for one in (*a, *b)]
     first = tables[0]
     best = true_probabilities(first, truth) if truth is not None else None
-    num_users, segments = _segments(tables, best)
+    num_users, segments = _segments(tables, best, parts)
+    words = SEGMENTS | {name: f", {text} only" for name, (text, _) in parts.items()}
     _draw([*segments.values()], num_users, num_resamples, seed)
     questions = {
         f"{name}{segment}": question
@@ -65,7 +72,7 @@ def compare_rankers(
         numbers |= {name: _gain(gain) for name, gain in own.items() if gain is not None}
         estimates |= {
             f"{name}{segment}": Estimate(
-                value, low, high, found.num_users, text + SEGMENTS[segment], level
+                value, low, high, found.num_users, text + words[segment], level
             )
             for name, (value, low, high, text) in numbers.items()
         }
@@ -73,14 +80,17 @@ def compare_rankers(
 
 
 def _segments(
-    tables: Sequence[pl.DataFrame], best: np.ndarray | None
+    tables: Sequence[pl.DataFrame],
+    best: np.ndarray | None,
+    parts: Mapping[str, tuple[str, np.ndarray]],
 ) -> tuple[int, dict[str, "_Segment"]]:
     """How many users there are, and each segment that has both classes."""
     first = tables[0]
     cold, users = first["is_cold"].to_numpy(), group_codes(first["user_id"].to_numpy(), len(first))
     segments: dict[str, _Segment] = {}
-    for segment in SEGMENTS:
-        rows = {"": np.ones(len(cold), bool), "_cold": cold, "_warm": ~cold}[segment]
+    rows_of = {"": np.ones(len(cold), bool), "_warm": ~cold, "_cold": cold}
+    rows_of |= {name: rows for name, (_, rows) in parts.items()}
+    for segment, rows in rows_of.items():
         labels = first["label"].to_numpy()[rows].astype(np.int64)
         if labels.size and labels.min() < labels.max():
             columns = [one["score"].to_numpy()[rows] for one in tables]

@@ -161,6 +161,7 @@ class _RankerGrid:
             "b": names.of_role(b[0]),
             "label": self._config.features.label,
             "num_resamples": self._config.num_resamples,
+            "segments": [*self._config.segments],
         }
         labels = {"ranker": names.name, "role": b[0], "encoder": encoder, "against": a[0]}
         name = f"{encoder} · {settings['b']} against {settings['a']}"

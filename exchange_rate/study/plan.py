@@ -19,6 +19,7 @@ from moon_rec.config import Config, CountsWhen, Rules, nearest
 from moon_rec.shop.engagement import Engagement
 from ranking.config import RankerConfig, refuse_whole_history
 from ranking.features import FeatureConfig
+from ranking.judging.item_segments import check_segment
 from representation.metrics.shop_metrics import READINGS
 from representation.model.backbone import BackboneConfig
 from representation.sets.search_cases import MODALITIES
@@ -148,6 +149,14 @@ class StudyConfig(Config):
         default="purchased", description="what a search should find: clicked, carted or purchased"
     )
     ks: Cuts = Field(default=(1, 5, 10, 50), description="cuts of the search recalls")
+    segments: Annotated[
+        tuple[Annotated[str, AfterValidator(check_segment)], ...],
+        Field(max_length=8),
+        AfterValidator(distinct),
+    ] = Field(
+        default=(),
+        description="columns of products by whose values gains are also told apart: brand, price, category, or category:1 for its first level; the eight largest values of each, the rest as other",
+    )
     num_resamples: Resamples = Field(default=500, description="draws of every bootstrap")
     num_draws: Annotated[int, Field(ge=MIN_DRAWS, le=MOST_DRAWS)] = Field(
         default=200,

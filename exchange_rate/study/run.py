@@ -34,6 +34,7 @@ from exchange_rate.study.draws import gather_draws
 from exchange_rate.study.failures import Failure, one_line, told
 from exchange_rate.study.grid import study_cells
 from exchange_rate.study.lock import locked
+from exchange_rate.study.neighbours import gather_neighbours
 from exchange_rate.study.outside import find_outside
 from exchange_rate.study.plan import StudyConfig
 from exchange_rate.study.preflight import told_before
@@ -47,6 +48,7 @@ from moon_rec.shop import Shop
 from moon_rec.shop.non_click_recipe import non_clicks_said
 from moon_rec.shop.shop import Period
 from moon_rec.tracking import Tracker, plain_metric_name
+from ranking.judging.item_segments import item_segments
 
 OF_THE_CLOCK = ("seconds", "rows_per_second")
 LEVEL = 0.95
@@ -114,6 +116,7 @@ def planned(
         StudyError: as `run_study`.
     """
     outside = find_outside(shop, config)
+    item_segments(shop, config.segments)  # refused before the first cell
     cells = study_cells(shop, config, period, outside)
     return cells, told_before(shop, config, period, cells, folder, workers, outside)
 
@@ -162,6 +165,7 @@ def _run_study(
                 say(f"study: {spec.name}: {_chosen_settings(result)}")
         about = _about(shop, config, period, key) | _cells(done, book.runs, config.steering_metric)
         about["planned"] = {"encoders": config.encoder_names(), "cells": len(cells)}
+        about["segments"] = [{"key": one.key, "name": one.name} for one in item_segments(shop, config.segments)]  # fmt: skip
         about["failed"] = [one.as_dict() for one in failed]
         sheets = _sheets(shop, config, period, about, done, folder)
         for sheet in sheets:
@@ -169,6 +173,9 @@ def _run_study(
         if drawn := gather_draws(done.values(), folder, key):
             parent.artifact(drawn[0])
             about["draws"] = drawn[1]
+        if kept := gather_neighbours(done.values(), folder, key):
+            parent.artifact(kept[0])
+            about["neighbours"] = kept[1]
         parent.log({"cells_finished": len(done), "cells_failed": len(failed)})
         parent.json(about | {"sheets": [sheet.stem for sheet in sheets]}, ABOUT)
     say(

@@ -150,8 +150,11 @@ class JournalReader:
             os.replace(temporary, self.folder / SENT)
 
     def lock(self) -> int | None:
-        """Keep others from sending this run; None where it is being written or sent. Close the handle to let go."""
-        handle = os.open(self.path, os.O_RDONLY)
+        """Keep others from sending this run; None where it is being written or sent, or was sent and removed meanwhile. Close the handle to let go."""
+        try:
+            handle = os.open(self.path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -17,7 +17,8 @@ from moon_rec.errors import TableError
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.own_ids import OwnNames
-from moon_rec.values import shown, whole_ids
+from moon_rec.shop.readers.interactions.typed import value_reading
+from moon_rec.values import read_as, shown, whole_ids
 from representation.storage.vector_files import VectorFile
 
 Whose = Literal["items", "queries"]
@@ -54,8 +55,7 @@ def read_row_ids(
     found, where = source.written_ids(), str(source.ids_path)
     names = None if shop is None else OwnNames.of(shop.path, KIND[kind or "items"])
     if shop is None or names is None or not names.is_kept:
-        _refuse_texts(found, where, shop)
-        written = whole_ids(found, where, error=TableError)
+        written = _whole(found, where, shop, source.ids_are_text)
         ids, is_known = written.to_numpy(), np.ones(written.len(), dtype=bool)
         rows = RowIds(ids, is_known, written)
         _refuse_copies(path, ids, rows)
@@ -74,6 +74,15 @@ def read_row_ids(
             )
         say(f"{where}: {which}, such as {first}: their vectors are left out")
     return rows
+
+
+def _whole(ids: pl.Series, where: str, shop: Shop | None, are_text: bool) -> pl.Series:
+    """Whole numbers; of delimited text what its texts say, by the rules of the log importer."""
+    if are_text:
+        wanted = pl.Int64()
+        return read_as(ids, value_reading(ids.name, pl.String(), wanted), wanted, where, error=TableError)  # fmt: skip
+    _refuse_texts(ids, where, shop)
+    return whole_ids(ids, where, error=TableError)
 
 
 def _refuse_texts(ids: pl.Series, where: str, shop: Shop | None) -> None:

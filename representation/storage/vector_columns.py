@@ -1,24 +1,25 @@
-"""Which columns of a Parquet file are ids and which are vectors: found where there is no doubt, refused where there is.
+"""Which columns of a table are ids and which are vectors: found where there is no doubt, refused where there is.
 
 Notable choices
 - One column of lists (or arrays) of numbers is the vectors. Else float columns of one name and a running number (`v0 ... v63`) are, in the order of their
   numbers, which items and queries share whatever the order in their files. A price beside them is no further dimension: what is left out is named.
 - Two such families, a family with a hole, or floats without a running number are refused: `--columns` says which are meant.
-- Vectors written as text are called that; no text is read as numbers.
+- In Parquet vectors written as text are called that; no text is read as numbers there.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from moon_rec.errors import TableError
 
+FirstText = Callable[[str], str | None]
+
 ID_NAMES = ("item_id", "search_id", "id")
 _NUMBERED = re.compile(r"(.*?)(\d+)", re.DOTALL)
-_VECTOR_TEXT = re.compile(
+VECTOR_TEXT = re.compile(
     r"\s*[\[({]?\s*[-+]?[\d.]+([eE][-+]?\d+)?(\s*[,; ]\s*[-+]?[\d.]+.*)", re.DOTALL
 )
 
@@ -40,27 +41,31 @@ def id_column(path: Path, schema: pa.Schema, asked: str | None) -> str:
 
 
 def vector_columns(
-    path: Path, file: pq.ParquetFile, ids: str | None, asked: Sequence[str]
+    path: Path,
+    schema: pa.Schema,
+    first_text: FirstText,
+    ids: str | None,
+    asked: Sequence[str],
 ) -> tuple[str, ...]:
     """The column of lists, or the float columns, of the vectors.
 
     Args:
+        first_text: gives the first text of a column of texts, None where all are null.
         ids: the column of ids, which is none of them.
         asked: these, instead of what is found.
 
     Raises:
         TableError: no such column, columns that hold no numbers, or more than one reading.
     """
-    schema = file.schema_arrow
     _refuse_twice(path, schema.names)
-    columns = tuple(asked) or _found(path, file, ids)
+    columns = tuple(asked) or _found(path, schema, first_text, ids)
     _refuse_twice(path, columns)
     for name in columns:
         if name not in schema.names:
             raise TableError(f"{path} has no column {name!r}; it has {names_of(schema.names)}")
         if name == ids:
             raise TableError(f"{path}: column {name!r} holds the ids; leave it out of --columns")
-        _check_type(path, file, name)
+        _check_type(path, schema, first_text, name)
     lists = [name for name in columns if is_list(schema.field(name).type)]
     if lists and len(columns) > 1:
         raise TableError(
@@ -99,8 +104,9 @@ def names_of(names: Sequence[str]) -> str:
     return f"{shown} ... ({len(names)})" if len(names) > 8 else shown or "none"
 
 
-def _found(path: Path, file: pq.ParquetFile, ids: str | None) -> tuple[str, ...]:
-    schema = file.schema_arrow
+def _found(
+    path: Path, schema: pa.Schema, first_text: FirstText, ids: str | None
+) -> tuple[str, ...]:
     lists = [field.name for field in schema if is_list(field.type)]
     if len(lists) == 1:
         return (lists[0],)
@@ -110,7 +116,7 @@ def _found(path: Path, file: pq.ParquetFile, ids: str | None) -> tuple[str, ...]
     if not lists and not families:
         for field in schema:
             if field.name != ids and _is_text(field.type):
-                _check_type(path, file, field.name, only_vectors=True)
+                _check_type(path, schema, first_text, field.name, only_vectors=True)
     found = " or ".join([*lists, *(f"{one[0]} ... {one[-1]} ({len(one)})" for one in families)])
     raise TableError(
         f"{path}: which column holds the vectors{f', {found}' if found else ''}? Found are one of lists, or floats with a running number, such as v0 v1 v2; it "
@@ -147,14 +153,16 @@ def _families(path: Path, schema: pa.Schema, ids: str | None) -> list[tuple[str,
     return families
 
 
-def _check_type(path: Path, file: pq.ParquetFile, name: str, only_vectors: bool = False) -> None:
+def _check_type(
+    path: Path, schema: pa.Schema, first_text: FirstText, name: str, only_vectors: bool = False
+) -> None:
     """Refuse a column that holds no numbers; `only_vectors`: a text only where it looks like a vector."""
-    kind = file.schema_arrow.field(name).type
+    kind = schema.field(name).type
     if is_list(kind) or _is_number(kind):
         return
     if _is_text(kind):
-        value = _first_text(file, name)
-        if value is not None and _VECTOR_TEXT.fullmatch(value):
+        value = first_text(name)
+        if value is not None and VECTOR_TEXT.fullmatch(value):
             shown = value if len(value) <= 30 else f"{value[:29]}…"
             raise TableError(
                 f"{path}: column {name!r} holds vectors written as text, such as {shown!r}; write lists of numbers (polars: "
@@ -165,14 +173,6 @@ def _check_type(path: Path, file: pq.ParquetFile, name: str, only_vectors: bool 
     raise TableError(
         f"{path}: column {name!r} is {kind}, wanted lists of numbers, or floats; write it so, or name others with --columns"
     )
-
-
-def _first_text(file: pq.ParquetFile, name: str) -> str | None:
-    for batch in file.iter_batches(1024, columns=[name]):
-        values = batch.column(0).drop_null()
-        if len(values):
-            return str(values[0].as_py())
-    return None
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -1,4 +1,4 @@
-"""Files that hold vectors made elsewhere: Parquet, npy, safetensors, read a chunk at a time.
+"""Files that hold vectors made elsewhere: Parquet, npy, safetensors, CSV and TSV (`delimited_vectors`), read a chunk at a time.
 
 Notable choices
 - Parquet: a column of ids, and either one column of lists (or arrays) of numbers or float columns with a running number; see `vector_columns`.
@@ -13,6 +13,7 @@ import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +26,8 @@ import pyarrow.parquet as pq
 from moon_rec.errors import TableError, first_line
 from moon_rec.parquet_bounds import refuse_bombs
 from moon_rec.shop.integrity import UNREADABLE
+from moon_rec.shop.readers.interactions.files import is_delimited
+from representation.storage.delimited_vectors import DelimitedVectors, delimited_ids
 from representation.storage.vector_columns import (
     element,
     id_column,
@@ -49,12 +52,14 @@ class VectorFile(Protocol):
         key: the column of the ids, empty where they have no name.
         ids_path: the file of the ids, for messages.
         taken: what the vectors are, in words.
+        ids_are_text: whether ids are texts for want of types (delimited text), whatever they say.
     """
 
     dim: int
     key: str
     ids_path: Path
     taken: str
+    ids_are_text: bool
 
     def written_ids(self) -> pl.Series:
         """`(rows,)` as they are written, of any type that ids can be read from or not."""
@@ -77,9 +82,9 @@ def open_vectors(
     """Open a file by its ending.
 
     Args:
-        ids: a file of the rows' ids, npy or Parquet; `ROWS`: the rows' numbers, of an npy file.
-        id_column: the Parquet column of ids; `item_id`, `search_id` or `id` where not given.
-        vector_columns: the Parquet column of lists, or the float columns; found where there is no doubt.
+        ids: a file of the rows' ids, npy, Parquet or delimited text; `ROWS`: the rows' numbers, of an npy file.
+        id_column: the column of ids, of Parquet or delimited text; `item_id`, `search_id` or `id` where not given.
+        vector_columns: the column of lists, or the columns of numbers, of Parquet or delimited text; found where there is no doubt.
         tensor: the name of the vectors in a safetensors file.
         scale: what whole numbers are multiplied by.
 
@@ -100,20 +105,26 @@ def open_vectors(
         return _Npy(path, given, scale, is_numbered=ids == ROWS)
     if path.suffix == ".safetensors":
         return _Safetensors(path, given, tensor, scale)
-    raise TableError(f"{path} ends in {path.suffix!r}: wanted .parquet, .npy or .safetensors")
+    if is_delimited(str(path)):
+        return _Delimited(path, given, id_column, tuple(vector_columns), scale)
+    raise TableError(
+        f"{path} ends in {path.suffix!r}: wanted .parquet, .npy, .safetensors, .csv or .tsv, the last two packed with .gz or .zst or not"
+    )
 
 
 def _check_options(
     path: Path, ids: Path | None, id_column: str | None, columns: Sequence[str], tensor: str
 ) -> None:
     """Refuse what says nothing about files of these kinds."""
-    suffixes = {one.suffix for one in (path, ids) if one is not None}
-    if id_column is not None and ".parquet" not in suffixes:
+    has_columns = [one.suffix == ".parquet" or is_delimited(str(one)) for one in (path, ids) if one is not None]  # fmt: skip
+    if id_column is not None and not any(has_columns):
         raise TableError(
-            f"--id-column {id_column}: neither vectors nor ids are Parquet; leave it out"
+            f"--id-column {id_column}: neither vectors nor ids are Parquet or delimited text; leave it out"
         )
-    if columns and path.suffix != ".parquet":
-        raise TableError(f"--columns {names_of(columns)}: {path} is no Parquet file; leave it out")
+    if columns and not has_columns[0]:
+        raise TableError(
+            f"--columns {names_of(columns)}: {path} is no Parquet file and no delimited text; leave it out"
+        )
     if tensor != "vectors" and path.suffix != ".safetensors":
         raise TableError(f"--tensor {tensor}: {path} is no safetensors file; leave it out")
 
@@ -125,6 +136,25 @@ class _Ids:
     values: pl.Series
     path: Path
     key: str = ""
+    are_text: bool = False
+
+
+class _Delimited(DelimitedVectors):
+    """With ids of a file of their own, where they are given."""
+
+    def __init__(
+        self,
+        path: Path,
+        ids: _Ids | None,
+        asked: str | None,
+        columns: tuple[str, ...],
+        scale: float | None,
+    ) -> None:
+        super().__init__(path, None if ids is None else ids.values, asked, columns, scale, CHUNK)
+        _check_scale(path, self.is_whole, scale)
+        if ids is not None:
+            _as_many(path, ids.values, self.num_rows())
+            self.key, self.ids_path, self.ids_are_text = ids.key, ids.path, ids.are_text
 
 
 class _Parquet:
@@ -143,7 +173,8 @@ class _Parquet:
         own = self._id_column or (asked if asked in schema.names else None)
         self.key = ids.key if ids is not None else self._id_column or ""
         self.ids_path = ids.path if ids is not None else path
-        self._columns = vector_columns(path, self._file, own, columns)
+        self.ids_are_text = ids is not None and ids.are_text
+        self._columns = vector_columns(path, schema, partial(_first_text, self._file), own, columns)
         self.taken = told(self._columns, schema, own)
         kind = schema.field(self._columns[0]).type
         self._is_list = is_list(kind)
@@ -217,6 +248,7 @@ class _Npy:
             )
         self._ids = _as_many(path, ids.values, len(self._vectors))
         self.dim, self.key, self.ids_path = self._vectors.shape[1], ids.key, ids.path
+        self.ids_are_text = ids.are_text
         self.taken = f"an array of {self._vectors.dtype}"
 
     def written_ids(self) -> pl.Series:
@@ -257,6 +289,7 @@ class _Safetensors:
             ids = _Ids(_series(path, self._file.get_tensor("ids").numpy()), path)
         self._ids = _as_many(path, ids.values, shape[0])
         self.dim, self.key, self.ids_path = shape[1], ids.key, ids.path
+        self.ids_are_text = ids.are_text
         left_out = [name for name in names if name not in (tensor, "ids")]
         self.taken = f"tensor {tensor}" + (f"; left out: {names_of(left_out)}" if left_out else "")
 
@@ -280,7 +313,10 @@ def _read_ids(path: Path, column: str | None) -> _Ids:
     if path.suffix == ".parquet":
         key = id_column(path, _parquet_file(path).schema_arrow, column)
         return _Ids(_id_values(path, key), path, key)
-    raise TableError(f"ids at {path}: wanted .npy or .parquet")
+    if is_delimited(str(path)):
+        values = delimited_ids(path, column)
+        return _Ids(values, path, values.name, are_text=True)
+    raise TableError(f"ids at {path}: wanted .npy, .parquet, .csv or .tsv")
 
 
 def _id_values(path: Path, column: str) -> pl.Series:
@@ -310,6 +346,14 @@ def _as_many(path: Path, ids: pl.Series, rows: int) -> pl.Series:
             f"{path} has {rows:,} vectors and there are {len(ids):,} ids; give as many"
         )
     return ids
+
+
+def _first_text(file: pq.ParquetFile, name: str) -> str | None:
+    for batch in file.iter_batches(1024, columns=[name]):
+        values = batch.column(0).drop_null()
+        if len(values):
+            return str(values[0].as_py())
+    return None
 
 
 def _parquet_file(path: Path) -> pq.ParquetFile:

@@ -66,6 +66,8 @@ PLANS = [
     plan("[[encoders]]\nname = 'one'\nrandomm = true", ("encoders.0.randomm", "did you mean 'random'?"), "an unknown setting of an encoder"),
     plan("num_seed = 3\n" + TWO_ENCODERS, ("num_seed", "did you mean 'num_seeds'?"), "an unknown setting"),
     plan("num_seeds = 0\n" + TWO_ENCODERS, ("StudyConfig.num_seeds = 0", "greater than or equal to 1"), "no seed"),
+    plan('segments = ["colour"]\n' + TWO_ENCODERS, ("segments has 'colour'", "category:1"), "segments of what products do not have"),
+    plan('segments = ["brand", "brand"]\n' + TWO_ENCODERS, ("'brand' is named twice",), "segments twice"),
     plan("num_seeds = 2.5\n" + TWO_ENCODERS, ("StudyConfig.num_seeds = 2.5",), "two and a half seeds"),
     plan("seeds = [1, 2, 1]\n" + TWO_ENCODERS, ("StudyConfig.seeds = [1, 2, 1]", "1 is named twice"), "a seed twice"),
     plan("seeds = []\n" + TWO_ENCODERS, ("StudyConfig.seeds = []",), "no seeds by name"),

@@ -1,5 +1,6 @@
 """Embedding tables: damaged ones, those that do not go with a shop or with each other, and files of vectors that `bring` cannot take for what they are."""
 
+import gzip
 import hashlib
 import json
 import shutil
@@ -417,6 +418,27 @@ def _bring(
     return Case(f"vectors brought: {name}", BRING.format(ending) + ids + more, says, damage, told)
 
 
+HEADER, LINES = "item_id,v0,v1", ("1,.5,1.5", "2,.25,1", "3,1,.75")
+
+
+def _text(*changes: tuple[str, str], ending: str = "csv") -> Damage:
+    """mine.csv of three vectors in which each pair's first text is replaced by its second, once."""
+
+    def damage(folder: Path) -> None:
+        text = "\n".join([HEADER, *LINES, ""])
+        for old, new in changes:
+            assert old in text, old
+            text = text.replace(old, new, 1)
+        (folder / f"mine.{ending}").write_text(text)
+
+    return damage
+
+
+def _lists(*vectors: str) -> Damage:
+    lines = "".join(f"{place}\t{one}\n" for place, one in enumerate(vectors))
+    return lambda folder: (folder / "mine.tsv").write_text(f"item_id\tvector\n{lines}")
+
+
 TEXTS = pl.Series([str(list(map(float, row))) for row in VECTORS])
 NOT_A_VECTOR = np.array([{}] * 20, dtype=object)
 BROUGHT = [
@@ -457,6 +479,35 @@ BROUGHT = [
     _bring("ids as texts", "parquet", _frame(item_id=pl.Series(list(map(str, IDS))), **NUMBERED), ("item_id row 0: '0' is String",)),
     _bring("ids with NaN", "parquet", _frame(item_id=[np.nan, *IDS[1:]], **NUMBERED), ("item_id row 0: nan",)),
     _bring("ids that are whole floats", "parquet", _frame(item_id=IDS * 1.0, **NUMBERED), ("20 vectors, 4 wide",), told=True),
+    _bring("CSV: as it should be", "csv", _text(), ("3 vectors, 2 wide", "columns v0 ... v1 (2)"), told=True),
+    _bring("CSV: a price beside", "csv", _text((HEADER, HEADER.replace("item_id", "item_id,price")), *((one, one.replace(",", ",9.5,", 1)) for one in LINES)), ("3 vectors, 2 wide", "left out: price"), told=True),
+    _bring("CSV: a number missing", "csv", _text((".25", "")), ("mine.csv row 1 (id 2) holds NaN, null", "1 of 3 vectors", "--leave-out")),
+    _bring("CSV: NaN", "csv", _text((".25", "nan")), ("mine.csv row 1 (id 2) holds NaN",)),
+    _bring("CSV: infinity", "csv", _text((".25", "inf")), ("mine.csv row 1 (id 2) holds NaN",)),
+    _bring("CSV: all zeros", "csv", _text((".25,1", "0,0")), ("row 1 (id 2) is all zeros",)),
+    _bring("CSV: a word in a column", "csv", _text((".25", "soft")), ("mine.csv: v0 row 1: 'soft' is no number", "decimal point")),
+    _bring("CSV: a decimal comma", "csv", _text((".25,1", '"0,25",1')), ("v0 row 1: '0,25' is no number",)),
+    _bring("CSV: a row too long", "csv", _text(("2,.25,1", "2,.25,1,7")), ("line 3 has 4 fields, the header has 3",)),
+    _bring("CSV: a row too short", "csv", _text(("2,.25,1", "2,.25")), ("mine.csv row 1 (id 2) holds NaN, null",)),
+    _bring("CSV: an id twice", "csv", _text(("2,.25", "1,.25")), ("mine.csv: id 1 is in rows 0 and 1", "give each id one vector")),
+    _bring("CSV: an id missing", "csv", _text(("2,.25", ",.25")), ("item_id row 1: None is null", "give every row a value")),
+    _bring("CSV: an id of letters", "csv", _text(("2,.25", "b,.25")), ("item_id row 1: 'b' is no whole number",)),
+    _bring("CSV: an id with a fraction", "csv", _text(("2,.25", "2.5,.25")), ("item_id row 1: '2.5' is no whole number",)),
+    _bring("CSV: no ids", "csv", _text(("item_id", "sku")), ("mine.csv has no column item_id or search_id or id", "--id-column")),
+    _bring("CSV: no header", "csv", _text((f"{HEADER}\n", "")), ("looks like values, not names", "item_id,v0,v1")),
+    _bring("CSV: a header alone", "csv", _text(*((f"{one}\n", "") for one in LINES)), ("which column holds the vectors",)),
+    _bring("CSV: empty", "csv", _text((HEADER, ""), *((one, "") for one in LINES), ("\n\n\n\n", "")), ("mine.csv is empty",)),
+    _bring("CSV: no text", "csv", lambda folder: (folder / "mine.csv").write_bytes(b"item_id,v0,v1\n\xff,1,2\n"), ("line 2 is no UTF-8 text",)),
+    _bring("CSV: whole numbers", "csv", _text((".5,1.5", "5,15"), (".25", "25"), (".75", "75")), ("holds whole numbers", "--scale")),
+    _bring("CSV: a hole in the numbers", "csv", _text(("v1", "v2")), ("v0 ... v2", "v1 is not there")),
+    _bring("CSV: one column of numbers", "csv", _text(("v1", "price")), ("which column holds the vectors", "--columns")),
+    _bring("CSV: --tensor", "csv", _text(), ("--tensor x", "is no safetensors file"), " --tensor x"),
+    _bring("CSV: packed and cut", "csv.gz", lambda folder: (folder / "mine.csv.gz").write_bytes(gzip.compress(b"item_id,v0,v1\n" + b"1,.5,1.5\n" * 999)[:40]), ("mine.csv.gz",)),
+    _bring("TSV: ragged lists", "tsv", _lists("[.5, 1]", "[.25]", "[1, 1.5]"), ("mine.tsv row 1: a vector of 1 numbers, the others have 2",)),
+    _bring("TSV: a list with a word", "tsv", _lists("[.5, 1]", "[.25, soft]"), ("mine.tsv: vector row 1: 'soft' is no number",)),
+    _bring("TSV: a list with nothing in it", "tsv", _lists("[.5, 1]", "[.25, NA]"), ("mine.tsv row 1 (id 1) holds NaN",)),
+    _bring("TSV: a list left empty", "tsv", _lists("[.5, 1]", "[]"), ("mine.tsv row 1 (id 1) holds NaN",)),
+    _bring("TSV: as numpy prints a long one", "tsv", _lists("[.5 ... 1.]", "[.25 ... 1.]"), ("vector row 0: '...' is no number",)),
     _bring("npy: an archive", "npy", _npz, ("mine.npy is an archive of arrays",)),
     _bring("npy: cut short", "npy", _cut_npy, ("mine.npy cannot be read as an array of numbers", "np.save")),
     _bring("npy: objects", "npy", _npy(NOT_A_VECTOR), ("mine.npy cannot be read as an array of numbers", "np.save")),

@@ -5,6 +5,7 @@ import itertools
 import json
 import shutil
 from collections import Counter
+from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime
 from types import SimpleNamespace
@@ -185,6 +186,41 @@ def memory(tmp_path):
     folder = tmp_path / "memory"
     folder.mkdir()
     return Memory(folder)
+
+
+def copy_of(memory, folder):
+    """The same runs in a folder of its own, to be spoilt."""
+    shutil.copytree(memory.folder, folder)
+    copy = Memory(folder)
+    copy.all, copy._ids = deepcopy(memory.all), itertools.count(len(memory.all))
+    return copy
+
+
+@pytest.fixture(scope="session")
+def planted_memory(tmp_path_factory):
+    """A planted study of nine encoders with two seeds, in memory; a test that changes anything takes a copy."""
+    folder = tmp_path_factory.mktemp("planted")
+    (folder / "memory").mkdir()
+    memory = Memory(folder / "memory")
+    update = {"num_seeds": 2, "permuted_encoders": ("direct",)}
+    with pytest.MonkeyPatch.context() as patch:
+        plant(patch)
+        plan = rated_plan().model_copy(update=update)
+        run_study(make_shop(folder), plan, folder / "work", memory, workers=1)
+    return memory
+
+
+@pytest.fixture
+def tracked(planted_memory, tmp_path):
+    """A copy of the planted study that a test may spoil."""
+    return copy_of(planted_memory, tmp_path / "tracked")
+
+
+@pytest.fixture(scope="session")
+def planted_report(planted_memory, tmp_path_factory):
+    """The report of the planted study."""
+    folder = tmp_path_factory.mktemp("planted report")
+    return write_report(copy_of(planted_memory, folder / "memory"), folder / "report")
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Vectors of any file become the table that EmbeddingTable itself would make of them, or one line says why not."""
 
+import gzip
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -59,7 +61,35 @@ def as_safetensors(path, ids, vectors):
     return {}
 
 
+def as_csv(path, ids, vectors):
+    columns = {f"v{place}": vectors[:, place].astype(float) for place in range(vectors.shape[1])}
+    pl.DataFrame({"price": ids * 0.5, "id": ids, **columns}).write_csv(path)
+    return {}
+
+
+def as_texts(path, ids, vectors, separator=",", brackets="[]", between=", "):
+    """A column of lists as text, in quotes where the delimiter stands in it; packed where the name says so."""
+    rows = [
+        brackets[:1] + between.join(map(str, map(float, row))) + brackets[1:] for row in vectors
+    ]
+    text = pl.DataFrame({"item_id": ids, "vector": rows}).write_csv(separator=separator)
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return {}
+
+
+def as_csv_with_ids_beside(path, ids, vectors):
+    as_csv(path, ids, vectors)
+    pl.read_csv(path).drop("id").write_csv(path)
+    pl.DataFrame({"item_id": ids}).write_csv(path.with_name("ids.csv"))
+    return {"ids": path.with_name("ids.csv")}
+
+
 WRITERS = {
+    "CSV of columns": (as_csv, ".csv"),
+    "CSV of lists": (as_texts, ".csv"),
+    "CSV, ids beside": (as_csv_with_ids_beside, ".csv"),
+    "TSV of numbers, packed": (lambda *file: as_texts(*file, "\t", "", " "), ".tsv.gz"),
+    "semicolons": (lambda *file: as_texts(*file, ",", "", ";"), ".txt"),
     "lists": (as_lists, ".parquet"),
     "arrays": (
         lambda path, ids, rows: as_lists(path, ids, rows, pa.list_(pa.float32(), 3)),
@@ -106,6 +136,30 @@ def test_normalised_vectors_have_length_one(tmp_path_factory, seed, power):
     assert present.all()
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     np.testing.assert_allclose(kept, unit, atol=1e-6)
+
+
+def test_whole_numbers_in_csv_take_their_scale(tmp_path):
+    (tmp_path / "mine.csv").write_text("item_id,v0,v1\n1,3,-4\n2,0,1\n")
+    with pytest.raises(TableError, match="holds whole numbers; give the --scale"):
+        bring_vectors(tmp_path / "mine.csv", tmp_path / "table")
+    table = bring_vectors(tmp_path / "mine.csv", tmp_path / "table", scale=0.5).table
+    assert table.lookup(np.array([1, 2]))[0].tolist() == [[1.5, -2.0], [0.0, 0.5]]
+
+
+def test_ids_in_csv_are_the_shops_own_texts(tmp_path):
+    """ "007" is not "7", and a shop that keeps its user's own ids knows both."""
+    (tmp_path / "mine.csv").write_text("item_id,v0,v1\n007,.5,1\n7,1,.25\nx,1,1\n")
+    source = vector_files.open_vectors(tmp_path / "mine.csv")
+    assert source.written_ids().to_list() == ["007", "7", "x"] and source.ids_are_text
+
+
+def test_a_missing_number_in_csv_is_left_out_by_row_and_counted(tmp_path, capsys):
+    (tmp_path / "mine.csv").write_text("item_id,v0,v1\n1,.5,1\n2,NA,1\n3,,1\n\n4,1,.5\n")
+    with pytest.raises(TableError, match=r"row 1 \(id 2\) holds NaN, null .* 2 of 4 vectors"):
+        bring_vectors(tmp_path / "mine.csv", tmp_path / "table")
+    brought = bring_vectors(tmp_path / "mine.csv", tmp_path / "table", leave_out=True)
+    assert brought.num_left_out == 2 and brought.table.ids.tolist() == [1, 4]
+    assert "2 vectors left out" in capsys.readouterr().err
 
 
 def test_whole_numbers_take_their_scale(tmp_path):
@@ -239,9 +293,9 @@ def test_files_that_are_not_what_they_say(tmp_path):
         path.write_bytes(b"not that at all")
         with pytest.raises(TableError, match=r"cannot be read|is no safetensors"):
             bring_vectors(path, out)
-    (tmp_path / "mine.csv").write_text("1,2")
-    with pytest.raises(TableError, match=r"ends in '\.csv'"):
-        bring_vectors(tmp_path / "mine.csv", out)
+    (tmp_path / "mine.xlsx").write_text("1,2")
+    with pytest.raises(TableError, match=r"ends in '\.xlsx'"):
+        bring_vectors(tmp_path / "mine.xlsx", out)
     np.save(tmp_path / "objects.npy", np.array([{}, []], dtype=object))
     with pytest.raises(TableError, match="cannot be read as an array of numbers"):
         bring_vectors(tmp_path / "objects.npy", out)

@@ -400,9 +400,7 @@ def of_dual(config: Any) -> str:
 
 def of_locked(config: Any) -> str:
     vision = checkpoint_data.towers.__wrapped__(_Folders())["dinov2"]  # type: ignore[attr-defined]
-    return digest(
-        *_vectors(locked_pair(checkpoints()["bert"], vision, config, device="cpu"), *FEW)
-    )
+    return digest(*_vectors(locked_pair(checkpoints()["bert"], vision, config, device="cpu"), *FEW))
 
 
 def of_lora(config: Any) -> str:

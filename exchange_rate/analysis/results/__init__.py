@@ -6,6 +6,8 @@ from exchange_rate.analysis.results.metrics import (
     Candidate,
     Choice,
     Disagreement,
+    Neighbour,
+    Retrieved,
     SegmentEffect,
 )
 from exchange_rate.analysis.results.moved import Move, Moved
@@ -60,6 +62,7 @@ __all__ = [
     "Move",
     "Moved",
     "Named",
+    "Neighbour",
     "NoisePart",
     "Number",
     "PairRow",
@@ -71,6 +74,7 @@ __all__ = [
     "Reason",
     "Result",
     "Results",
+    "Retrieved",
     "Role",
     "Run",
     "SegmentEffect",

@@ -7,7 +7,7 @@ class LawPoint(Result):
     """A point that a law was fitted on."""
 
     name: str
-    """The encoder."""
+    """The encoder, or the ranker."""
     x: float
     """Where it lies on the axis."""
     y: float
@@ -57,8 +57,10 @@ class Law(Result):
     """The quantity: a metric, or `auc`."""
     axis: str
     """What grows, in words."""
+    along: str = ""
+    """What its points are: checkpoints or widths of one training, ends of several, or rankers on one encoder."""
     path: str
-    """Along which training."""
+    """The training that all points belong to; empty where there are several."""
     form: str
     """The form that was asked for, as a formula."""
     verdict: str
@@ -70,7 +72,7 @@ class Law(Result):
     parameters: tuple[Named, ...]
     """Empty where the points identify none."""
     points: tuple[LawPoint, ...]
-    """All points of the path."""
+    """All points, the smallest x first."""
     forms: tuple[Form, ...]
     """All forms that were tried, the asked one first."""
     line: Line | None

@@ -74,6 +74,38 @@ class Blend(Result):
     """Why, in words."""
 
 
+class Neighbour(Result):
+    """A product that an encoder finds."""
+
+    name: str
+    """Its title."""
+    picture: str
+    """A small JPEG as a data URL; empty where it has none."""
+    similarity: float
+    """Its cosine with the search."""
+    is_engaged: bool
+    """Whether the searcher engaged with it."""
+
+
+class Retrieved(Result):
+    """What two encoders find for the search that tells them apart most."""
+
+    modality: str
+    """By picture, by words or by both."""
+    search: str
+    """Its words; empty where it has none."""
+    picture: str
+    """Its picture as a data URL; empty where it has none."""
+    by_metric: tuple[Neighbour, ...]
+    """Found by the encoder that the metric prefers, the nearest first."""
+    by_auc: tuple[Neighbour, ...]
+    """Found by the one that AUC prefers."""
+    num_shared: int
+    """Products that both find."""
+    num_searches: int
+    """Searches of which this one was chosen."""
+
+
 class Disagreement(Result):
     """Two encoders of which the metric prefers one and AUC, beyond noise, the other."""
 
@@ -89,6 +121,8 @@ class Disagreement(Result):
     """How much AUC has of it: below zero."""
     z: float
     """How sure the contradiction is: the smaller difference in standard errors."""
+    retrieved: Retrieved | None = None
+    """What the two find; null of all but the first pairs, and where the study kept nothing."""
 
 
 class Choice(Result):

@@ -1,6 +1,6 @@
 """Rankers side by side, and compared on the same rows."""
 
-from exchange_rate.analysis.results.numbers import BySegment, Number, Result, Role
+from exchange_rate.analysis.results.numbers import BySegment, Named, Number, Result, Role
 
 
 class Ranker(Result):
@@ -51,6 +51,8 @@ class Comparison(Result):
     """AUC of the other one."""
     gain: BySegment
     """The one minus the other, paired."""
+    by_segment: tuple[Named, ...] = ()
+    """The same on the products of each segment that the study names."""
     share: BySegment
     """Share of the way from the other one to the best possible; simulated shops only."""
     best: BySegment

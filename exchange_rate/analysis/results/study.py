@@ -112,6 +112,8 @@ class Encoder(Result):
     """Both together."""
     negatives: float
     """In-batch negatives that each query is compared with; 0 where there are none."""
+    width: float | None = None
+    """Numbers in a vector; null where it was not logged."""
     metric: Number
     """The steering metric."""
     auc: Number

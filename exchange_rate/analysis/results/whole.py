@@ -55,6 +55,8 @@ class Results(Result):
     """The best mixture of metrics; null where none can be made."""
     disagreements: tuple[Disagreement, ...]
     """Pairs of encoders of which metric and AUC prefer different ones."""
+    not_retrieved: str = ""
+    """Why no pair stands with what its encoders find; empty where one does, and where there is no pair."""
     rankers: tuple[Ranker, ...]
     """All rankers side by side; the headline's first."""
     comparisons: tuple[Comparison, ...]
@@ -64,7 +66,7 @@ class Results(Result):
     is_chosen_on_validation: bool
     """Whether the validation period has chosen it."""
     laws: tuple[Law, ...]
-    """Scaling laws along the paths that have checkpoints."""
+    """Scaling laws along every axis that has enough points."""
     plan: Plan | None
     """What it takes to know the rate better; null where nothing can be said."""
     pairwise: tuple[PairRow, ...]

@@ -1,12 +1,14 @@
 """All figures of a report."""
 
 from collections.abc import Callable
+from functools import partial
 
 import matplotlib
 from matplotlib.figure import Figure
 
+from exchange_rate.analysis.axes import AXES
 from exchange_rate.analysis.results import Results
-from exchange_rate.report.figures.laws import tokens
+from exchange_rate.report.figures.laws import growth
 from exchange_rate.report.figures.metrics import candidates
 from exchange_rate.report.figures.rankers import rankers, share_of_the_way
 from exchange_rate.report.figures.rate import checks, exchange_rate
@@ -18,7 +20,7 @@ FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "checks": checks,
     "candidates": candidates,
     "rankers": rankers,
-    "tokens": tokens,
+    **{axis: partial(growth, axis=axis) for axis in AXES},
     "share_of_the_way": share_of_the_way,
 }
 """Name -> what draws it, in the order of the page."""

@@ -47,7 +47,7 @@ def test_what_is_logged_is_told(given, text):
     assert found["encoders"] == {name: one.as_dict() for name, one in known.items()}
 
 
-def test_the_report_has_a_line_of_it(written):
-    report = written[1]
+def test_the_report_has_a_line_of_it(planted_report):
+    report = planted_report
     for file in (report.page, report.folder / "report.md"):
         assert report.results.coverage in file.read_text()

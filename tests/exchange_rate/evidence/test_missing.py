@@ -16,6 +16,7 @@ from exchange_rate.analysis.study_analysis import analyse
 from exchange_rate.evidence import study_file
 from exchange_rate.evidence.records import read_study
 from exchange_rate.report.figures import draw_all
+from exchange_rate.report.page import render
 from exchange_rate.report.summary import summary_table
 from exchange_rate.report.write import write_report
 from exchange_rate.study.encoder_plan import EncoderRun
@@ -23,21 +24,8 @@ from exchange_rate.study.run import run_study
 from moon_rec.errors import StudyError
 from moon_rec.files import read_json
 from moon_rec.shown import visible
-from tests.exchange_rate.conftest import RECALL, rated_plan
+from tests.exchange_rate.conftest import RECALL, Memory, make_plan, make_shop, plant
 from tests.exchange_rate.study.test_failures import fails
-
-
-@pytest.fixture
-def tracked(shop, planted, tmp_path, memory):
-    """A planted study of nine encoders with two seeds in a store that tests spoil."""
-    run_study(
-        shop,
-        rated_plan().model_copy(update={"num_seeds": 2, "permuted_encoders": ("direct",)}),
-        tmp_path / "w",
-        memory,
-        workers=1,
-    )
-    return memory
 
 
 def run_of(store, kind="ranker", **labels):
@@ -185,8 +173,8 @@ def test_the_report_names_failed_cells_and_what_the_fit_lost(
     assert read_json(report.folder / "report.json")["missing"] == missing.model_dump(mode="json")
 
 
-def test_a_whole_study_misses_nothing(written):
-    report = written[1]
+def test_a_whole_study_misses_nothing(planted_report):
+    report = planted_report
     assert report.results.missing == Missing(text="", failed=(), not_run=(), left_out=())
     assert "missing" not in {one.kind for one in report.results.headline}
     assert "What is missing" not in report.page.read_text()
@@ -233,21 +221,27 @@ class Tags(HTMLParser):
         self.texts.append(data)
 
 
-@pytest.fixture
-def strange(shop, plan, planted, tmp_path, memory, monkeypatch):
+@pytest.fixture(scope="module")
+def strange(tmp_path_factory):
     """The report of a study whose shop, encoders and errors are called what would be markup somewhere."""
+    folder, plan = tmp_path_factory.mktemp("strange"), make_plan()
+    shop = make_shop(folder)
     shop.name, shop.source = MARKUP[0], MARKUP[1]
     names = dict(zip(("random", "pretrained", "full", "direct"), MARKUP, strict=True))
     encoders = [
         EncoderRun(name=names[one.name], **{key: value for key, value in one if key != "name"})
         for one in plan.encoders
     ]
-    recall = dict(planted.recall)
-    planted.recall |= {names.get(one, one.replace("full", MARKUP[2])): value for one, value in recall.items()}  # fmt: skip
-    fails(monkeypatch, "encoder", ValueError(MARKUP[0] + MARKUP[1]), lambda spec: spec.labels["encoder"] == MARKUP[3])  # fmt: skip
-    study = plan.model_copy(update={"encoders": tuple(encoders), "num_seeds": 1})
-    run_study(shop, study, tmp_path / "w", memory, workers=1)
-    return write_report(memory, tmp_path / "r")
+    (folder / "memory").mkdir()
+    memory = Memory(folder / "memory")
+    with pytest.MonkeyPatch.context() as patch:
+        planted = plant(patch)
+        recall = dict(planted.recall)
+        planted.recall |= {names.get(one, one.replace("full", MARKUP[2])): value for one, value in recall.items()}  # fmt: skip
+        fails(patch, "encoder", ValueError(MARKUP[0] + MARKUP[1]), lambda spec: spec.labels["encoder"] == MARKUP[3])  # fmt: skip
+        study = plan.model_copy(update={"encoders": tuple(encoders), "num_seeds": 1})
+        run_study(shop, study, folder / "w", memory, workers=1)
+    return write_report(memory, folder / "r")
 
 
 def test_markup_in_names_and_errors_is_text_in_the_page(strange):
@@ -313,3 +307,20 @@ def test_a_table_of_the_study_holds_what_counts(tracked):
 
     table = records_table(tracked)
     assert len(table) == 21 and table.filter(pl.col("auc").is_null()).is_empty()
+
+
+def test_gains_by_product_reach_the_page(tracked):
+    study = read_study(tracked)
+    study.about["segments"] = [{"key": "_in_brand_0", "name": "brand = Koti"}, {"key": "_in_brand_1", "name": "brand = other"}]  # fmt: skip
+    for run in tracked.all:
+        if run["kind"] == "comparison":
+            name = "auc_gain_in_brand_0"
+            run["metrics"] |= {name: 0.0123, f"{name}.low": 0.01, f"{name}.high": 0.02, f"{name}.count": 9.0}  # fmt: skip
+    found = analyse(study)
+    for one in found.comparisons:
+        assert [(part.name, part.number.value) for part in one.by_segment] == [("brand = Koti", 0.0123)]  # fmt: skip
+    page, text = (render(name, found, {}, []) for name in ("report.html.j2", "report.md.j2"))
+    assert "<h3>By product</h3>" in page and "brand = Koti" in page and "+1.23" in page
+    (row,) = [line for line in text.splitlines() if line.startswith("| brand = Koti |")]
+    assert row.count("+1.23 [+1.00, +2.00]") == len(found.comparisons)
+    assert "By product" not in render("report.html.j2", analyse(read_study(tracked)), {}, [])

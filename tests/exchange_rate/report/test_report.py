@@ -178,9 +178,9 @@ def test_the_page_is_one_file_with_all_figures(report):
         "candidates",
         "checks",
         "exchange_rate",
+        "posttraining_tokens",
         "rankers",
         "share_of_the_way",
-        "tokens",
     ]
     assert all(
         (report.folder / "figures" / f"{name}.png").stat().st_size > 5_000 for name in pictures
@@ -200,10 +200,10 @@ def test_three_checkpoints_identify_no_law_and_print_no_asymptote(report):
     assert {law.parameters for law in laws} == {()}
 
 
-def test_too_few_encoders_get_words_instead_of_a_number(shop, plan, planted, tmp_path, tracker):
+def test_too_few_encoders_get_words_instead_of_a_number(shop, plan, planted, tmp_path, memory):
     few = plan.model_copy(update={"encoders": plan.encoders[:1] + plan.encoders[3:]})
-    run_study(shop, few, tmp_path / "work", tracker, workers=1)
-    report = write_report(tracker, tmp_path / "report")
+    run_study(shop, few, tmp_path / "work", memory, workers=1)
+    report = write_report(memory, tmp_path / "report")
     sentence = report.results.headline[0].text
     assert sentence.startswith("No exchange rate can be given for image-search recall@10: 1 ")
     assert "train encoders that differ in the metric" in sentence
@@ -213,19 +213,19 @@ def test_too_few_encoders_get_words_instead_of_a_number(shop, plan, planted, tmp
 
 
 def test_recall_drowned_in_noise_gets_words_instead_of_a_number(
-    shop, lean, planted, tmp_path, tracker
+    shop, lean, planted, tmp_path, memory
 ):
     planted.half = 1.0
-    run_study(shop, lean, tmp_path / "work", tracker, workers=1)
-    found = write_report(tracker, tmp_path / "report").results
+    run_study(shop, lean, tmp_path / "work", memory, workers=1)
+    found = write_report(memory, tmp_path / "report").results
     assert found.rate.slope.value is None
     assert found.headline[0].text.startswith("No exchange rate can be given")
 
 
-def test_no_gain_is_not_called_one(shop, plan, planted, tmp_path, tracker):
+def test_no_gain_is_not_called_one(shop, plan, planted, tmp_path, memory):
     planted.slope = 0.0
-    run_study(shop, plan, tmp_path / "work", tracker, workers=1)
-    report = write_report(tracker, tmp_path / "report")
+    run_study(shop, plan, tmp_path / "work", memory, workers=1)
+    report = write_report(memory, tmp_path / "report")
     sentences = {one.kind: one for one in report.results.headline}
     assert "No gain is shown" in sentences["gain"].text
     assert sentences["rate"].tone == sentences["gain"].tone == "caution"
@@ -233,24 +233,24 @@ def test_no_gain_is_not_called_one(shop, plan, planted, tmp_path, tracker):
 
 
 def test_a_study_without_control_or_posttraining_still_has_a_report(
-    shop, plan, planted, tmp_path, tracker
+    shop, plan, planted, tmp_path, memory
 ):
     small = plan.model_copy(
         update={"encoders": plan.encoders[:2], "permuted_encoders": (), "num_seeds": 1}
     )
-    run_study(shop, small, tmp_path / "work", tracker, workers=1)
-    report = write_report(tracker, tmp_path / "report")
+    run_study(shop, small, tmp_path / "work", memory, workers=1)
+    report = write_report(memory, tmp_path / "report")
     assert report.results.laws == ()
     assert report.results.chosen_encoder == "pretrained"
     assert summary_table(report).row_count == 4
 
 
-def test_names_are_escaped_in_the_page(shop, lean, planted, tmp_path, tracker):
+def test_names_are_escaped_in_the_page(shop, lean, planted, tmp_path, memory):
     odd = EncoderRun(name="<b>bold</b>", posttraining=lean.encoders[3].posttraining)
     planted.recall["<b>bold</b>"] = 0.6
     few = lean.model_copy(update={"encoders": (*lean.encoders[:3], odd)})
-    run_study(shop, few, tmp_path / "work", tracker, workers=1)
-    page = write_report(tracker, tmp_path / "report").page.read_text()
+    run_study(shop, few, tmp_path / "work", memory, workers=1)
+    page = write_report(memory, tmp_path / "report").page.read_text()
     assert "<b>bold" not in page and "&lt;b&gt;bold" in page
 
 
@@ -261,12 +261,12 @@ def test_the_same_runs_give_the_same_bytes(written, tmp_path):
         assert (again.folder / name).read_bytes() == (report.folder / name).read_bytes()
 
 
-def test_the_newest_study_is_read_unless_one_is_named(shop, lean, planted, tmp_path, tracker):
-    first = run_study(shop, lean, tmp_path / "work", tracker, workers=1)
+def test_the_newest_study_is_read_unless_one_is_named(shop, lean, planted, tmp_path, memory):
+    first = run_study(shop, lean, tmp_path / "work", memory, workers=1)
     small = lean.model_copy(update={"encoders": lean.encoders[:2], "name": "second"})
-    run_study(shop, small, tmp_path / "work", tracker, workers=1)
-    assert read_study(tracker).about["name"] == "second"
-    assert analyse(read_study(tracker, first.id)).counts.encoders == 6
+    run_study(shop, small, tmp_path / "work", memory, workers=1)
+    assert read_study(memory).about["name"] == "second"
+    assert analyse(read_study(memory, first.id)).counts.encoders == 6
 
 
 def test_a_store_without_a_study_is_refused_in_one_line(tracker, tmp_path, capsys):

@@ -152,3 +152,17 @@ def test_scores_of_other_rows_are_refused(scored):
         compare_rankers(a, [one.head(100) for one in b], truth)
     with pytest.raises(StudyError, match="4 seeds of A and 1 of B"):
         compare_rankers(a, b[:1], truth)
+
+
+def test_a_part_of_the_products_is_compared_as_if_it_stood_alone(scored):
+    a, b, truth = scored
+    rows = a[0]["item_id"].to_numpy() % 3 == 0
+    found = compare_rankers(a, b, truth, num_resamples=20, parts={"_in_brand_0": ("brand = Koti", rows)})  # fmt: skip
+    alone = compare_rankers([one.filter(rows) for one in a], [one.filter(rows) for one in b], truth, num_resamples=20)  # fmt: skip
+    for name in ("auc_a", "auc_b", "auc_gain", "gauc_gain", "auc_best", "share_of_the_way"):
+        own = found[f"{name}_in_brand_0"]
+        assert own.value == pytest.approx(alone[name].value) and own.count == alone[name].count
+        assert own.definition.endswith(", brand = Koti only")
+    assert found["auc_gain"] == compare_rankers(a, b, truth, num_resamples=20)["auc_gain"]
+    none = compare_rankers(a, b, truth, num_resamples=20, parts={"_in_x_0": ("x", rows & False)})
+    assert not any("_in_x_0" in name for name in none)

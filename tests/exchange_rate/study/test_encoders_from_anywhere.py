@@ -5,12 +5,16 @@ import ast
 import numpy as np
 import polars as pl
 import pytest
+from representation.evaluation.search_cases import gallery_of
 
+from exchange_rate.evidence.neighbour_file import read_neighbours
+from exchange_rate.evidence.records import read_study
 from exchange_rate.study.command import EXAMPLE
 from exchange_rate.study.encoder_plan import EncoderRun
+from exchange_rate.study.neighbours import SEARCHES
 from exchange_rate.study.plan import RankerPlan, StudyConfig
 from exchange_rate.study.run import planned, run_study
-from exchange_rate.study.vectors import mixture
+from exchange_rate.study.vectors import ITEMS, QUERIES, mixture
 from moon_rec.config import load_config
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import StudyError
@@ -78,9 +82,32 @@ def test_brought_vectors_widths_and_mixtures_are_encoders_of_a_study(folder, tmp
     configs = [ast.literal_eval(one["params"]["config"]) for one in memory.runs("ranker")]
     assert len(configs) == 5
     assert all(chosen.items() <= one.items() for one in configs)
+    _finds_what_exact_ranking_finds(Shop.open(folder / "shop"), read_study(memory), memory, result)
     again = run_study(Shop.open(folder / "shop"), plan(folder), tmp_path / "w", memory, workers=1)
     assert again.num_run == 0
     assert memory.runs("study")[-1]["dataset"][1] == Shop.open(folder / "shop").digest
+
+
+def _finds_what_exact_ranking_finds(shop, study, memory, result):
+    """The study's artifact: the same searches for every encoder that has vectors of them, and their nearest products."""
+    found = read_neighbours(memory, study)
+    assert found is not None
+    keys = {cell["labels"]["encoder"]: cell["key"] for cell in study.about["cells"] if cell["kind"] == "encoder"}  # fmt: skip
+    searches = {name: set(found.of(key)) for name, key in keys.items()}
+    assert searches["items alone"] == set() and 1 <= len(searches["brought"]) <= SEARCHES
+    assert searches["brought"] == searches["brought at width 4"] == searches["mixed"]
+    own = result.folder / f"encoder-{keys['brought']}"
+    items, queries = (EmbeddingTable.open(own / name) for name in (ITEMS, QUERIES))
+    gallery = gallery_of(shop, items, "test")
+    titles = dict(shop.items.select("item_id", "title").collect().iter_rows())
+    for search, (asked, *rows) in found.of(keys["brought"]).items():
+        vector = queries.lookup(np.array([search]))[0][0].astype(np.float64)
+        cosines = gallery.vectors.astype(np.float64) @ (vector / np.linalg.norm(vector))
+        nearest = gallery.frame["item_id"].to_numpy()[np.argsort(-cosines, kind="stable")[:5]]
+        assert [row["item_id"] for row in rows] == nearest.tolist()
+        assert [row["similarity"] for row in rows] == pytest.approx(np.sort(-cosines)[:5] * -1)
+        assert [row["text"] for row in rows] == [titles[one] for one in nearest.tolist()]
+        assert asked["place"] == 0 and asked["text"] and found.picture(asked) is None
 
 
 def test_another_file_in_its_place_is_another_encoder(folder, tmp_path, memory):

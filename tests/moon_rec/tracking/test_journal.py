@@ -33,6 +33,15 @@ def small(root, uri="http://127.0.0.1:9"):
     return journal
 
 
+def test_a_journal_that_another_process_has_sent_meanwhile_is_none_to_send(tmp_path):
+    reader = JournalReader(small(tmp_path).folder)
+    handle = reader.lock()
+    assert handle is not None
+    os.close(handle)
+    reader.remove()
+    assert reader.lock() is None
+
+
 def test_a_kill_at_any_byte_leaves_the_whole_lines_before_it(tmp_path):
     whole = small(tmp_path / "whole")
     text = whole.path.read_bytes()

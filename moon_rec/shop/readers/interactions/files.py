@@ -36,6 +36,11 @@ FIRST_LINES = 20
 MOST_BYTES_OF_A_LINE = 1 << 20
 
 
+HEADER_MEND = (
+    'name the columns in their order, such as --set log.names=["user","item","rating","time"]'
+)
+
+
 @dataclass(frozen=True)
 class Source:
     """One table of the user's: its files and how they are read.
@@ -111,6 +116,7 @@ def open_source(
     names: Sequence[str] = (),
     separator: str | None = None,
     encoding: str | None = None,
+    header_mend: str = HEADER_MEND,
 ) -> Source:
     """Open a table.
 
@@ -120,6 +126,7 @@ def open_source(
         names: the columns of delimited files that have no header.
         separator: between their fields; None: as the first line has it.
         encoding: of their texts; None: UTF-8.
+        header_mend: how to mend delimited text without a header.
 
     Raises:
         ShopError: no such file, no rows, forms that differ, columns that differ, no header, or a file that cannot be read.
@@ -142,7 +149,7 @@ def open_source(
     if not columns:
         raise ShopError(f"{found[0]} has no columns: name another file")
     if source.is_text and not names:
-        _check_header(source)
+        _check_header(source, header_mend)
     return source
 
 
@@ -232,6 +239,12 @@ def _open(
     else:
         frame = _duckdb(*_database(texts[0]))
     return Source(paths, frame, is_text=False, form=kind)
+
+
+def is_delimited(name: str) -> bool:
+    """Whether a file's ending is one of delimited text, packed or not; a name without an ending says nothing."""
+    ending = _form(name)[0]
+    return bool(ending) and ending in DELIMITED
 
 
 def _kind(ending: str, name: str) -> str:
@@ -365,14 +378,13 @@ def _fields(line: str, delimiter: str, quoted: bool) -> list[str]:
     return next(csv.reader([line], delimiter=delimiter, quoting=quoting), [])
 
 
-def _check_header(source: Source) -> None:
+def _check_header(source: Source, mend: str) -> None:
     """Refuse a first line of values: it would be lost as a header."""
     names = list(source.columns)
     numbers = [name for name in names if _is_number(name)]
     if len(numbers) * 2 >= len(names):
         raise ShopError(
-            f"{source.paths[0]}: the first line ({shown(', '.join(names))}) looks like values, not names: name the columns in their order, "
-            'such as --set log.names=["user","item","rating","time"]'
+            f"{source.paths[0]}: the first line ({shown(', '.join(names))}) looks like values, not names: {mend}"
         )
 
 
