@@ -19,7 +19,7 @@ from moon_rec.shop import Shop
 from moon_rec.user_draws import draw_weights
 
 if TYPE_CHECKING:
-    from representation.evaluation.search_cases import Gallery, SearchCases
+    from representation.sets.search_cases import Gallery, SearchCases
 
 OF_CELL = "neighbours"
 """The output's name in a cell's result."""
@@ -36,7 +36,7 @@ def keep_neighbours(
     settings: Mapping[str, Any],
 ) -> dict[str, str]:
     """Write what an encoder finds into its cell's folder; the cell's outputs are what is returned, none where the period has no search for it."""
-    from representation.evaluation.search_cases import gallery_of, search_cases
+    from representation.sets.search_cases import gallery_of, search_cases
 
     gallery = gallery_of(shop, items, settings["period"])
     cases = search_cases(shop, gallery, queries, settings["period"], settings["engagement"])
@@ -52,7 +52,7 @@ def keep_neighbours(
 
 def _found(gallery: "Gallery", cases: "SearchCases") -> Iterator[dict[str, Any]]:
     """A row for each search that is asked, and for each product found."""
-    from representation.evaluation.neighbour_sheet import find
+    from representation.report.neighbour_sheet import find
 
     if not len(cases):
         return
@@ -69,7 +69,7 @@ def _found(gallery: "Gallery", cases: "SearchCases") -> Iterator[dict[str, Any]]
 
 def _shown(shop: Shop, rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The rows with words and pictures, each picture decoded once."""
-    from representation.evaluation.sheet_page import pictures_of, titles_of
+    from representation.report.sheet import pictures_of, titles_of
 
     items = sorted({row["item_id"] for row in rows if row["item_id"] is not None})
     searches = sorted({row["search_id"] for row in rows})

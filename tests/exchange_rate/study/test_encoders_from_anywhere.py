@@ -5,7 +5,7 @@ import ast
 import numpy as np
 import polars as pl
 import pytest
-from representation.evaluation.search_cases import gallery_of
+from representation.sets.search_cases import gallery_of
 
 from exchange_rate.evidence.neighbour_file import read_neighbours
 from exchange_rate.evidence.records import read_study
