@@ -4,7 +4,7 @@ Prints the law in a sentence with its intervals, or why there is none; writes `l
 """
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,10 @@ def main(argv: list[str] | None = None) -> None:
     _refuse_mixed(arguments)
     check_output(arguments.out, LAWS, arguments.overwrite, inputs=[arguments.points])
     x = [one for one in (arguments.x, arguments.x2) if one is not None]
-    groups = read_law_points(arguments.points, x, arguments.y, arguments.seed, arguments.by)
+    by = arguments.axis or arguments.by
+    groups = read_law_points(arguments.points, x, arguments.y, arguments.seed, by)
+    if arguments.axis:
+        groups = [replace(points, axis=points.group) for points in groups]
     found = []
     for number, points in enumerate(groups, 1):
         if len(groups) > 1:
@@ -84,6 +87,7 @@ def _parser() -> Parser:
     parser.add_argument("--scale", choices=("log", "linear"), help="of the residuals; default log where y is positive and falls, such as a loss, else linear")  # fmt: skip
     parser.add_argument("--seed", metavar="COLUMN", help="tells repeats of one point apart; their mean is fitted")  # fmt: skip
     parser.add_argument("--by", metavar="COLUMN", help="groups, each with a law of its own")
+    parser.add_argument("--axis", metavar="COLUMN", help="names what --x counts in each row (tokens, negatives, histories): each axis has a law and a figure of its own")  # fmt: skip
     parser.add_argument("--hold-out", type=seed_number, help="how many of the largest x are predicted without them; default a fifth, 5 at most")  # fmt: skip
     parser.add_argument("--budget", type=positive, action="append", help="with --x2: its best use is asked for, cost x N x D; may be repeated")  # fmt: skip
     parser.add_argument("--cost", type=positive, help="with --x2: of one N and one D; default 6, the FLOP of a parameter on a token")  # fmt: skip
@@ -95,6 +99,9 @@ def _parser() -> Parser:
 
 def _refuse_mixed(arguments: argparse.Namespace) -> None:
     """Refuse options that would count for nothing, and a form of another number of inputs."""
+    for name in ("by", "x2"):
+        if arguments.axis is not None and getattr(arguments, name) is not None:
+            raise MoonRecError(f"--axis and --{name} do not go together; leave one of them out")
     if arguments.x2 is None:
         for name in ("budget", "cost"):
             if getattr(arguments, name) is not None:
@@ -109,7 +116,8 @@ def _refuse_mixed(arguments: argparse.Namespace) -> None:
 def _analyse(
     points: LawPoints, x: list[str], arguments: argparse.Namespace
 ) -> tuple[LawPoints, LawResult]:
-    name = f"{arguments.y} of {points.group}" if points.group else arguments.y
+    is_group = points.group and not points.axis
+    name = f"{arguments.y} of {points.group}" if is_group else arguments.y
     try:
         result = analyse_law(
             points.x,
@@ -118,7 +126,7 @@ def _analyse(
             scale=arguments.scale,
             num_held_out=arguments.hold_out,
             average_repeats=points.has_seeds,
-            x_name=" (N) and ".join(x) + (" (D)" if len(x) == 2 else ""),
+            x_name=points.axis or " (N) and ".join(x) + (" (D)" if len(x) == 2 else ""),
             y_name=name,
             seed=arguments.bootstrap_seed,
         )

@@ -29,7 +29,7 @@ def draw_laws(groups: list[tuple[LawPoints, LawResult]], x_names: list[str], y_n
             if len(x_names) == 2:
                 _predicted_and_observed(axes, points, result, y_name)
             else:
-                _curve(axes, points, result, x_names[0], y_name)
+                _curve(axes, points, result, points.axis or x_names[0], y_name)
             name = f"{as_figure_text(points.group)}: " if points.group else ""
             axes.set_title(f"{name}{result.verdict}", fontsize=9.5)
         handles, labels = panels[0].get_legend_handles_labels()

@@ -23,12 +23,14 @@ class LawPoints:
         x: `(points,)`, or `(points, 2)` where there are two inputs; positive.
         y: `(points,)`.
         has_seeds: rows of equal x are repeats of one point.
+        axis: what x counts, where a column of the table names it; else "".
     """
 
     group: str
     x: Floats
     y: Floats
     has_seeds: bool
+    axis: str = ""
 
 
 def read_law_points(

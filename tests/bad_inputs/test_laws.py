@@ -47,6 +47,7 @@ CASES = [
     law("a form of two inputs with one", ("--form additive takes 2 input(s), not 1", "--x2"), options="--x tokens --y recall --form additive"),
     law("a form of one input with two", ("--form log takes 1 input(s), not 2", "leave --x2 out"), options="--x tokens --x2 params --y recall --form log"),
     law("a budget of one input", ("--budget is of two inputs", "--x2"), options="--x tokens --y recall --budget 1e9"),
+    law("an axis and groups", ("--axis and --by do not go together", "leave one of them out"), options="--x tokens --y recall --axis loss --by loss"),
     law("more held out than there are", ("law.csv: held out: 99 of 12 points",), options="--x tokens --y recall --hold-out 99"),
 ]  # fmt: skip
 

@@ -6,8 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from exchange_rate.laws import main
+from exchange_rate.laws import command, main
 from exchange_rate.laws.analysis import analyse_law
+from exchange_rate.laws.figures import draw_laws
+from moon_rec.errors import MoonRecError
 
 
 def write_points(path, groups=("infonce",), seeds=3, noise=0.003):
@@ -46,6 +48,27 @@ def test_a_table_becomes_a_sentence_and_a_folder(tmp_path, capsys):
         and "http://" not in page.split("<svg")[0]
     )
     main([*words.split(), "--overwrite"])  # the same folder, ours
+
+
+def test_each_axis_of_a_table_has_a_law_and_a_figure(tmp_path, capsys, monkeypatch):
+    """A column names what x counts; each stands under its own axis, with the points held out."""
+    lines = ["axis,value,recall"]
+    for name, smallest in (("training tokens", 1e6), ("negatives", 4)):
+        lines += [f"{name},{x:.6g},{0.5 - 0.3 * (x / smallest) ** -0.3:.6f}" for x in smallest * np.geomspace(1, 1e3, 9)]  # fmt: skip
+    (tmp_path / "p.csv").write_text("\n".join(lines) + "\n")
+    words = f"{tmp_path}/p.csv --x value --y recall --axis axis --out {tmp_path}/out"
+    drawn = []
+    monkeypatch.setattr(command, "draw_laws", lambda *given: drawn.append(draw_laws(*given)) or drawn[0])  # fmt: skip
+    main(words.split())
+    said = capsys.readouterr().out
+    assert [one.get_xlabel() for one in drawn[0].axes if one.lines] == ["training tokens", "negatives"]  # fmt: skip
+    for name in ("training tokens", "negatives"):
+        assert f"recall by {name} follows y = E + A x^-alpha, identified, on 9 points" in said
+    assert "held out, predicted without it" in [one.get_text() for one in drawn[0].legends[0].texts]
+    for option in ("--by axis", "--x2 value"):
+        with pytest.raises(MoonRecError, match="do not go together"):
+            main([*words.replace("/out", "/other").split(), *option.split()])
+    assert not (tmp_path / "other").exists()
 
 
 def test_no_law_says_why(tmp_path, capsys):
