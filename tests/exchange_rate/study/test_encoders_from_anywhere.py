@@ -5,7 +5,6 @@ import ast
 import numpy as np
 import polars as pl
 import pytest
-from representation.sets.search_cases import gallery_of
 
 from exchange_rate.evidence.neighbour_file import read_neighbours
 from exchange_rate.evidence.records import read_study
@@ -21,6 +20,7 @@ from moon_rec.errors import StudyError
 from moon_rec.shop import Shop
 from moon_rec.shop.simulate import SimulationConfig, simulate_shop
 from ranking.config import RankerConfig
+from representation.sets.search_cases import gallery_of
 from tests.ranking.conftest import draw_frames, write_shop
 
 LEAN = RankerConfig(content="cube", embedding_dim=4, tower=(8,), attention_dim=4, batch_size=256)
