@@ -182,7 +182,7 @@ def measure(
                 trainer.seconds(each, 1 + steps + step, products, card.wait)
         with_loader = (card.wait() - started) / steps
     middle = statistics.median(seconds)
-    sides = [batch.queries, batch.items, *([batch.hard.items] if batch.hard else [])]
+    sides: list[Any] = [batch.queries, batch.items, *([batch.hard.items] if batch.hard else [])]
     operations = forward_operations(encoder, sides) * passes(cell)
     tokens = sum(int(side.mask.sum()) for side in sides)
     return {

@@ -227,7 +227,7 @@ def main(argv: list[str] | None = None) -> None:
     """The command."""
     given = parsed(_parser(), argv)
     machine = describe_machine() | describe_device(given.device)
-    where = machine["gpu"] or "CPU"
+    where = str(machine["gpu"] or "CPU")
     shop, card = Shop.open(given.shop), Card(given.device)
     given.work.mkdir(parents=True, exist_ok=True)
     rate = card.product_rate(8192 if card.is_gpu else 256)

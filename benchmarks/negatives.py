@@ -118,7 +118,7 @@ def measure(shop: Shop, given: argparse.Namespace, clock: Clock) -> tuple[np.nda
     plain = PosttrainConfig.model_validate(common)
     more = plain.num_in_batch + given.times * plain.batch_size
     queued = PosttrainConfig.model_validate({**common, "num_negatives": more})
-    prepared = prepare(shop, plain, untrained_encoder(shop, plain.module, plain.seed))
+    prepared = prepare(shop, plain, untrained_encoder(shop, plain.backbone, plain.seed))
     trainers = [Trainer(shop, prepared, config) for config in (plain, queued)]
     fill_queues(trainers[1].step, shop, given.seed)
     batches = batches_of_each_kind(prepared, plain, given.batches)

@@ -256,7 +256,7 @@ class _Training:
         same = self.same[chosen]
         blocked = same[:, None] == same[None]
         blocked.fill_diagonal_(False)
-        known = {"blocked": blocked, "positives": torch.arange(len(rows))}
+        known: dict[str, Any] = {"blocked": blocked, "positives": torch.arange(len(rows))}
         temperature = self.log_temperature.exp().clamp(min=0.01)
         loss = infonce(queries, items, temperature=temperature, **known)
         loss = (loss + infonce(items, queries, temperature=temperature, **known)) / 2

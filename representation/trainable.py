@@ -92,8 +92,8 @@ class Trainable(Encoder, Protocol):
         """
         ...
 
-    def embed(self, inputs: Rows) -> Tensor:
-        """Unit vectors `(rows, dim)` in float32, with gradients to the weights of `module`."""
+    def embed(self, inputs: Any) -> Tensor:
+        """Of rows that its own `prepare` made: unit vectors `(rows, dim)` in float32, with gradients to the weights of `module`."""
         ...
 
     def part_of(self, name: str) -> str:

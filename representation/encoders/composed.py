@@ -35,7 +35,7 @@ def compose_encoder(
     model, tokenizer = read_language_model(language)
     say("putting them together")
     module = composed(tower, model, tokenizer, num_layers, seed)
-    dim = module.config.text_config.hidden_size
+    dim = int(module.config.text_config.hidden_size)  # type: ignore[union-attr]
     config = EncoderConfig(
         image_size=tower.image_size,
         image_mean=tower.mean,

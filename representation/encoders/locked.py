@@ -76,7 +76,11 @@ class LockedEncoder:
     """
 
     modalities = frozenset({"text", "image"})
-    cut: Cut = staticmethod(square)
+
+    @property
+    def cut(self) -> Cut:
+        """A square, without the processor of a checkpoint."""
+        return square
 
     def __init__(
         self, text: TextEncoder, vision: Any, module: Projections, config: LockedConfig
@@ -175,11 +179,11 @@ class LockedEncoder:
         has_words = torch.tensor([bool(ids) or pictures is None for ids in tokens])
         words = torch.zeros(len(tokens), self._words.dim)
         spoken = has_words.nonzero().squeeze(1)
-        words[spoken] = self._words.of([np.array(tokens[row], np.int64) for row in spoken])
+        words[spoken] = self._words.of([np.array(tokens[row], np.int64) for row in spoken.tolist()])
         shown = None
         if pictures is not None:
             squares = pictures.cpu().numpy() if isinstance(pictures, Tensor) else pictures
-            shown = self._pictures.of(squares)
+            shown = self._pictures.of(list(squares))
         counts = torch.tensor([len(ids) for ids in tokens])
         return LockedRows(words if len(spoken) else None, has_words, shown, counts)
 
@@ -199,7 +203,9 @@ class LockedEncoder:
             of_rows = [np.array(ids, np.int64) for ids in rows]
             self._words.remember(len(rows), lambda a, b, of=of_rows: of[a:b], what, of_texts)
         for what, (count, take) in pictures.items():
-            self._pictures.remember(count, lambda a, b, take=take: take(a, b), what, of_pictures)
+            self._pictures.remember(
+                count, lambda a, b, take=take: list(take(a, b)), what, of_pictures
+            )
 
     def part_of(self, name: str) -> str:
         """The `projector` of words or of pictures; towers are not trained."""
@@ -304,7 +310,7 @@ class LockedEncoder:
         words = torch.zeros(len(tokens), self._words.dim, device=self.device)
         spoken = has_words.nonzero().squeeze(1)
         if len(spoken):
-            words[spoken.to(self.device)] = self._of_texts([tokens[row] for row in spoken])
+            words[spoken.to(self.device)] = self._of_texts([tokens[row] for row in spoken.tolist()])
         shown = self._of_squares(pictures) if pictures is not None else None
         counts = torch.zeros(len(tokens))
         rows = LockedRows(words if len(spoken) else None, has_words, shown, counts)

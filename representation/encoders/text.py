@@ -97,7 +97,11 @@ class TextEncoder:
 
     modalities = frozenset({"text"})
     image_size: int | None = None
-    cut: Cut = staticmethod(square)
+
+    @property
+    def cut(self) -> Cut:
+        """A square, without the processor of a checkpoint."""
+        return square
 
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: TextConfig

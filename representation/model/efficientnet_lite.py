@@ -100,7 +100,7 @@ class _Pretrained(PreTrainedModel):
     config_class = EfficientNetLiteConfig
     base_model_prefix = "tower"
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
+    input_modalities = ["image"]  # noqa: RUF012
 
 
 class EfficientNetLiteModel(_Pretrained):
@@ -146,7 +146,7 @@ class EfficientNetLiteForImageClassification(_Pretrained):
     def __init__(self, config: EfficientNetLiteConfig):
         super().__init__(config)
         self.tower = EfficientNetLiteModel(config)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels or 0)
         self.post_init()
 
     def forward(self, pixel_values: Tensor, **ignored: Any) -> ImageClassifierOutput:

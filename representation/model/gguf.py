@@ -27,7 +27,7 @@ def read_gguf(file: Path) -> tuple[Any, Any]:
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
-            model, found = AutoModelForCausalLM.from_pretrained(
+            model, found = AutoModelForCausalLM.from_pretrained(  # type: ignore[misc]
                 str(file.parent),
                 gguf_file=file.name,
                 dtype=torch.float32,

@@ -59,7 +59,7 @@ class LlavaBackbone(Backbone):
     @classmethod
     def of(cls, module: Any, image_size: int, mean: Channels, std: Channels) -> "LlavaBackbone":
         side, num_leading = _tokens_of(module, image_size)
-        return cls(module, WholeLayout(image_size, side, num_leading, tuple(mean), tuple(std)))
+        return cls(module, WholeLayout(image_size, side, num_leading, mean, std))
 
     def tower_states(self, pixels: Tensor) -> Sequence[Tensor]:
         return (tower_states(self.module, pixels),)

@@ -1,5 +1,6 @@
 """From a shop to batches: which pairs, which of them are kept, what is known to be no negative, which hard negatives."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +64,6 @@ def prepare(
         encoder: the one to train, as it is before.
         given: pairs that were curated before, trained on in place of all.
         vectors: folder of `representation.embed` with what curation measures likeness by; None: computed with `encoder`.
-
         features: where outputs of frozen towers are kept, by the first of several processes; None: in memory.
 
     Raises:
@@ -75,7 +75,8 @@ def prepare(
     mixture = _mixture_for(config, encoder, pairs)
     if "image" not in encoder.modalities:
         read = {KINDS[name].query for name in mixture}
-        pairs = {query: rows if query in read else rows.head(0) for query, rows in pairs.items()}
+        for query in pairs.keys() - read:
+            pairs[query] = pairs[query].head(0)
     curated = None
     if given is not None:
         pairs = given.read(pairs)
@@ -176,7 +177,7 @@ def _own_shares(
     num_products: int,
 ) -> dict[QueryKind, float]:
     """Of batches of searches by words and by picture, where the mixture has such, the share that is made of the products themselves."""
-    asked = {
+    asked: dict[QueryKind, tuple[float | None, Callable[[], float]]] = {
         "text": (config.own_words_share, lambda: MOST_WORDS),
         "image": (config.own_picture_share, lambda: most_own_pictures(shop, config.seed)),
     }

@@ -165,8 +165,8 @@ class PostTraining(Stage[PairBatch, Outcome]):
             self._slow.follow()
 
     def parameters(self) -> list[tuple[str, Tensor]]:
-        of_step = [("log_temperature", self._step.log_temperature)]
-        return of_step if self._step.learns_temperature else []
+        learnt = self._step.learns_temperature
+        return [("log_temperature", self._step.log_temperature)] if learnt else []
 
     def numbers(self, found: Outcome) -> dict[str, float]:
         return {

