@@ -143,7 +143,7 @@ def pieces(work: Path, name: str, products: int, of: Any) -> tuple[np.ndarray, f
             if not file.is_file():
                 with atomic_file(file) as temporary, open(temporary, "wb") as out:
                     np.save(out, of(first, end))
-            found.append(np.load(file))
+            found.append(np.load(file, allow_pickle=False))
             bar.advance(end - first)
     return np.concatenate(found), time.process_time() - start
 

@@ -43,8 +43,7 @@ def main(out: Path) -> None:
     times = [datetime(2026, 6, 1) + timedelta(minutes=5 * row) for row in range(NUM_ROWS)]
     columns = {"user": user, "item": [names[one] for one in item], "time": times, "clicked": clicked.astype(int)}  # fmt: skip
     pl.DataFrame(columns).write_csv(out / "clicks.csv")
-    titles = [f"product {place}" for place in range(NUM_ITEMS)]
-    pl.DataFrame({"item": names, "title": titles, "category": [f"shelf {one}" for one in category]}).write_csv(out / "products.csv")  # fmt: skip
+    pl.DataFrame({"item": names, "title": [f"product {place}" for place in range(NUM_ITEMS)], "category": [f"shelf {one}" for one in category]}).write_csv(out / "products.csv")  # fmt: skip
     blurred = {name: content + blur * random.normal(size=content.shape) for name, blur in (("words", 3.0), ("pictures", 1.5), ("both", 0.5))}  # fmt: skip
     np.save(out / "words.npy", blurred["words"].astype(np.float32))
     pl.DataFrame({"item_id": names}).write_parquet(out / "words_ids.parquet")

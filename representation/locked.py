@@ -6,7 +6,7 @@ python -m representation.locked --text TEXT --vision VISION --out ENCODER
 import sys
 from pathlib import Path
 
-from moon_rec.command import Parser, add_config_options, run
+from moon_rec.command import Parser, add_config_options, run, seed_number
 from moon_rec.config import load_config
 from moon_rec.outputs import add_overwrite_option, check_output
 from moon_rec.processes import refuse_many_processes
@@ -48,7 +48,7 @@ def _parser() -> Parser:
         "--vision", type=Path, required=True, help="a vision tower's folder or name on the hub"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the encoder")
-    parser.add_argument("--seed", type=int, default=0, help="of the projections; default 0")
+    parser.add_argument("--seed", type=seed_number, default=0, help="of the projections")
     add_overwrite_option(parser, "the encoder")
     add_config_options(parser)
     return parser

@@ -10,6 +10,7 @@ from moon_rec.command import Parser, add_config_options, run, seed_number
 from moon_rec.config import load_config
 from moon_rec.files import read_json
 from moon_rec.outputs import add_overwrite_option
+from moon_rec.progress import say
 from moon_rec.shop import Shop
 from representation.training.tracking import add_track_option, tracked, tracker_of
 
@@ -65,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
             made = pretrain(shop, chosen.out, config, chosen.start, on_log, chosen.overwrite, grade)
         if is_main():
             for line in grades_as_lines(read_json(made[-1].path / LOG_FILE).get("grades", [])):
-                print(line)
+                say(line)
             for checkpoint in made:
                 print(checkpoint.path)
 

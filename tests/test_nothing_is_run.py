@@ -23,6 +23,9 @@ CALLS = {
 }  # fmt: skip
 METHODS = {"extractall", "read_pickle", "to_pickle", "exec_module", "load_model"}
 MAY = {
+    ("representation/starters/unpack.py", "torch.load"): "a published state dict, by digest, read with weights_only and saved as safetensors",
+    ("tests/representation/starters/test_unpack.py", "torch.save"): "makes a state dict as its publisher did",
+    ("tests/representation/starters/test_unpack.py", "import pickle"): "writes one with code in it, which must not run",
     ("tests/test_examples.py", "import runpy"): "the four scripts of this repository, as a reader would run them",
     ("tests/settings/observed.py", "__import__()"): "a class by its name in this repository, to watch what it reads",
 }  # fmt: skip

@@ -26,10 +26,13 @@ def read_gguf(file: Path) -> tuple[Any, Any]:
         raise EncoderError(f"{file}: no such file; name a GGUF file that is here")
     try:
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
+            tokenizer = AutoTokenizer.from_pretrained(
+                str(file.parent), gguf_file=file.name, trust_remote_code=False
+            )
             model, found = AutoModelForCausalLM.from_pretrained(  # type: ignore[misc]
                 str(file.parent),
                 gguf_file=file.name,
+                trust_remote_code=False,
                 dtype=torch.float32,
                 output_loading_info=True,
             )

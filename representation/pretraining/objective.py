@@ -6,6 +6,7 @@ answer and its end are predicted: the question and the picture are given, so the
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,21 +72,31 @@ def chat_turn(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
     """
     if not tokenizer.chat_template:
         return f"{TURN_START}user\n{CONTENT}{TURN_END}\n{TURN_START}assistant\n", TURN_END
-    asked = [{"role": "user", "content": CONTENT}]
-    answered = [*asked, {"role": "assistant", "content": _ANSWER}]
-    try:
-        turn = str(tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True))
-        whole = str(tokenizer.apply_chat_template(answered, tokenize=False))
-    except Exception as error:  # a template is a program of its own, which may fail in any way
-        raise EncoderError(
-            f"the tokenizer's chat template takes no plain question: {first_line(error)}"
-        ) from None
-    end = whole.partition(_ANSWER)[2].strip() or str(tokenizer.eos_token or "")
-    if turn.count(CONTENT) != 1 or not end:
-        raise EncoderError(
-            "the tokenizer's chat template leaves out the question, or ends no answer; take the tokenizer from whoever made the model"
-        )
-    return turn, end
+    said = ""
+    for as_parts in (False, True):  # templates of models that see take a list of parts
+        try:
+            turn, end = _rendered(tokenizer, as_parts)
+        except Exception as error:  # a template is a program of its own, which may fail in any way
+            said = said or f": {first_line(error)}"
+            continue
+        if turn.count(CONTENT) == 1 and end:
+            return turn, end
+    raise EncoderError(
+        f"the tokenizer's chat template takes no plain question, leaves it out, or ends no answer{said}; take the tokenizer from whoever made the model"
+    )
+
+
+def _rendered(tokenizer: PreTrainedTokenizerBase, as_parts: bool) -> tuple[str, str]:
+    """The turn and the end of an answer by the chat template, texts given as they are or as parts."""
+
+    def message(role: str, text: str) -> dict[str, Any]:
+        return {"role": role, "content": [{"type": "text", "text": text}] if as_parts else text}
+
+    asked = [message("user", CONTENT)]
+    answered = [*asked, message("assistant", _ANSWER)]
+    turn = str(tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True))
+    whole = str(tokenizer.apply_chat_template(answered, tokenize=False))
+    return turn, whole.partition(_ANSWER)[2].strip() or str(tokenizer.eos_token or "")
 
 
 def answer_loss(backbone: Backbone, inputs: Inputs, labels: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ def test_both_sheets_are_drawn_once(cell):
     assert [path.stem for path in sheets] == list(CAPTIONS)
     for path in sheets:
         with Image.open(path) as picture:
-            assert picture.format == "PNG" and picture.width > 900
+            assert picture.format == "PNG" and picture.width > 800
     times = [path.stat().st_mtime_ns for path in sheets]
     assert draw_sheets(shop, finished, cells, "test", "purchased", 0) == sheets
     assert [path.stat().st_mtime_ns for path in sheets] == times

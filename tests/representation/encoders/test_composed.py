@@ -163,7 +163,7 @@ def test_a_folder_opens_in_transformers_and_back(encoder, tmp_path):
 def test_both_models_come_in_as_they_were(parts, encoder, request):
     """The language model's own states of a text, and the tower's own of a picture."""
     language = request.node.callspec.params["encoder"][1]
-    model = AutoModelForCausalLM.from_pretrained(parts[language]).eval()
+    model = AutoModelForCausalLM.from_pretrained(parts[language], trust_remote_code=False).eval()
     ids = torch.tensor([[5, 6, 7, 8, 9, 10, 11]])
     mask = torch.ones_like(ids, dtype=torch.bool)
     from representation.model.backbone import Inputs

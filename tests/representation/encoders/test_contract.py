@@ -267,7 +267,7 @@ def test_digests_differ(encoders):
 @pytest.mark.parametrize("name", ["clip", "bert"])
 def test_only_a_language_model_is_trained(encoders, name, tmp_path):
     path = encoders[name].save_pretrained(tmp_path / "copy")
-    with pytest.raises(EncoderError, match="which is not trained here"):
+    with pytest.raises(EncoderError, match="a Qwen-VL is wanted here"):
         ProductEncoder.from_pretrained(path)
 
 

@@ -55,9 +55,9 @@ def test_value_and_gradient_as_transformers_towers_and_a_literal_loss(
     checkpoints, towers, tower, hidden
 ):
     pair = locked_pair(checkpoints["bert"], towers[tower], device="cpu", dim=16, hidden=hidden)
-    bert, seen = (AutoModel.from_pretrained(at).eval() for at in (checkpoints["bert"], towers[tower]))  # fmt: skip
+    bert, seen = (AutoModel.from_pretrained(at, trust_remote_code=False).eval() for at in (checkpoints["bert"], towers[tower]))  # fmt: skip
     with torch.no_grad():
-        words = AutoTokenizer.from_pretrained(checkpoints["bert"])(
+        words = AutoTokenizer.from_pretrained(checkpoints["bert"], trust_remote_code=False)(
             WORDS, padding=True, return_tensors="pt"
         )
         states, mask = bert(**words).last_hidden_state, words["attention_mask"][..., None]

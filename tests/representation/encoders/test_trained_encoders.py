@@ -95,8 +95,8 @@ def test_dual_towers_value_and_gradient_as_transformers(checkpoints, name):
 @pytest.mark.parametrize("name", ["bert", "gemma2"])
 def test_text_encoder_value_and_gradient_as_transformers(checkpoints, name):
     path = checkpoints[name]
-    theirs = AutoModel.from_pretrained(path).eval()
-    tokenizer = AutoTokenizer.from_pretrained(path)
+    theirs = AutoModel.from_pretrained(path, trust_remote_code=False).eval()
+    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
 
     def pooled(texts):
         words = tokenizer(texts, padding=True, return_tensors="pt")

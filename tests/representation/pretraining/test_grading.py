@@ -123,10 +123,10 @@ def test_a_chat_template_decides_the_turn(encoder):
         answered = [token for token in labels[0] if token != -100]
         assert answered == [token for token in plain[1][0] if token != -100]
         tokenizer.chat_template = "{{ raise_exception('no') }}"
-        with pytest.raises(EncoderError, match="takes no plain question: no"):
+        with pytest.raises(EncoderError, match="ends no answer: no"):
             chat_turn(tokenizer)
         tokenizer.chat_template = "nothing"
-        with pytest.raises(EncoderError, match="leaves out the question"):
+        with pytest.raises(EncoderError, match="takes no plain question, leaves it out"):
             chat_turn(tokenizer)
     finally:
         tokenizer.chat_template = None
@@ -135,7 +135,7 @@ def test_a_chat_template_decides_the_turn(encoder):
 def test_the_command_prints_grades_before_and_after(little_shop, encoder_path, tmp_path, capsys):
     words = [str(little_shop.path), "--out", str(tmp_path / "out"), "--start", str(encoder_path)]
     command.main([*words, "--set", "steps=2", "--set", "batch_size=4", "--graded", "3"])
-    lines = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().err.splitlines()
     named = [line for line in lines if line.startswith("title_f1 (")]
     assert len(named) == 1 and "step 0:" in named[0] and "step 2:" in named[0]
 

