@@ -459,7 +459,7 @@ def main(argv: list[str] | None = None) -> None:
     settings = {
         name: str(value) if isinstance(value, Path) else value
         for name, value in vars(options).items()
-        if name not in ("shop", "out", "start")
+        if name not in ("shop", "out", "start", "teacher")
     }
     about = {"name": shop.name, "digest": shop.digest, "source": shop.source}
     write_json(
