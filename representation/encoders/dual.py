@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import polars as pl
 import torch
 from PIL import Image
 from torch import Tensor
@@ -53,19 +52,15 @@ from representation.encoders.checkpoint import (
     write_about,
 )
 from representation.encoders.frame_inputs import (
-    check_items,
+    ReadsFrames,
     computed_once,
     digest_of_weights,
     framing_tokens,
     in_batches,
     pad_right,
-    pictures_of,
-    query_columns,
-    row_names,
     where_to,
 )
 from representation.encoders.strangers import refuse_large_pictures
-from representation.interface import Modality
 from representation.model.backbone import Inputs
 from representation.model.lora import (
     LoraConfig,
@@ -75,7 +70,7 @@ from representation.model.lora import (
     with_lora,
 )
 from representation.model.pixels import as_bytes
-from representation.model.prompt import RICHER_ALONE, Richness, product_texts
+from representation.model.prompt import RICHER_ALONE, Richness
 from representation.model.tokenizer import encode_plain
 from representation.trainable import Cut, Side, TextKind
 
@@ -102,7 +97,7 @@ class DualConfig(Config):
     counts_when: ClassVar[Rules] = {"with_price": RICHER_ALONE}
 
 
-class DualEncoder:
+class DualEncoder(ReadsFrames):
     """Encodes words and pictures, each by its own tower.
 
     Attributes:
@@ -251,41 +246,10 @@ class DualEncoder:
         pixels = (inputs.pixels.permute(0, 3, 1, 2).float() * factor - mean) / std
         return self._together(inputs, self._pictures(pixel_values=pixels))
 
-    def encode_items(
-        self,
-        frame: pl.DataFrame,
-        modality: Modality = "both",
-        batch_size: int = 256,
-        progress: bool = True,
-    ) -> np.ndarray:
-        """Unit vectors of products, float32 `(rows, dim)`, in the frame's order; see `interface.Encoder`.
-
-        Raises:
-            EncoderError: an unknown modality, a needed column absent, or modality `image` and a row without a picture.
-        """
-        check_items(frame, modality, self.modalities)
-        texts = [""] * frame.height
-        if modality != "image":
-            texts = product_texts(frame, self.config.item_text, self.config.with_price)
-        pictures = pictures_of(frame, "image") if modality != "text" else [None] * frame.height
-        names = row_names(frame, "item_id", "items.image of item")
-        return self._encode(texts, pictures, names, batch_size, "products" * progress)
-
-    def encode_queries(
-        self, frame: pl.DataFrame, batch_size: int = 256, progress: bool = True
-    ) -> np.ndarray:
-        """Unit vectors of queries, float32 `(rows, dim)`, in the frame's order.
-
-        Raises:
-            EncoderError: a row with neither text nor picture.
-        """
-        texts, pictures = query_columns(frame, self.modalities)
-        names = row_names(frame, "search_id", "searches.query_image of search")
-        return self._encode(texts, pictures, names, batch_size, "queries" * progress)
-
     @torch.inference_mode()
     def _encode(
         self,
+        side: Side,
         texts: Sequence[str],
         pictures: Sequence[bytes | None],
         names: Sequence[str],
@@ -293,7 +257,7 @@ class DualEncoder:
         description: str,
     ) -> np.ndarray:
         has_picture = np.array([picture is not None for picture in pictures], dtype=bool)
-        tokens = self.tokens(texts, "item", "words")
+        tokens = self.tokens(texts, side, "words")
         order = np.lexsort((np.array([len(row) for row in tokens]), has_picture))
         vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
         for chosen in in_batches(order, batch_size, description):

@@ -15,9 +15,11 @@ from moon_rec.errors import EncoderError
 from moon_rec.files import DIGEST_DIGITS
 from moon_rec.progress import progress as progress_bar
 from representation.interface import Encoder, Modality
-from representation.model.prompt import values_of
+from representation.model.prompt import product_texts, values_of
 
 if TYPE_CHECKING:
+    from representation.trainable import Side
+
     computed_once = property
 else:  # type checkers do not see that a cached property answers a protocol's property
     computed_once = cached_property
@@ -157,3 +159,54 @@ def digest_of_weights(
 def where_to(device: Any) -> torch.device:
     """`device`, or a GPU where there is one."""
     return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+class ReadsFrames:
+    """Reads products and queries as an encoder of two towers does: the texts and pictures that a frame has, made vectors of by `_encode`."""
+
+    modalities: frozenset[Modality]
+    config: Any
+
+    def _encode(
+        self,
+        side: "Side",
+        texts: Sequence[str],
+        pictures: Sequence[bytes | None],
+        names: Sequence[str],
+        batch_size: int,
+        description: str,
+    ) -> np.ndarray:
+        """Unit vectors of rows, each of a text, a picture or both; `names` say of which row a picture is."""
+        raise NotImplementedError
+
+    def encode_items(
+        self,
+        frame: pl.DataFrame,
+        modality: Modality = "both",
+        batch_size: int = 256,
+        progress: bool = True,
+    ) -> np.ndarray:
+        """Unit vectors of products, float32 `(rows, dim)`, in the frame's order; see `interface.Encoder`.
+
+        Raises:
+            EncoderError: an unknown modality, a needed column absent, or modality `image` and a row without a picture.
+        """
+        check_items(frame, modality, self.modalities)
+        texts = [""] * frame.height
+        if modality != "image":
+            texts = product_texts(frame, self.config.item_text, self.config.with_price)
+        pictures = pictures_of(frame, "image") if modality != "text" else [None] * frame.height
+        names = row_names(frame, "item_id", "items.image of item")
+        return self._encode("item", texts, pictures, names, batch_size, "products" * progress)
+
+    def encode_queries(
+        self, frame: pl.DataFrame, batch_size: int = 256, progress: bool = True
+    ) -> np.ndarray:
+        """Unit vectors of queries, float32 `(rows, dim)`, in the frame's order.
+
+        Raises:
+            EncoderError: a row with neither text nor picture.
+        """
+        texts, pictures = query_columns(frame, self.modalities)
+        names = row_names(frame, "search_id", "searches.query_image of search")
+        return self._encode("query", texts, pictures, names, batch_size, "queries" * progress)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -42,30 +41,25 @@ from representation.encoders.checkpoint import (
     write_about,
 )
 from representation.encoders.frame_inputs import (
-    check_items,
+    ReadsFrames,
     computed_once,
     digest_of_weights,
     in_batches,
-    pictures_of,
-    query_columns,
-    row_names,
     where_to,
 )
 from representation.encoders.frozen_features import FrozenFeatures
 from representation.encoders.projections import LockedConfig, LockedRows, Projections
 from representation.encoders.text import TextEncoder
 from representation.encoders.vision_tower import said_of_pictures, seen, width_of
-from representation.interface import Modality
 from representation.model.lora import LoraConfig
 from representation.model.pixels import square
-from representation.model.prompt import product_texts
 from representation.model.quiet_transformers import quiet
 from representation.trainable import Cut, Side, TextKind
 
 PROJECTIONS = "model.safetensors"
 
 
-class LockedEncoder:
+class LockedEncoder(ReadsFrames):
     """Encodes words and pictures, each by a frozen tower and a trained projection.
 
     Attributes:
@@ -241,38 +235,6 @@ class LockedEncoder:
         weight = self.config.text_weight
         both = functional.normalize(weight * words + (1 - weight) * pictures, dim=-1)
         return torch.where(inputs.has_words[:, None], both, pictures)
-
-    def encode_items(
-        self,
-        frame: pl.DataFrame,
-        modality: Modality = "both",
-        batch_size: int = 256,
-        progress: bool = True,
-    ) -> np.ndarray:
-        """Unit vectors of products, float32 `(rows, dim)`, in the frame's order; see `interface.Encoder`.
-
-        Raises:
-            EncoderError: an unknown modality, a needed column absent, or modality `image` and a row without a picture.
-        """
-        check_items(frame, modality, self.modalities)
-        texts = [""] * frame.height
-        if modality != "image":
-            texts = product_texts(frame, self.config.item_text, self.config.with_price)
-        pictures = pictures_of(frame, "image") if modality != "text" else [None] * frame.height
-        names = row_names(frame, "item_id", "items.image of item")
-        return self._encode("item", texts, pictures, names, batch_size, "products" * progress)
-
-    def encode_queries(
-        self, frame: pl.DataFrame, batch_size: int = 256, progress: bool = True
-    ) -> np.ndarray:
-        """Unit vectors of queries, float32 `(rows, dim)`, in the frame's order.
-
-        Raises:
-            EncoderError: a row with neither text nor picture.
-        """
-        texts, pictures = query_columns(frame, self.modalities)
-        names = row_names(frame, "search_id", "searches.query_image of search")
-        return self._encode("query", texts, pictures, names, batch_size, "queries" * progress)
 
     @torch.inference_mode()
     def _encode(
