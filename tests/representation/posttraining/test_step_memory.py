@@ -1,5 +1,7 @@
 """Memory of a step's loss over a large batch: masks of a byte each, never scores of all pairs."""
 
+import pytest
+
 from tests.peak_memory import added_mib
 
 BEFORE = """
@@ -22,6 +24,7 @@ BEFORE = """
 """
 
 
+@pytest.mark.slow  # a block of the loss alone is among the quick tests
 def test_a_step_holds_no_scores_of_all_pairs():
     """4,096 pairs: 16 MiB a mask, 64 MiB of scores; some negatives of a batch, drawn at random, and the accuracy within the batch."""
     assert added_mib(BEFORE, "step(4096)") < 150

@@ -3,6 +3,7 @@
 import sys
 
 import numpy as np
+import pytest
 import torch
 
 from moon_rec.files import read_json
@@ -14,6 +15,7 @@ from tests.representation.training.test_distributed import together
 SETTINGS = {"steps": 4, "batch_size": 9, "precision": "float32", "num_threads": 1, "log_every": 1}
 
 
+@pytest.mark.slow  # as post-training's; the loop is the same, and gradients of two processes are among the quick tests
 def test_two_processes_pretrain_as_one(little_shop, encoder_path, tmp_path):
     """Nine questions, whose answers have different lengths and some of which show no picture."""
     one, two = tmp_path / "one", tmp_path / "two"
