@@ -164,7 +164,7 @@ def where_to(device: Any) -> torch.device:
 class ReadsFrames:
     """Reads products and queries as an encoder of two towers does: the texts and pictures that a frame has, made vectors of by `_encode`."""
 
-    modalities: frozenset[Modality]
+    modalities: frozenset[str]
     config: Any
 
     def _encode(
