@@ -15,7 +15,7 @@ Chuang et al., MetaCLIP 2, 2025. Notable choices:
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -41,7 +41,6 @@ from moon_rec.bounds import Share
 from moon_rec.config import Config, Rules, make_config
 from moon_rec.errors import EncoderError, first_line
 from moon_rec.outputs import atomic_folder
-from moon_rec.shop.pictures import decode
 from representation.encoders.checkpoint import (
     ENCODER,
     load_tokenizer,
@@ -56,7 +55,6 @@ from representation.encoders.frame_inputs import (
     computed_once,
     digest_of_weights,
     framing_tokens,
-    in_batches,
     pad_right,
     where_to,
 )
@@ -246,40 +244,16 @@ class DualEncoder(ReadsFrames):
         pixels = (inputs.pixels.permute(0, 3, 1, 2).float() * factor - mean) / std
         return self._together(inputs, self._pictures(pixel_values=pixels))
 
-    @torch.inference_mode()
-    def _encode(
-        self,
-        side: Side,
-        texts: Sequence[str],
-        pictures: Sequence[bytes | None],
-        names: Sequence[str],
-        batch_size: int,
-        description: str,
-    ) -> np.ndarray:
-        has_picture = np.array([picture is not None for picture in pictures], dtype=bool)
-        tokens = self.tokens(texts, side, "words")
-        order = np.lexsort((np.array([len(row) for row in tokens]), has_picture))
-        vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
-        for chosen in in_batches(order, batch_size, description):
-            bare, shown = chosen[~has_picture[chosen]], chosen[has_picture[chosen]]
-            if len(bare):
-                inputs = self.prepare("item", [tokens[row] for row in bare], None)
-                vectors[bare] = self.embed(inputs.to(self.device)).cpu().numpy()
-            if len(shown):
-                decoded = [
-                    decode(pictures[row] or b"", where=names[row]) for row in map(int, shown)
-                ]
-                found = self._pictured([tokens[row] for row in shown], decoded)
-                vectors[shown] = found.cpu().numpy()
-        return vectors
-
-    def _pictured(self, tokens: Sequence[list[int]], pictures: Sequence[Image.Image]) -> Tensor:
-        """Unit vectors of rows that all have a picture."""
+    def _vectors(
+        self, side: Side, tokens: Sequence[list[int]], pictures: Iterable[Image.Image] | None
+    ) -> Tensor:
+        if pictures is None:
+            return self.embed(self.prepare(side, tokens, None).to(self.device))
         if not self._is_naflex:
             squares = np.stack([self.cut(picture, self.image_size) for picture in pictures])
-            return self.embed(self.prepare("item", tokens, squares).to(self.device))
+            return self.embed(self.prepare(side, tokens, squares).to(self.device))
         shaped = self.processor(images=list(pictures), return_tensors="pt").to(self.device)
-        words = self.prepare("item", tokens, np.zeros((0, 0, 0, 3), dtype=np.uint8))
+        words = self.prepare(side, tokens, np.zeros((0, 0, 0, 3), dtype=np.uint8))
         return self._together(words.to(self.device), self._pictures(**shaped))
 
     def _together(self, words: Inputs, pictures: Tensor) -> Tensor:

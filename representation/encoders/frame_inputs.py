@@ -1,24 +1,26 @@
 """What every encoder does with a frame before its model sees it, and with its weights to name them."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import torch
+from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from moon_rec.errors import EncoderError
 from moon_rec.files import DIGEST_DIGITS
 from moon_rec.progress import progress as progress_bar
+from moon_rec.shop.pictures import decode
 from representation.interface import Encoder, Modality
 from representation.model.prompt import product_texts, values_of
 
 if TYPE_CHECKING:
-    from representation.trainable import Side
+    from representation.trainable import Side, TextKind
 
     computed_once = property
 else:  # type checkers do not see that a cached property answers a protocol's property
@@ -162,21 +164,20 @@ def where_to(device: Any) -> torch.device:
 
 
 class ReadsFrames:
-    """Reads products and queries as an encoder of two towers does: the texts and pictures that a frame has, made vectors of by `_encode`."""
+    """Reads products and queries as an encoder of two towers does: the texts and pictures that a frame has, made vectors of by `_vectors`."""
 
     modalities: frozenset[str]
     config: Any
+    dim: int
 
-    def _encode(
-        self,
-        side: "Side",
-        texts: Sequence[str],
-        pictures: Sequence[bytes | None],
-        names: Sequence[str],
-        batch_size: int,
-        description: str,
-    ) -> np.ndarray:
-        """Unit vectors of rows, each of a text, a picture or both; `names` say of which row a picture is."""
+    def tokens(self, texts: Sequence[str], side: "Side", kind: "TextKind") -> list[list[int]]:
+        """See `Trainable.tokens`."""
+        raise NotImplementedError
+
+    def _vectors(
+        self, side: "Side", tokens: Sequence[list[int]], pictures: Iterable[Image.Image] | None
+    ) -> Tensor:
+        """Unit vectors of rows that all have a picture (and words where `tokens` are some), or none has. Pictures come decoded one at a time."""
         raise NotImplementedError
 
     def encode_items(
@@ -210,3 +211,31 @@ class ReadsFrames:
         texts, pictures = query_columns(frame, self.modalities)
         names = row_names(frame, "search_id", "searches.query_image of search")
         return self._encode("query", texts, pictures, names, batch_size, "queries" * progress)
+
+    @torch.inference_mode()
+    def _encode(
+        self,
+        side: "Side",
+        texts: Sequence[str],
+        pictures: Sequence[bytes | None],
+        names: Sequence[str],
+        batch_size: int,
+        description: str,
+    ) -> np.ndarray:
+        """Rows sorted, so a batch holds little padding; the order never shows in the result. `names` say of which row a picture is."""
+        has_picture = np.array([picture is not None for picture in pictures], dtype=bool)
+        tokens = self.tokens(texts, side, "words")
+        order = np.lexsort((np.array([len(row) for row in tokens]), has_picture))
+        vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
+        for chosen in in_batches(order, batch_size, description):
+            for rows in (chosen[~has_picture[chosen]], chosen[has_picture[chosen]]):
+                if not len(rows):
+                    continue
+                shown = None
+                if has_picture[rows[0]]:
+                    shown = (
+                        decode(pictures[row] or b"", where=names[row]) for row in map(int, rows)
+                    )
+                found = self._vectors(side, [tokens[row] for row in rows], shown)
+                vectors[rows] = found.cpu().numpy()
+        return vectors

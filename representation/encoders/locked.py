@@ -12,12 +12,13 @@ belongs together. So it learns in minutes on a processor. Ours -> theirs: `dim` 
 """
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -30,7 +31,6 @@ from moon_rec.errors import ConfigError, EncoderError, first_line
 from moon_rec.files import write_json
 from moon_rec.outputs import atomic_folder
 from moon_rec.seeds import seed_of
-from moon_rec.shop.pictures import decode
 from representation.encoders.checkpoint import (
     ENCODER,
     LOCKED_TYPES,
@@ -44,7 +44,6 @@ from representation.encoders.frame_inputs import (
     ReadsFrames,
     computed_once,
     digest_of_weights,
-    in_batches,
     where_to,
 )
 from representation.encoders.frozen_features import FrozenFeatures
@@ -236,35 +235,13 @@ class LockedEncoder(ReadsFrames):
         both = functional.normalize(weight * words + (1 - weight) * pictures, dim=-1)
         return torch.where(inputs.has_words[:, None], both, pictures)
 
-    @torch.inference_mode()
-    def _encode(
-        self,
-        side: Side,
-        texts: Sequence[str],
-        pictures: Sequence[bytes | None],
-        names: Sequence[str],
-        batch_size: int,
-        description: str,
-    ) -> np.ndarray:
-        has_picture = np.array([picture is not None for picture in pictures], dtype=bool)
-        tokens = self.tokens(texts, side, "words")
-        order = np.lexsort((np.array([len(row) for row in tokens]), has_picture))
-        vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
-        for chosen in in_batches(order, batch_size, description):
-            for rows in (chosen[~has_picture[chosen]], chosen[has_picture[chosen]]):
-                if len(rows):
-                    ids = [tokens[row] for row in rows]
-                    shown = None
-                    if has_picture[rows[0]]:
-                        shown = np.stack(list(self._squares(pictures, names, rows)))
-                    vectors[rows] = self.embed(self._together(ids, shown)).cpu().numpy()
-        return vectors
-
-    def _squares(
-        self, pictures: Sequence[bytes | None], names: Sequence[str], rows: np.ndarray
-    ) -> Iterator[np.ndarray]:
-        for row in map(int, rows):
-            yield square(decode(pictures[row] or b"", where=names[row]), self.image_size)
+    def _vectors(
+        self, side: Side, tokens: Sequence[list[int]], pictures: Iterable[Image.Image] | None
+    ) -> Tensor:
+        squares = None
+        if pictures is not None:
+            squares = np.stack([self.cut(picture, self.image_size) for picture in pictures])
+        return self.embed(self._together(tokens, squares))
 
     def _together(self, tokens: Sequence[list[int]], pictures: np.ndarray | None) -> LockedRows:
         """As `prepare`, rows together: quicker, and equal to about 1e-6."""

@@ -309,9 +309,7 @@ class ContrastiveStep:
         if past is None:
             return without(queries, columns)
         term, slow = self.config.queue_term, self.config.momentum > 0
-        compared = (
-            torch.cat(list(kept)) if slow or term == "queries" else columns
-        )  # "alone" is slow
+        compared = torch.cat(list(kept)) if slow or term == "queries" else columns
         loss = self._over_widths(objectives, queries, compared, bank=past.bank)
         if term == "added":
             return (loss + without(queries, columns)) / 2

@@ -19,11 +19,9 @@ from torch.nn import functional
 
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import ConfigError
-from moon_rec.shop import Shop
 from representation.losses import score_distillation, vector_distillation
 from representation.posttraining.config import PosttrainConfig
 from representation.posttraining.pair_batch import PairBatch
-from representation.posttraining.start_vectors import open_vectors
 
 AXES_FROM = 20_000
 """Items, evenly over the table, that principal axes are of."""
@@ -50,15 +48,6 @@ class Teacher:
         self._items, self._queries, self._device = items, queries, device
         self._axes = _principal_axes(items, width).to(device) if items.dim > width else None
         self.width = min(items.dim, width)
-
-    @classmethod
-    def open(cls, shop: Shop, folder: str | Path, width: int, device: torch.device) -> "Teacher":
-        """Open the tables at `folder`, and say what they cover.
-
-        Raises:
-            EncoderError, TableError: as `open_vectors`.
-        """
-        return cls(*open_vectors(shop, folder), width, device)
 
     def items(self, ids: np.ndarray) -> Taught:
         """Of items by id `(rows,)`; an id that it does not know has none."""
