@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from exchange_rate.evidence.recorded_file import check_recorded
 from moon_rec.errors import MoonRecError, StudyError, first_line
-from moon_rec.files import digest_file
-from moon_rec.parquet_bounds import refuse_bombs
 
 DRAWS = "draws.parquet"
 SCHEMA = {
@@ -46,19 +45,7 @@ def read_draw_file(file: Path, about: Mapping[str, Any], what: str) -> pl.DataFr
     Raises:
         StudyError: a link, too large, other bytes than recorded, no Parquet, other columns, a row twice, a list of another length, or a number that is none.
     """
-    if not file.exists() and not file.is_symlink():
-        raise StudyError(
-            f"{what} is not there, and study.json names it; put it back, or run the study again"
-        )
-    if file.is_symlink():
-        raise StudyError(f"{what}: {file.name} is a link; put the file itself there")
-    if (size := file.stat().st_size) > MOST_BYTES:
-        raise StudyError(f"{what}: {size:,} bytes; the most are {MOST_BYTES:,}")
-    if (found := digest_file(file)) != about["digest"]:
-        raise StudyError(
-            f"{what} is not the file that study.json records (digest {found}, recorded {about['digest']}); put the study's own back"
-        )
-    refuse_bombs(file, StudyError)
+    check_recorded(file, about["digest"], what, MOST_BYTES)
     try:
         schema = pl.read_parquet_schema(file)
         if dict(schema) != SCHEMA:

@@ -14,10 +14,9 @@ from typing import Any
 
 import polars as pl
 
+from exchange_rate.evidence.recorded_file import check_recorded
 from exchange_rate.evidence.records import Study
 from moon_rec.errors import MoonRecError, StudyError, first_line
-from moon_rec.files import digest_file
-from moon_rec.parquet_bounds import refuse_bombs
 from moon_rec.progress import say
 from moon_rec.tracking import Tracker
 
@@ -103,15 +102,7 @@ def read_neighbour_file(file: Path, about: Mapping[str, Any], what: str) -> pl.D
     Raises:
         StudyError: not there, a link, too large, other bytes than recorded, no Parquet, other columns, a text or a picture that is too large, or a picture that is no JPEG.
     """
-    if file.is_symlink() or not file.is_file():
-        raise StudyError(f"{what} is not there; put it back, or run the study again")
-    if (size := file.stat().st_size) > MOST_BYTES:
-        raise StudyError(f"{what}: {size:,} bytes; the most are {MOST_BYTES:,}")
-    if (found := digest_file(file)) != about["digest"]:
-        raise StudyError(
-            f"{what} is not the file that study.json records (digest {found}, recorded {about['digest']}); put the study's own back"
-        )
-    refuse_bombs(file, StudyError)
+    check_recorded(file, about["digest"], what, MOST_BYTES)
     try:
         if dict(pl.read_parquet_schema(file)) != SCHEMA:
             raise StudyError(f"{what} has other columns than {', '.join(SCHEMA)}; run the study again")  # fmt: skip
