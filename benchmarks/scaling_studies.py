@@ -5,7 +5,7 @@ The MOON report names these three axes and prints no curve of them (papers.md 1.
     tokens      5 to 480 steps of post-training, each a training of its own whose learning rate falls to its end (a checkpoint in the middle of a longer one has not come
                 to rest, and lies below the curve)
     negatives   1 to 300 a query, 120 steps; beyond the batch's 95 they come from the queue
-    histories   the newest 1 to 100 behaviours read by the ranker, on one encoder; on a shop whose users have that many (`--long-shop`)
+    histories   the newest 1 to 300 behaviours read by the ranker, on one encoder; on a shop whose users have that many (`--long-shop`)
 
 The study of many encoders takes those of the first seed, further trainings that differ in loss, pairs, negatives, rate and stage, random weights, vectors brought from
 elsewhere (HOG and colours, MiniLM), a mixture and two widths: about 27 encoders on 23 paths.
@@ -37,7 +37,7 @@ from moon_rec.tracking import Tracker
 
 STEPS = (5, 12, 30, 76, 190, 480)
 NEGATIVES = (1, 3, 9, 29, 95, 300)
-HISTORIES = (1, 3, 10, 30, 100)
+HISTORIES = (1, 3, 10, 30, 100, 300)
 SEEDS = (0, 1, 2)
 BATCH = 96
 MIXTURE = (
