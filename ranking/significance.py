@@ -33,8 +33,8 @@ from ranking.groups import group_codes
 from ranking.judging.resampling import (
     Statistic,
     WeightedAuc,
+    drawn_values,
     interval,
-    resample,
     weighted_gauc,
     weighted_log_loss,
     weighted_normalised_entropy,
@@ -153,21 +153,21 @@ def answer(
     Args:
         description: shown with the progress; none is shown where it is empty.
     """
-    whole = np.ones(num_users)
-    points = {
-        name: np.array([[one.value(whole) for one in side] for side in (question.a, question.b)])
-        for name, question in questions.items()
-    }
-    kept = [name for name, point in points.items() if np.isfinite(point).all()]
-    statistics = [one for name in kept for one in (*questions[name].a, *questions[name].b)]
-    drawn = resample(statistics, num_users, num_resamples, seed, description)
-    found, start = {}, 0
-    for name in kept:
-        num_seeds = len(questions[name].a)
-        mine = drawn[:, start : start + 2 * num_seeds]
-        differences = mine[:, num_seeds:] - mine[:, :num_seeds]
-        found[name] = _comparison(questions[name], points[name], differences, level)
-        start += 2 * num_seeds
+    asked = (one for question in questions.values() for one in (*question.a, *question.b))
+    drawn = drawn_values(asked, num_users, num_resamples, seed, description)
+    return answers(questions, drawn, level)
+
+
+def answers(
+    questions: Mapping[str, Question], drawn: Mapping[Statistic, np.ndarray], level: float = 0.95
+) -> dict[str, Comparison]:
+    """As `answer`, of values at hand: `drawn_values` of all statistics."""
+    found = {}
+    for name, question in questions.items():
+        a, b = (np.stack([drawn[one] for one in side]) for side in (question.a, question.b))
+        point = np.stack([a[:, 0], b[:, 0]])
+        if np.isfinite(point).all():
+            found[name] = _comparison(question, point, (b - a)[:, 1:].T, level)
     return found
 
 

@@ -1,6 +1,6 @@
 """Two rankers over several seeds: AUC of each, their paired difference, and the share of the way to the best possible AUC.
 
-Differences are `ranking.significance.answer`'s: mean over seeds of B minus A, with its interval over users and seeds where there are several seeds (two ways of
+Differences are `ranking.significance.answers`': mean over seeds of B minus A, with its interval over users and seeds where there are several seeds (two ways of
 training are compared), over users alone where there is one (two trainings are). The other numbers are taken under the same draws of users, whose percentiles
 are their intervals.
 
@@ -19,9 +19,9 @@ from moon_rec.errors import StudyError
 from moon_rec.estimate import Estimate
 from ranking.comparison import Comparison
 from ranking.judging.judgement import true_probabilities
-from ranking.judging.resampling import interval, resample, too_few
+from ranking.judging.resampling import drawn_values, interval, too_few
 from ranking.metrics import group_codes
-from ranking.significance import Question, answer, statistic_of
+from ranking.significance import Question, answers, statistic_of
 
 NO_PARTS: Mapping[str, tuple[str, np.ndarray]] = MappingProxyType({})
 SEGMENTS = {"": "", "_warm": ", warm items only", "_cold": ", cold items only"}
@@ -58,13 +58,16 @@ def compare_rankers(
     best = true_probabilities(first, truth) if truth is not None else None
     num_users, segments = _segments(tables, best, parts)
     words = SEGMENTS | {name: f", {text} only" for name, (text, _) in parts.items()}
-    _draw([*segments.values()], num_users, num_resamples, seed)
+    statistics = (one for found in segments.values() for one in (*found.statistics, *found.gauc))
+    drawn = drawn_values(statistics, num_users, num_resamples, seed)
+    for found in segments.values():
+        found.values = np.stack([drawn[one] for one in found.statistics], axis=1)
     questions = {
         f"{name}{segment}": question
         for segment, found in segments.items()
         for name, question in found.questions(name_a, name_b).items()
     }
-    gains = answer(questions, num_users, num_resamples, seed, level)
+    gains = answers(questions, drawn, level)
     estimates: dict[str, Estimate] = {}
     for segment, found in segments.items():
         own = {name: gains.get(f"{name}{segment}") for name in ("auc_gain", "gauc_gain")}
@@ -97,19 +100,6 @@ def _segments(
             found = _Segment(labels, columns, None if best is None else best[rows], users[rows])
             segments[segment] = found
     return int(users.max()) + 1, segments
-
-
-def _draw(segments: Sequence["_Segment"], num_users: int, num_resamples: int, seed: int) -> None:
-    """Take the AUCs of all segments on all users and under the same draws of them."""
-    whole = np.ones(num_users)
-    statistics = [one for segment in segments for one in segment.statistics]
-    drawn = resample(statistics, num_users, num_resamples, seed)
-    start = 0
-    for segment in segments:
-        point = [[one.value(whole) for one in segment.statistics]]
-        stop = start + len(segment.statistics)
-        segment.values = np.vstack([point, drawn[:, start:stop]])
-        start = stop
 
 
 def _gain(found: Comparison) -> tuple[float, float, float, str]:

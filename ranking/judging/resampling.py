@@ -11,7 +11,7 @@ percentiles (`interval`). Even so, below `MIN_USERS` counted users an interval c
 says (`benchmarks/verdicts.py`, docs/results.md): there is none then, and no verdict.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -70,20 +70,28 @@ class WeightedAuc:
         scores, users, is_positive = scores[order], users[order], labels[order] == 1
         negatives, positives = scores[~is_positive], scores[is_positive]
         self._negative_users, self._positive_users = users[~is_positive], users[is_positive]
-        self._below = np.searchsorted(negatives, positives, side="left")
-        self._up_to = np.searchsorted(negatives, positives, side="right")
-        self._has_ties = bool((self._below != self._up_to).any())
+        below = np.searchsorted(negatives, positives, side="left")
+        up_to = np.searchsorted(negatives, positives, side="right")
+        self._has_ties = bool((below != up_to).any())
+        # sums of non-clicks are asked for at clicks alone, which are few: what lies between two of them is summed as one piece
+        marks = np.unique(np.concatenate([[0], below, up_to]))
+        self._starts = marks[marks < negatives.size]
+        ends = np.append(self._starts, negatives.size)
+        self._below, self._up_to = np.searchsorted(ends, below), np.searchsorted(ends, up_to)
         sides = (self._negative_users, self._positive_users)
         self.counted = min(np.unique(side).size for side in sides)
 
     def value(self, weights: np.ndarray) -> float:
         """Sum over clicks of the non-clicks' weight below (half of it for ties), over all pairs."""
-        cumulated = np.zeros(self._negative_users.size + 1)
-        np.cumsum(weights[self._negative_users], out=cumulated[1:])
-        positive = weights[self._positive_users]
-        beaten = cumulated[self._below]
+        if not self._starts.size:
+            return NOTHING
+        cumulated = np.zeros(self._starts.size + 1)
+        pieces = np.add.reduceat(weights.take(self._negative_users), self._starts)
+        np.cumsum(pieces, out=cumulated[1:])
+        positive = weights.take(self._positive_users)
+        beaten = cumulated.take(self._below)
         if self._has_ties:
-            beaten = (beaten + cumulated[self._up_to]) / 2
+            beaten = (beaten + cumulated.take(self._up_to)) / 2
         pairs = positive.sum() * cumulated[-1]
         return dot(positive, beaten) / pairs if pairs > 0 else NOTHING
 
@@ -209,6 +217,21 @@ def resample(
     for row, weights in enumerate(draws):
         values[row] = [statistic.value(weights) for statistic in statistics]
     return values
+
+
+def drawn_values(
+    statistics: Iterable[Statistic],
+    num_users: int,
+    num_resamples: int,
+    seed: int,
+    description: str = "",
+) -> dict[Statistic, np.ndarray]:
+    """Every statistic once, however often it is named: on all users, then under the same resamples of them, `(1 + resamples,)` each."""
+    each = [*dict.fromkeys(statistics)]
+    whole = np.ones(num_users)
+    point = np.array([one.value(whole) for one in each])
+    drawn = resample(each, num_users, num_resamples, seed, description)
+    return dict(zip(each, np.vstack([point, drawn]).T, strict=True))
 
 
 def interval(values: np.ndarray, level: float, counted: int) -> tuple[float, float]:
