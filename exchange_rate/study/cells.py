@@ -8,6 +8,7 @@ import contextlib
 import functools
 import json
 import math
+import multiprocessing
 import os
 import sys
 import time
@@ -64,6 +65,7 @@ CODE = {
 
 LIBRARIES = ("numpy", "polars", "torch", "torchrec", "transformers")
 _RESUMABLE = ("encoder",)
+_READ_PICTURES = ("pretraining", "posttraining", "encoder")
 
 
 def run_cell(
@@ -76,6 +78,8 @@ def run_cell(
     torch.set_num_threads(num_threads)
     try:
         _clear(folder, spec.kind in _RESUMABLE)
+        if spec.kind in _READ_PICTURES and multiprocessing.parent_process() is not None:
+            _share_pictures()
         with as_a_part(), _output_to(folder / LOG) if log_to_file else contextlib.nullcontext():
             result = _run(spec, Path(cells), folder)
         result.save(folder, spec.code)
@@ -104,6 +108,13 @@ def _run(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
         for name, inside in found.outputs.items()
     }
     return replace(found, seconds=time.monotonic() - start, digests=digests)
+
+
+def _share_pictures() -> None:
+    """Every cell of a worker reads the same shop: its pictures are decoded once; the caller's own process keeps none."""
+    from representation.training.picture_store import share_squares
+
+    share_squares()
 
 
 def _clear(folder: Path, is_resumable: bool) -> None:

@@ -5,10 +5,12 @@ Notable choices:
   system keeps in memory what there is room for. The file lies in the folder for temporary files (`TMPDIR`) and has no name there, so it is gone with the process,
   however that ends. Where it would pass `scratch_bytes`, or the disk is full, pictures are decoded anew each time, and it is said.
 - The processes of one machine share a scratch file, whatever its size: each picture is decoded by one of them, and lies in memory once.
+- A process that makes many stores of the same pictures, as a study's does, decodes each once: `share_squares`.
 - `decode_ahead` uses all cores: decoders let other threads of Python run.
 - For a GPU (`take_to`) bytes are gathered into pinned memory and travel while the last step runs; what is made of them is made there.
 """
 
+import hashlib
 import os
 import tempfile
 import weakref
@@ -32,6 +34,17 @@ from representation.training.local_file import local_rank, local_size, shared_fi
 MOST_BYTES_KEPT = 1 << 30
 MOST_SCRATCH_BYTES = 64 << 30
 ROWS_AT_ONCE = 64
+MOST_SHARED_BYTES = 1 << 28
+_shared: dict[tuple[bytes, int], np.ndarray] = {}
+"""Squares by a digest of the file's bytes, and their size."""
+_shared_room = 0
+"""How many more bytes may be shared."""
+
+
+def share_squares(most_bytes: int = MOST_SHARED_BYTES) -> None:
+    """Let the stores of this process share what they make squares of from now on, up to so many bytes; what came first stays."""
+    global _shared_room
+    _shared_room = max(most_bytes - sum(one.nbytes for one in _shared.values()), 0)
 
 
 class PictureStore:
@@ -203,5 +216,19 @@ class PictureStore:
             data = self._pictures[row]
             if data is None:
                 raise EncoderError(f"{self._names[row]} is null where a picture is needed")
-            decoded[place] = self._cut(decode(data, where=self._names[row]), self._size)
+            decoded[place] = self._square(data, self._names[row])
         return decoded
+
+    def _square(self, data: bytes, name: str) -> np.ndarray:
+        """A picture as a square: one that is shared, where there is one."""
+        global _shared_room
+        if self._cut is not square or not (_shared or _shared_room):
+            return self._cut(decode(data, where=name), self._size)
+        key = hashlib.blake2b(data, digest_size=16).digest(), self._size
+        found = _shared.get(key)
+        if found is None:
+            found = square(decode(data, where=name), self._size)
+            if found.nbytes <= _shared_room:
+                _shared_room -= found.nbytes
+                _shared[key] = found
+        return found

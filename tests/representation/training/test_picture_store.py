@@ -152,3 +152,19 @@ def test_processes_of_a_machine_decode_each_picture_once_and_see_all(tmp_path, m
     alone = PictureStore(FILES, NAMES, 16).take(np.arange(len(FILES)))
     assert first[3] == second[3] == hashlib.sha256(alone.tobytes()).hexdigest()
     assert not list(tmp_path.iterdir())
+
+
+def test_stores_of_one_process_share_what_they_decoded(decoded, monkeypatch):
+    """By the bytes of the files and the size, up to so many bytes; another cut makes its own. Without it each store decodes."""
+    monkeypatch.setattr(picture_store, "_shared", {})
+    monkeypatch.setattr(picture_store, "_shared_room", 0)
+    rows, anew = list(range(len(FILES))), PictureStore(FILES, NAMES, 8).take(range(len(FILES)))
+    PictureStore(FILES, NAMES, 8).take(rows)
+    assert set(decoded.values()) == {2}
+    picture_store.share_squares(3 * anew[0].nbytes)
+    for _ in range(2):
+        np.testing.assert_array_equal(PictureStore(FILES[::-1], NAMES[::-1], 8).take(rows), anew[::-1])  # fmt: skip
+    assert sorted(decoded.values()) == [3] * 3 + [4] * (len(FILES) - 3)
+    assert PictureStore(FILES, NAMES, 16).take(rows[-3:]).shape == (3, 16, 16, 3)
+    white = PictureStore(FILES, NAMES, 8, cut=lambda picture, side: np.full((side, side, 3), 255, np.uint8))  # fmt: skip
+    assert (white.take(rows) == 255).all()
