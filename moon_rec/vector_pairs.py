@@ -238,6 +238,18 @@ def told_unlike(coverages: Mapping[str, Coverage | None]) -> str:
     return ""
 
 
+def add_table_options(
+    parser: argparse.ArgumentParser,
+    is_required: bool = False,
+    items: str = "embedding table of the items",
+    queries: str = "embedding table of the searches",
+) -> None:
+    """Add `--items DIR`, `--queries DIR` and `--accept`, which `open_pair` takes; `items` and `queries` say which these are."""
+    for option, about in (("--items", items), ("--queries", queries)):
+        parser.add_argument(option, type=Path, required=is_required, metavar="DIR", help=about)
+    add_accept_option(parser)
+
+
 def add_accept_option(parser: argparse.ArgumentParser) -> None:
     """Add the repeatable `--accept WHAT` that `open_pair` takes."""
     parser.add_argument(

@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,8 +29,7 @@ from moon_rec.outputs import (
 from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
-from moon_rec.shop.engagement import Engagement
-from moon_rec.shop.shop import Period
+from moon_rec.shop.options import add_device, add_engagement, add_period
 from moon_rec.tracking import Tracker
 from moon_rec.vector_pairs import (
     Coverage,
@@ -136,24 +135,9 @@ def _parser() -> Parser:
         metavar="DIR",
         help="folder for benchmark.json, .md, .png and the vectors",
     )
-    parser.add_argument(
-        "--period",
-        choices=get_args(Period),
-        default="test",
-        help="period of the searches; choose settings on validation only",
-    )
-    parser.add_argument(
-        "--engagement",
-        choices=get_args(Engagement),
-        default="purchased",
-        help="what makes a product an answer",
-    )
-    parser.add_argument(
-        "--query-engagement",
-        choices=get_args(Engagement),
-        default="clicked",
-        help="what makes a product a query",
-    )
+    add_period(parser)
+    add_engagement(parser, "what makes a product an answer")
+    add_engagement(parser, "what makes a product a query", "--query-engagement", "clicked")
     parser.add_argument(
         "--labelled",
         choices=("new", "gallery"),
@@ -161,7 +145,7 @@ def _parser() -> Parser:
         help="products to classify: listed since the cut, or all",
     )
     add_overwrite_option(parser, "benchmark.json, .md and .png")
-    parser.add_argument("--device", help="cpu, cuda ...; default: a GPU if there is one")
+    add_device(parser)
     parser.add_argument(
         "--track", metavar="URI", help="MLflow tracking store, such as sqlite:///mlflow.db"
     )

@@ -7,7 +7,7 @@ import resource
 import sys
 import time
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from moon_rec.command import Parser, add_config_options, run
 from moon_rec.config import load_config
@@ -18,10 +18,10 @@ from moon_rec.outputs import add_overwrite_option, check_output, check_picture
 from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
-from moon_rec.shop.engagement import Engagement
+from moon_rec.shop.options import about_simulation, add_engagement, add_shop
 from moon_rec.shown import as_console_text
 from moon_rec.tracking import Tracker
-from moon_rec.vector_pairs import add_accept_option, open_pair
+from moon_rec.vector_pairs import add_table_options, open_pair
 from representation.curation import Curated, CurationConfig, curate
 from representation.curation.files import PAIRS, write_pairs
 
@@ -64,27 +64,16 @@ def _parser() -> Parser:
         "mix of categories towards their exposure, drop pairs whose texts name too few things. Writes one Parquet file per kind of query, and a report of each step.",
         example="python -m representation.curate runs/demo/shop --items runs/demo/vectors/items --queries runs/demo/vectors/queries --out runs/demo/pairs --picture curation.png",
     )
-    parser.add_argument("shop", type=Path, help="a shop's folder")
-    parser.add_argument(
-        "--items", type=Path, metavar="DIR", help="a previous model's embedding table of the items"
+    add_shop(parser)
+    add_table_options(
+        parser,
+        items="a previous model's embedding table of the items",
+        queries="that model's embedding table of the searches",
     )
-    parser.add_argument(
-        "--queries", type=Path, metavar="DIR", help="that model's embedding table of the searches"
-    )
-    add_accept_option(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for the pairs")
-    parser.add_argument(
-        "--engagement",
-        choices=get_args(Engagement),
-        default="purchased",
-        help="what makes a pair positive",
-    )
-    parser.add_argument(
-        "--query-engagement",
-        choices=get_args(Engagement),
-        default="clicked",
-        help="the engagement that makes a product a query for the other products of the same search",
-    )
+    add_engagement(parser, "what makes a pair positive")
+    about = "the engagement that makes a product a query for the other products of the same search"
+    add_engagement(parser, about, "--query-engagement", "clicked")
     parser.add_argument(
         "--whole",
         action="store_true",
@@ -180,8 +169,7 @@ def _print(shop: Shop, options: Any, curated: Curated, about: dict[str, Any]) ->
         highlight=False,
         soft_wrap=True,
     )
-    if shop.is_simulated:
-        line = f"all of it is simulated: {shop.source}"
+    for line in about_simulation(shop):
         console.print(as_console_text(line), soft_wrap=True)
     print(f"{about['seconds']:.1f} s, {about['peak_memory_mib']:,} MiB at most")
     for path in filter(None, (options.out, options.picture)):

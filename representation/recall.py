@@ -8,7 +8,7 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.table import Table
 
-from moon_rec.command import Parser, count, run, seed_number
+from moon_rec.command import Parser, count, run
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import ConfigError
 from moon_rec.estimate import Estimate
@@ -23,10 +23,15 @@ from moon_rec.outputs import (
 from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
-from moon_rec.shop.engagement import Engagement
-from moon_rec.shop.shop import Period
+from moon_rec.shop.options import (
+    about_simulation,
+    add_engagement,
+    add_period,
+    add_seed,
+    add_shop,
+)
 from moon_rec.shown import as_console_text
-from moon_rec.vector_pairs import Coverage, add_accept_option, open_pair
+from moon_rec.vector_pairs import Coverage, add_table_options, open_pair
 from representation.evaluation.larger_catalogues import LARGEST_SIZE
 from representation.metrics.shop_metrics import (
     measure_larger_catalogues,
@@ -99,26 +104,10 @@ def _parser() -> Parser:
         description="Measure item and query vectors on a shop: image-, text- and mixed-search recall with intervals, and the metrics beside it.",
         example="python -m representation.recall runs/demo/shop --items runs/demo/vectors/items --queries runs/demo/vectors/queries --picture recall.png",
     )
-    parser.add_argument("shop", type=Path, help="a shop's folder")
-    parser.add_argument(
-        "--items", type=Path, required=True, metavar="DIR", help="embedding table of the items"
-    )
-    parser.add_argument(
-        "--queries", type=Path, required=True, metavar="DIR", help="embedding table of the searches"
-    )
-    add_accept_option(parser)
-    parser.add_argument(
-        "--period",
-        choices=get_args(Period),
-        default="test",
-        help="period of the searches; choose settings on validation only",
-    )
-    parser.add_argument(
-        "--engagement",
-        choices=get_args(Engagement),
-        default="purchased",
-        help="which engagement makes an item relevant to a search",
-    )
+    add_shop(parser)
+    add_table_options(parser, is_required=True)
+    add_period(parser)
+    add_engagement(parser, "which engagement makes an item relevant to a search")
     parser.add_argument(
         "--ks", type=count, nargs="+", default=[1, 5, 10, 50], metavar="K", help="values of k"
     )
@@ -148,7 +137,7 @@ def _parser() -> Parser:
         metavar="ITEMS",
         help="extrapolate search recall to catalogues of so many items, such as 1e6 1e8",
     )
-    parser.add_argument("--seed", type=seed_number, default=0, help="seed of the samples")
+    add_seed(parser, "seed of the samples")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
     parser.add_argument(
         "--picture",
@@ -227,8 +216,7 @@ def _print(
         highlight=False,
         soft_wrap=True,
     )
-    if shop.is_simulated:
-        line = f"all of it is simulated: {shop.source}"
+    for line in about_simulation(shop):
         console.print(as_console_text(line), soft_wrap=True)
 
 
