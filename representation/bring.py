@@ -33,7 +33,8 @@ from moon_rec.table_writer import table_bytes, write_table
 from moon_rec.vector_checks import TABLE
 from representation.storage.row_ids import KIND, RowIds, Whose, read_row_ids
 from representation.storage.shards import in_order
-from representation.storage.vector_files import VectorFile, open_vectors
+from representation.storage.vector_file import VectorFile
+from representation.storage.vector_files import open_vectors
 
 FLOAT16_MOST = 65504.0
 
