@@ -36,9 +36,10 @@ from representation.evaluation.larger_catalogues import LARGEST_SIZE
 from representation.metrics.shop_metrics import (
     measure_larger_catalogues,
     measure_segments,
-    measure_shop,
+    measure_shop_by_row,
 )
 from representation.search.approximate import Index, IndexConfig
+from representation.sets.search_cases import ShopSearches
 
 CURVE = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
 SEGMENT_K = 10
@@ -60,38 +61,29 @@ def main(argv: list[str] | None = None) -> None:
     items, queries, coverage = open_pair(shop, options.items, options.queries, options.accept)
     assert items is not None and queries is not None
     ks = tuple(sorted(set(options.ks)))
-    choice = {"period": options.period, "engagement": options.engagement}
     say(f"measuring {len(items):,} items and {len(queries):,} queries on {shop.name}")
+    searches = ShopSearches.of(shop, items, queries, options.period, options.engagement)
     all_ks = tuple(sorted({*ks, *CURVE})) if options.picture else ks
-    index = _index(options)
-    measured = measure_shop(
-        shop, items, queries, ks=all_ks, index=index, seed=options.seed, **choice
-    )
+    seed = options.seed
+    measured = measure_shop_by_row(searches, all_ks, index=_index(options), seed=seed).estimates
     kept = {name: each for name, each in measured.items() if _cut(name) in (None, *ks)}
     if not any("_search_recall@" in name for name in kept):
         say(
             f"no search of the {options.period} period can be measured; the metrics of items alone follow"
         )
-    segments = {}
+    segments, larger = {}, {}
     if any(name.startswith("image_search_recall@") for name in kept):
-        segments = measure_segments(
-            shop, items, queries, k=SEGMENT_K, depth=options.segment_depth, **choice
-        )
-    larger = {}
+        segments = measure_segments(searches, SEGMENT_K, depth=options.segment_depth)
     if options.catalogue:
-        larger = measure_larger_catalogues(
-            shop, items, queries, options.catalogue, ks=ks, seed=options.seed, **choice
-        )
+        larger = measure_larger_catalogues(searches, options.catalogue, ks, seed=seed)
     if options.out:
         record = _record(shop, options, items, queries, coverage, kept, segments)
         record["larger_catalogues"] = {name: one.as_dict() for name, one in larger.items()}
         write_json(options.out, record)
     if options.picture:
-        from representation.report.recall_figure import (
-            draw_recall,
-        )  # matplotlib only when asked
+        from representation.report.recall_figure import draw_recall  # matplotlib only when asked
 
-        draw_recall(options.picture, shop, items, queries, measured, seed=options.seed, **choice)
+        draw_recall(options.picture, searches, measured, seed)
     _print(shop, options, kept | larger, segments)
     print(coverage)
     for path in filter(None, (options.out, options.picture)):

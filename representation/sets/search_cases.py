@@ -13,6 +13,7 @@ Notable choices:
 - Vectors are brought to unit length (int8 and float16 tables are a little off it), so inner products are cosines.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 
@@ -24,6 +25,7 @@ from moon_rec.errors import TableError
 from moon_rec.shop.engagement import Engagement, engagements
 from moon_rec.shop.shop import Period, Shop
 from moon_rec.texts import has_text, normal_text
+from moon_rec.vector_pairs import check_pair
 
 MODALITIES = ("image", "text", "mixed")
 
@@ -93,6 +95,46 @@ class SearchCases:
 
     def __len__(self) -> int:
         return len(self.search_ids)
+
+
+@dataclass(frozen=True)
+class ShopSearches:
+    """The searches of a period of a shop, and the gallery that they look through, under vectors of one encoder.
+
+    Attributes:
+        queries: vectors by search_id.
+        cases: the searches by modality.
+    """
+
+    shop: Shop
+    queries: EmbeddingTable
+    period: Period
+    engagement: Engagement
+    gallery: Gallery
+    cases: dict[str, SearchCases]
+
+    @classmethod
+    def of(
+        cls,
+        shop: Shop,
+        items: EmbeddingTable,
+        queries: EmbeddingTable,
+        period: Period = "test",
+        engagement: Engagement = "purchased",
+    ) -> "ShopSearches":
+        """
+        Raises:
+            TableError: tables of another shop, of two encoders or dims, or vectors that are all zeros.
+        """
+        check_pair(shop, items, queries)
+        gallery = gallery_of(shop, items, period)
+        cases = search_cases(shop, gallery, queries, period, engagement)
+        return cls(shop, queries, period, engagement, gallery, cases)
+
+    def findable(self, modalities: Sequence[str] = MODALITIES) -> dict[str, SearchCases]:
+        """The searches with something in the gallery to find, by modality; one without any is left out."""
+        found = {name: self.cases[name].findable() for name in modalities}
+        return {name: each for name, each in found.items() if len(each)}
 
 
 def gallery_of(shop: Shop, items: EmbeddingTable, period: Period) -> Gallery:
