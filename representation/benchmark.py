@@ -101,49 +101,24 @@ def _parser() -> Parser:
         example="python -m representation.benchmark runs/demo/shop --encoder runs/demo/encoder --tables other=vectors/items,vectors/queries --out runs/benchmark",
     )
     parser.add_argument("shop", type=Path, nargs="?", help="a shop's folder; or --published")
+    about = "a published set instead of a shop, such as mbe:FOLDER"
+    parser.add_argument("--published", metavar="KIND:DIR", help=about)
+    about = "one setting of the published set's layout; overrides its layout.toml; may be repeated"
+    parser.add_argument("--layout", action="append", default=[], metavar="NAME=VALUE", help=about)
+    about = "an encoder's folder or name; may be repeated"
+    parser.add_argument("--encoder", action="append", default=[], metavar="[NAME=]DIR", help=about)
+    about = "embedding tables of items and of searches; may be repeated"
     parser.add_argument(
-        "--published",
-        metavar="KIND:DIR",
-        help="a published set instead of a shop, such as mbe:FOLDER",
-    )
-    parser.add_argument(
-        "--layout",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="one setting of the published set's layout; overrides its layout.toml; may be repeated",
-    )
-    parser.add_argument(
-        "--encoder",
-        action="append",
-        default=[],
-        metavar="[NAME=]DIR",
-        help="an encoder's folder or name; may be repeated",
-    )
-    parser.add_argument(
-        "--tables",
-        action="append",
-        default=[],
-        metavar="NAME=ITEMS[,QUERIES]",
-        help="embedding tables of items and of searches; may be repeated",
+        "--tables", action="append", default=[], metavar="NAME=ITEMS[,QUERIES]", help=about
     )
     add_accept_option(parser)
-    parser.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="folder for benchmark.json, .md, .png and the vectors",
-    )
+    about = "folder for benchmark.json, .md, .png and the vectors"
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help=about)
     add_period(parser)
     add_engagement(parser, "what makes a product an answer")
     add_engagement(parser, "what makes a product a query", "--query-engagement", "clicked")
-    parser.add_argument(
-        "--labelled",
-        choices=("new", "gallery"),
-        default="new",
-        help="products to classify: listed since the cut, or all",
-    )
+    about = "products to classify: listed since the cut, or all"
+    parser.add_argument("--labelled", choices=("new", "gallery"), default="new", help=about)
     add_overwrite_option(parser, "benchmark.json, .md and .png")
     add_device(parser)
     parser.add_argument(

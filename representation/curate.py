@@ -74,11 +74,8 @@ def _parser() -> Parser:
     add_engagement(parser, "what makes a pair positive")
     about = "the engagement that makes a product a query for the other products of the same search"
     add_engagement(parser, about, "--query-engagement", "clicked")
-    parser.add_argument(
-        "--whole",
-        action="store_true",
-        help="make no text-only or picture-only pairs from searches that have both",
-    )
+    about = "make no text-only or picture-only pairs from searches that have both"
+    parser.add_argument("--whole", action="store_true", help=about)
     parser.add_argument(
         "--picture", type=Path, metavar="FILE", help="draw the steps and the mixes (PNG)"
     )

@@ -85,12 +85,8 @@ def _add_neighbours(commands: Any) -> None:
     parser.add_argument(
         "--searches", nargs="+", metavar="ID", help="these searches, instead of drawn ones"
     )
-    parser.add_argument(
-        "--by",
-        choices=["random", "hits", "misses"],
-        default="random",
-        help="draw from all searches, from hits only, or from misses only",
-    )
+    about = "draw from all searches, from hits only, or from misses only"
+    parser.add_argument("--by", choices=["random", "hits", "misses"], default="random", help=about)
     parser.add_argument(
         "--neighbours", type=count, default=10, metavar="N", help="products shown per search"
     )

@@ -103,40 +103,18 @@ def _parser() -> Parser:
     parser.add_argument(
         "--ks", type=count, nargs="+", default=[1, 5, 10, 50], metavar="K", help="values of k"
     )
-    parser.add_argument(
-        "--segment-depth",
-        type=count,
-        default=1,
-        metavar="N",
-        help="levels of the category path that make a segment",
-    )
-    parser.add_argument(
-        "--index",
-        choices=get_args(Index),
-        default="exact",
-        help="search approximately (ivf, hnsw) and print what share of the exact ranking is found; segments, pictures and metrics of items stay exact",
-    )
-    parser.add_argument(
-        "--effort",
-        type=count,
-        metavar="N",
-        help="lists searched (ivf) or efSearch (hnsw): larger finds more and is slower",
-    )
-    parser.add_argument(
-        "--catalogue",
-        type=_size,
-        nargs="+",
-        metavar="ITEMS",
-        help="extrapolate search recall to catalogues of so many items, such as 1e6 1e8",
-    )
+    about = "levels of the category path that make a segment"
+    parser.add_argument("--segment-depth", type=count, default=1, metavar="N", help=about)
+    about = "search approximately (ivf, hnsw) and print what share of the exact ranking is found; segments, pictures and metrics of items stay exact"
+    parser.add_argument("--index", choices=get_args(Index), default="exact", help=about)
+    about = "lists searched (ivf) or efSearch (hnsw): larger finds more and is slower"
+    parser.add_argument("--effort", type=count, metavar="N", help=about)
+    about = "extrapolate search recall to catalogues of so many items, such as 1e6 1e8"
+    parser.add_argument("--catalogue", type=_size, nargs="+", metavar="ITEMS", help=about)
     add_seed(parser, "seed of the samples")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
-    parser.add_argument(
-        "--picture",
-        type=Path,
-        metavar="FILE",
-        help="draw recall by k, and nearest neighbours (PNG)",
-    )
+    about = "draw recall by k, and nearest neighbours (PNG)"
+    parser.add_argument("--picture", type=Path, metavar="FILE", help=about)
     add_overwrite_option(parser, "both files")
     return parser
 

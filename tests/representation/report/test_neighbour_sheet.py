@@ -17,7 +17,7 @@ from representation.report.neighbour_sheet import (
     sheet_of,
 )
 from representation.report.sheet import sheet_figure, wrapped
-from representation.sets.search_cases import Gallery, SearchCases
+from representation.sets.search_cases import Gallery, SearchCases, ShopSearches
 
 
 def random_cases(seed: int, items: int = 30, searches: int = 12) -> tuple[Gallery, SearchCases]:
