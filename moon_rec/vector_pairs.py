@@ -238,6 +238,18 @@ def told_unlike(coverages: Mapping[str, Coverage | None]) -> str:
     return ""
 
 
+def about_pair(
+    shop: Shop, items: EmbeddingTable | None, queries: EmbeddingTable | None
+) -> dict[str, Any]:
+    """What a record says of the shop and the tables that it was measured on; "" for a table that was not given."""
+    return {
+        "shop": shop.about(),
+        "encoder": items.encoder if items is not None else "",
+        "items": items.digest if items is not None else "",
+        "queries": queries.digest if queries is not None else "",
+    }
+
+
 def add_table_options(
     parser: argparse.ArgumentParser,
     is_required: bool = False,

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from moon_rec.command import Parser, count, run
-from moon_rec.embedding_table import EmbeddingTable
+from moon_rec.console import print_lines
 from moon_rec.errors import ConfigError
 from moon_rec.estimate import Estimate
 from moon_rec.files import write_json
@@ -31,7 +31,7 @@ from moon_rec.shop.options import (
     add_shop,
 )
 from moon_rec.shown import as_console_text
-from moon_rec.vector_pairs import Coverage, add_table_options, open_pair
+from moon_rec.vector_pairs import about_pair, add_table_options, open_pair
 from representation.evaluation.larger_catalogues import LARGEST_SIZE
 from representation.metrics.shop_metrics import (
     measure_larger_catalogues,
@@ -46,6 +46,8 @@ SEGMENT_K = 10
 FIGURES = OutputKind(
     "figures of recall", "", json_with("shop", "items", "queries", "metrics", "segments")
 )
+ASKED = ("period", "engagement", "index", "effort", "seed")
+"""Options that the figures name."""
 SEGMENTS = f"image_search_recall@{SEGMENT_K}"
 
 
@@ -77,9 +79,11 @@ def main(argv: list[str] | None = None) -> None:
     if options.catalogue:
         larger = measure_larger_catalogues(searches, options.catalogue, ks, seed=seed)
     if options.out:
-        record = _record(shop, options, items, queries, coverage, kept, segments)
-        record["larger_catalogues"] = {name: one.as_dict() for name, one in larger.items()}
-        write_json(options.out, record)
+        about = about_pair(shop, items, queries)
+        about |= {name: getattr(options, name) for name in ASKED}
+        about |= {"coverage": coverage.as_dict(), "metrics": _plain(kept)}
+        about |= {"segments": {SEGMENTS: _plain(segments)}, "larger_catalogues": _plain(larger)}
+        write_json(options.out, about)
     if options.picture:
         from representation.report.recall_figure import draw_recall  # matplotlib only when asked
 
@@ -153,10 +157,8 @@ def _print(
     shop: Shop, options: Any, measured: dict[str, Estimate], segments: dict[str, Estimate]
 ) -> None:
     """A row a metric, so that it fits 80 columns; then each family's definition, at its largest k."""
-    kind = "SIMULATED shop" if shop.is_simulated else "shop"
-    table = Table(
-        title=as_console_text(f"{kind} {shop.name}, {options.period} period, {options.engagement}")
-    )
+    title = f"{shop.title}, {options.period} period, {options.engagement}"
+    table = Table(title=as_console_text(title))
     table.add_column("metric", no_wrap=True)
     table.add_column("value [95 %]", justify="right", no_wrap=True)
     table.add_column("count", justify="right", no_wrap=True)
@@ -171,23 +173,16 @@ def _print(
         definitions[family] = f"{name}: {each.definition}"
         table.add_row(name, str(each), f"{each.count:,}")
     table.add_section()
-    for name, each in segments.items():
-        table.add_row(as_console_text(f"{SEGMENTS} in {name}"), str(each), f"{each.count:,}")
+    of_segments = {f"{SEGMENTS} in {name}": each for name, each in segments.items()}
+    for name, each in of_segments.items():
+        table.add_row(as_console_text(name), str(each), f"{each.count:,}")
     console = Console()
     console.print(table)
-    for line in definitions.values():
-        console.print(as_console_text(line), soft_wrap=True)
-    for line in _ties(
-        {**measured, **{f"{SEGMENTS} in {name}": one for name, one in segments.items()}}
-    ):
-        console.print(as_console_text(line), soft_wrap=True)
-    console.print(
-        "intervals: Wilson's, at the count that the units are worth (one user's searches are alike)",
-        highlight=False,
-        soft_wrap=True,
+    intervals = (
+        "intervals: Wilson's, at the count that the units are worth (one user's searches are alike)"
     )
-    for line in about_simulation(shop):
-        console.print(as_console_text(line), soft_wrap=True)
+    ties = _ties(measured | of_segments)
+    print_lines(console, [*definitions.values(), *ties, intervals, *about_simulation(shop)])
 
 
 def _ties(measured: dict[str, Estimate]) -> list[str]:
@@ -200,34 +195,8 @@ def _ties(measured: dict[str, Estimate]) -> list[str]:
     ]
 
 
-def _record(
-    shop: Shop,
-    options: Any,
-    items: EmbeddingTable,
-    queries: EmbeddingTable,
-    coverage: Coverage,
-    measured: dict[str, Estimate],
-    segments: dict[str, Estimate],
-) -> dict[str, Any]:
-    return {
-        "shop": {
-            "name": shop.name,
-            "digest": shop.digest,
-            "source": shop.source,
-            "is_simulated": shop.is_simulated,
-        },
-        "encoder": items.encoder,
-        "items": items.digest,
-        "queries": queries.digest,
-        "period": options.period,
-        "engagement": options.engagement,
-        "index": options.index,
-        "effort": options.effort,
-        "seed": options.seed,
-        "coverage": coverage.as_dict(),
-        "metrics": {name: each.as_dict() for name, each in measured.items()},
-        "segments": {SEGMENTS: {name: each.as_dict() for name, each in segments.items()}},
-    }
+def _plain(estimates: dict[str, Estimate]) -> dict[str, Any]:
+    return {name: each.as_dict() for name, each in estimates.items()}
 
 
 if __name__ == "__main__":
