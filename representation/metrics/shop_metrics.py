@@ -25,7 +25,7 @@ from representation.metrics.neighbours import (
     same_spu_recall,
     uniformity,
 )
-from representation.metrics.recall import search_recall
+from representation.metrics.recall import READINGS, search_recall
 from representation.search.approximate import ApproximateIndex, IndexConfig
 from representation.sets.search_cases import (
     MODALITIES,
@@ -38,12 +38,6 @@ SEARCHED_BY = {
     "image": "by picture alone",
     "text": "by words alone",
     "mixed": "by picture and words",
-}
-READINGS = {
-    "recall": "share of searches {by} in the {period} period whose top {k} of {gallery} hold at least one item {engaged} after it",
-    "share_of_relevant": "mean over searches {by} in the {period} period of the share of the items {engaged} after it that the top {k} of {gallery} hold",
-    "precision": "mean over searches {by} in the {period} period of the share of the top {k} of {gallery} that was {engaged} after it",
-    "capped_recall": "mean over searches {by} in the {period} period of the items {engaged} after it that the top {k} of {gallery} hold, over the smaller of {k} and their number; it may fall as k grows",
 }
 
 
@@ -297,8 +291,7 @@ def _definition(
     covered = f", {num_missing:,} of {gallery.num_listed:,} have no vector and are never found"
     return READINGS[reading].format(
         k=k,
-        by=SEARCHED_BY[modality],
-        period=searches.period,
-        engaged=engaged or searches.engagement,
+        which=f" {SEARCHED_BY[modality]} in the {searches.period} period",
+        engaged=f"{engaged or searches.engagement} after it",
         gallery=f"the whole gallery ({len(gallery):,} items listed by then, the query's own picture left out{covered if num_missing else ''})",
     )

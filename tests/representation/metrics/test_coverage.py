@@ -41,7 +41,11 @@ def test_items_missing_from_the_gallery_equal_a_literal_loop(seed):
                 hits = len(one & set(best.tolist()))
                 readings.append((hits > 0, hits / len(one), hits / k))
         expected = np.mean(readings, axis=0)
-        estimates = (found.hit[k], found.share_of_relevant[k], found.precision[k])
+        estimates = (
+            found.hit[k],
+            found.readings["share_of_relevant"][k],
+            found.readings["precision"][k],
+        )
         np.testing.assert_allclose([each.value for each in estimates], expected)
     assert found.count == sum(map(bool, wanted)) and found.value[60] < 1
 
