@@ -207,10 +207,7 @@ def _contestants(
 
 
 def _write(
-    out: Path,
-    results: list["Result"],
-    bench: "BenchmarkSet",
-    config: "BenchmarkConfig",
+    out: Path, results: list["Result"], bench: "BenchmarkSet", config: "BenchmarkConfig"
 ) -> None:
     from representation.report.benchmark_figure import draw
     from representation.report.record import whole_record

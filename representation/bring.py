@@ -199,12 +199,7 @@ def _faults(
 
 
 def _write(
-    source: VectorFile,
-    out: Path,
-    ids: np.ndarray,
-    is_good: np.ndarray,
-    normalise: bool,
-    **options,
+    source: VectorFile, out: Path, ids: np.ndarray, is_good: np.ndarray, normalise: bool, **options
 ) -> EmbeddingTable:
     kept = ids[is_good]
     with progress("write vectors", len(ids)) as bar:

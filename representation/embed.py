@@ -98,10 +98,7 @@ def embed_shop(
 
 def _readable(encoder: Encoder) -> pl.Expr:
     """True where a search has something that the encoder reads."""
-    has = {
-        "text": has_text("query_text"),
-        "image": pl.col("query_image").is_not_null(),
-    }
+    has = {"text": has_text("query_text"), "image": pl.col("query_image").is_not_null()}
     return reduce(pl.Expr.__or__, [has[name] for name in sorted(encoder.modalities & has.keys())])
 
 

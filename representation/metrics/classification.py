@@ -169,14 +169,7 @@ def _classified(
         f"{task.name}, {len(task.labels):,} labels, products shown by {kind.replace('+', ' and ')}, nearest label text by cosine, zero-shot;"
         f" {task.num_left_out:,} more without one such label left out"
     )
-    return judge(
-        task.rows,
-        task.truth,
-        named,
-        definition,
-        config.seed,
-        config.num_resamples,
-    )
+    return judge(task.rows, task.truth, named, definition, config.seed, config.num_resamples)
 
 
 def _right(truth: np.ndarray, named: csr_array) -> np.ndarray:

@@ -16,13 +16,7 @@ from representation.metrics.neighbours import (
 )
 from representation.metrics.retrieval import placed
 from representation.sets.benchmark_set import BenchmarkSet, QueryType
-from representation.sets.contestant import (
-    ITEM_TYPES,
-    Contestant,
-    ItemType,
-    NotMeasured,
-    Vectors,
-)
+from representation.sets.contestant import ITEM_TYPES, Contestant, ItemType, NotMeasured, Vectors
 
 Geometry = dict[str, Estimate | NotMeasured]
 

@@ -27,12 +27,7 @@ from representation.metrics.neighbours import (
 )
 from representation.metrics.recall import READINGS, search_recall
 from representation.search.approximate import ApproximateIndex, IndexConfig
-from representation.sets.search_cases import (
-    MODALITIES,
-    SearchCases,
-    ShopSearches,
-    search_cases,
-)
+from representation.sets.search_cases import MODALITIES, SearchCases, ShopSearches, search_cases
 
 SEARCHED_BY = {
     "image": "by picture alone",

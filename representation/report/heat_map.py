@@ -89,10 +89,7 @@ def heat_maps(
 
 @torch.no_grad()
 def attention_maps(
-    encoder: ProductEncoder,
-    pictures: np.ndarray,
-    texts: Sequence[str],
-    layers: int | None = None,
+    encoder: ProductEncoder, pictures: np.ndarray, texts: Sequence[str], layers: int | None = None
 ) -> np.ndarray:
     """Attention of each text's tokens to each picture's, float64 `(texts, pictures, side, side)`; each grid sums to 1."""
     modules = attention_modules(encoder)

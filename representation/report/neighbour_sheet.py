@@ -32,12 +32,7 @@ from representation.report.sheet import (
 )
 from representation.search.exact import top_rows
 from representation.search.scores import exact_scores
-from representation.sets.search_cases import (
-    MODALITIES,
-    Gallery,
-    SearchCases,
-    ShopSearches,
-)
+from representation.sets.search_cases import MODALITIES, Gallery, SearchCases, ShopSearches
 
 By = Literal["random", "hits", "misses"]
 NEIGHBOURS = 10

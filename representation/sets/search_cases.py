@@ -168,11 +168,7 @@ def search_cases(
     """The searches of a period by modality; a modality without any search is an empty one."""
     searches = (
         shop.in_period(shop.searches, period)
-        .select(
-            "search_id",
-            "user_id",
-            has_text=has_text("query_text"),
-        )
+        .select("search_id", "user_id", has_text=has_text("query_text"))
         .join(shop.pictured("searches"), on="search_id")
         .rename({"has_picture": "has_image", "picture_hash": "picture"})
         .collect(engine="streaming")

@@ -41,11 +41,7 @@ def id_column(path: Path, schema: pa.Schema, asked: str | None) -> str:
 
 
 def vector_columns(
-    path: Path,
-    schema: pa.Schema,
-    first_text: FirstText,
-    ids: str | None,
-    asked: Sequence[str],
+    path: Path, schema: pa.Schema, first_text: FirstText, ids: str | None, asked: Sequence[str]
 ) -> tuple[str, ...]:
     """The column of lists, or the float columns, of the vectors.
 

@@ -21,12 +21,7 @@ from moon_rec.errors import ShopError
 from representation.sets.benchmark_set import BenchmarkSet
 from representation.sets.published.collector import Collector
 from representation.sets.published.layout import PictureLayout
-from representation.sets.published.raw_rows import (
-    find_files,
-    read_mapping,
-    read_rows,
-    text_of,
-)
+from representation.sets.published.raw_rows import find_files, read_mapping, read_rows, text_of
 
 CARD = "see the set's card"
 
