@@ -116,14 +116,7 @@ def measure_segments(
     A search whose engaged items lie in several segments counts in each. Segments come in alphabetical order; mind their counts.
     """
     gallery, cases = searches.gallery, searches.cases[modality]
-    result = search_recall(
-        cases.queries,
-        gallery.vectors,
-        cases.relevant,
-        (k,),
-        num_missing=cases.num_missing,
-        excluded=cases.excluded,
-    )
+    result = search_recall(**cases.over(gallery), ks=(k,))
     path = pl.col("category").str.split("/").list.head(depth).list.join("/")
     listed = gallery.frame if gallery.missing is None else gallery.frame.vstack(gallery.missing)
     names = listed.select(path)["category"].to_list()
@@ -171,17 +164,8 @@ def measure_larger_catalogues(
         own = searches.cases[name]
         if not len(own):
             continue
-        by_k = recall_in_larger_catalogues(
-            own.queries,
-            gallery.vectors,
-            own.relevant,
-            [*covered.values()],
-            ks,
-            num_missing=own.num_missing,
-            excluded=own.excluded,
-            users=own.users,
-            seed=seed,
-        )
+        wanted = [*covered.values()]
+        by_k = recall_in_larger_catalogues(**own.over(gallery), sizes=wanted, ks=ks, seed=seed)
         for k in by_k:
             for size, with_vector in covered.items():
                 definition = f"extrapolated from {gallery.num_listed:,} to {size:,} items: {_definition('recall', k, searches, name)}; {ASSUMED}"
@@ -209,17 +193,8 @@ class _Measuring:
         self, prefix: str, modality: str, cases: SearchCases, engaged: Engagement
     ) -> None:
         """The four readings of recall."""
-        result = search_recall(
-            cases.queries,
-            self._searches.gallery.vectors,
-            cases.relevant,
-            self._ks,
-            num_missing=cases.num_missing,
-            excluded=cases.excluded,
-            index=self._index,
-            users=cases.users,
-            seed=self._seed,
-        )
+        over = cases.over(self._searches.gallery)
+        result = search_recall(**over, ks=self._ks, index=self._index, seed=self._seed)
         searched = f"; searched by {self._index.name}: see {prefix}_of_exact" if self._index else ""
         left_out = f"{cases.num_left_out:,} of {len(cases) + cases.num_left_out:,} left out: nothing {engaged} that was listed, or no vector of the search{searched}"
         for reading, estimates in result.readings.items():

@@ -91,7 +91,8 @@ def draw_attention(
         for text in track(list(dict.fromkeys(texts)), "heat maps")
     }
     shown = pictures_of(shop.items, "item_id", "image", ids, max(PICTURE_PIXELS, size))
-    write_sheet(_sheet(shop, encoder, maps, ids, shown, others, layers), path)
+    caption = _caption(shop, encoder, others, layers)
+    write_sheet(_sheet(shop, maps, ids, shown, caption), path)
     return maps
 
 
@@ -147,12 +148,10 @@ def _drawn_items(shop: Shop, count: int, seed: int) -> list[int]:
 
 def _sheet(
     shop: Shop,
-    encoder: ProductEncoder,
     maps: dict[str, HeatMaps],
     ids: list[int],
     pictures: dict[int, np.ndarray],
-    others: list[str],
-    layers: int | None,
+    caption: str,
 ) -> Sheet:
     """A row a product and text: the picture, then its maps."""
     columns, titles = _columns(maps), titles_of(shop, ids)
@@ -168,7 +167,7 @@ def _sheet(
             rows.append(cells)
     heads = (("text and picture", ""), *((column.title, column.under) for column in columns))
     title = f"Where the encoder looks: {shop.name}"
-    return Sheet(title, [Part(title, rows, heads)], _caption(shop, encoder, others, layers))
+    return Sheet(title, [Part(title, rows, heads)], caption)
 
 
 def _columns(maps: dict[str, HeatMaps]) -> list[_Column]:

@@ -16,6 +16,7 @@ Notable choices:
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -78,6 +79,17 @@ class SearchCases:
     def num_missing(self) -> np.ndarray:
         """`(searches,)` how many items each has to find and cannot."""
         return np.array([len(rows) for rows in self.missing] or [0] * len(self), dtype=np.int64)
+
+    def over(self, gallery: Gallery) -> dict[str, Any]:
+        """The arguments of `search_recall` that say what is asked, and of whom."""
+        return {
+            "queries": self.queries,
+            "gallery": gallery.vectors,
+            "relevant": self.relevant,
+            "num_missing": self.num_missing,
+            "excluded": self.excluded,
+            "users": self.users,
+        }
 
     def findable(self) -> "SearchCases":
         """Those with something in the gallery to find."""
