@@ -14,6 +14,7 @@ Notable choices:
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -62,6 +63,12 @@ class Classified:
     num_labels: int
     rows: np.ndarray
     right: np.ndarray
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        figures = {name: each.as_dict() for name, each in self.figures.items()}
+        beside = {name: getattr(self, name) for name in ("majority", "chance", "num_labels")}
+        return figures | beside
 
 
 def classify(

@@ -51,7 +51,8 @@ def measure_geometry(
     for kind, vectors in items.items():
         siblings = no_spus if spus.null_count() else vectors
         found[f"same_spu_recall_{kind}@{k}"] = _of(
-            siblings, lambda one: _siblings(one, spus.to_numpy(), k, seed)
+            siblings,
+            lambda one: same_spu_recall(one.unit, spus.to_numpy()[one.rows], (k,), seed)[0][k],
         )
     return found
 
@@ -76,10 +77,6 @@ def _categories(vectors: Vectors, categories: np.ndarray, seed: int) -> Estimate
     if codes.max(initial=0) == 0:
         return Estimate(float("nan"), float("nan"), float("nan"), 0, "one category alone")
     return category_accuracy(vectors.unit, codes, seed).estimate
-
-
-def _siblings(vectors: Vectors, spus: np.ndarray, k: int, seed: int) -> Estimate:
-    return same_spu_recall(vectors.unit, spus[vectors.rows], (k,), seed)[0][k]
 
 
 def _alignment(

@@ -8,6 +8,7 @@ Notable choices:
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -57,6 +58,15 @@ class Retrieved:
     def recall(self) -> dict[int, Estimate]:
         """By k."""
         return self.readings["recall"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: each reading at each k."""
+        figures = {
+            f"{reading}@{k}": each.as_dict()
+            for reading, by_k in self.readings.items()
+            for k, each in by_k.items()
+        }
+        return {**figures, "num_left_out": self.num_left_out, "num_items": self.num_items}
 
     def hits_of(self, searches: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Of some of the queries counted: float64 `(searches,)`, whether each hit by k, and who asked."""

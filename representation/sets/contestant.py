@@ -40,6 +40,10 @@ class NotMeasured:
     def __str__(self) -> str:
         return f"not measured: {self.why}"
 
+    def as_dict(self) -> dict[str, str]:
+        """For JSON."""
+        return {"not_measured": self.why}
+
 
 @dataclass(frozen=True)
 class Vectors:
