@@ -28,6 +28,7 @@ from moon_rec.shop import Shop
 from moon_rec.shop.shop import Period
 from representation.evaluation.larger_catalogues import (
     MOST_SCORES,
+    Body,
     extrapolate,
     recall_in_larger_catalogues,
 )
@@ -38,6 +39,7 @@ from representation.sets.search_cases import gallery_of, search_cases
 RATIOS = (32, 16, 8, 4, 2)
 """All items over those of a part."""
 K = 10
+BODIES: tuple[Body, ...] = ("counted", "skew-normal")
 SIDE = 8
 KINDS = ("thumbnails", "HOG and colours", "words")
 NAMED = {"1e6": 10**6, "1e8": 10**8}
@@ -123,8 +125,9 @@ def held_out(case: dict[str, Any], draws: int, searches: int, seed: int) -> list
             chosen = np.sort(random.choice(count, min(searches, count // 2), replace=False))
             part = np.sort(random.choice(total, total // ratio, replace=False))
             scores, users = _scores_in_part(_of(case, chosen), part)
-            predicted = extrapolate(scores, len(part), [len(part), total], (K,), users, draw)[K]
-            found.append({"ratio": ratio, "part": len(part), "draw": draw, "searches": len(chosen), "of_part": predicted[len(part)].value, "predicted": predicted[total].as_dict(), "measured": float(hits[chosen].mean()), "of_all": float(hits.mean())})  # fmt: skip
+            for body in BODIES:
+                predicted = extrapolate(scores, len(part), [len(part), total], (K,), users, draw, body=body)[K]  # fmt: skip
+                found.append({"body": body, "ratio": ratio, "part": len(part), "draw": draw, "searches": len(chosen), "of_part": predicted[len(part)].value, "predicted": predicted[total].as_dict(), "measured": float(hits[chosen].mean()), "of_all": float(hits.mean())})  # fmt: skip
     return found
 
 
@@ -156,10 +159,11 @@ def on_a_sphere(draws: int, dims: tuple[int, ...] = (16, 64)) -> list[dict[str, 
             blur = random.normal(size=(400, dim)) * (1.2 if dim == 16 else 2.0) / dim**0.5
             queries = _unit(gallery[:400] + blur)
             sizes = [10_000, 41_323, *NAMED.values()]
-            predicted = recall_in_larger_catalogues(queries, gallery, np.arange(400)[:, None], sizes, (K,), seed=draw)[K]  # fmt: skip
             scores = np.einsum("sd,sd->s", queries.astype(np.float64), gallery[:400])
             beyond = stats.beta.sf((1 + scores) / 2, (dim - 1) / 2, (dim - 1) / 2)
-            found += [{"dim": dim, "draw": draw, "size": size, "predicted": predicted[size].as_dict(), "truth": float(special.bdtr(K - 1, size - 1, beyond).mean())} for size in sizes]  # fmt: skip
+            for body in BODIES:
+                predicted = recall_in_larger_catalogues(queries, gallery, np.arange(400)[:, None], sizes, (K,), seed=draw, body=body)[K]  # fmt: skip
+                found += [{"body": body, "dim": dim, "draw": draw, "size": size, "predicted": predicted[size].as_dict(), "truth": float(special.bdtr(K - 1, size - 1, beyond).mean())} for size in sizes]  # fmt: skip
     return found
 
 
@@ -222,7 +226,7 @@ def main(argv: list[str] | None = None) -> None:
         rows = held_out(case, options.draws, options.searches, options.seed)
         ahead = recall_in_larger_catalogues(**case, sizes=[len(case["gallery"]), *NAMED.values()], ks=(K,))[K]  # fmt: skip
         same, everyone = (
-            summary(rows, ("ratio", "part"), truth) for truth in ("measured", "of_all")
+            summary(rows, ("body", "ratio", "part"), truth) for truth in ("measured", "of_all")
         )
         record["held_out"][name] = {"items": len(case["gallery"]), "same searches": same, "all searches": everyone, "rows": rows, "ahead": {str(size): each.as_dict() for size, each in ahead.items()}}  # fmt: skip
         print(name, *same, "  all searches", *everyone, sep="\n  ")
@@ -230,7 +234,7 @@ def main(argv: list[str] | None = None) -> None:
         if options.out:
             write_json(options.out, record)
     rows = on_a_sphere(options.draws)
-    record["sphere"] = {"summary": summary(rows, ("dim", "size"), "truth"), "rows": rows}
+    record["sphere"] = {"summary": summary(rows, ("body", "dim", "size"), "truth"), "rows": rows}
     print("sphere", *record["sphere"]["summary"], sep="\n  ")
     if options.out:
         write_json(options.out, record)

@@ -5,7 +5,7 @@ The MOON report names these three axes and prints no curve of them (papers.md 1.
     tokens      5 to 480 steps of post-training, each a training of its own whose learning rate falls to its end (a checkpoint in the middle of a longer one has not come
                 to rest, and lies below the curve)
     negatives   1 to 300 a query, 120 steps; beyond the batch's 95 they come from the queue
-    histories   the newest 1 to 100 behaviours read by the ranker, on one encoder; on a shop whose users have that many (`--long-shop`)
+    histories   the newest 1 to 300 behaviours read by the ranker, on one encoder; on a shop whose users have that many (`--long-shop`)
 
 The study of many encoders takes those of the first seed, further trainings that differ in loss, pairs, negatives, rate and stage, random weights, vectors brought from
 elsewhere (HOG and colours, MiniLM), a mixture and two widths: about 27 encoders on 23 paths.
@@ -13,6 +13,7 @@ elsewhere (HOG and colours, MiniLM), a mixture and two widths: about 27 encoders
 Every step is kept and taken up again. `train` makes the encoders, `studies` runs the studies and their reports, `laws` fits and writes the figures.
 """
 
+import itertools
 import json
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from benchmarks.hog_colour import BASELINES, features_of
 from benchmarks.search_baselines import minilm
 from exchange_rate.evidence.records import read_study, table_of
 from exchange_rate.laws.analysis import analyse_law
+from exchange_rate.study.comparison import compare_rankers
 from moon_rec.command import Parser, run
 from moon_rec.errors import MoonRecError
 from moon_rec.files import read_json, write_json
@@ -37,7 +39,7 @@ from moon_rec.tracking import Tracker
 
 STEPS = (5, 12, 30, 76, 190, 480)
 NEGATIVES = (1, 3, 9, 29, 95, 300)
-HISTORIES = (1, 3, 10, 30, 100)
+HISTORIES = (1, 3, 10, 30, 100, 300)
 SEEDS = (0, 1, 2)
 BATCH = 96
 MIXTURE = (
@@ -219,6 +221,29 @@ def gather(out: Path) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=POINTS, orient="row")
 
 
+def between_histories(out: Path) -> dict[str, dict[str, Any]]:
+    """AUC of each length of histories minus that of the next shorter one, the same encoder, paired over users and seeds."""
+    folder = out / "studies" / "histories"
+    if not (folder / "mlflow.db").exists():
+        return {}
+    with Tracker(f"sqlite:///{folder / 'mlflow.db'}") as tracker:
+        study = read_study(tracker)
+    table = table_of(study).filter(pl.col("role") == "content").sort("seed")
+    scores: dict[int, list[pl.DataFrame]] = {}
+    for ranker, key in table.select("ranker", "run").iter_rows():
+        cell = folder / "cells" / f"ranker-{study.runs[key]['key']}"
+        length = int(ranker.rsplit(" ", 1)[1])
+        scores.setdefault(length, []).append(pl.read_parquet(cell / "scores.parquet"))
+    lengths = sorted(scores)
+    found = {}
+    for short, long in itertools.pairwise(lengths):
+        names = f"history of {short}", f"history of {long}"
+        gain = compare_rankers(scores[short], scores[long], None, *names)["auc_gain"]
+        print(f"histories, {short} to {long}: AUC {gain}")
+        found[f"{short} to {long}"] = gain.as_dict()
+    return found
+
+
 RECALL = "image_search_recall@10"
 POINTS = {
     "axis": pl.String,
@@ -261,8 +286,9 @@ def laws(out: Path, result: Path | None) -> None:
             for row in measured.group_by("x", maintain_order=True).agg(pl.col(y).mean(), pl.col(y).std().alias("sd")).iter_rows():  # fmt: skip
                 print("   " + ", ".join(f"{number:.4g}" for number in row if number is not None))
             found[f"{axis}: {y}"] = law.as_dict()
+    between = between_histories(out)
     if result is not None:
-        about = {**describe_machine(), "points": points.to_dicts(), "laws": found}
+        about = {**describe_machine(), "points": points.to_dicts(), "laws": found, "auc of a length over the next shorter": between}  # fmt: skip
         write_json(result, about)
         print(f"written to {result}")
 

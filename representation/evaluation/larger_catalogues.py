@@ -4,7 +4,8 @@ A search's best relevant item has score s; so many other items of today's catalo
 p = P(score of an item that is not relevant > s), so the number above is today's plus Binomial(new items, p), and the search hits where that is below k. At today's size this is
 the measured recall itself. Notable choices:
 - Up to the scores that today's items have, p is their share. Beyond, a Pareto tail (`pareto_tails`) of the few largest scores: a tail of a fixed share of the catalogue bends where it
-  matters, at the nearest items. How many scores it takes is chosen by which of `COUNTS` best foretells today's catalogue from parts of it.
+  matters, at the nearest items. How many scores it takes is chosen by which of `COUNTS` best foretells today's catalogue from parts of it. `body="skew-normal"` fits the scores below the tail, too, and
+  takes the tail's mass from that fit; it is no nearer where it was held out (docs/results.md), so shares are counted unless it is asked for.
 - A search's p is a mean over its scale's remaining uncertainty.
 - The interval has two parts. Users are drawn with replacement, with all their searches. And the model is wrong: parts of today's catalogue, a half to a sixteenth, say by how much. The part's
   prediction for `ratio^x` times its size equals what is measured today at some power x, which is 1 where the model is right; the root mean square of x - 1, and `UNSEEN` for what no
@@ -14,6 +15,7 @@ the measured recall itself. Notable choices:
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Literal, get_args
 
 import numpy as np
 from scipy import special
@@ -23,9 +25,11 @@ from moon_rec.estimate import Estimate
 from moon_rec.progress import track
 from moon_rec.seeds import generator
 from representation.evaluation.pareto_tails import Tails, fit_tails, nearness
+from representation.evaluation.skew_normal import with_this_body
 from representation.evaluation.tail_scores import TailScores, tail_scores
 from representation.metrics.recall import Rows, prepared
 
+Body = Literal["counted", "skew-normal"]
 ASSUMED = "items that are not relevant are assumed to be drawn like today's, and none that is relevant to be added"
 COUNTS = (15, 30, 60, 120)
 """Scores of a tail, one of these for all searches of a cut; a fourth of a part's at most."""
@@ -58,6 +62,7 @@ def recall_in_larger_catalogues(
     seed: int = 0,
     level: float = 0.95,
     num_resamples: int = 400,
+    body: Body = "counted",
 ) -> dict[int, dict[int, Estimate]]:
     """Hit recall of the searches of `search_recall`, by k and by size of the catalogue.
 
@@ -66,10 +71,13 @@ def recall_in_larger_catalogues(
         sizes: items with a vector, today's at least.
         seed: of the draws of users and parts.
         level: of the intervals.
+        body: how the share of items above a score below the tail is known: by counting, or by a skew-normal distribution of each search's scores.
 
     Raises:
-        TableError: as there; a size below today's; a k above a fortieth of today's items (25 where they are fewer than 1,000), or too few items to take parts of.
+        TableError: as there; a size below today's; a k above a fortieth of today's items (25 where they are fewer than 1,000), or too few items to take parts of; a body of another name.
     """
+    if body not in get_args(Body):
+        raise TableError(f"body={body!r} is none: name one of {', '.join(get_args(Body))}")
     queries, gallery, cuts, searches, wanted, removed, _ = prepared(
         queries, gallery, relevant, ks, num_missing, excluded, users
     )
@@ -81,7 +89,7 @@ def recall_in_larger_catalogues(
         )
     scores = tail_scores(queries, gallery, searches, wanted, removed, min(MOST_SCORES, len(gallery)))  # fmt: skip
     groups = None if users is None else np.asarray(users)[searches]
-    return extrapolate(scores, len(gallery), sizes, cuts, groups, seed, level, num_resamples)
+    return extrapolate(scores, len(gallery), sizes, cuts, groups, seed, level, num_resamples, body)
 
 
 def extrapolate(
@@ -93,28 +101,29 @@ def extrapolate(
     seed: int = 0,
     level: float = 0.95,
     num_resamples: int = 400,
+    body: Body = "counted",
 ) -> dict[int, dict[int, Estimate]]:
     """As `recall_in_larger_catalogues`, of scores at hand."""
     count = len(scores.best)
     if not count:
         nothing = float("nan")
-        return {k: {size: Estimate(nothing, nothing, nothing, 0, _definition(k, size, num_items), level) for size in sizes} for k in cuts}  # fmt: skip
-    chosen, errors = _judged(scores, num_items, cuts, seed)
+        return {k: {size: Estimate(nothing, nothing, nothing, 0, _definition(k, size, num_items, body), level) for size in sizes} for k in cuts}  # fmt: skip
+    chosen, errors = _judged(scores, num_items, cuts, seed, body)
     found: dict[int, dict[int, Estimate]] = {}
     for k, length, error in zip(cuts, chosen, errors, strict=True):
         deviation = float(np.hypot(error, UNSEEN))
         found[k] = {}
         for size in sizes:
-            curve = _curve(scores, num_items, size / num_items, length, k)
+            curve = _curve(scores, num_items, size / num_items, length, k, body)
             drawn = [*_draws(curve, deviation, users, seed, num_resamples)]
             low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
             value = float(curve[:, POWERS == 1].mean())
-            found[k][size] = Estimate(value, min(float(low), value), max(float(high), value), count, _definition(k, size, num_items), level)  # fmt: skip
+            found[k][size] = Estimate(value, min(float(low), value), max(float(high), value), count, _definition(k, size, num_items, body), level)  # fmt: skip
     return found
 
 
 def _judged(
-    scores: TailScores, num_items: int, cuts: Sequence[int], seed: int
+    scores: TailScores, num_items: int, cuts: Sequence[int], seed: int, body: Body
 ) -> tuple[list[int], np.ndarray]:
     """Scores of a tail for each cut, and the deviation of the power at which parts with such tails foretell today's recall."""
     random = generator(seed, "larger catalogues", "parts")
@@ -123,13 +132,15 @@ def _judged(
     one = 1 / len(scores.best)
     falls: list[list[float]] = [[] for _ in cuts]
     missed: list[list[list[float]]] = [[[] for _ in COUNTS] for _ in cuts]
-    measured = [float(_curve(scores, num_items, 1.0, COUNTS[0], k)[:, 0].mean()) for k in cuts]
+    measured = [
+        float(_curve(scores, num_items, 1.0, COUNTS[0], k, body)[:, 0].mean()) for k in cuts
+    ]
     ratios = [one for one in RATIOS if num_items / one >= SMALLEST_PART] * PARTS_A_RATIO
     for ratio in track(ratios, "parts of today's catalogue", len(ratios)):
         part = scores.thinned(ratio, random)
         for at, (k, now) in enumerate(zip(cuts, measured, strict=True)):
             for place, length in enumerate(COUNTS):
-                curve = _curve(part, num_items / ratio, ratio, length, k).mean(axis=0)
+                curve = _curve(part, num_items / ratio, ratio, length, k, body).mean(axis=0)
                 missed[at][place].append(float(np.interp(-now, -curve, POWERS)) - 1)
             falls[at].append(float(curve[0]) - now)
     # a recall that does not fall says nothing of the power: a part counts by its fall, and a fall of one search with an error of UNTOLD is always added
@@ -140,17 +151,22 @@ def _judged(
     return [COUNTS[at] for at in best], errors.min(axis=1)
 
 
-def _curve(scores: TailScores, num_items: float, ratio: float, length: int, k: int) -> np.ndarray:
+def _curve(
+    scores: TailScores, num_items: float, ratio: float, length: int, k: int, body: Body
+) -> np.ndarray:
     """Probability that each search hits among `num_items` times each power of `ratio`, `(searches, powers)`, the mean over what its tail may be."""
     others = np.minimum(length, np.maximum(scores.num_others // 4, 1))
     tails = fit_tails(scores, np.minimum(others, scores.largest.shape[1] - 1))
+    share = scores.above / np.maximum(scores.num_others, 1)
+    if body == "skew-normal":
+        tails, share = with_this_body(scores, tails)
     new = num_items * (ratio**POWERS - 1)
     weights = np.ones(len(scores.best))
     shape = tails.shape(weights)
     excess, spread = tails.log_excess(weights, shape)
     total = np.zeros((len(excess), len(new)))
     for node, weight in zip(NODES, WEIGHTS / WEIGHTS.sum(), strict=True):
-        total += weight * _hits(scores, tails, shape, excess + node * spread, new, k)
+        total += weight * _hits(scores, tails, share, shape, excess + node * spread, new, k)
     return total
 
 
@@ -171,6 +187,7 @@ def _draws(
 def _hits(
     scores: TailScores,
     tails: Tails,
+    share: np.ndarray,
     shape: float,
     log_excess: np.ndarray,
     new: np.ndarray,
@@ -179,7 +196,6 @@ def _hits(
     """Probability that each search hits among today's and `new` items, `(searches, sizes)`."""
     best = nearness(scores.best)
     is_tail = best > tails.threshold
-    share = scores.above / np.maximum(scores.num_others, 1)
     beyond = np.where(is_tail, tails.beyond(best, shape, log_excess), share)  # fmt: skip
     # a random order puts a tied item above the first of r relevant ones with probability 1 / (r + 1)
     tie = 1 / (scores.num_best + 1.0)
@@ -203,5 +219,6 @@ def _sizes(sizes: Sequence[int], num_items: int) -> list[int]:
     return sorted({int(size) for size in sizes})
 
 
-def _definition(k: int, size: int, num_items: int) -> str:
-    return f"extrapolated from {num_items:,} items: share of searches whose top {k} of {size:,} items would hold at least one item engaged with; {ASSUMED}"
+def _definition(k: int, size: int, num_items: int, body: Body) -> str:
+    fitted = "" if body == "counted" else f" by a {body} body"
+    return f"extrapolated{fitted} from {num_items:,} items: share of searches whose top {k} of {size:,} items would hold at least one item engaged with; {ASSUMED}"

@@ -1,7 +1,7 @@
 """The upper end of a search's scores as a smooth tail, which goes on where no item of today lies.
 
-Excesses over a high threshold follow a generalised Pareto distribution (Pickands 1975): the "Pareto tail" of score-distribution models of search. Its body needs no form here, for up to the
-threshold the share of items is counted (`benchmarks/larger_catalogues.py` has what a skew-normal body does instead). Each search is fitted by probability-weighted moments (Hosking and Wallis
+Excesses over a high threshold follow a generalised Pareto distribution (Pickands 1975): the "Pareto tail" of score-distribution models of search. The body needs no form, for up to the
+threshold the share of items is counted (`skew_normal` is the fitted one of those models). Each search is fitted by probability-weighted moments (Hosking and Wallis
 1987, our shape is their -k), which are closed and quick; one shape is taken for all, and the scales are drawn towards each other by how much less they vary than their own errors explain
 (empirical Bayes, Morris 1983).
 """
@@ -87,3 +87,8 @@ def nearness(scores: np.ndarray) -> np.ndarray:
     """-log(1 - score): where vectors lie near a query as a cloud of D dimensions does, P(score > s) falls as (1 - s)^(D / 2), which is exponential in this."""
     finite = np.where(np.isfinite(scores), scores, -1.0).astype(np.float64)
     return -np.log(np.maximum(1 - finite, NEAREST))
+
+
+def score_of(nearness: np.ndarray) -> np.ndarray:
+    """The score that has this `nearness`."""
+    return 1 - np.exp(-nearness)

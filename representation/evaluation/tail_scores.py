@@ -24,6 +24,7 @@ class TailScores:
         above, tied: `(searches,)` rows that are not relevant with a larger score, and with this one (to what float32 may be off).
         largest: `(searches, most)` float32, the largest scores of rows that are not relevant, falling; -inf beyond their number.
         num_others: `(searches,)` rows that are neither relevant nor excluded.
+        moments: `(searches, 3)` float64: mean, deviation and skewness of the scores of those rows; nil where they are alike.
     """
 
     best: np.ndarray
@@ -32,13 +33,14 @@ class TailScores:
     tied: np.ndarray
     largest: np.ndarray
     num_others: np.ndarray
+    moments: np.ndarray
 
     def of(self, kept: np.ndarray) -> "TailScores":
         """Of some of the searches."""
         return TailScores(**{name: value[kept] for name, value in vars(self).items()})
 
     def thinned(self, ratio: float, random: np.random.Generator) -> "TailScores":
-        """Among one in `ratio` of the rows that are not relevant, drawn for each search on its own; the relevant ones stay."""
+        """Among one in `ratio` of the rows that are not relevant, drawn for each search on its own; the relevant ones stay, and so do the moments, which a sample hardly moves."""
         kept = (random.random(self.largest.shape) < 1 / ratio) & np.isfinite(self.largest)
         order = np.argsort(~kept, axis=1, kind="stable")
         largest = np.where(kept, self.largest, -np.inf)
@@ -47,7 +49,7 @@ class TailScores:
         above += random.binomial(self.above - inside, 1 / ratio)
         tied = random.binomial(self.tied, 1 / ratio)
         others = np.maximum(np.round(self.num_others / ratio).astype(np.int64), above + tied)
-        return TailScores(self.best, self.num_best, above, tied, np.take_along_axis(largest, order, axis=1), others)  # fmt: skip
+        return TailScores(self.best, self.num_best, above, tied, np.take_along_axis(largest, order, axis=1), others, self.moments)  # fmt: skip
 
 
 def tail_scores(
@@ -78,7 +80,9 @@ def tail_scores(
             bar.advance(len(chosen))
     if not parts:
         none, count = np.zeros(0), np.zeros(0, np.int64)
-        return TailScores(none, count, count, count, np.zeros((0, most), np.float32), count)
+        return TailScores(
+            none, count, count, count, np.zeros((0, most), np.float32), count, np.zeros((0, 3))
+        )
     return TailScores(*(np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])))  # fmt: skip
 
 
@@ -105,6 +109,7 @@ def _chunk(
     num_best = np.bincount(relevant[scores >= own[relevant] - near[relevant]], minlength=len(asked))
     above, tied = np.zeros((2, len(asked)), np.int64)
     largest = torch.full((len(asked), most), -torch.inf)
+    sums = np.zeros((3, len(asked)))
     bars = [torch.from_numpy((own + side * near).astype(np.float32))[:, None] for side in (1, -1)]
     for start in range(0, len(gallery), BLOCK):
         block = products(asked, gallery[start : start + BLOCK])
@@ -114,8 +119,22 @@ def _chunk(
         above += (block > bars[0]).sum(dim=1).numpy()
         # of a search that has nothing to find in the gallery nothing is tied
         tied += ((block <= bars[0]) & (block >= bars[1]) & torch.isfinite(bars[1])).sum(dim=1).numpy()  # fmt: skip
+        scored = torch.where(torch.isfinite(block), block, 0.0)
+        powers = (scored, scored * scored, scored * scored * scored)
+        sums += np.stack([power.sum(dim=1, dtype=torch.float64).numpy() for power in powers])
         both = torch.cat([largest, block.topk(min(most, block.shape[1]), dim=1).values], dim=1)
         largest = both.topk(most, dim=1).values
     taken = np.concatenate([relevant, gone])
     others = len(gallery) - np.bincount(taken, minlength=len(asked))
-    return TailScores(own, num_best, above, tied, largest.numpy(), others)
+    return TailScores(own, num_best, above, tied, largest.numpy(), others, _moments(sums, others))
+
+
+def _moments(sums: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Mean, deviation and skewness `(searches, 3)` of sums of first, second and third powers `(3, searches)`."""
+    first, second, third = sums / np.maximum(count, 1)
+    variance = np.maximum(second - first**2, 0.0)
+    # of equal scores float32 leaves a deviation of rounding alone
+    deviation = np.where(variance > 1e-12, np.sqrt(variance), 0.0)
+    cubed = third - 3 * first * second + 2 * first**3
+    skewness = np.divide(cubed, deviation**3, out=np.zeros_like(cubed), where=deviation > 0)
+    return np.stack([first, deviation, skewness], axis=1)

@@ -7,6 +7,7 @@ from scipy import special, stats
 from moon_rec.errors import TableError
 from representation.evaluation import tail_scores as tails
 from representation.evaluation.larger_catalogues import recall_in_larger_catalogues
+from representation.evaluation.skew_normal import share_above
 from representation.metrics.recall import search_recall
 
 SIZES = (10**5, 10**6)
@@ -113,6 +114,31 @@ def test_a_thinned_upper_end_is_that_of_one_item_in_so_many():
                 assert (left > best).sum() == pytest.approx(above, abs=0)
 
 
+@pytest.mark.parametrize("shape", [-4.0, -0.5, 0.0, 1.0, 4.0])
+def test_a_body_of_known_moments_is_scipys_skew_normal(shape):
+    mean, variance, skewness = stats.skewnorm.stats(shape, 0.2, 0.1, moments="mvs")
+    moments = np.array([[mean, np.sqrt(variance), skewness]] * 3)
+    scores = np.array([0.1, 0.25, 0.6])
+    expected = stats.skewnorm.sf(scores, shape, 0.2, 0.1)
+    np.testing.assert_allclose(share_above(moments, scores), expected, rtol=1e-6, atol=1e-12)
+    assert (
+        share_above(moments * [1, 1, 9], scores) <= 1
+    ).all()  # more skewed than any is taken as the most
+
+
+def test_a_skew_normal_body_has_todays_recall_and_holds_what_a_larger_catalogue_has():
+    """On a sphere of many dimensions the scores are nearly normal; its prediction is one of its own."""
+    queries, gallery, relevant = on_a_sphere(1, 4000, 150, dim=32, blur=1.6)
+    given = {"ks": (10,), "num_resamples": 60}
+    fitted, counted = (recall_in_larger_catalogues(queries, gallery, relevant, [4000, 10**5], body=body, **given)[10] for body in ("skew-normal", "counted"))  # fmt: skip
+    assert fitted[4000].value == counted[4000].value
+    assert fitted[10**5].value != counted[10**5].value
+    assert fitted[10**5].low <= truth(queries, gallery, 10**5, 10) <= fitted[10**5].high
+    assert "by a skew-normal body" in fitted[10**5].definition
+    with pytest.raises(TableError, match="body='normal' is none: name one of counted, skew-normal"):
+        recall_in_larger_catalogues(queries, gallery, relevant, [4000], body="normal")
+
+
 def test_copies_grow_with_the_catalogue():
     """One vector for all: the recall of chance at any size."""
     gallery = np.tile(unit(np.ones((1, 8))), (400, 1))
@@ -143,6 +169,8 @@ def test_upper_ends_equal_a_loop(block, monkeypatch):
         assert found.tied[at] == (scores[others] == best).sum()
         assert found.num_others[at] == len(others)
         np.testing.assert_allclose(found.largest[at], np.sort(scores[others])[::-1][:30], atol=2e-6)
+        moments = scores[others].mean(), scores[others].std(), stats.skew(scores[others])
+        np.testing.assert_allclose(found.moments[at], moments, atol=1e-5)
 
 
 @pytest.mark.parametrize(
