@@ -26,7 +26,7 @@ from moon_rec.shop import Shop
 from moon_rec.shop.options import about_simulation, add_engagement, add_period, add_seed, add_shop
 from moon_rec.shown import as_console_text
 from moon_rec.vector_pairs import about_pair, add_table_options, open_pair
-from representation.evaluation.larger_catalogues import LARGEST_SIZE
+from representation.metrics.larger_catalogues import LARGEST_SIZE
 from representation.metrics.shop_metrics import (
     measure_larger_catalogues,
     measure_segments,

@@ -1,4 +1,4 @@
-"""Retrieval: every query type against every item type, by `evaluation.search_recall`.
+"""Retrieval: every query type against every item type, by `recall.search_recall`.
 
 Notable choices:
 - The gallery of a column is every product that has something of its kind to show; an answer that has not cannot be found there and is no answer there.

@@ -18,7 +18,7 @@ from moon_rec.shares import mean_share
 from moon_rec.shop.engagement import Engagement
 from moon_rec.shop.shop import Period, Shop
 from moon_rec.user_draws import UnitValues
-from representation.evaluation.larger_catalogues import ASSUMED, recall_in_larger_catalogues
+from representation.metrics.larger_catalogues import ASSUMED, recall_in_larger_catalogues
 from representation.metrics.neighbours import (
     alignment,
     category_accuracy,

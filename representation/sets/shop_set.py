@@ -1,7 +1,7 @@
 """A period of a shop as a benchmark set.
 
 Notable choices:
-- Searches, gallery, answers and what is left out are those of `representation.recall`, to the row: `evaluation.search_cases` makes both, here with a table
+- Searches, gallery, answers and what is left out are those of `representation.recall`, to the row: `search_cases` makes both, here with a table
   in which every product and every search has a vector.
 - A product is a query where a shopper engaged with it (`query_engagement`, clicks by default) after a search of the period; its answers are the other products
   engaged with (`engagement`) after the same search, over all its searches. How MBE pairs products is not public. So that no answer shows the query, products
