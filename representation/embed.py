@@ -75,7 +75,10 @@ def embed_shop(
     items = job.table(
         _Part(
             "items" if seen == "both" else f"items by {seen}",
-            *("items", "items", "item_id", "image"),
+            kind="items",
+            source="items",
+            key="item_id",
+            picture="image",
             kept=pl.col("image").is_not_null() if seen == "image" else pl.lit(True),
             reads_pictures=seen != "text",
             left_out="products " + " or ".join(why),
@@ -85,7 +88,10 @@ def embed_shop(
     queries = job.table(
         _Part(
             "queries",
-            *("queries", "searches", "search_id", "query_image"),
+            kind="queries",
+            source="searches",
+            key="search_id",
+            picture="query_image",
             kept=_readable(encoder),
             reads_pictures="image" in encoder.modalities,
             left_out="searches with nothing in them that the encoder reads"

@@ -151,8 +151,9 @@ class _Curation:
         figures: dict[str, float] = {}
         near, keep = config.rebalance_distance, config.rebalance_keep
         for kind, frame in pairs.items():
-            given = (frame, self._categories, self._exposure, keep, near, config.seed or 0, kind)
-            left[kind] = rebalance(*given)
+            left[kind] = rebalance(
+                frame, self._categories, self._exposure, keep, near, config.seed or 0, kind
+            )
             before, after = self._distance(frame), self._distance(left[kind])
             place = f"{kind.replace('+', '_')}/distance"
             figures |= {f"{place}_before": before, f"{place}_after": after}
