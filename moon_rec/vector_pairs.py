@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from moon_rec.embedding_table import EmbeddingTable
+from moon_rec.embedding_table import EmbeddingTable, Precision
 from moon_rec.errors import TableError
 from moon_rec.progress import say
 from moon_rec.shop import Shop
@@ -260,6 +260,14 @@ def add_table_options(
     for option, about in (("--items", items), ("--queries", queries)):
         parser.add_argument(option, type=Path, required=is_required, metavar="DIR", help=about)
     add_accept_option(parser)
+
+
+def add_precision(
+    parser: argparse.ArgumentParser, about: str = "precision of the stored vectors"
+) -> None:
+    """Add `--precision` of an embedding table."""
+    choices = get_args(Precision)
+    parser.add_argument("--precision", choices=choices, default="float32", help=about)
 
 
 def add_accept_option(parser: argparse.ArgumentParser) -> None:

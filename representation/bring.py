@@ -28,10 +28,10 @@ from moon_rec.outputs import add_overwrite_option, check_output, check_room
 from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import Bar, progress, say
 from moon_rec.shop import Shop
-from moon_rec.shop.options import add_precision
 from moon_rec.shop.own_ids import OwnNames
 from moon_rec.table_writer import table_bytes, write_table
 from moon_rec.vector_checks import TABLE
+from moon_rec.vector_pairs import add_precision
 from representation.storage.row_ids import KIND, RowIds, Whose, read_row_ids
 from representation.storage.shards import in_order
 from representation.storage.vector_file import VectorFile

@@ -24,13 +24,14 @@ from moon_rec.outputs import check_output, check_room
 from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
-from moon_rec.shop.options import add_precision, add_shop
+from moon_rec.shop.options import add_shop
 from moon_rec.shop.own_ids import Kind as IdKind
 from moon_rec.shop.own_ids import OwnNames
 from moon_rec.shop.schema import FILES, columns_of
 from moon_rec.table_writer import table_bytes
 from moon_rec.texts import has_text
 from moon_rec.vector_checks import TABLE
+from moon_rec.vector_pairs import add_precision
 from representation.encoders.frame_inputs import all_it_reads
 from representation.interface import Encoder, Modality
 from representation.storage.shards import Encode, Shards

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import get_args
 
 from moon_rec.command import seed_number
-from moon_rec.embedding_table import Precision
 from moon_rec.shop.engagement import Engagement
 from moon_rec.shop.shop import Period, Shop
 
@@ -32,12 +31,6 @@ def add_engagement(
 def add_seed(parser: ArgumentParser, about: str = "seed of the draw") -> None:
     """Add `--seed`, 0 where it is not given."""
     parser.add_argument("--seed", type=seed_number, default=0, help=about)
-
-
-def add_precision(parser: ArgumentParser, about: str = "precision of the stored vectors") -> None:
-    """Add `--precision` of an embedding table."""
-    choices = get_args(Precision)
-    parser.add_argument("--precision", choices=choices, default="float32", help=about)
 
 
 def add_device(parser: ArgumentParser) -> None:
