@@ -195,7 +195,9 @@ class _Measuring:
         """The four readings of recall."""
         over = cases.over(self._searches.gallery)
         result = search_recall(**over, ks=self._ks, index=self._index, seed=self._seed)
-        searched = f"; searched by {self._index.name}: see {prefix}_of_exact" if self._index else ""
+        searched = ""
+        if self._index is not None:
+            searched = f"; searched by {self._index.name}: see {prefix}_of_exact"
         left_out = f"{cases.num_left_out:,} of {len(cases) + cases.num_left_out:,} left out: nothing {engaged} that was listed, or no vector of the search{searched}"
         for reading, estimates in result.readings.items():
             for k, estimate in estimates.items():

@@ -23,6 +23,7 @@ import polars as pl
 
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import TableError
+from moon_rec.progress import progress
 from moon_rec.shop.engagement import Engagement, engagements
 from moon_rec.shop.shop import Period, Shop
 from moon_rec.texts import has_text, normal_text
@@ -139,8 +140,11 @@ class ShopSearches:
             TableError: tables of another shop, of two encoders or dims, or vectors that are all zeros.
         """
         check_pair(shop, items, queries)
-        gallery = gallery_of(shop, items, period)
-        cases = search_cases(shop, gallery, queries, period, engagement)
+        with progress("gallery and searches", 2) as bar:
+            gallery = gallery_of(shop, items, period)
+            bar.advance(note=f"{len(gallery):,} items")
+            cases = search_cases(shop, gallery, queries, period, engagement)
+            bar.advance(note="searches")
         return cls(shop, queries, period, engagement, gallery, cases)
 
     def findable(self, modalities: Sequence[str] = MODALITIES) -> dict[str, SearchCases]:
