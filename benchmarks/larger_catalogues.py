@@ -1,6 +1,6 @@
 """Held out: recall@10 among all of a shop's items, predicted from a part of them, beside what is measured.
 
-One item in 32, 16, 8, 4 and 2 is drawn several times, with some of the searches. `representation.evaluation.larger_catalogues` predicts recall among all items from the part alone. What is measured is
+One item in 32, 16, 8, 4 and 2 is drawn several times, with some of the searches. `representation.metrics.larger_catalogues` predicts recall among all items from the part alone. What is measured is
 the recall among all of the same searches, and of all searches, for which the interval is made. A search's own relevant items are in every part, those of the others only where they were drawn.
 Encoders are of every kind, for it is the extrapolation that is judged: thumbnails, and HOG and colours, of pictures (searches: products' own pictures, turned and cropped), words of titles in random
 directions (searches by words), and any tables given. A further shop is drawn on a sphere, where the truth is known at 10^6 and 10^8 items, too.
@@ -26,14 +26,14 @@ from moon_rec.progress import track
 from moon_rec.seeds import generator
 from moon_rec.shop import Shop
 from moon_rec.shop.shop import Period
-from representation.evaluation.larger_catalogues import (
+from representation.metrics.larger_catalogues import (
     MOST_SCORES,
     Body,
     extrapolate,
     recall_in_larger_catalogues,
 )
-from representation.evaluation.tail_scores import TailScores, tail_scores
 from representation.metrics.recall import prepared, search_recall
+from representation.metrics.tail_scores import TailScores, tail_scores
 from representation.sets.search_cases import gallery_of, search_cases
 
 RATIOS = (32, 16, 8, 4, 2)

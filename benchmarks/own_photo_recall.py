@@ -254,12 +254,7 @@ def _record(
         "command": "python -m benchmarks.own_photo_recall " + " ".join(sys.argv[1:]),
         "commit": machine["commit"],
         "options": json.loads(json.dumps(vars(options), default=str)),
-        "shop": {
-            "name": shop.name,
-            "digest": shop.digest,
-            "source": shop.source,
-            "is_simulated": shop.is_simulated,
-        },
+        "shop": shop.about(),
         "photos": "simulated: rendered from catalogue pictures",
         "hardware": machine,
         "seconds": round(seconds, 1),

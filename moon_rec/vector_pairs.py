@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from moon_rec.embedding_table import EmbeddingTable
+from moon_rec.embedding_table import EmbeddingTable, Precision
 from moon_rec.errors import TableError
 from moon_rec.progress import say
 from moon_rec.shop import Shop
@@ -236,6 +236,38 @@ def told_unlike(coverages: Mapping[str, Coverage | None]) -> str:
             each = ", ".join(f"{name} {one}" for name, one in shares.items())
             return f"MIND: unlike coverage of {what}: {each}; what is compared here is also who has a vector"
     return ""
+
+
+def about_pair(
+    shop: Shop, items: EmbeddingTable | None, queries: EmbeddingTable | None
+) -> dict[str, Any]:
+    """What a record says of the shop and the tables that it was measured on; "" for a table that was not given."""
+    return {
+        "shop": shop.about(),
+        "encoder": items.encoder if items is not None else "",
+        "items": items.digest if items is not None else "",
+        "queries": queries.digest if queries is not None else "",
+    }
+
+
+def add_table_options(
+    parser: argparse.ArgumentParser,
+    is_required: bool = False,
+    items: str = "embedding table of the items",
+    queries: str = "embedding table of the searches",
+) -> None:
+    """Add `--items DIR`, `--queries DIR` and `--accept`, which `open_pair` takes; `items` and `queries` say which these are."""
+    for option, about in (("--items", items), ("--queries", queries)):
+        parser.add_argument(option, type=Path, required=is_required, metavar="DIR", help=about)
+    add_accept_option(parser)
+
+
+def add_precision(
+    parser: argparse.ArgumentParser, about: str = "precision of the stored vectors"
+) -> None:
+    """Add `--precision` of an embedding table."""
+    choices = get_args(Precision)
+    parser.add_argument("--precision", choices=choices, default="float32", help=about)
 
 
 def add_accept_option(parser: argparse.ArgumentParser) -> None:

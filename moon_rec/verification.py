@@ -6,13 +6,15 @@ Nothing is run, followed or written: links are named and not opened, pickles are
 import os
 import stat
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import MoonRecError, first_line
-from moon_rec.recorded import MOST_FILES
+from moon_rec.mapped_tensors import WEIGHTS, stored_tensors
+from moon_rec.recorded import MOST_FILES, recorded_files
 from moon_rec.shop import Shop
 from moon_rec.shop.integrity import promise_problems
 from moon_rec.shop.problem import raise_all
@@ -64,6 +66,24 @@ class Verified:
             self.seen.append(Seen(subject, line[:200], line))
             return False
         return True
+
+    def look_all(self, looks: Mapping[str, Callable[[], str]]) -> "Verified":
+        """Look at each subject in turn, up to the first that is not well; gives itself."""
+        all(self.look(subject, look) for subject, look in looks.items())
+        return self
+
+
+def as_recorded(values: Mapping[str, Any], where: object) -> str:
+    """How many files an artifact records, in words."""
+    count = len(recorded_files(values, where))
+    return f"{count} as recorded" if count else "not recorded: saved before files were"
+
+
+def tensors_in(folder: Path) -> str:
+    """How many tensors the safetensors files of a folder hold by their headers, in words."""
+    files = sorted(folder.glob("*.safetensors"))
+    count = sum(len(stored_tensors(file, WEIGHTS)) for file in files)
+    return f"{count:,} tensors in {len(files)} files"
 
 
 def tree_findings(folder: Path) -> Iterator[Seen]:

@@ -1,13 +1,10 @@
 """What is looked at in a ranker and in a checkpoint of its training, before either is used; see `moon_rec.verification`."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from moon_rec.errors import RankingError
-from moon_rec.mapped_tensors import WEIGHTS, stored_tensors
-from moon_rec.recorded import recorded_files
-from moon_rec.verification import Verified
+from moon_rec.verification import Verified, as_recorded, tensors_in
 from ranking.content.semantic_ids import SemanticIds
 from ranking.content.vector_origin import VectorOrigin
 from ranking.features.preparation import Preparation
@@ -31,8 +28,7 @@ def verify_ranker(folder: Path) -> Verified:
 
     def files() -> str:
         refuse_changed(folder, about)
-        count = len(recorded_files(about, folder / RANKER_FILE))
-        return f"{count} as recorded" if count else "not recorded: saved before files were"
+        return as_recorded(about, folder / RANKER_FILE)
 
     def weights() -> str:
         check_fit(folder, said[0])
@@ -53,30 +49,23 @@ def verify_ranker(folder: Path) -> Verified:
             SemanticIds.load(folder / "semantic_ids.safetensors")
         return f"{len(said[0].vectors)} read"
 
-    steps: list[tuple[str, Callable[[], str]]] = [
-        (RANKER_FILE, of_itself),
-        ("files", files),
-        ("header of weights", weights),
-        ("preparation", preparation),
-        ("samples of vectors", vectors),
-    ]
-    all(found.look(subject, look) for subject, look in steps)
-    return found
+    return found.look_all(
+        {
+            RANKER_FILE: of_itself,
+            "files": files,
+            "header of weights": weights,
+            "preparation": preparation,
+            "samples of vectors": vectors,
+        }
+    )
 
 
 def verify_checkpoint(folder: Path) -> Verified:
     """What a stopped training of a ranker goes on from."""
-    found = Verified("checkpoint of a ranker")
 
     def position() -> str:
         at = read_position(folder)
         return f"step {at.step:,}, epoch {at.epoch:,}; files not recorded"
 
-    def tensors() -> str:
-        files = sorted(folder.glob("*.safetensors"))
-        count = sum(len(stored_tensors(file, WEIGHTS)) for file in files)
-        return f"{count:,} tensors in {len(files)} files"
-
-    if found.look(POSITION, position):
-        found.look("headers of tensors", tensors)
-    return found
+    looks = {POSITION: position, "headers of tensors": lambda: tensors_in(folder)}
+    return Verified("checkpoint of a ranker").look_all(looks)

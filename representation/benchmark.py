@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,8 +29,7 @@ from moon_rec.outputs import (
 from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
-from moon_rec.shop.engagement import Engagement
-from moon_rec.shop.shop import Period
+from moon_rec.shop.options import add_device, add_engagement, add_period
 from moon_rec.tracking import Tracker
 from moon_rec.vector_pairs import (
     Coverage,
@@ -102,66 +101,26 @@ def _parser() -> Parser:
         example="python -m representation.benchmark runs/demo/shop --encoder runs/demo/encoder --tables other=vectors/items,vectors/queries --out runs/benchmark",
     )
     parser.add_argument("shop", type=Path, nargs="?", help="a shop's folder; or --published")
+    about = "a published set instead of a shop, such as mbe:FOLDER"
+    parser.add_argument("--published", metavar="KIND:DIR", help=about)
+    about = "one setting of the published set's layout; overrides its layout.toml; may be repeated"
+    parser.add_argument("--layout", action="append", default=[], metavar="NAME=VALUE", help=about)
+    about = "an encoder's folder or name; may be repeated"
+    parser.add_argument("--encoder", action="append", default=[], metavar="[NAME=]DIR", help=about)
+    about = "embedding tables of items and of searches; may be repeated"
     parser.add_argument(
-        "--published",
-        metavar="KIND:DIR",
-        help="a published set instead of a shop, such as mbe:FOLDER",
-    )
-    parser.add_argument(
-        "--layout",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="one setting of the published set's layout; overrides its layout.toml; may be repeated",
-    )
-    parser.add_argument(
-        "--encoder",
-        action="append",
-        default=[],
-        metavar="[NAME=]DIR",
-        help="an encoder's folder or name; may be repeated",
-    )
-    parser.add_argument(
-        "--tables",
-        action="append",
-        default=[],
-        metavar="NAME=ITEMS[,QUERIES]",
-        help="embedding tables of items and of searches; may be repeated",
+        "--tables", action="append", default=[], metavar="NAME=ITEMS[,QUERIES]", help=about
     )
     add_accept_option(parser)
-    parser.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="folder for benchmark.json, .md, .png and the vectors",
-    )
-    parser.add_argument(
-        "--period",
-        choices=get_args(Period),
-        default="test",
-        help="period of the searches; choose settings on validation only",
-    )
-    parser.add_argument(
-        "--engagement",
-        choices=get_args(Engagement),
-        default="purchased",
-        help="what makes a product an answer",
-    )
-    parser.add_argument(
-        "--query-engagement",
-        choices=get_args(Engagement),
-        default="clicked",
-        help="what makes a product a query",
-    )
-    parser.add_argument(
-        "--labelled",
-        choices=("new", "gallery"),
-        default="new",
-        help="products to classify: listed since the cut, or all",
-    )
+    about = "folder for benchmark.json, .md, .png and the vectors"
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help=about)
+    add_period(parser)
+    add_engagement(parser, "what makes a product an answer")
+    add_engagement(parser, "what makes a product a query", "--query-engagement", "clicked")
+    about = "products to classify: listed since the cut, or all"
+    parser.add_argument("--labelled", choices=("new", "gallery"), default="new", help=about)
     add_overwrite_option(parser, "benchmark.json, .md and .png")
-    parser.add_argument("--device", help="cpu, cuda ...; default: a GPU if there is one")
+    add_device(parser)
     parser.add_argument(
         "--track", metavar="URI", help="MLflow tracking store, such as sqlite:///mlflow.db"
     )
@@ -248,10 +207,7 @@ def _contestants(
 
 
 def _write(
-    out: Path,
-    results: list["Result"],
-    bench: "BenchmarkSet",
-    config: "BenchmarkConfig",
+    out: Path, results: list["Result"], bench: "BenchmarkSet", config: "BenchmarkConfig"
 ) -> None:
     from representation.report.benchmark_figure import draw
     from representation.report.record import whole_record

@@ -31,9 +31,11 @@ from moon_rec.shop import Shop
 from moon_rec.shop.own_ids import OwnNames
 from moon_rec.table_writer import table_bytes, write_table
 from moon_rec.vector_checks import TABLE
+from moon_rec.vector_pairs import add_precision
 from representation.storage.row_ids import KIND, RowIds, Whose, read_row_ids
 from representation.storage.shards import in_order
-from representation.storage.vector_files import VectorFile, open_vectors
+from representation.storage.vector_file import VectorFile
+from representation.storage.vector_files import open_vectors
 
 FLOAT16_MOST = 65504.0
 
@@ -197,12 +199,7 @@ def _faults(
 
 
 def _write(
-    source: VectorFile,
-    out: Path,
-    ids: np.ndarray,
-    is_good: np.ndarray,
-    normalise: bool,
-    **options,
+    source: VectorFile, out: Path, ids: np.ndarray, is_good: np.ndarray, normalise: bool, **options
 ) -> EmbeddingTable:
     kept = ids[is_good]
     with progress("write vectors", len(ids)) as bar:
@@ -263,25 +260,9 @@ def main(argv: list[str] | None = None) -> None:
     """The command."""
     refuse_many_processes("representation.bring")
     chosen = _parser().parse_args(argv)
-    check_output(chosen.out, TABLE, chosen.overwrite, inputs=(chosen.vectors, chosen.ids))
+    check_output(chosen.out, TABLE, chosen.overwrite, inputs=(chosen.path, chosen.ids))
     shop = Shop.open(chosen.shop) if chosen.shop else None
-    brought = bring_vectors(
-        chosen.vectors,
-        chosen.out,
-        ids=chosen.ids,
-        id_column=chosen.id_column,
-        vector_columns=chosen.columns,
-        tensor=chosen.tensor,
-        scale=chosen.scale,
-        normalise=chosen.normalise,
-        precision=chosen.precision,
-        widths=chosen.widths,
-        encoder=chosen.encoder,
-        shop=shop,
-        kind=chosen.kind,
-        leave_out=chosen.leave_out,
-        overwrite=chosen.overwrite,
-    )
+    brought = bring_vectors(**vars(chosen) | {"shop": shop})
     table = brought.table
     print(f"{len(table):,} vectors, {table.dim} wide, {table.vectors.dtype}, at {chosen.out}")
     lengths = f"lengths as brought: {brought.shortest:.4g} to {brought.longest:.4g}"
@@ -298,57 +279,32 @@ def _parser() -> Parser:
         description="Make an embedding table of vectors that another model made: Parquet, npy, safetensors, CSV or TSV.",
         example="python -m representation.bring mine.parquet --columns vector --shop demo/shop --out demo/mine/items",
     )
-    parser.add_argument(
-        "vectors",
-        type=Path,
-        help="a .parquet, .npy, .safetensors, .csv or .tsv file, the last two packed (.gz, .zst) or not",
+    about = (
+        "a .parquet, .npy, .safetensors, .csv or .tsv file, the last two packed (.gz, .zst) or not"
     )
+    parser.add_argument("path", type=Path, metavar="vectors", help=about)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the table's folder")
+    about = "the rows' ids: .npy, .parquet or .csv; `rows`: row n of an .npy is that of id n"
+    parser.add_argument("--ids", type=Path, metavar="FILE", help=about)
+    about = "column of the ids; item_id, search_id or id"
+    parser.add_argument("--id-column", metavar="NAME", help=about)
+    about = "column of lists, or the columns of numbers; default: found by name if unambiguous, such as v0 ... v63"
     parser.add_argument(
-        "--ids",
-        type=Path,
-        metavar="FILE",
-        help="the rows' ids: .npy, .parquet or .csv; `rows`: row n of an .npy is that of id n",
-    )
-    parser.add_argument(
-        "--id-column", metavar="NAME", help="column of the ids; item_id, search_id or id"
-    )
-    parser.add_argument(
-        "--columns",
-        nargs="+",
-        default=[],
-        metavar="NAME",
-        help="column of lists, or the columns of numbers; default: found by name if unambiguous, such as v0 ... v63",
+        "--columns", nargs="+", default=[], metavar="NAME", dest="vector_columns", help=about
     )
     parser.add_argument("--tensor", default="vectors", help="the vectors' name in safetensors")
-    parser.add_argument(
-        "--scale", type=positive, help="factor for whole numbers, such as 0.00787 (1/127)"
-    )
+    about = "factor for whole numbers, such as 0.00787 (1/127)"
+    parser.add_argument("--scale", type=positive, help=about)
     parser.add_argument("--normalise", action="store_true", help="store unit vectors")
-    parser.add_argument(
-        "--precision",
-        choices=("float32", "float16", "int8"),
-        default="float32",
-        help="precision of the stored vectors; int8 has one scale per row",
-    )
-    parser.add_argument(
-        "--widths",
-        type=count,
-        nargs="+",
-        default=[],
-        metavar="N",
-        help="Matryoshka widths, rising, the full width last",
-    )
+    add_precision(parser, "precision of the stored vectors; int8 has one scale per row")
+    about = "Matryoshka widths, rising, the full width last"
+    parser.add_argument("--widths", type=count, nargs="+", default=[], metavar="N", help=about)
     parser.add_argument("--encoder", default="", metavar="NAME", help="what made the vectors")
     parser.add_argument("--shop", type=Path, help="the shop that they are for")
-    parser.add_argument(
-        "--kind",
-        choices=("items", "queries"),
-        help="whose ids these are; by their column's name (item_id, search_id) where not given",
-    )
-    parser.add_argument(
-        "--leave-out", action="store_true", help="leave out faulty vectors, and count them"
-    )
+    about = "whose ids these are; by their column's name (item_id, search_id) where not given"
+    parser.add_argument("--kind", choices=("items", "queries"), help=about)
+    about = "leave out faulty vectors, and count them"
+    parser.add_argument("--leave-out", action="store_true", help=about)
     add_overwrite_option(parser, "the table")
     return parser
 

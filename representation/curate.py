@@ -7,21 +7,19 @@ import resource
 import sys
 import time
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from moon_rec.command import Parser, add_config_options, run
 from moon_rec.config import load_config
-from moon_rec.console import table_console
-from moon_rec.embedding_table import EmbeddingTable
+from moon_rec.console import print_lines, table_console
 from moon_rec.files import digest_of
 from moon_rec.outputs import add_overwrite_option, check_output, check_picture
 from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
-from moon_rec.shop.engagement import Engagement
-from moon_rec.shown import as_console_text
+from moon_rec.shop.options import about_simulation, add_engagement, add_shop
 from moon_rec.tracking import Tracker
-from moon_rec.vector_pairs import add_accept_option, open_pair
+from moon_rec.vector_pairs import about_pair, add_table_options, open_pair
 from representation.curation import Curated, CurationConfig, curate
 from representation.curation.files import PAIRS, write_pairs
 
@@ -37,7 +35,9 @@ def main(argv: list[str] | None = None) -> None:
     if options.picture:
         check_picture(options.picture, options.overwrite)
     tracker = Tracker(options.track) if options.track else None
-    items, queries = _vectors(shop, options)
+    items, queries, coverage = open_pair(shop, options.items, options.queries, options.accept)
+    if items is not None or queries is not None:
+        say(str(coverage))
     from representation.posttraining.pairs import logged_pairs
 
     start = time.perf_counter()
@@ -46,14 +46,14 @@ def main(argv: list[str] | None = None) -> None:
     say(f"pairs before the cut, by query: {counts}")
     curated = curate(shop, pairs, config, items, queries)
     seconds = time.perf_counter() - start
-    about = _about(shop, options, config, curated, seconds, items, queries)
+    about = about_pair(shop, items, queries) | _about(options, config, curated, seconds)
     write_pairs(options.out, curated.pairs, about, options.overwrite)
     if options.picture:
         from representation.curation.figure import draw_curation  # matplotlib only when asked
 
         draw_curation(options.picture, shop, curated)
     if tracker is not None:
-        _track(tracker, shop, options, config, curated, about)
+        _track(tracker, options, config, curated, about)
     _print(shop, options, curated, about)
 
 
@@ -64,32 +64,18 @@ def _parser() -> Parser:
         "mix of categories towards their exposure, drop pairs whose texts name too few things. Writes one Parquet file per kind of query, and a report of each step.",
         example="python -m representation.curate runs/demo/shop --items runs/demo/vectors/items --queries runs/demo/vectors/queries --out runs/demo/pairs --picture curation.png",
     )
-    parser.add_argument("shop", type=Path, help="a shop's folder")
-    parser.add_argument(
-        "--items", type=Path, metavar="DIR", help="a previous model's embedding table of the items"
+    add_shop(parser)
+    add_table_options(
+        parser,
+        items="a previous model's embedding table of the items",
+        queries="that model's embedding table of the searches",
     )
-    parser.add_argument(
-        "--queries", type=Path, metavar="DIR", help="that model's embedding table of the searches"
-    )
-    add_accept_option(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for the pairs")
-    parser.add_argument(
-        "--engagement",
-        choices=get_args(Engagement),
-        default="purchased",
-        help="what makes a pair positive",
-    )
-    parser.add_argument(
-        "--query-engagement",
-        choices=get_args(Engagement),
-        default="clicked",
-        help="the engagement that makes a product a query for the other products of the same search",
-    )
-    parser.add_argument(
-        "--whole",
-        action="store_true",
-        help="make no text-only or picture-only pairs from searches that have both",
-    )
+    add_engagement(parser, "what makes a pair positive")
+    about = "the engagement that makes a product a query for the other products of the same search"
+    add_engagement(parser, about, "--query-engagement", "clicked")
+    about = "make no text-only or picture-only pairs from searches that have both"
+    parser.add_argument("--whole", action="store_true", help=about)
     parser.add_argument(
         "--picture", type=Path, metavar="FILE", help="draw the steps and the mixes (PNG)"
     )
@@ -110,33 +96,11 @@ def _parser() -> Parser:
     return parser
 
 
-def _vectors(shop: Shop, options: Any) -> tuple[EmbeddingTable | None, EmbeddingTable | None]:
-    items, queries, coverage = open_pair(shop, options.items, options.queries, options.accept)
-    if items is not None or queries is not None:
-        say(str(coverage))
-    return items, queries
-
-
 def _about(
-    shop: Shop,
-    options: Any,
-    config: CurationConfig,
-    curated: Curated,
-    seconds: float,
-    items: EmbeddingTable | None,
-    queries: EmbeddingTable | None,
+    options: Any, config: CurationConfig, curated: Curated, seconds: float
 ) -> dict[str, Any]:
-    """What `curation.json` says."""
+    """What `curation.json` says beside the shop and the tables."""
     return {
-        "shop": {
-            "name": shop.name,
-            "digest": shop.digest,
-            "source": shop.source,
-            "is_simulated": shop.is_simulated,
-        },
-        "encoder": items.encoder if items is not None else "",
-        "items": items.digest if items is not None else "",
-        "queries": queries.digest if queries is not None else "",
         "engagement": options.engagement,
         "query_engagement": options.query_engagement,
         "split_mixed": not options.whole,
@@ -149,16 +113,11 @@ def _about(
 
 
 def _track(
-    tracker: Tracker,
-    shop: Shop,
-    options: Any,
-    config: CurationConfig,
-    curated: Curated,
-    about: dict[str, Any],
+    tracker: Tracker, options: Any, config: CurationConfig, curated: Curated, about: dict[str, Any]
 ) -> None:
     names = ("engagement", "query_engagement", "split_mixed")
     params = config.model_dump(mode="json") | {name: about[name] for name in names}
-    reads = {"shop": shop.digest, "items": about["items"], "queries": about["queries"]}
+    reads = {"shop": about["shop"]["digest"], "items": about["items"], "queries": about["queries"]}
     key = digest_of({"kind": "curation", "params": params, "reads": reads})
     with tracker.run("curation", "curation", params, reads, key) as tracked:
         tracked.log(curated.metrics())
@@ -168,21 +127,11 @@ def _track(
 
 
 def _print(shop: Shop, options: Any, curated: Curated, about: dict[str, Any]) -> None:
-    kind = "SIMULATED shop" if shop.is_simulated else "shop"
     console = table_console()
-    console.print(
-        curated.table(f"pairs of {kind} {shop.name} before its cut, {options.engagement}")
-    )
-    for line in curated.reasons():
-        console.print(as_console_text(line), soft_wrap=True)
-    console.print(
-        "distance: total variation between the pairs' mix of categories and that of impressions before the cut",
-        highlight=False,
-        soft_wrap=True,
-    )
-    if shop.is_simulated:
-        line = f"all of it is simulated: {shop.source}"
-        console.print(as_console_text(line), soft_wrap=True)
+    title = f"pairs of {shop.title} before its cut, {options.engagement}"
+    console.print(curated.table(title))
+    distance = "distance: total variation between the pairs' mix of categories and that of impressions before the cut"
+    print_lines(console, [*curated.reasons(), distance, *about_simulation(shop)])
     print(f"{about['seconds']:.1f} s, {about['peak_memory_mib']:,} MiB at most")
     for path in filter(None, (options.out, options.picture)):
         print(f"written to {path}")

@@ -24,12 +24,14 @@ from moon_rec.outputs import check_output, check_room
 from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
+from moon_rec.shop.options import add_shop
 from moon_rec.shop.own_ids import Kind as IdKind
 from moon_rec.shop.own_ids import OwnNames
 from moon_rec.shop.schema import FILES, columns_of
 from moon_rec.table_writer import table_bytes
 from moon_rec.texts import has_text
 from moon_rec.vector_checks import TABLE
+from moon_rec.vector_pairs import add_precision
 from representation.encoders.frame_inputs import all_it_reads
 from representation.interface import Encoder, Modality
 from representation.storage.shards import Encode, Shards
@@ -71,122 +73,118 @@ def embed_shop(
     job.check()
     seen = modality or all_it_reads(encoder)
     why = ["without a picture"] * (seen == "image") + ["with a broken picture"] * leave_out
-    left_out = "products " + " or ".join(why)
     items = job.table(
-        "items",
-        "items" if seen == "both" else f"items by {seen}",
-        pl.col("image").is_not_null() if seen == "image" else pl.lit(True),
+        _Part(
+            "items" if seen == "both" else f"items by {seen}",
+            kind="items",
+            source="items",
+            key="item_id",
+            picture="image",
+            kept=pl.col("image").is_not_null() if seen == "image" else pl.lit(True),
+            reads_pictures=seen != "text",
+            left_out="products " + " or ".join(why),
+        ),
         lambda frame: encoder.encode_items(frame, seen, batch_size, progress=False),
-        _Part("item_id", "image", hidden=("image",) if seen == "text" else (), left_out=left_out),
     )
     queries = job.table(
-        "queries",
-        "queries",
-        _readable(encoder),
-        lambda frame: encoder.encode_queries(frame, batch_size, progress=False),
         _Part(
-            "search_id",
-            "query_image",
-            hidden=() if "image" in encoder.modalities else ("query_image",),
+            "queries",
+            kind="queries",
+            source="searches",
+            key="search_id",
+            picture="query_image",
+            kept=_readable(encoder),
+            reads_pictures="image" in encoder.modalities,
             left_out="searches with nothing in them that the encoder reads"
             + " or with a broken picture" * leave_out,
         ),
+        lambda frame: encoder.encode_queries(frame, batch_size, progress=False),
     )
     return items, queries
 
 
 def _readable(encoder: Encoder) -> pl.Expr:
     """True where a search has something that the encoder reads."""
-    has = {
-        "text": has_text("query_text"),
-        "image": pl.col("query_image").is_not_null(),
-    }
+    has = {"text": has_text("query_text"), "image": pl.col("query_image").is_not_null()}
     return reduce(pl.Expr.__or__, [has[name] for name in sorted(encoder.modalities & has.keys())])
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A table's key, its pictures, the columns that need not be read, and what rows without a vector are called."""
+    """What of a shop becomes one table.
 
+    Attributes:
+        name: as messages call it.
+        kind, source: of the table, and of the shop's table that it is made of; key, picture: columns of that.
+        kept: true where a row gets a vector; left_out: what the other rows are called.
+    """
+
+    name: str
+    kind: Kind
+    source: str
     key: str
     picture: str
-    hidden: tuple[str, ...]
+    kept: pl.Expr
+    reads_pictures: bool
     left_out: str
 
 
+@dataclass(frozen=True)
 class _Job:
     """One encoder over one shop's tables."""
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        shop: Shop,
-        out: Path,
-        precision: Precision,
-        shard_size: int,
-        leave_out: bool,
-    ) -> None:
-        self._encoder, self._shop, self._out = encoder, shop, out
-        self._precision: Precision = precision
-        self._shard_size, self._leave_out = shard_size, leave_out
+    encoder: Encoder
+    shop: Shop
+    out: Path
+    precision: Precision
+    shard_size: int
+    leave_out: bool
 
     def check(self) -> None:
         """Both places, before the first vector is computed; raises what `table` would, hours later."""
-        size = 0
-        for kind, file in (("items", "items"), ("queries", "searches")):
-            path = self._out / kind
+        size, dim = 0, self.encoder.dim
+        for kind, source in (("items", "items"), ("queries", "searches")):
+            path = self.out / kind
             if path.exists():
                 self._kept(path)
                 continue
             check_output(path, TABLE)
-            rows, dim = (
-                pq.read_metadata(self._shop.path / FILES[file]).num_rows,
-                self._encoder.dim,
-            )
-            size += rows * (8 + 4 * dim) + table_bytes(rows, dim, self._precision)  # shards first
-        check_room(self._out / "items", size)
+            rows = pq.read_metadata(self.shop.path / FILES[source]).num_rows
+            size += rows * (8 + 4 * dim) + table_bytes(rows, dim, self.precision)  # shards first
+        check_room(self.out / "items", size)
 
-    def table(
-        self, kind: Kind, name: str, kept: pl.Expr, encode: Encode, part: _Part
-    ) -> EmbeddingTable:
+    def table(self, part: _Part, encode: Encode) -> EmbeddingTable:
         """The table `out/kind`: kept, finished from shards, or computed."""
-        path = self._out / kind
-        source = {"items": "items", "queries": "searches"}[kind]
-        file = self._shop.path / FILES[source]
-        made_of = digest_of(
-            [self._encoder.digest, self._shop.digest, name, self._shard_size, made_by()]
-        )
-        folder = path.with_name(f".{kind}-shards-{made_of}")
+        path, file = self.out / part.kind, self.shop.path / FILES[part.source]
+        made_of = [self.encoder.digest, self.shop.digest, part.name, self.shard_size, made_by()]
+        folder = path.with_name(f".{part.kind}-shards-{digest_of(made_of)}")
         if path.exists():
             table = self._kept(path)
-            Shards(folder, file, part.key, [], self._shard_size).drop()  # of a run killed here
+            Shards(folder, file, part.key, [], self.shard_size).drop()  # of a run killed here
             say(f"{path} stands already: kept")
             return table
-        others = sorted(set(path.parent.glob(f".{kind}-shards-*")) - {folder})
+        others = sorted(set(path.parent.glob(f".{part.kind}-shards-*")) - {folder})
         if others and not folder.exists():
             say(
-                f"{name}: the shards in {others[0]} are not taken up: made with another encoder, shop, size of shards, code or libraries"
+                f"{part.name}: the shards in {others[0]} are not taken up: made with another encoder, shop, size of shards, code or libraries"
             )
-        present = pq.read_schema(file).names
-        columns = [
-            column
-            for column in columns_of(source)
-            if column in present and column not in part.hidden
-        ]
-        shards = Shards(folder, file, part.key, columns, self._shard_size)
-        picture = part.picture if self._leave_out and part.picture in columns else None
-        shards.write(name, kept, encode, self._encoder.dim, picture)
-        table = shards.join(path, self._encoder, self._shop.digest, self._precision, kind)
+        unread = set() if part.reads_pictures else {part.picture}
+        there = set(pq.read_schema(file).names) - unread
+        columns = [column for column in columns_of(part.source) if column in there]
+        shards = Shards(folder, file, part.key, columns, self.shard_size)
+        picture = part.picture if self.leave_out and part.picture in columns else None
+        shards.write(part.name, part.kept, encode, self.encoder.dim, picture)
+        table = shards.join(path, self.encoder, self.shop.digest, self.precision, part.kind)
         note_kept(path, "whole")
         num_left_out = pq.read_metadata(file).num_rows - len(table)
         if num_left_out:
-            say(f"{name}: {num_left_out:,} left out ({part.left_out})")
+            say(f"{part.name}: {num_left_out:,} left out ({part.left_out})")
         return table
 
     def _kept(self, path: Path) -> EmbeddingTable:
         table = EmbeddingTable.open(path)
-        same = (table.encoder, table.shop) == (self._encoder.digest, self._shop.digest)
-        if not same or str(table.vectors.dtype) != self._precision:
+        same = (table.encoder, table.shop) == (self.encoder.digest, self.shop.digest)
+        if not same or str(table.vectors.dtype) != self.precision:
             raise TableError(
                 f"{path} holds a table of encoder {table.encoder}, shop {table.shop}, {table.vectors.dtype}; name another folder"
             )
@@ -201,37 +199,20 @@ def main(argv: list[str] | None = None) -> None:
         description="Encode all products and queries of a shop into the embedding tables OUT/items and OUT/queries. Run it again to resume after an interruption.",
         example="python -m representation.embed demo/shop --encoder demo/posttrained --out demo/tables",
     )
-    parser.add_argument("shop", type=Path, help="the shop's folder")
-    parser.add_argument(
-        "--encoder",
-        required=True,
-        help="an encoder's folder: one of moon_rec, or a Hugging Face folder or name of a supported kind",
+    add_shop(parser)
+    about = (
+        "an encoder's folder: one of moon_rec, or a Hugging Face folder or name of a supported kind"
     )
+    parser.add_argument("--encoder", required=True, help=about)
     parser.add_argument("--out", type=Path, required=True, help="folder for the two tables")
-    parser.add_argument(
-        "--modality",
-        choices=("both", "text", "image"),
-        default=None,
-        help="what of a product is encoded; default: all that the encoder reads",
-    )
-    parser.add_argument(
-        "--precision",
-        choices=("float32", "float16", "int8"),
-        default="float32",
-        help="precision of the stored vectors",
-    )
+    about = "what of a product is encoded; default: all that the encoder reads"
+    parser.add_argument("--modality", choices=("both", "text", "image"), default=None, help=about)
+    add_precision(parser)
     parser.add_argument("--batch-size", type=count, default=256, help="rows per forward pass")
-    parser.add_argument(
-        "--shard-size",
-        type=count,
-        default=4096,
-        help="rows per shard; an interrupted run loses at most one shard",
-    )
-    parser.add_argument(
-        "--leave-out",
-        action="store_true",
-        help="name and leave out rows whose picture cannot be decoded, instead of stopping",
-    )
+    about = "rows per shard; an interrupted run loses at most one shard"
+    parser.add_argument("--shard-size", type=count, default=4096, help=about)
+    about = "name and leave out rows whose picture cannot be decoded, instead of stopping"
+    parser.add_argument("--leave-out", action="store_true", help=about)
     chosen = parser.parse_args(argv)
     for kind in ("items", "queries"):
         if (chosen.out / kind).exists():

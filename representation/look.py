@@ -6,11 +6,11 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import polars as pl
 
-from moon_rec.command import Parser, count, id_number, run, seed_number
+from moon_rec.command import Parser, count, id_number, run
 from moon_rec.errors import ShopError
 from moon_rec.outputs import (
     OutputKind,
@@ -22,11 +22,17 @@ from moon_rec.outputs import (
 from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
-from moon_rec.shop.engagement import Engagement
+from moon_rec.shop.options import (
+    about_simulation,
+    add_device,
+    add_engagement,
+    add_period,
+    add_seed,
+    add_shop,
+)
 from moon_rec.shop.own_ids import Kind, OwnNames
-from moon_rec.shop.shop import Period
 from moon_rec.values import shown
-from moon_rec.vector_pairs import add_accept_option, open_pair
+from moon_rec.vector_pairs import add_table_options, open_pair
 
 PROGRAM = "python -m representation.look"
 DRAWN_TEXTS = 3
@@ -67,17 +73,8 @@ def _add_neighbours(commands: Any) -> None:
         description="Draw searches with the products nearest to them; purchased products have a frame and their rank.",
         example=f"{PROGRAM} neighbours runs/demo/shop {TABLES} --by misses --out misses.png",
     )
-    parser.add_argument("shop", type=Path, help="a shop's folder")
-    parser.add_argument(
-        "--items", type=Path, required=True, metavar="DIR", help="embedding table of the items"
-    )
-    parser.add_argument(
-        "--queries", type=Path, required=True, metavar="DIR", help="embedding table of the searches"
-    )
-    add_accept_option(parser)
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="the sheet, .png or .html"
-    )
+    _add_shared(parser, 4, "searches drawn of each modality")
+    add_table_options(parser, is_required=True)
     parser.add_argument(
         "--modality",
         nargs="+",
@@ -86,34 +83,15 @@ def _add_neighbours(commands: Any) -> None:
         help="searches by picture, by words, by both",
     )
     parser.add_argument(
-        "--searches",
-        nargs="+",
-        metavar="ID",
-        help="these searches, instead of drawn ones",
+        "--searches", nargs="+", metavar="ID", help="these searches, instead of drawn ones"
     )
-    parser.add_argument(
-        "--count", type=count, default=4, metavar="N", help="searches drawn of each modality"
-    )
-    parser.add_argument(
-        "--by",
-        choices=["random", "hits", "misses"],
-        default="random",
-        help="draw from all searches, from hits only, or from misses only",
-    )
+    about = "draw from all searches, from hits only, or from misses only"
+    parser.add_argument("--by", choices=["random", "hits", "misses"], default="random", help=about)
     parser.add_argument(
         "--neighbours", type=count, default=10, metavar="N", help="products shown per search"
     )
-    parser.add_argument(
-        "--period", choices=get_args(Period), default="test", help="period of the searches"
-    )
-    parser.add_argument(
-        "--engagement",
-        choices=get_args(Engagement),
-        default="purchased",
-        help="what a search should find",
-    )
-    parser.add_argument("--seed", type=seed_number, default=0, help="seed of the draw")
-    add_overwrite_option(parser, "the sheet")
+    add_period(parser, "period of the searches")
+    add_engagement(parser, "what a search should find")
     parser.set_defaults(run=_neighbours)
 
 
@@ -124,35 +102,30 @@ def _add_attention(commands: Any) -> None:
         description="Draw heat maps over products' pictures for given words: attention, gradient and occlusion side by side.",
         example=f"{PROGRAM} attention runs/demo/shop --encoder runs/demo/encoder --items 3 14 --text 'red dress' --out heat.png",
     )
-    parser.add_argument("shop", type=Path, help="a shop's folder")
+    _add_shared(parser, 6, "items drawn without --items")
     parser.add_argument(
         "--encoder", type=Path, required=True, metavar="DIR", help="an encoder's folder"
     )
-    parser.add_argument(
-        "--items",
-        nargs="+",
-        metavar="ID",
-        help="item_ids; default: a random draw of items with a picture",
-    )
-    parser.add_argument(
-        "--text",
-        nargs="+",
-        metavar="WORDS",
-        help="one or more texts, each in quotes; default: words of searches, with the items purchased after them",
-    )
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="the sheet, .png or .html"
-    )
+    items = "item_ids; default: a random draw of items with a picture"
+    parser.add_argument("--items", nargs="+", metavar="ID", help=items)
+    words = "one or more texts, each in quotes; default: words of searches, with the items purchased after them"
+    parser.add_argument("--text", nargs="+", metavar="WORDS", help=words)
     parser.add_argument(
         "--layers", type=count, metavar="N", help="attention of the last N layers; default: all"
     )
-    parser.add_argument(
-        "--count", type=count, default=6, metavar="N", help="items drawn without --items"
-    )
-    parser.add_argument("--seed", type=seed_number, default=0, help="seed of the draw")
-    parser.add_argument("--device", help="cpu, cuda ...; default: a GPU if there is one")
-    add_overwrite_option(parser, "the sheet")
+    add_device(parser)
     parser.set_defaults(run=_attention)
+
+
+def _add_shared(parser: Parser, number: int, counted: str) -> None:
+    """The options of both sheets."""
+    add_shop(parser)
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="the sheet, .png or .html"
+    )
+    parser.add_argument("--count", type=count, default=number, metavar="N", help=counted)
+    add_seed(parser)
+    add_overwrite_option(parser, "the sheet")
 
 
 def _ids(shop: Shop, kind: Kind, given: list[str] | None) -> list[int] | None:
@@ -201,9 +174,7 @@ def _neighbours(options: argparse.Namespace) -> None:
     )
     for name, each in drawn.items():
         print(f"{name} searches: {each.how}")
-    print(coverage)
-    if shop.is_simulated:
-        print(f"all of it is simulated: {shop.source}")
+    print(coverage, *about_simulation(shop), sep="\n")
 
 
 def _attention(options: argparse.Namespace) -> None:
@@ -229,8 +200,8 @@ def _attention(options: argparse.Namespace) -> None:
     for text, maps in drawn.items():
         cosines = ", ".join(f"{cosine:+.2f}" for cosine in maps.cosine)
         print(f"{text!r}: cosines {cosines}")
-    if shop.is_simulated:
-        print(f"the shop is simulated: {shop.source}")
+    for line in about_simulation(shop, "the shop"):
+        print(line)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.table import Table
 
-from moon_rec.command import Parser, count, run, seed_number
-from moon_rec.embedding_table import EmbeddingTable
+from moon_rec.command import Parser, count, run
+from moon_rec.console import print_lines
 from moon_rec.errors import ConfigError
 from moon_rec.estimate import Estimate
 from moon_rec.files import write_json
@@ -23,23 +23,25 @@ from moon_rec.outputs import (
 from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
-from moon_rec.shop.engagement import Engagement
-from moon_rec.shop.shop import Period
+from moon_rec.shop.options import about_simulation, add_engagement, add_period, add_seed, add_shop
 from moon_rec.shown import as_console_text
-from moon_rec.vector_pairs import Coverage, add_accept_option, open_pair
-from representation.evaluation.larger_catalogues import LARGEST_SIZE
+from moon_rec.vector_pairs import about_pair, add_table_options, open_pair
+from representation.metrics.larger_catalogues import LARGEST_SIZE
 from representation.metrics.shop_metrics import (
     measure_larger_catalogues,
     measure_segments,
-    measure_shop,
+    measure_shop_by_row,
 )
 from representation.search.approximate import Index, IndexConfig
+from representation.sets.search_cases import ShopSearches
 
 CURVE = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
 SEGMENT_K = 10
 FIGURES = OutputKind(
     "figures of recall", "", json_with("shop", "items", "queries", "metrics", "segments")
 )
+ASKED = ("period", "engagement", "index", "effort", "seed")
+"""Options that the figures name."""
 SEGMENTS = f"image_search_recall@{SEGMENT_K}"
 
 
@@ -55,38 +57,31 @@ def main(argv: list[str] | None = None) -> None:
     items, queries, coverage = open_pair(shop, options.items, options.queries, options.accept)
     assert items is not None and queries is not None
     ks = tuple(sorted(set(options.ks)))
-    choice = {"period": options.period, "engagement": options.engagement}
     say(f"measuring {len(items):,} items and {len(queries):,} queries on {shop.name}")
+    searches = ShopSearches.of(shop, items, queries, options.period, options.engagement)
     all_ks = tuple(sorted({*ks, *CURVE})) if options.picture else ks
-    index = _index(options)
-    measured = measure_shop(
-        shop, items, queries, ks=all_ks, index=index, seed=options.seed, **choice
-    )
+    seed = options.seed
+    measured = measure_shop_by_row(searches, all_ks, index=_index(options), seed=seed).estimates
     kept = {name: each for name, each in measured.items() if _cut(name) in (None, *ks)}
     if not any("_search_recall@" in name for name in kept):
         say(
             f"no search of the {options.period} period can be measured; the metrics of items alone follow"
         )
-    segments = {}
+    segments, larger = {}, {}
     if any(name.startswith("image_search_recall@") for name in kept):
-        segments = measure_segments(
-            shop, items, queries, k=SEGMENT_K, depth=options.segment_depth, **choice
-        )
-    larger = {}
+        segments = measure_segments(searches, SEGMENT_K, depth=options.segment_depth)
     if options.catalogue:
-        larger = measure_larger_catalogues(
-            shop, items, queries, options.catalogue, ks=ks, seed=options.seed, **choice
-        )
+        larger = measure_larger_catalogues(searches, options.catalogue, ks, seed=seed)
     if options.out:
-        record = _record(shop, options, items, queries, coverage, kept, segments)
-        record["larger_catalogues"] = {name: one.as_dict() for name, one in larger.items()}
-        write_json(options.out, record)
+        about = about_pair(shop, items, queries)
+        about |= {name: getattr(options, name) for name in ASKED}
+        about |= {"coverage": coverage.as_dict(), "metrics": _plain(kept)}
+        about |= {"segments": {SEGMENTS: _plain(segments)}, "larger_catalogues": _plain(larger)}
+        write_json(options.out, about)
     if options.picture:
-        from representation.report.recall_figure import (
-            draw_recall,
-        )  # matplotlib only when asked
+        from representation.report.recall_figure import draw_recall  # matplotlib only when asked
 
-        draw_recall(options.picture, shop, items, queries, measured, seed=options.seed, **choice)
+        draw_recall(options.picture, searches, measured, seed)
     _print(shop, options, kept | larger, segments)
     print(coverage)
     for path in filter(None, (options.out, options.picture)):
@@ -99,63 +94,25 @@ def _parser() -> Parser:
         description="Measure item and query vectors on a shop: image-, text- and mixed-search recall with intervals, and the metrics beside it.",
         example="python -m representation.recall runs/demo/shop --items runs/demo/vectors/items --queries runs/demo/vectors/queries --picture recall.png",
     )
-    parser.add_argument("shop", type=Path, help="a shop's folder")
-    parser.add_argument(
-        "--items", type=Path, required=True, metavar="DIR", help="embedding table of the items"
-    )
-    parser.add_argument(
-        "--queries", type=Path, required=True, metavar="DIR", help="embedding table of the searches"
-    )
-    add_accept_option(parser)
-    parser.add_argument(
-        "--period",
-        choices=get_args(Period),
-        default="test",
-        help="period of the searches; choose settings on validation only",
-    )
-    parser.add_argument(
-        "--engagement",
-        choices=get_args(Engagement),
-        default="purchased",
-        help="which engagement makes an item relevant to a search",
-    )
+    add_shop(parser)
+    add_table_options(parser, is_required=True)
+    add_period(parser)
+    add_engagement(parser, "which engagement makes an item relevant to a search")
     parser.add_argument(
         "--ks", type=count, nargs="+", default=[1, 5, 10, 50], metavar="K", help="values of k"
     )
-    parser.add_argument(
-        "--segment-depth",
-        type=count,
-        default=1,
-        metavar="N",
-        help="levels of the category path that make a segment",
-    )
-    parser.add_argument(
-        "--index",
-        choices=get_args(Index),
-        default="exact",
-        help="search approximately (ivf, hnsw) and print what share of the exact ranking is found; segments, pictures and metrics of items stay exact",
-    )
-    parser.add_argument(
-        "--effort",
-        type=count,
-        metavar="N",
-        help="lists searched (ivf) or efSearch (hnsw): larger finds more and is slower",
-    )
-    parser.add_argument(
-        "--catalogue",
-        type=_size,
-        nargs="+",
-        metavar="ITEMS",
-        help="extrapolate search recall to catalogues of so many items, such as 1e6 1e8",
-    )
-    parser.add_argument("--seed", type=seed_number, default=0, help="seed of the samples")
+    about = "levels of the category path that make a segment"
+    parser.add_argument("--segment-depth", type=count, default=1, metavar="N", help=about)
+    about = "search approximately (ivf, hnsw) and print what share of the exact ranking is found; segments, pictures and metrics of items stay exact"
+    parser.add_argument("--index", choices=get_args(Index), default="exact", help=about)
+    about = "lists searched (ivf) or efSearch (hnsw): larger finds more and is slower"
+    parser.add_argument("--effort", type=count, metavar="N", help=about)
+    about = "extrapolate search recall to catalogues of so many items, such as 1e6 1e8"
+    parser.add_argument("--catalogue", type=_size, nargs="+", metavar="ITEMS", help=about)
+    add_seed(parser, "seed of the samples")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
-    parser.add_argument(
-        "--picture",
-        type=Path,
-        metavar="FILE",
-        help="draw recall by k, and nearest neighbours (PNG)",
-    )
+    about = "draw recall by k, and nearest neighbours (PNG)"
+    parser.add_argument("--picture", type=Path, metavar="FILE", help=about)
     add_overwrite_option(parser, "both files")
     return parser
 
@@ -194,10 +151,8 @@ def _print(
     shop: Shop, options: Any, measured: dict[str, Estimate], segments: dict[str, Estimate]
 ) -> None:
     """A row a metric, so that it fits 80 columns; then each family's definition, at its largest k."""
-    kind = "SIMULATED shop" if shop.is_simulated else "shop"
-    table = Table(
-        title=as_console_text(f"{kind} {shop.name}, {options.period} period, {options.engagement}")
-    )
+    title = f"{shop.title}, {options.period} period, {options.engagement}"
+    table = Table(title=as_console_text(title))
     table.add_column("metric", no_wrap=True)
     table.add_column("value [95 %]", justify="right", no_wrap=True)
     table.add_column("count", justify="right", no_wrap=True)
@@ -212,24 +167,16 @@ def _print(
         definitions[family] = f"{name}: {each.definition}"
         table.add_row(name, str(each), f"{each.count:,}")
     table.add_section()
-    for name, each in segments.items():
-        table.add_row(as_console_text(f"{SEGMENTS} in {name}"), str(each), f"{each.count:,}")
+    of_segments = {f"{SEGMENTS} in {name}": each for name, each in segments.items()}
+    for name, each in of_segments.items():
+        table.add_row(as_console_text(name), str(each), f"{each.count:,}")
     console = Console()
     console.print(table)
-    for line in definitions.values():
-        console.print(as_console_text(line), soft_wrap=True)
-    for line in _ties(
-        {**measured, **{f"{SEGMENTS} in {name}": one for name, one in segments.items()}}
-    ):
-        console.print(as_console_text(line), soft_wrap=True)
-    console.print(
-        "intervals: Wilson's, at the count that the units are worth (one user's searches are alike)",
-        highlight=False,
-        soft_wrap=True,
+    intervals = (
+        "intervals: Wilson's, at the count that the units are worth (one user's searches are alike)"
     )
-    if shop.is_simulated:
-        line = f"all of it is simulated: {shop.source}"
-        console.print(as_console_text(line), soft_wrap=True)
+    ties = _ties(measured | of_segments)
+    print_lines(console, [*definitions.values(), *ties, intervals, *about_simulation(shop)])
 
 
 def _ties(measured: dict[str, Estimate]) -> list[str]:
@@ -242,34 +189,8 @@ def _ties(measured: dict[str, Estimate]) -> list[str]:
     ]
 
 
-def _record(
-    shop: Shop,
-    options: Any,
-    items: EmbeddingTable,
-    queries: EmbeddingTable,
-    coverage: Coverage,
-    measured: dict[str, Estimate],
-    segments: dict[str, Estimate],
-) -> dict[str, Any]:
-    return {
-        "shop": {
-            "name": shop.name,
-            "digest": shop.digest,
-            "source": shop.source,
-            "is_simulated": shop.is_simulated,
-        },
-        "encoder": items.encoder,
-        "items": items.digest,
-        "queries": queries.digest,
-        "period": options.period,
-        "engagement": options.engagement,
-        "index": options.index,
-        "effort": options.effort,
-        "seed": options.seed,
-        "coverage": coverage.as_dict(),
-        "metrics": {name: each.as_dict() for name, each in measured.items()},
-        "segments": {SEGMENTS: {name: each.as_dict() for name, each in segments.items()}},
-    }
+def _plain(estimates: dict[str, Estimate]) -> dict[str, Any]:
+    return {name: each.as_dict() for name, each in estimates.items()}
 
 
 if __name__ == "__main__":

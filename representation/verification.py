@@ -1,6 +1,5 @@
 """What is looked at in an encoder, a plain checkpoint, a curation and a training's save, before any of them is used; see `moon_rec.verification`."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,8 @@ import torch
 from moon_rec.config import make_config
 from moon_rec.errors import EncoderError, first_line
 from moon_rec.files import read_json
-from moon_rec.mapped_tensors import WEIGHTS, stored_tensors
 from moon_rec.parquet_bounds import refuse_bombs
-from moon_rec.recorded import recorded_files
-from moon_rec.verification import Verified
+from moon_rec.verification import Verified, as_recorded, tensors_in
 from representation.curation.files import ABOUT as CURATION_FILE
 from representation.curation.files import read_curation
 from representation.encoder import ABOUT_FILE, ProductEncoder, open_encoder
@@ -42,8 +39,7 @@ def verify_encoder(folder: Path) -> Verified:
 
     def files() -> str:
         refuse_changed(folder)
-        count = len(recorded_files(about, folder / ABOUT_FILE))
-        return f"{count} as recorded" if count else "not recorded: saved before files were"
+        return as_recorded(about, folder / ABOUT_FILE)
 
     def digest() -> str:
         own, is_finite = _digest_of(folder, about["family"])
@@ -56,32 +52,31 @@ def verify_encoder(folder: Path) -> Verified:
         found.digest = own
         return f"{own}, computed anew"
 
-    steps: list[tuple[str, Callable[[], str]]] = [
-        (ABOUT_FILE, say_of_itself),
-        ("files", files),
-        ("headers of weights", lambda: _weights(folder)),
-        ("digest of weights, tokenizer and settings", digest),
-    ]
-    all(found.look(subject, look) for subject, look in steps)
-    return found
+    return found.look_all(
+        {
+            ABOUT_FILE: say_of_itself,
+            "files": files,
+            "headers of weights": lambda: _weights(folder),
+            "digest of weights, tokenizer and settings": digest,
+        }
+    )
 
 
 def verify_checkpoint(folder: Path) -> Verified:
     """A plain Hugging Face folder: sizes that fit; it records nothing of itself."""
-    found = Verified("plain checkpoint")
 
     def opened() -> str:
         encoder = open_encoder(folder, "cpu")
         return f"opens: vectors of {encoder.dim} numbers; nothing is recorded of its files"
 
-    steps: list[tuple[str, Callable[[], str]]] = [
-        ("config.json", lambda: f"family {family_of(read_config(folder), folder)}"),
-        ("headers of weights", lambda: _weights(folder)),
-        ("model, tokenizer, pictures", opened),
-        ("auto_map", lambda: _code(folder)),
-    ]
-    all(found.look(subject, look) for subject, look in steps)
-    return found
+    return Verified("plain checkpoint").look_all(
+        {
+            "config.json": lambda: f"family {family_of(read_config(folder), folder)}",
+            "headers of weights": lambda: _weights(folder),
+            "model, tokenizer, pictures": opened,
+            "auto_map": lambda: _code(folder),
+        }
+    )
 
 
 def verify_curation(folder: Path) -> Verified:
@@ -91,8 +86,7 @@ def verify_curation(folder: Path) -> Verified:
     def look() -> str:
         about = read_curation(folder)
         found.names["shop"] = about["shop"]["digest"]
-        count = len(recorded_files(about, folder / CURATION_FILE))
-        return f"{count} files as recorded" if count else "files not recorded"
+        return f"files: {as_recorded(about, folder / CURATION_FILE)}"
 
     def pairs() -> str:
         files = sorted(folder.glob("*.parquet"))
@@ -100,14 +94,11 @@ def verify_curation(folder: Path) -> Verified:
             refuse_bombs(file, EncoderError)
         return f"{len(files)} tables of pairs"
 
-    if found.look(CURATION_FILE, look):
-        found.look("pairs", pairs)
-    return found
+    return found.look_all({CURATION_FILE: look, "pairs": pairs})
 
 
 def verify_save(folder: Path) -> Verified:
     """What a stopped training goes on from."""
-    found = Verified("save of a training")
 
     def look() -> str:
         about = read_json(folder / STATE_FILE)
@@ -115,14 +106,8 @@ def verify_save(folder: Path) -> Verified:
             raise EncoderError(f"{folder / STATE_FILE} is that of no save; remove {folder}")
         return f"after step {about['step']:,}; files not recorded"
 
-    def tensors() -> str:
-        files = sorted(folder.glob("*.safetensors"))
-        count = sum(len(stored_tensors(file, WEIGHTS)) for file in files)
-        return f"{count:,} tensors in {len(files)} files"
-
-    if found.look(STATE_FILE, look):
-        found.look("headers of tensors", tensors)
-    return found
+    looks = {STATE_FILE: look, "headers of tensors": lambda: tensors_in(folder)}
+    return Verified("save of a training").look_all(looks)
 
 
 def _weights(folder: Path) -> str:

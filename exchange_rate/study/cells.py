@@ -202,17 +202,16 @@ def _encoder(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
     """The vectors of the whole shop, measured on the period that is scored, and on validation, which chooses."""
     from exchange_rate.study.vectors import ITEMS, QUERIES, make_tables, narrow, no_queries
     from representation.metrics.shop_metrics import measure_shop, measure_shop_by_row
+    from representation.sets.search_cases import ShopSearches
 
     shop, settings = _shop(spec), spec.settings
     (items, found), encoder = make_tables(spec, shop, cells, folder)
     items = narrow(items, settings["width"])
     queries = no_queries(items) if found is None else narrow(found, settings["width"])
-    options = {
-        "engagement": settings["engagement"],
-        "ks": tuple(settings["ks"]),
-    }
-    measured = measure_shop_by_row(shop, items, queries, settings["period"], **options)
-    chosen_by = measure_shop(shop, items, queries, "validation", **options)
+    engagement, ks = settings["engagement"], tuple(settings["ks"])
+    searches = ShopSearches.of(shop, items, queries, settings["period"], engagement)
+    measured = measure_shop_by_row(searches, ks)
+    chosen_by = measure_shop(shop, items, queries, "validation", engagement, ks)
     estimates = measured.estimates | {
         f"validation.{name}": value for name, value in chosen_by.items()
     }

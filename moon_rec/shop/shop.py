@@ -78,6 +78,16 @@ class Shop:
         return self.manifest.is_simulated
 
     @property
+    def title(self) -> str:
+        """Its name, and what it is: `shop NAME`, or `SIMULATED shop NAME`."""
+        return f"{'SIMULATED ' if self.is_simulated else ''}shop {self.name}"
+
+    def about(self) -> dict[str, str | bool]:
+        """What a record of something measured says of its shop."""
+        named = {"name": self.name, "digest": self.digest, "source": self.source}
+        return {**named, "is_simulated": self.is_simulated}
+
+    @property
     def non_clicks(self) -> NonClickRecipe | None:
         """How its non-clicks were sampled, None where they were observed; said beside every AUC (`non_clicks_said`)."""
         return self.manifest.non_clicks

@@ -5,11 +5,4 @@ from representation.curation.curated import Curated, CurationStep
 from representation.curation.entities import EntityRecogniser, Gazetteer
 from representation.curation.steps import curate
 
-__all__ = [
-    "Curated",
-    "CurationConfig",
-    "CurationStep",
-    "EntityRecogniser",
-    "Gazetteer",
-    "curate",
-]
+__all__ = ["Curated", "CurationConfig", "CurationStep", "EntityRecogniser", "Gazetteer", "curate"]

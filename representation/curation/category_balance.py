@@ -144,11 +144,11 @@ def _aim(pairs: np.ndarray, exposure: np.ndarray, floor: int, wanted: float) -> 
     match, most = float(aims.min()), float(aims.max())
     least = _bisect(lambda aim: _aimed(pairs, exposure, aim).sum() >= floor, 0.0, most)
     least = max(least, match)
-    return -_bisect(lambda aim: _is_near(pairs, exposure, -aim, wanted), -most, -least)
 
+    def is_near(aim: float) -> bool:
+        return _distance(_aimed(pairs, exposure, -aim), exposure) <= wanted
 
-def _is_near(pairs: np.ndarray, exposure: np.ndarray, aim: float, wanted: float) -> bool:
-    return _distance(_aimed(pairs, exposure, aim), exposure) <= wanted
+    return -_bisect(is_near, -most, -least)
 
 
 def _bisect(holds: Callable[[float], bool], low: float, high: float) -> float:

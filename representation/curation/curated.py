@@ -1,6 +1,6 @@
 """What curation leaves, and what each step did: as a table, as metrics, as plain values."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -50,9 +50,8 @@ class Curated:
 
     def table(self, title: str = "curation of pairs") -> Table:
         """Pairs left after each step, by kind of query and in all; then how far each kind's mix of categories is from that of impressions."""
-        table = Table(
-            title=as_console_text(title), padding=(0, 0, 0, 1)
-        )  # so that it fits 80 columns
+        narrow = (0, 0, 0, 1)  # so that it fits 80 columns
+        table = Table(title=as_console_text(title), padding=narrow)
         table.add_column("pairs left after", no_wrap=True)
         kinds = list(self.pairs)
         for kind in (*kinds, "all"):
@@ -64,9 +63,8 @@ class Curated:
             table.add_row("(before)", *started, f"{first.rows_in:,}", "")
         for step in self.steps:
             left = [f"{step.by_kind[kind][1]:,}" for kind in kinds]
-            table.add_row(
-                step.name, *left, f"{step.rows_out:,}", _share(step.rows_in, step.rows_out)
-            )
+            share = f"{step.rows_out / step.rows_in:.1%}" if step.rows_in else "-"
+            table.add_row(step.name, *left, f"{step.rows_out:,}", share)
         table.add_section()
         for place, when in enumerate(("before", "after")):
             far = [f"{self.distances[kind][place]:.3f}" for kind in kinds]
@@ -97,12 +95,8 @@ class Curated:
         return {
             "steps": [
                 {
-                    "name": step.name,
-                    "rows_in": step.rows_in,
-                    "rows_out": step.rows_out,
-                    "why": step.why,
-                    "by_kind": {kind: list(rows) for kind, rows in step.by_kind.items()},
-                    "figures": step.figures,
+                    **asdict(step),
+                    "by_kind": {kind: [*rows] for kind, rows in step.by_kind.items()},
                     "seconds": round(step.seconds, 3),
                 }
                 for step in self.steps
@@ -112,7 +106,3 @@ class Curated:
                 **{kind: list(pair) for kind, pair in self.distances.items()},
             },
         }
-
-
-def _share(rows_in: int, rows_out: int) -> str:
-    return f"{rows_out / rows_in:.1%}" if rows_in else "-"

@@ -83,50 +83,35 @@ class _Curation:
         self._items = shop.items.filter(pl.col("listed_at") < shop.cut_time)
         self._searches = shop.in_period(shop.searches, "train").select("search_id", "query_text")
         self._categories = categories(shop, config.rebalance_depth)
+        self._exposure = exposure_mix(shop, config.rebalance_depth)
 
     def go(self, pairs: Pairs) -> Curated:
         self._check(pairs)
         before, steps = pairs, []
-        exposure = exposure_mix(self._shop, self._config.rebalance_depth)
-        for name, step in self._chosen(exposure):
+        for name, step in self._chosen():
             say(f"curation: {name} of {_total(pairs):,} pairs")
             start = time.perf_counter()
             left, why, figures = step(pairs)
             seconds = time.perf_counter() - start
             by_kind = {kind: (pairs[kind].height, left[kind].height) for kind in pairs}
-            steps.append(
-                CurationStep(
-                    name, _total(pairs), _total(left), why, by_kind, dict(figures), seconds
-                )
-            )
+            counts = _total(pairs), _total(left)
+            steps.append(CurationStep(name, *counts, why, by_kind, dict(figures), seconds))
             pairs = left
         self._warn(before, pairs, steps)
-        mixes = {kind: self._mix(before[kind], pairs[kind], exposure) for kind in pairs}
-        distances = {
-            kind: tuple(
-                distance(mix_of(each[kind], self._categories), exposure) for each in (before, pairs)
-            )
-            for kind in pairs
-        }
-        return Curated(pairs, steps, mixes, distances)  # type: ignore[arg-type]
+        mixes = {kind: self._mix(before[kind], pairs[kind]) for kind in pairs}
+        far = {kind: (self._distance(before[kind]), self._distance(pairs[kind])) for kind in pairs}
+        return Curated(pairs, steps, mixes, far)  # type: ignore[arg-type]
 
-    def _chosen(self, exposure: pl.DataFrame) -> list[tuple[str, Callable[[Pairs], Taken]]]:
-        config, balance = (
-            self._config,
-            ("rebalance_categories", lambda pairs: self._balance(pairs, exposure)),
-        )
-        chosen: list[tuple[str, Callable[[Pairs], Taken]]] = []
-        if config.hardest_query:
-            chosen.append(("hardest_query", self._hardest))
-        if config.merge_spu:
-            chosen.append(("merge_spu", self._merge))
-        if config.rebalance_categories and not config.rebalance_last:
-            chosen.append(balance)
-        if config.fewest_entities:
-            chosen.append(("entities", self._filter))
-        if config.rebalance_categories and config.rebalance_last:
-            chosen.append(balance)
-        return chosen
+    def _chosen(self) -> list[tuple[str, Callable[[Pairs], Taken]]]:
+        config = self._config
+        steps = [
+            (config.hardest_query, "hardest_query", self._hardest),
+            (config.merge_spu, "merge_spu", self._merge),
+            (config.fewest_entities, "entities", self._filter),
+        ]
+        balance = (config.rebalance_categories, "rebalance_categories", self._balance)
+        steps.insert(3 if config.rebalance_last else 2, balance)
+        return [(name, step) for is_on, name, step in steps if is_on]
 
     def _hardest(self, pairs: Pairs) -> Taken:
         config, items = self._config, self._item_vectors
@@ -140,14 +125,8 @@ class _Curation:
         left, unjudged = {}, {}
         for kind, frame in pairs.items():
             queries = None if kind == PRODUCT_QUERY else self._query_vectors
-            left[kind], unjudged[kind] = keep_hardest(
-                frame,
-                items,
-                queries,
-                config.hardest_keep,
-                config.hardest_from,
-                config.hardest_least_similarity,
-            )
+            limits = (config.hardest_keep, config.hardest_from, config.hardest_least_similarity)
+            left[kind], unjudged[kind] = keep_hardest(frame, items, queries, *limits)
         without = sum(unjudged.values())
         why = (
             f"of each item with {config.hardest_from} or more queries of a kind, the {config.hardest_keep} least like it under the previous model stay; "
@@ -167,28 +146,21 @@ class _Curation:
         figures = {"renamed": merged.num_renamed, "own_answer": merged.num_own_answer}
         return merged.pairs, why, figures
 
-    def _balance(self, pairs: Pairs, exposure: pl.DataFrame) -> Taken:
+    def _balance(self, pairs: Pairs) -> Taken:
         config, left, told = self._config, {}, []
         figures: dict[str, float] = {}
+        near, keep = config.rebalance_distance, config.rebalance_keep
         for kind, frame in pairs.items():
             left[kind] = rebalance(
-                frame,
-                self._categories,
-                exposure,
-                config.rebalance_keep,
-                config.rebalance_distance,
-                config.seed or 0,
-                kind,
+                frame, self._categories, self._exposure, keep, near, config.seed or 0, kind
             )
-            far = [
-                distance(mix_of(each, self._categories), exposure) for each in (frame, left[kind])
-            ]
-            names = (f"{kind.replace('+', '_')}/distance_{when}" for when in ("before", "after"))
-            figures |= dict(zip(names, far, strict=True))
+            before, after = self._distance(frame), self._distance(left[kind])
+            place = f"{kind.replace('+', '_')}/distance"
+            figures |= {f"{place}_before": before, f"{place}_after": after}
             if frame.height:
-                told.append(f"{kind} {far[0]:.3f} -> {far[1]:.3f}")
+                told.append(f"{kind} {before:.3f} -> {after:.3f}")
         why = (
-            f"over-represented categories shrink until the mix is within {config.rebalance_distance:g} of that of impressions, or {config.rebalance_keep:.0%} of the pairs are left; distance: "
+            f"over-represented categories shrink until the mix is within {near:g} of that of impressions, or {keep:.0%} of the pairs are left; distance: "
             + (", ".join(told) or "no pairs")
         )
         return left, why, figures
@@ -215,15 +187,16 @@ class _Curation:
         )
         return left, why, figures
 
-    def _mix(
-        self, before: pl.DataFrame, after: pl.DataFrame, exposure: pl.DataFrame
-    ) -> pl.DataFrame:
+    def _distance(self, pairs: pl.DataFrame) -> float:
+        return distance(mix_of(pairs, self._categories), self._exposure)
+
+    def _mix(self, before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
         share = (pl.col("pairs") / pl.col("pairs").sum()).fill_nan(0)
         parts = [
             mix_of(frame, self._categories).select("category", share.alias(name))
             for name, frame in (("before", before), ("after", after))
         ]
-        joined = exposure.join(parts[0], on="category", how="full", coalesce=True)
+        joined = self._exposure.join(parts[0], on="category", how="full", coalesce=True)
         joined = joined.join(parts[1], on="category", how="left").fill_null(0.0)
         return joined.select("category", "before", "after", "exposure").sort("category")
 

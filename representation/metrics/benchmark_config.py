@@ -19,8 +19,7 @@ class BenchmarkConfig(Config):
         description="of recall@k, share of relevant@k, precision@k and capped recall@k",
     )
     headline_k: Count = Field(
-        default=10,
-        description="the k of the short tables, the picture and the collapse check",
+        default=10, description="the k of the short tables, the picture and the collapse check"
     )
     num_queries: Count | None = Field(default=2000, description="most queries of a type; null: all")
     num_labelled: Count | None = Field(

@@ -14,6 +14,7 @@ Notable choices:
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -62,6 +63,12 @@ class Classified:
     num_labels: int
     rows: np.ndarray
     right: np.ndarray
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        figures = {name: each.as_dict() for name, each in self.figures.items()}
+        beside = {name: getattr(self, name) for name in ("majority", "chance", "num_labels")}
+        return figures | beside
 
 
 def classify(
@@ -169,14 +176,7 @@ def _classified(
         f"{task.name}, {len(task.labels):,} labels, products shown by {kind.replace('+', ' and ')}, nearest label text by cosine, zero-shot;"
         f" {task.num_left_out:,} more without one such label left out"
     )
-    return judge(
-        task.rows,
-        task.truth,
-        named,
-        definition,
-        config.seed,
-        config.num_resamples,
-    )
+    return judge(task.rows, task.truth, named, definition, config.seed, config.num_resamples)
 
 
 def _right(truth: np.ndarray, named: csr_array) -> np.ndarray:

@@ -10,6 +10,7 @@ NoteLLM-2 (section on modality bias) found recall@100 of 71.5 by text, 71.9 by b
 """
 
 from dataclasses import dataclass, field
+from functools import reduce
 
 import numpy as np
 
@@ -61,24 +62,19 @@ def check_collapse(
     """Run the product row, gather the others, decide."""
     k = config.headline_k
     products = _product_row(contestant, bench, grid, config)
-    rows = [
-        CollapseRow(f"product finds product, both shown so, recall@{k}", _same_queries(products, k))
-    ]
+    asked = {"product finds product, both shown so": products}
     for kind in ("image", "text", "mixed"):
         cells = {way: grid[kind][way] for way in WAYS}
         if any(isinstance(cell, Retrieved) for cell in cells.values()):
-            rows.append(
-                CollapseRow(
-                    f"{kind} search finds product shown so, recall@{k}",
-                    _same_queries(cells, k),
-                )
-            )
+            asked[f"{kind} search finds product shown so"] = cells
+    rows = [
+        CollapseRow(f"{name}, recall@{k}", _same_queries(cells, k)) for name, cells in asked.items()
+    ]
     for family in ("category", "attribute"):
         tasks = [ways for name, ways in classified.items() if name.startswith(family)]
         if tasks:
-            rows.append(
-                CollapseRow(f"accuracy, mean over {family} tasks", _mean_accuracy(tasks, config))
-            )
+            name = f"accuracy, mean over {family} tasks"
+            rows.append(CollapseRow(name, _mean_accuracy(tasks, config)))
     shares, verdicts = _shares(products, k, config)
     return Collapse(rows, shares, verdicts, _sentence(products, shares, verdicts, config))
 
@@ -86,27 +82,17 @@ def check_collapse(
 def _product_row(
     contestant: Contestant, bench: BenchmarkSet, grid: Grid, config: BenchmarkConfig
 ) -> dict[str, Retrieved | NotMeasured]:
-    found: dict[str, Retrieved | NotMeasured] = {"both": grid["product"]["both"]}
-    for way in ("text", "image"):
-        if "product" in bench.queries:
-            queries = contestant.queries("product", way)
-            found[way] = retrieve(queries, contestant.items(way), bench, "product", way, config)
-        else:
-            found[way] = grid["product"][way]
-    return {way: found[way] for way in WAYS}
+    found: dict[str, Retrieved | NotMeasured] = {way: grid["product"][way] for way in WAYS}
+    for way in ("text", "image") if "product" in bench.queries else ():
+        queries = contestant.queries("product", way)
+        found[way] = retrieve(queries, contestant.items(way), bench, "product", way, config)
+    return found
 
 
 def _common(cells: dict[str, Retrieved | NotMeasured]) -> np.ndarray:
     """Queries that every way measured counted."""
     lists = [cell.searches for cell in cells.values() if isinstance(cell, Retrieved)]
-    common = lists[0] if lists else np.empty(0, np.int64)
-    for other in lists[1:]:
-        common = np.intersect1d(common, other)
-    return common
-
-
-def _users(cell: Retrieved, common: np.ndarray) -> np.ndarray | None:
-    return None if cell.users is None else cell.users[np.searchsorted(cell.searches, common)]
+    return reduce(np.intersect1d, lists) if lists else np.empty(0, np.int64)
 
 
 def _same_queries(
@@ -118,9 +104,9 @@ def _same_queries(
         if isinstance(cell, NotMeasured):
             values[way] = cell
             continue
-        hits = cell.at(k)[np.searchsorted(cell.searches, common)]
+        hits, users = cell.hits_of(common, k)
         definition = f"recall@{k} by {way} over the {len(common):,} queries that every way can answer, of {cell.num_items:,} products"
-        values[way] = mean_share(hits, definition=definition, groups=_users(cell, common))
+        values[way] = mean_share(hits, definition=definition, groups=users)
     return values
 
 
@@ -157,16 +143,9 @@ def _shares(
     both = cells["both"]
     if isinstance(both, NotMeasured) or not common.size:
         return {}, {}
-    hits = {
-        way: cell.at(k)[np.searchsorted(cell.searches, common)]
-        for way, cell in cells.items()
-        if isinstance(cell, Retrieved)
-    }
-    chance = {
-        way: min(1.0, k / cell.num_items)
-        for way, cell in cells.items()
-        if isinstance(cell, Retrieved)
-    }
+    measured = {way: cell for way, cell in cells.items() if isinstance(cell, Retrieved)}
+    hits = {way: cell.hits_of(common, k)[0] for way, cell in measured.items()}
+    chance = {way: min(1.0, k / cell.num_items) for way, cell in measured.items()}
     is_near_chance = mean_share(hits["both"]).low <= chance["both"]
     shares, verdicts = {}, {}
     for way in ("text", "image"):
@@ -200,10 +179,8 @@ def _sentence(
         return f"not decided: {why}"
     parts = []
     for way, verdict in verdicts.items():
-        share = (
-            f", {shares[way].value:.2f} of both [{shares[way].low:.2f}, {shares[way].high:.2f}]"
-            if way in shares
-            else ", both are near chance"
-        )
+        share = ", both are near chance"
+        if (one := shares.get(way)) is not None:
+            share = f", {one.value:.2f} of both [{one.low:.2f}, {one.high:.2f}]"
         parts.append(f"{way} {verdict}{share}")
     return f"{'; '.join(parts)} (collapsed: under {config.collapse_share:g})"

@@ -15,14 +15,8 @@ from representation.metrics.neighbours import (
     uniformity,
 )
 from representation.metrics.retrieval import placed
-from representation.sets.benchmark_set import QUERY_TYPES, BenchmarkSet, QueryType
-from representation.sets.contestant import (
-    ITEM_TYPES,
-    Contestant,
-    ItemType,
-    NotMeasured,
-    Vectors,
-)
+from representation.sets.benchmark_set import BenchmarkSet, QueryType
+from representation.sets.contestant import ITEM_TYPES, Contestant, ItemType, NotMeasured, Vectors
 
 Geometry = dict[str, Estimate | NotMeasured]
 
@@ -42,28 +36,24 @@ def measure_geometry(
         if isinstance(items[kind], Vectors):
             fullest = kind
     found: Geometry = {"norm": _of(items[fullest], lambda vectors: _norm(vectors, config))}
-    for kind in QUERY_TYPES:
-        if kind in bench.queries:
-            found[f"alignment_{kind}"] = _alignment(
-                contestant.queries(kind), items[fullest], bench, kind, fullest
-            )
-    for kind, vectors in items.items():
-        found[f"uniformity_{kind}"] = _of(
-            vectors, lambda one: uniformity(one.unit, config.seed).estimate
-        )
+    for kind in bench.queries:
+        queries = contestant.queries(kind)
+        found[f"alignment_{kind}"] = _alignment(queries, items[fullest], bench, kind, fullest)
     categories = bench.gallery["category"].fill_null("").to_numpy()
+    spus, k, seed = bench.gallery["spu_id"], config.headline_k, config.seed
+    of_items: dict[str, Callable[[Vectors], Estimate]] = {
+        "uniformity": lambda one: uniformity(one.unit, seed).estimate,
+        "category_accuracy": lambda one: _categories(one, categories, seed),
+    }
+    for name, measure in of_items.items():
+        found |= {f"{name}_{kind}": _of(vectors, measure) for kind, vectors in items.items()}
+    no_spus = NotMeasured("the set has no SPUs, or not for every product")
     for kind, vectors in items.items():
-        found[f"category_accuracy_{kind}"] = _of(
-            vectors, lambda one: _categories(one, categories, config.seed)
+        siblings = no_spus if spus.null_count() else vectors
+        found[f"same_spu_recall_{kind}@{k}"] = _of(
+            siblings,
+            lambda one: same_spu_recall(one.unit, spus.to_numpy()[one.rows], (k,), seed)[0][k],
         )
-    spus = bench.gallery["spu_id"]
-    k = config.headline_k
-    for kind, vectors in items.items():
-        name = f"same_spu_recall_{kind}@{k}"
-        if spus.null_count():
-            found[name] = NotMeasured("the set has no SPUs, or not for every product")
-        else:
-            found[name] = _of(vectors, lambda one: _siblings(one, spus.to_numpy(), k, config.seed))
     return found
 
 
@@ -87,10 +77,6 @@ def _categories(vectors: Vectors, categories: np.ndarray, seed: int) -> Estimate
     if codes.max(initial=0) == 0:
         return Estimate(float("nan"), float("nan"), float("nan"), 0, "one category alone")
     return category_accuracy(vectors.unit, codes, seed).estimate
-
-
-def _siblings(vectors: Vectors, spus: np.ndarray, k: int, seed: int) -> Estimate:
-    return same_spu_recall(vectors.unit, spus[vectors.rows], (k,), seed)[0][k]
 
 
 def _alignment(

@@ -6,6 +6,7 @@ Notable choices:
 - A product with several different values of an attribute is left out of that attribute, and counted; so is one without.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,7 +129,5 @@ def _task(
 
 def _told_apart(known: list[tuple[str, ...]]) -> list[str]:
     """The last level of each path, or the whole path where another ends alike."""
-    ends: dict[str, int] = {}
-    for value in known:
-        ends[value[-1]] = ends.get(value[-1], 0) + 1
+    ends = Counter(value[-1] for value in known)
     return [value[-1] if ends[value[-1]] == 1 else " / ".join(value) for value in known]

@@ -38,10 +38,7 @@ class ByRow(NamedTuple):
 
 
 def category_accuracy(
-    vectors: np.ndarray,
-    categories: np.ndarray,
-    seed: int = 0,
-    sample: int = SAMPLE,
+    vectors: np.ndarray, categories: np.ndarray, seed: int = 0, sample: int = SAMPLE
 ) -> ByRow:
     """Share of items whose nearest other item is of the same leaf category; of several nearest, the share of them that are.
 
@@ -83,14 +80,7 @@ def same_spu_recall(
     stops = np.searchsorted(spus[order], spus[drawn], side="right")
     siblings = [order[start:stop] for start, stop in zip(starts, stops, strict=True)]
     itself = [[row] for row in drawn]
-    result = search_recall(
-        vectors[drawn],
-        vectors,
-        siblings,
-        ks,
-        excluded=itself,
-        seed=seed,
-    )
+    result = search_recall(vectors[drawn], vectors, siblings, ks, excluded=itself, seed=seed)
     definition = "share of {count:,} items, drawn among those with a sibling, whose {k} nearest other items hold one (same SPU)"
     estimates = {
         k: replace(estimate, definition=definition.format(count=result.count, k=k))

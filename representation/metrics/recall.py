@@ -34,12 +34,13 @@ from representation.search.ties import Found, expected_found
 UNIT_TOLERANCE = 0.02
 """How far a norm may be from 1: rounding to int8 moves it by less."""
 
-DEFINITIONS = {
-    "hit": "share of searches whose top {k} of the gallery hold at least one item engaged with",
-    "share_of_relevant": "mean over searches of the share of the items engaged with that the top {k} of the gallery hold",
-    "precision": "mean over searches of the share of the top {k} of the gallery that was engaged with",
-    "capped_recall": "mean over searches of the items engaged with that the top {k} of the gallery hold, over the smaller of {k} and their number; it may fall as k grows",
+READINGS = {
+    "recall": "share of searches{which} whose top {k} of {gallery} hold at least one item {engaged}",
+    "share_of_relevant": "mean over searches{which} of the share of the items {engaged} that the top {k} of {gallery} hold",
+    "precision": "mean over searches{which} of the share of the top {k} of {gallery} that was {engaged}",
+    "capped_recall": "mean over searches{which} of the items {engaged} that the top {k} of {gallery} hold, over the smaller of {k} and their number; it may fall as k grows",
 }
+"""By the name under which it is printed."""
 
 Rows = Any
 """For each search its gallery rows: a sequence of integer sequences, or a SciPy CSR matrix `(searches, items)`."""
@@ -50,19 +51,16 @@ class RecallResult:
     """What `search_recall` found.
 
     Attributes:
-        hit, share_of_relevant, precision, capped_recall: an estimate by k of each reading; `value`, `low` and `high` are the parts of `hit`.
+        readings: an estimate by name, as in `READINGS`, and k; `value`, `low` and `high` are the parts of hit recall, `hit`.
         count: searches measured.
         num_left_out: searches with nothing to find, left out.
         searches: `(count,)` int64, which rows of `queries` were measured.
         hits: `(count, len(ks))` float64, whether each search hit by each k, between 0 and 1 where the cut falls inside a tie: for comparisons in pairs and by segment.
         of_exact: by k, what share of the exact ranking the index found, on a sample of the searches; empty where the search was exact.
-        by_search: what each reading is the mean of, by the name of its attribute: `(count, len(ks))` each.
+        by_search: what each reading is the mean of: `(count, len(ks))` each.
     """
 
-    hit: dict[int, Estimate]
-    share_of_relevant: dict[int, Estimate]
-    precision: dict[int, Estimate]
-    capped_recall: dict[int, Estimate]
+    readings: dict[str, dict[int, Estimate]]
     count: int
     num_left_out: int
     searches: np.ndarray = field(repr=False)
@@ -71,14 +69,9 @@ class RecallResult:
     by_search: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     @property
-    def readings(self) -> dict[str, dict[int, Estimate]]:
-        """Each reading's estimates by k, by the name under which it is printed."""
-        return {
-            "recall": self.hit,
-            "share_of_relevant": self.share_of_relevant,
-            "precision": self.precision,
-            "capped_recall": self.capped_recall,
-        }
+    def hit(self) -> dict[int, Estimate]:
+        """Hit recall, what this project calls search recall, by k."""
+        return self.readings["recall"]
 
     @property
     def value(self) -> dict[int, float]:
@@ -134,30 +127,29 @@ def search_recall(
     if index is not None and searches.size:
         given = {"searches": searches, "removed": removed, "seed": seed, "level": level}
         of_exact = index.found_of_exact(queries, cuts, **given)
-    readings = {
-        "hit": found.hit,
+    by_search = {
+        "recall": found.hit,
         "share_of_relevant": found.relevant / num_relevant[:, None],
         "precision": found.relevant / np.array(cuts),
         "capped_recall": found.relevant / np.minimum(num_relevant[:, None], cuts),
     }
     groups = None if users is None else np.asarray(users)[searches]
-    estimates = {
-        name: {
-            k: _estimate(
-                values[:, at], found.is_tied[:, at], groups, level, DEFINITIONS[name].format(k=k)
-            )
-            for at, k in enumerate(cuts)
-        }
-        for name, values in readings.items()
-    }
+    words = {"which": "", "gallery": "the gallery", "engaged": "engaged with"}
+    readings: dict[str, dict[int, Estimate]] = {name: {} for name in by_search}
+    for name, values in by_search.items():
+        for at, k in enumerate(cuts):
+            definition = READINGS[name].format(k=k, **words)
+            estimate = mean_share(values[:, at], level, definition, groups=groups)
+            tied = float(found.is_tied[:, at].mean()) if found.is_tied[:, at].any() else 0.0
+            readings[name][k] = replace(estimate, tied=tied)
     return RecallResult(
-        **estimates,
+        readings=readings,
         count=len(searches),
         num_left_out=len(queries) - len(searches),
         searches=searches,
         hits=found.hit,
         of_exact=of_exact,
-        by_search=readings,
+        by_search=by_search,
     )
 
 
@@ -247,17 +239,6 @@ def _to_find(
         counts = counts + num_missing
     searches = np.flatnonzero(counts)
     return searches, counts[searches]
-
-
-def _estimate(
-    values: np.ndarray,
-    is_tied: np.ndarray,
-    groups: np.ndarray | None,
-    level: float,
-    definition: str,
-) -> Estimate:
-    found = mean_share(values, level, definition, groups=groups)
-    return replace(found, tied=float(is_tied.mean())) if is_tied.any() else found
 
 
 def _cuts(ks: Sequence[int]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Retrieval: every query type against every item type, by `evaluation.search_recall`.
+"""Retrieval: every query type against every item type, by `recall.search_recall`.
 
 Notable choices:
 - The gallery of a column is every product that has something of its kind to show; an answer that has not cannot be found there and is no answer there.
@@ -7,7 +7,8 @@ Notable choices:
   and counted. The other readings of `search_recall` stand beside it.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -38,31 +39,40 @@ class Retrieved:
     """What queries of one type found among products shown one way.
 
     Attributes:
-        recall: an estimate by k.
+        readings: an estimate by name and k, recall first.
         num_left_out: queries of the type that are not counted: nothing answers them here, or they have no vector.
         num_items: products looked through.
         searches: `(queries,)` int64, rising, which queries of the set's table were counted.
-        hits: `(queries, ks)` float64, in the order of `recall`; between 0 and 1 where the cut falls inside a tie.
+        hits: `(queries, ks)` float64, in the order of each reading's k; between 0 and 1 where the cut falls inside a tie.
         users: `(queries,)` numbers of who asked; None where each query is independent.
-        beside: the other readings, an estimate by name and k.
     """
 
-    recall: dict[int, Estimate]
+    readings: dict[str, dict[int, Estimate]]
     num_left_out: int
     num_items: int
     searches: np.ndarray
     hits: np.ndarray
     users: np.ndarray | None = None
-    beside: dict[str, dict[int, Estimate]] = field(default_factory=dict)
 
     @property
-    def readings(self) -> dict[str, dict[int, Estimate]]:
-        """All readings by name, recall first."""
-        return {"recall": self.recall, **self.beside}
+    def recall(self) -> dict[int, Estimate]:
+        """By k."""
+        return self.readings["recall"]
 
-    def at(self, k: int) -> np.ndarray:
-        """`(queries,)` float64, whether each hit by k."""
-        return self.hits[:, list(self.recall).index(k)]
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: each reading at each k."""
+        figures = {
+            f"{reading}@{k}": each.as_dict()
+            for reading, by_k in self.readings.items()
+            for k, each in by_k.items()
+        }
+        return {**figures, "num_left_out": self.num_left_out, "num_items": self.num_items}
+
+    def hits_of(self, searches: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Of some of the queries counted: float64 `(searches,)`, whether each hit by k, and who asked."""
+        at = np.searchsorted(self.searches, searches)
+        users = None if self.users is None else self.users[at]
+        return self.hits[at, list(self.recall).index(k)], users
 
 
 Grid = dict[QueryType, dict[ItemType, Retrieved | NotMeasured]]
@@ -125,25 +135,23 @@ def retrieve(
         for name, words in READINGS.items()
     }
     return Retrieved(
-        readings.pop("recall"),
+        readings,
         left_out,
         len(items.rows),
         queries.rows[result.searches],
         result.hits,
         None if users is None else users[result.searches],
-        readings,
     )
 
 
 def difference(one: Retrieved, other: Retrieved, k: int) -> Estimate | None:
     """Recall@k of `other` minus that of `one` over the queries that both counted, paired; None where there are none."""
-    _, at_one, at_other = np.intersect1d(one.searches, other.searches, return_indices=True)
-    if not at_one.size:
+    common = np.intersect1d(one.searches, other.searches)
+    if not common.size:
         return None
-    gained = other.at(k)[at_other] - one.at(k)[at_one]
-    users = None if one.users is None else one.users[at_one]
-    definition = f"recall@{k} minus the first one's, over the same {len(gained):,} queries"
-    return mean_share(gained, definition=definition, groups=users, bounds=(-1.0, 1.0))
+    (before, users), (after, _) = one.hits_of(common, k), other.hits_of(common, k)
+    definition = f"recall@{k} minus the first one's, over the same {len(common):,} queries"
+    return mean_share(after - before, definition=definition, groups=users, bounds=(-1.0, 1.0))
 
 
 def _queries(contestant: Contestant, bench: BenchmarkSet, kind: QueryType) -> Vectors | NotMeasured:

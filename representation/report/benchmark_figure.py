@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -36,7 +37,7 @@ def draw(
     }
     names = [one.name for one in results]
     axes = above.subplots()
-    _bars(axes, recall, names)
+    _bars(axes, recall, names, {})
     axes.set_ylabel(f"recall@{k}")
     tasks = {
         f"{task}\nby {shown}": [_accuracy(one, task, shown) for one in results]
@@ -63,7 +64,7 @@ def _bars(
     axes: Axes,
     groups: dict[str, list[Estimate | None]],
     names: Sequence[str],
-    baselines: dict[str, tuple[float, float]] | None = None,
+    baselines: dict[str, tuple[float, float]],
 ) -> None:
     """A group a question, a bar a contestant; questions that nobody could be asked are left out."""
     shown = {name: found for name, found in groups.items() if any(found)}
@@ -78,31 +79,14 @@ def _bars(
         if not found:
             continue
         values = np.array([one.value for one in found])
-        ends = np.array([[one.value - one.low, one.high - one.value] for one in found]).reshape(
-            -1, 2
-        )
-        colour = CYCLE[at % len(CYCLE)]
-        axes.bar(
-            places,
-            values,
-            width,
-            yerr=ends.T.clip(0),
-            color=colour,
-            label=name,
-            error_kw={"linewidth": 0.8},
-        )
-    if baselines:
-        for place, name in enumerate(shown):
-            for value, style in zip(baselines[name], ("--", ":"), strict=True):
-                label = {"--": "majority", ":": "chance"}[style] if place == 0 else None
-                axes.plot(
-                    [place - 0.45, place + 0.45],
-                    [value, value],
-                    style,
-                    color="black",
-                    linewidth=1,
-                    label=label,
-                )
+        ends = [[one.value - one.low for one in found], [one.high - one.value for one in found]]
+        style: dict[str, Any] = {"color": CYCLE[at % len(CYCLE)], "error_kw": {"linewidth": 0.8}}
+        axes.bar(places, values, width, yerr=np.clip(ends, 0, None), label=name, **style)
+    for line, label, number in (("--", "majority", 0), (":", "chance", 1)):
+        for place, name in enumerate(shown if baselines else ()):
+            level, ends = baselines[name][number], [place - 0.45, place + 0.45]
+            named = label if place == 0 else None
+            axes.plot(ends, [level, level], line, color="black", linewidth=1, label=named)
     axes.set_xticks(
         range(len(shown)), list(shown), rotation=35, ha="right", fontsize=8, parse_math=False
     )

@@ -89,10 +89,7 @@ def heat_maps(
 
 @torch.no_grad()
 def attention_maps(
-    encoder: ProductEncoder,
-    pictures: np.ndarray,
-    texts: Sequence[str],
-    layers: int | None = None,
+    encoder: ProductEncoder, pictures: np.ndarray, texts: Sequence[str], layers: int | None = None
 ) -> np.ndarray:
     """Attention of each text's tokens to each picture's, float64 `(texts, pictures, side, side)`; each grid sums to 1."""
     modules = attention_modules(encoder)
@@ -163,27 +160,21 @@ def occlusion_maps(
     query = _query_vector(encoder, text)
     size = encoder.config.image_size
     step = max(1, size // squares)
-    corners = range(0, size - step, step)
-    maps = np.zeros((len(pictures), size, size))
-    for place, picture in enumerate(pictures):
-        painted = [picture]
-        for top in corners:
-            for left in corners:
-                painted.append(picture.copy())
-                painted[-1][top : top + 2 * step, left : left + 2 * step] = picture.mean(
-                    (0, 1)
-                ).round()
-        parts = [picture_cosines(encoder, part, query) for part in _chunks(np.stack(painted))]
+    starts = range(0, size - step, step)
+    sides = [slice(start, start + 2 * step) for start in starts]
+    places = [(down, right) for down in sides for right in sides]
+    maps, covered = np.zeros((len(pictures), size, size)), np.zeros((size, size))
+    for square in places:
+        covered[square] += 1
+    for number, picture in enumerate(pictures):
+        painted = np.repeat(picture[None], 1 + len(places), axis=0)
+        for copy, square in zip(painted[1:], places, strict=True):
+            copy[square] = picture.mean((0, 1)).round()
+        parts = [picture_cosines(encoder, part, query) for part in _chunks(painted)]
         cosines = torch.cat(parts).double().cpu().numpy()
-        covered = np.zeros((size, size))
-        falls = iter(cosines[0] - cosines[1:])
-        for top in corners:
-            for left in corners:
-                square = slice(top, top + 2 * step), slice(left, left + 2 * step)
-                maps[place][square] += next(falls)
-                covered[square] += 1
-        maps[place] /= covered
-    return maps
+        for square, fall in zip(places, cosines[0] - cosines[1:], strict=True):
+            maps[number][square] += fall
+    return maps / covered
 
 
 def attention_modules(encoder: Any) -> list[Any]:
@@ -263,15 +254,11 @@ def _eager(modules: Sequence[Any]) -> Iterator[None]:
 def _weights_of(modules: Sequence[Any]) -> Iterator[list[Tensor]]:
     """Collects each module's weights `(batch, heads, length, length)` in the order they run."""
     collected: list[Tensor] = []
-    hooks = [
-        module.register_forward_hook(lambda *call: collected.append(call[2][1]))
-        for module in modules
-    ]
-    try:
+    with contextlib.ExitStack() as hooks:
+        for module in modules:
+            hook = module.register_forward_hook(lambda *call: collected.append(call[2][1]))
+            hooks.enter_context(hook)
         yield collected
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 @contextlib.contextmanager
@@ -294,8 +281,5 @@ def _scaled(language_model: Any, is_picture: Tensor, strength: Tensor | None) ->
             ]
         return args, named
 
-    hook = language_model.register_forward_pre_hook(scale, with_kwargs=True)
-    try:
+    with language_model.register_forward_pre_hook(scale, with_kwargs=True):
         yield
-    finally:
-        hook.remove()

@@ -91,7 +91,8 @@ def draw_attention(
         for text in track(list(dict.fromkeys(texts)), "heat maps")
     }
     shown = pictures_of(shop.items, "item_id", "image", ids, max(PICTURE_PIXELS, size))
-    write_sheet(_sheet(shop, encoder, maps, ids, shown, others, layers), path)
+    caption = _caption(shop, encoder, others, layers)
+    write_sheet(_sheet(shop, maps, ids, shown, caption), path)
     return maps
 
 
@@ -147,12 +148,10 @@ def _drawn_items(shop: Shop, count: int, seed: int) -> list[int]:
 
 def _sheet(
     shop: Shop,
-    encoder: ProductEncoder,
     maps: dict[str, HeatMaps],
     ids: list[int],
     pictures: dict[int, np.ndarray],
-    others: list[str],
-    layers: int | None,
+    caption: str,
 ) -> Sheet:
     """A row a product and text: the picture, then its maps."""
     columns, titles = _columns(maps), titles_of(shop, ids)
@@ -168,38 +167,25 @@ def _sheet(
             rows.append(cells)
     heads = (("text and picture", ""), *((column.title, column.under) for column in columns))
     title = f"Where the encoder looks: {shop.name}"
-    return Sheet(title, [Part(title, rows, heads)], _caption(shop, encoder, others, layers))
+    return Sheet(title, [Part(title, rows, heads)], caption)
 
 
 def _columns(maps: dict[str, HeatMaps]) -> list[_Column]:
-    every = list(maps.values())
+    every, times, cosines = list(maps.values()), "{:+.2f} to {:+.2f}", "{:+.3f} to {:+.3f}"
     even = [np.log2(each.attention * each.attention[0].size) for each in every]
-    times = "{:+.2f} to {:+.2f}"
-    columns = [
-        _Column("attention", "log2 of an even share; full colour at ±2", even, EVEN_SCALE, times)
-    ]
-    relative = [each.relative for each in every]
-    if all(each is not None for each in relative):
+    under = "log2 of an even share; full colour at ±2"
+    columns = [_Column("attention", under, even, EVEN_SCALE, times)]
+    relative = [each.relative for each in every if each.relative is not None]
+    if relative:
         under = "log2 of other words' share; full colour at ±1"
-        columns.append(
-            _Column(
-                "against others",
-                under,
-                [r for r in relative if r is not None],
-                RELATIVE_SCALE,
-                times,
-            )
-        )
+        columns.append(_Column("against others", under, relative, RELATIVE_SCALE, times))
     for title, under, grids in (
         ("gradient", "of the cosine, by a token's strength", [each.gradient for each in every]),
         ("occlusion", "fall of the cosine when painted over", [each.occlusion for each in every]),
     ):
         scale = max(float(np.abs(grid).max()) for grid in grids) or 1.0
-        columns.append(
-            _Column(
-                title, f"{under}; full colour at ±{scale:.3f}", grids, scale, "{:+.3f} to {:+.3f}"
-            )
-        )
+        full = f"{under}; full colour at ±{scale:.3f}"
+        columns.append(_Column(title, full, grids, scale, cosines))
     return columns
 
 
@@ -229,11 +215,8 @@ def _caption(shop: Shop, encoder: ProductEncoder, others: list[str], layers: int
     num_layers = len(attention_modules(encoder))
     of_layers = f"the last {layers} of {num_layers}" if layers else f"all {num_layers}"
     side, size = encoder.layout.side, encoder.config.image_size
-    against = (
-        f"Against others: log2 of it over its mean for {len(others)} other texts ({'; '.join(others[:4])} ...). "
-        if others
-        else ""
-    )
+    named = f"{len(others)} other texts ({'; '.join(others[:4])} ...)"
+    against = f"Against others: log2 of it over its mean for {named}. " if others else ""
     return (
         f"The encoder sees {size} x {size} pixels as {side} x {side} tokens. Attention: from the words' tokens to the picture's, words and picture read as one "
         f"product, mean over words, heads and {of_layers} layers. {against}Gradient and occlusion: of the cosine of the words as a query and the picture alone "

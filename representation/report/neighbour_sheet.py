@@ -21,7 +21,6 @@ from moon_rec.seeds import generator
 from moon_rec.shop.engagement import Engagement
 from moon_rec.shop.own_ids import OwnNames
 from moon_rec.shop.shop import Period, Shop
-from moon_rec.vector_pairs import check_pair
 from representation.report.sheet import (
     Cell,
     Part,
@@ -32,18 +31,12 @@ from representation.report.sheet import (
     write_sheet,
 )
 from representation.search.exact import top_rows
-from representation.sets.search_cases import (
-    MODALITIES,
-    Gallery,
-    SearchCases,
-    gallery_of,
-    search_cases,
-)
+from representation.search.scores import exact_scores
+from representation.sets.search_cases import MODALITIES, Gallery, SearchCases, ShopSearches
 
 By = Literal["random", "hits", "misses"]
 NEIGHBOURS = 10
 WALKED_AT_ONCE = 256
-RANKED_ROWS = 65_536
 
 
 @dataclass(frozen=True)
@@ -159,10 +152,8 @@ def draw_neighbours(
     Raises:
         TableError: tables of another shop, no search to show, or one of `searches` that cannot be shown.
     """
-    check_pair(shop, items, queries)
-    gallery = gallery_of(shop, items, period)
-    cases = search_cases(shop, gallery, queries, period, engagement)
-    cases = {name: found for name in modalities if len(found := cases[name].findable())}
+    found = ShopSearches.of(shop, items, queries, period, engagement)
+    gallery, cases = found.gallery, found.findable(modalities)
     if searches is not None:
         drawn = _chosen(gallery, cases, searches, neighbours, f"{period} period, {engagement}")
     else:
@@ -177,30 +168,25 @@ def draw_neighbours(
             f"nothing to show: shop {shop.name} has no {' or '.join(modalities)} search{wanted} in the {period} period with a vector and a "
             f"listed product {engagement} after it; try another --period, --engagement or --by"
         )
-    write_sheet(sheet_of(shop, gallery, drawn, period, engagement), path)
+    write_sheet(sheet_of(found, drawn), path)
     return drawn
 
 
-def sheet_of(
-    shop: Shop,
-    gallery: Gallery,
-    drawn: dict[str, Drawn],
-    period: Period,
-    engagement: Engagement,
-) -> Sheet:
+def sheet_of(searches: ShopSearches, drawn: dict[str, Drawn]) -> Sheet:
     """A row a search: what was searched, the nearest products, last the nearest that was bought, with its rank."""
+    shop, gallery, engagement = searches.shop, searches.gallery, searches.engagement
     every = [found for each in drawn.values() for found in each.found]
     rows = np.concatenate([np.append(found.rows, found.best) for found in every])
     item_ids = gallery.frame["item_id"].to_numpy()
     ids = item_ids[np.unique(rows[rows >= 0])].tolist()
-    searches = [found.search_id for found in every]
+    asked = [found.search_id for found in every]
     titles = titles_of(shop, ids)
     pictures = pictures_of(shop.items, "item_id", "image", ids)
-    photos = pictures_of(shop.searches, "search_id", "query_image", searches)
-    asked = shop.searches.filter(pl.col("search_id").is_in(searches))
-    words = dict(asked.select("search_id", "query_text").collect().iter_rows())
-    own = OwnNames.of(shop.path, "search").own(pl.Series("search_id", searches, pl.Int64))
-    names = dict(zip(searches, own.to_list(), strict=True))
+    photos = pictures_of(shop.searches, "search_id", "query_image", asked)
+    texts = shop.searches.filter(pl.col("search_id").is_in(asked))
+    words = dict(texts.select("search_id", "query_text").collect().iter_rows())
+    own = OwnNames.of(shop.path, "search").own(pl.Series("search_id", asked, pl.Int64))
+    names = dict(zip(asked, own.to_list(), strict=True))
 
     def product(row: int, head: str, is_bought: bool) -> Cell:
         item = int(item_ids[row])
@@ -222,21 +208,12 @@ def sheet_of(
         Part(f"{name} searches: {each.how}", [cells(found) for found in each.found])
         for name, each in drawn.items()
     ]
-    caption = _caption(shop, gallery, period, engagement)
-    return Sheet(f"What searches find: {shop.name}", parts, caption)
-
-
-def _caption(
-    shop: Shop,
-    gallery: Gallery,
-    period: Period,
-    engagement: Engagement,
-) -> str:
-    return (
-        f"Each row: a search of the {period} period; its nearest products by cosine (place and cosine under each) among all {len(gallery):,} listed by the "
+    caption = (
+        f"Each row: a search of the {searches.period} period; its nearest products by cosine (place and cosine under each) among all {len(gallery):,} listed by the "
         f"period's end that have a vector, the search's own picture taken out; last, the nearest product that its searcher {engagement} after it, with its "
         f"rank. Green frames: {engagement}. {provenance(shop)}"
     )
+    return Sheet(f"What searches find: {shop.name}", parts, caption)
 
 
 def _nearest(
@@ -256,35 +233,22 @@ def _nearest(
 
 
 def _found(gallery: Gallery, cases: SearchCases, case: int, rows: np.ndarray) -> Found:
-    query, bought = cases.queries[case].astype(np.float64), cases.relevant[case]
-    removed = np.array(sorted(cases.excluded[case]), dtype=np.int64)
-    wanted = _cosines(gallery.vectors[bought], query)
-    at = int(np.argmax(wanted))
-    best, similarity = bought[at], float(wanted[at])
-    above = tied = 0
-    for start in range(0, len(gallery), RANKED_ROWS):
-        part = _cosines(gallery.vectors[start : start + RANKED_ROWS], query)
-        part[removed[(removed >= start) & (removed < start + len(part))] - start] = -np.inf
-        is_tied = part == similarity
-        above += int((part > similarity).sum() + is_tied[: max(0, best - start)].sum())
-        tied += int(is_tied.sum())
-    similarities = np.full(len(rows), np.nan)
-    similarities[rows >= 0] = _cosines(gallery.vectors[rows[rows >= 0]], query)
+    every = np.arange(len(gallery))
+    scores = exact_scores(cases.queries, gallery.vectors, np.full(len(gallery), case), every)
+    scores[cases.excluded[case]] = -np.inf
+    bought = cases.relevant[case]
+    best = bought[int(np.argmax(scores[bought]))]
+    is_tied = scores == scores[best]
     return Found(
         search_id=int(cases.search_ids[case]),
         rows=rows,
-        similarities=similarities,
+        similarities=np.where(rows >= 0, scores[rows], np.nan),
         bought=frozenset(bought),
         best=best,
-        rank=above + 1,
-        tied=tied,
-        similarity=similarity,
+        rank=1 + int((scores > scores[best]).sum() + is_tied[:best].sum()),
+        tied=int(is_tied.sum()),
+        similarity=float(scores[best]),
     )
-
-
-def _cosines(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
-    """As `search.exact` scores: products in float64, summed."""
-    return (vectors.astype(np.float64) * query).sum(axis=1)
 
 
 def _chosen(

@@ -5,14 +5,11 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.estimate import Estimate
 from moon_rec.palette import BY_MODALITY
-from moon_rec.shop.engagement import Engagement
-from moon_rec.shop.shop import Period, Shop
 from representation.report.neighbour_sheet import draw_searches, sheet_of
 from representation.report.sheet import provenance, save, sheet_figure
-from representation.sets.search_cases import MODALITIES, gallery_of, search_cases
+from representation.sets.search_cases import MODALITIES, ShopSearches
 
 SHEET_ROWS = 6
 NEIGHBOURS = 7
@@ -21,25 +18,17 @@ CURVES = 4.4
 
 
 def draw_recall(
-    path: Path | str,
-    shop: Shop,
-    items: EmbeddingTable,
-    queries: EmbeddingTable,
-    measured: dict[str, Estimate],
-    period: Period = "test",
-    engagement: Engagement = "purchased",
-    seed: int = 0,
+    path: Path | str, searches: ShopSearches, measured: dict[str, Estimate], seed: int = 0
 ) -> None:
     """Write the PNG `path`, atomically.
 
     Above, recall by k of each modality in `measured` (as `measure_shop` gives it, for as many k as there are). Below, where the shop
     has searches by picture: some of them drawn by the seed, the nearest items, and what was bought, with its rank (`neighbour_sheet`).
     """
-    gallery = gallery_of(shop, items, period)
-    cases = search_cases(shop, gallery, queries, period, engagement)["image"].findable()
-    if len(cases):
-        drawn = {"image": draw_searches(gallery, cases, SHEET_ROWS, "random", NEIGHBOURS, seed)}
-        figure = sheet_figure(sheet_of(shop, gallery, drawn, period, engagement), CURVES)
+    shop, gallery = searches.shop, searches.gallery
+    if found := searches.findable(["image"]):
+        drawn = draw_searches(gallery, found["image"], SHEET_ROWS, "random", NEIGHBOURS, seed)
+        figure = sheet_figure(sheet_of(searches, {"image": drawn}), CURVES)
     else:
         figure = Figure(figsize=(11, CURVES))
         figure.text(0.06, 0.01, provenance(shop), fontsize=7, parse_math=False)
@@ -50,7 +39,7 @@ def draw_recall(
     _curves(axes, measured)
     simulated = " (simulated)" if shop.is_simulated else ""
     axes.set_title(
-        f"search recall, {shop.name}{simulated}, {period} period, {engagement}; {len(gallery):,} items",
+        f"search recall, {shop.name}{simulated}, {searches.period} period, {searches.engagement}; {len(gallery):,} items",
         parse_math=False,
     )
     save(figure, path)

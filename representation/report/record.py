@@ -12,7 +12,6 @@ from representation.metrics.benchmark_config import BenchmarkConfig
 from representation.metrics.classification import Classified
 from representation.metrics.retrieval import Retrieved
 from representation.sets.benchmark_set import BenchmarkSet
-from representation.sets.contestant import NotMeasured
 
 
 def whole_record(
@@ -95,47 +94,25 @@ def record(result: Result) -> dict[str, Any]:
         "dim": result.dim,
         "seconds": result.seconds,
         "retrieval": {
-            f"{query}->{item}": _retrieved(cell)
+            f"{query}->{item}": cell.as_dict()
             for query, cells in result.retrieval.items()
             for item, cell in cells.items()
         },
         "classification": {
-            task: {shown: _classified(one) for shown, one in ways.items()}
+            task: {shown: one.as_dict() for shown, one in ways.items()}
             for task, ways in result.classification.items()
         },
         "collapse": {
             "rows": {
-                row.name: {way: _plain(each) for way, each in row.values.items()}
+                row.name: {way: each.as_dict() for way, each in row.values.items()}
                 for row in collapse.rows
             },
-            "shares": {way: _plain(each) for way, each in collapse.shares.items()},
+            "shares": {way: each.as_dict() for way, each in collapse.shares.items()},
             "verdicts": collapse.verdicts,
             "verdict": collapse.verdict,
         },
-        "geometry": {name: _plain(each) for name, each in result.geometry.items()},
+        "geometry": {name: each.as_dict() for name, each in result.geometry.items()},
     }
-
-
-def _plain(each: Estimate | NotMeasured) -> dict[str, Any]:
-    return each.as_dict() if isinstance(each, Estimate) else {"not_measured": each.why}
-
-
-def _retrieved(cell: Retrieved | NotMeasured) -> dict[str, Any]:
-    if isinstance(cell, NotMeasured):
-        return {"not_measured": cell.why}
-    figures = {
-        f"{reading}@{k}": each.as_dict()
-        for reading, by_k in cell.readings.items()
-        for k, each in by_k.items()
-    }
-    return {**figures, "num_left_out": cell.num_left_out, "num_items": cell.num_items}
-
-
-def _classified(one: Classified | NotMeasured) -> dict[str, Any]:
-    if isinstance(one, NotMeasured):
-        return {"not_measured": one.why}
-    figures = {name: each.as_dict() for name, each in one.figures.items()}
-    return {**figures, "majority": one.majority, "chance": one.chance, "num_labels": one.num_labels}
 
 
 def _plain_name(name: str) -> str:

@@ -165,8 +165,7 @@ def titles_of(shop: Shop, ids: list[int]) -> dict[int, str]:
 
 def provenance(shop: Shop) -> str:
     """Where a shop's pictures and behaviour come from, in a line; says so where behaviour is simulated."""
-    simulated = "SIMULATED shop" if shop.is_simulated else "shop"
-    return f"{simulated} {shop.name}. Source: {shop.source}"
+    return f"{shop.title}. Source: {shop.source}"
 
 
 @lru_cache

@@ -39,23 +39,15 @@ def sheets(
     results: Sequence[Result], bench: BenchmarkSet, config: BenchmarkConfig, full: bool = False
 ) -> list[Sheet]:
     """The tables; `full` adds every k, every figure and the differences."""
-    ks = config.all_ks if full else (config.headline_k,)
-    found = [_retrieval(results, k) for k in ks]
+    found = [_retrieval(results, k) for k in (config.all_ks if full else (config.headline_k,))]
     if full:
-        found += [
-            _retrieval(results, config.headline_k, reading)
-            for reading in READINGS
-            if reading != "recall"
-        ]
+        others = [reading for reading in READINGS if reading != "recall"]
+        found += [_retrieval(results, config.headline_k, reading) for reading in others]
     if full and len(results) > 1:
         found.append(_gains(results, config))
     figures = FIGURES if full else ("accuracy", "f1")
-    found += [_classification(results, figure, bench) for figure in figures]
-    return [
-        *found,
-        *[_collapse(one) for one in results],
-        _geometry(results),
-    ]
+    found += [_classification(results, figure) for figure in figures]
+    return [*found, *[_collapse(one) for one in results], _geometry(results)]
 
 
 def print_tables(
@@ -132,25 +124,17 @@ def _retrieval(results: Sequence[Result], k: int, reading: str = "recall") -> Sh
     for query, cells in results[0].retrieval.items():
         for item in cells:
             found = [one.retrieval[query][item] for one in results]
-            count = max(
-                (len(cell.searches) for cell in found if isinstance(cell, Retrieved)), default=0
-            )
-            if count:
+            counts = [len(cell.searches) for cell in found if isinstance(cell, Retrieved)]
+            if counts and max(counts):
                 figures = [
                     _text(cell.readings[reading][k] if isinstance(cell, Retrieved) else cell)
                     for cell in found
                 ]
-                rows.append([f"{query} -> {item}", f"{count:,}", *figures])
+                rows.append([f"{query} -> {item}", f"{max(counts):,}", *figures])
     words = READINGS[reading].format(queries="queries", top=f"the top {k}", k=k)
-    note = _why(
-        [cell for one in results for cells in one.retrieval.values() for cell in cells.values()]
-    )
-    return Sheet(
-        f"Retrieval, {reading.replace('_', ' ')}@{k}",
-        f"{words}. {note}".rstrip(". "),
-        ["query -> product", "queries", *[one.name for one in results]],
-        rows,
-    )
+    note = f"{words}. {_why([one.retrieval for one in results])}".rstrip(". ")
+    title = f"Retrieval, {reading.replace('_', ' ')}@{k}"
+    return Sheet(title, note, ["query -> product", "queries", *_names(results)], rows)
 
 
 def _gains(results: Sequence[Result], config: BenchmarkConfig) -> Sheet:
@@ -164,58 +148,40 @@ def _gains(results: Sequence[Result], config: BenchmarkConfig) -> Sheet:
     return Sheet(title, "", ["query -> product", *[one.name for one in results[1:]]], rows)
 
 
-def _classification(results: Sequence[Result], figure: str, bench: BenchmarkSet) -> Sheet:
+def _classification(results: Sequence[Result], figure: str) -> Sheet:
     rows = []
+    is_accuracy = figure == "accuracy"
     for task in results[0].classification:
         for shown in LABELLED_TYPES:
             found = [one.classification[task][shown] for one in results]
-            measured = [one for one in found if isinstance(one, Classified)]
-            if not measured:
+            measured = next((one for one in found if isinstance(one, Classified)), None)
+            if measured is None:
                 continue
-            one = measured[0]
-            baselines = [_short(one.majority), _short(one.chance)] if figure == "accuracy" else []
+            counts = [f"{measured.num_labels:,}", f"{len(measured.rows):,}"]
+            if is_accuracy:
+                counts += [_short(measured.majority), _short(measured.chance)]
             figures = [
                 _text(each.figures[figure] if isinstance(each, Classified) else each)
                 for each in found
             ]
-            rows.append(
-                [
-                    f"{task}, by {shown}",
-                    f"{one.num_labels:,}",
-                    f"{len(one.rows):,}",
-                    *baselines,
-                    *figures,
-                ]
-            )
-    title = f"Classification, {'macro ' if figure != 'accuracy' else ''}{figure}"
-    baselines = ["majority", "chance"] if figure == "accuracy" else []
-    note = _why(
-        [each for one in results for ways in one.classification.values() for each in ways.values()]
-    )
+            rows.append([f"{task}, by {shown}", *counts, *figures])
+    title = f"Classification, {'' if is_accuracy else 'macro '}{figure}"
+    head = ["task", "labels", "products", *["majority", "chance"] * is_accuracy]
+    note = _why([one.classification for one in results])
     if not results[0].classification:
         note = "not measured (-): no category level or attribute of this gallery has two labels"
     note = f"{WORDS[figure]}; zero-shot, nearest label text. {note}".strip()
-    return Sheet(
-        title,
-        note,
-        ["task", "labels", "products", *baselines, *[one.name for one in results]],
-        rows,
-    )
+    return Sheet(title, note, [*head, *_names(results)], rows)
 
 
 def _collapse(result: Result) -> Sheet:
     """The questions that were asked in two ways or more."""
-    asked = [
-        row
-        for row in result.collapse.rows
-        if sum(isinstance(each, Estimate) for each in row.values.values()) > 1
+    rows = [
+        [row.name, *[_text(each) for each in row.values.values()]] for row in result.collapse.rows
     ]
-    return Sheet(
-        f"Text alone, picture alone, both: {result.name}",
-        f"verdict: {result.collapse.verdict}",
-        ["question", "text", "image", "both"],
-        [[row.name, *[_text(each) for each in row.values.values()]] for row in asked],
-    )
+    asked = [row for row in rows if sum(cell != "-" for cell in row[1:]) > 1]
+    title, note = f"Text alone, picture alone, both: {result.name}", result.collapse.verdict
+    return Sheet(title, f"verdict: {note}", ["question", "text", "image", "both"], asked)
 
 
 def _geometry(results: Sequence[Result]) -> Sheet:
@@ -226,9 +192,7 @@ def _geometry(results: Sequence[Result]) -> Sheet:
     ]
     rows = [row for row in rows if any(cell != "-" for cell in row[1:])]
     note = "norm: of products' vectors as given; alignment: mean cosine of a query with its answers; uniformity: lower is more even; category accuracy: of the nearest other product; same SPU recall: of products with a sibling"
-    return Sheet(
-        "Norms, alignment, uniformity", note, ["measure", *[one.name for one in results]], rows
-    )
+    return Sheet("Norms, alignment, uniformity", note, ["measure", *_names(results)], rows)
 
 
 def _text(each: Estimate | NotMeasured | None) -> str:
@@ -243,10 +207,15 @@ def _short(value: float) -> str:
     return re.sub(r"^(-?)0\.", r"\1.", f"{value:.3f}")
 
 
-def _why(cells: list) -> str:
-    """The reasons for what is not measured, each once."""
+def _why(found: list) -> str:
+    """The reasons for what is not measured, each once, of cells in two levels of names."""
+    cells = [cell for grid in found for ways in grid.values() for cell in ways.values()]
     reasons = list(dict.fromkeys(cell.why for cell in cells if isinstance(cell, NotMeasured)))
     return f"not measured (-): {'; '.join(reasons)}" if reasons else ""
+
+
+def _names(results: Sequence[Result]) -> list[str]:
+    return [one.name for one in results]
 
 
 def _simulated(bench: BenchmarkSet) -> str:

@@ -40,6 +40,10 @@ class NotMeasured:
     def __str__(self) -> str:
         return f"not measured: {self.why}"
 
+    def as_dict(self) -> dict[str, str]:
+        """For JSON."""
+        return {"not_measured": self.why}
+
 
 @dataclass(frozen=True)
 class Vectors:
@@ -139,21 +143,16 @@ class EncoderContestant:
             if modality not in self._encoder.modalities and frame.select(has.any()).item():
                 return _reads_no(modality)
         words = f"{kind} queries" + ("" if shown == "both" else f" by {shown}")
-        return self._encode(
-            frame,
-            words,
-            lambda part: self._encoder.encode_queries(part, self._batch_size, progress=False),
-        )
+        return self._encode(frame, words, self._as_queries)
 
     def labels(self, texts: list[str]) -> Vectors | NotMeasured:
         if "text" not in self._encoder.modalities:
             return _reads_no("text")
         frame = pl.DataFrame({"query_text": texts}).with_row_index("row")
-        return self._encode(
-            frame,
-            "labels",
-            lambda part: self._encoder.encode_queries(part, self._batch_size, progress=False),
-        )
+        return self._encode(frame, "labels", self._as_queries)
+
+    def _as_queries(self, frame: pl.DataFrame) -> np.ndarray:
+        return self._encoder.encode_queries(frame, self._batch_size, progress=False)
 
     def _lacks(self, kind: Modality) -> NotMeasured | None:
         for modality in ("text", "image") if kind == "both" else (kind,):
@@ -168,13 +167,11 @@ class EncoderContestant:
             frame = frame.filter(pl.col("image").is_not_null())
         if modality == "text" and "image" in frame.columns:
             frame = frame.drop("image")
-        return self._encode(
-            frame,
-            words,
-            lambda part: self._encoder.encode_items(
-                part, modality, self._batch_size, progress=False
-            ),
-        )
+
+        def encode(part: pl.DataFrame) -> np.ndarray:
+            return self._encoder.encode_items(part, modality, self._batch_size, progress=False)
+
+        return self._encode(frame, words, encode)
 
     def _encode(
         self, frame: pl.DataFrame, words: str, encode: Callable[[pl.DataFrame], np.ndarray]

@@ -13,17 +13,21 @@ Notable choices:
 - Vectors are brought to unit length (int8 and float16 tables are a little off it), so inner products are cosines.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import TableError
+from moon_rec.progress import progress
 from moon_rec.shop.engagement import Engagement, engagements
 from moon_rec.shop.shop import Period, Shop
 from moon_rec.texts import has_text, normal_text
+from moon_rec.vector_pairs import check_pair
 
 MODALITIES = ("image", "text", "mixed")
 
@@ -77,6 +81,17 @@ class SearchCases:
         """`(searches,)` how many items each has to find and cannot."""
         return np.array([len(rows) for rows in self.missing] or [0] * len(self), dtype=np.int64)
 
+    def over(self, gallery: Gallery) -> dict[str, Any]:
+        """The arguments of `search_recall` that say what is asked, and of whom."""
+        return {
+            "queries": self.queries,
+            "gallery": gallery.vectors,
+            "relevant": self.relevant,
+            "num_missing": self.num_missing,
+            "excluded": self.excluded,
+            "users": self.users,
+        }
+
     def findable(self) -> "SearchCases":
         """Those with something in the gallery to find."""
         kept = [row for row, rows in enumerate(self.relevant) if rows]
@@ -93,6 +108,49 @@ class SearchCases:
 
     def __len__(self) -> int:
         return len(self.search_ids)
+
+
+@dataclass(frozen=True)
+class ShopSearches:
+    """The searches of a period of a shop, and the gallery that they look through, under vectors of one encoder.
+
+    Attributes:
+        queries: vectors by search_id.
+        cases: the searches by modality.
+    """
+
+    shop: Shop
+    queries: EmbeddingTable
+    period: Period
+    engagement: Engagement
+    gallery: Gallery
+    cases: dict[str, SearchCases]
+
+    @classmethod
+    def of(
+        cls,
+        shop: Shop,
+        items: EmbeddingTable,
+        queries: EmbeddingTable,
+        period: Period = "test",
+        engagement: Engagement = "purchased",
+    ) -> "ShopSearches":
+        """
+        Raises:
+            TableError: tables of another shop, of two encoders or dims, or vectors that are all zeros.
+        """
+        check_pair(shop, items, queries)
+        with progress("gallery and searches", 2) as bar:
+            gallery = gallery_of(shop, items, period)
+            bar.advance(note=f"{len(gallery):,} items")
+            cases = search_cases(shop, gallery, queries, period, engagement)
+            bar.advance(note="searches")
+        return cls(shop, queries, period, engagement, gallery, cases)
+
+    def findable(self, modalities: Sequence[str] = MODALITIES) -> dict[str, SearchCases]:
+        """The searches with something in the gallery to find, by modality; one without any is left out."""
+        found = {name: self.cases[name].findable() for name in modalities}
+        return {name: each for name, each in found.items() if len(each)}
 
 
 def gallery_of(shop: Shop, items: EmbeddingTable, period: Period) -> Gallery:
@@ -126,11 +184,7 @@ def search_cases(
     """The searches of a period by modality; a modality without any search is an empty one."""
     searches = (
         shop.in_period(shop.searches, period)
-        .select(
-            "search_id",
-            "user_id",
-            has_text=has_text("query_text"),
-        )
+        .select("search_id", "user_id", has_text=has_text("query_text"))
         .join(shop.pictured("searches"), on="search_id")
         .rename({"has_picture": "has_image", "picture_hash": "picture"})
         .collect(engine="streaming")

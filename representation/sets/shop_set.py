@@ -1,7 +1,7 @@
 """A period of a shop as a benchmark set.
 
 Notable choices:
-- Searches, gallery, answers and what is left out are those of `representation.recall`, to the row: `evaluation.search_cases` makes both, here with a table
+- Searches, gallery, answers and what is left out are those of `representation.recall`, to the row: `search_cases` makes both, here with a table
   in which every product and every search has a vector.
 - A product is a query where a shopper engaged with it (`query_engagement`, clicks by default) after a search of the period; its answers are the other products
   engaged with (`engagement`) after the same search, over all its searches. How MBE pairs products is not public. So that no answer shows the query, products
@@ -129,11 +129,13 @@ def _products(
     found = pairs.sort("row", "answer").group_by("row", maintain_order=True).agg("answer")
     asked_rows = found["row"].to_list()
     products = rows[asked_rows]
-    alike = [_groups(rows.filter("has_image"), "picture"), _groups(rows, "title")]
-    removed = [
-        sorted({row, *alike[0].get(picture, []), *alike[1].get(title, [])})
-        for row, picture, title in products.select("row", "picture", "title").iter_rows()
+    pictured = rows.filter("has_image")
+    alike = [
+        products.join(others.select(by, alike="row"), by).select("row", "alike")
+        for by, others in (("picture", pictured), ("title", rows))
     ]
+    removed = pl.concat(alike).unique().sort("row", "alike")
+    removed = removed.group_by("row", maintain_order=True).agg("alike")["alike"].to_list()
     queries = gallery[asked_rows].select(
         query_id=pl.col("item_id"),
         query_text=pl.col("title"),
@@ -144,12 +146,6 @@ def _products(
     num_asking = asking.select("query_item_id").unique().join(with_picture, "query_item_id", "semi")
     num_all = num_asking.select(pl.len()).collect().item()
     return queries, found["answer"].to_list(), removed, num_all - queries.height
-
-
-def _groups(rows: pl.DataFrame, by: str) -> dict[object, list[int]]:
-    """Rows that share a value with another row, by value."""
-    groups = rows.group_by(by).agg("row").filter(pl.col("row").list.len() > 1)
-    return dict(zip(groups[by].to_list(), groups["row"].to_list(), strict=True))
 
 
 def _searches(shop: Shop, search_ids: np.ndarray) -> pl.DataFrame:

@@ -19,7 +19,7 @@ from moon_rec.shop import Shop
 from moon_rec.shop.own_ids import OwnNames
 from moon_rec.shop.readers.interactions.typed import value_reading
 from moon_rec.values import read_as, shown, whole_ids
-from representation.storage.vector_files import VectorFile
+from representation.storage.vector_file import VectorFile
 
 Whose = Literal["items", "queries"]
 KIND: dict[Whose, Literal["item", "search"]] = {"items": "item", "queries": "search"}

@@ -71,7 +71,8 @@ class Shards:
             say(f"{name}: {num_standing:,} of {len(self.files):,} shards stand already")
             note_kept(self.folder, f"{num_standing:,} of {len(self.files):,} shards")
         num_done = num_standing
-        spans = [self._span(number) for number in missing]
+        starts = [number * self._size for number in missing]
+        spans = [(start, min(start + self._size, self._rows.count)) for start in starts]
         with progress(f"embed {name}", sum(last - first for first, last in spans)) as bar:
             for number, (first, last) in zip(missing, spans, strict=True):
                 ids, parts = [np.empty(0, np.int64)], [np.empty((0, dim), np.float32)]
@@ -143,10 +144,6 @@ class Shards:
         ]
         frame = frame.filter(pl.Series(is_sound))
         return frame, encode(frame) if frame.height else np.empty((0, 0), np.float32)
-
-    def _span(self, number: int) -> tuple[int, int]:
-        first = number * self._size
-        return first, min(first + self._size, self._rows.count)
 
 
 class _Rows:

@@ -41,11 +41,7 @@ def id_column(path: Path, schema: pa.Schema, asked: str | None) -> str:
 
 
 def vector_columns(
-    path: Path,
-    schema: pa.Schema,
-    first_text: FirstText,
-    ids: str | None,
-    asked: Sequence[str],
+    path: Path, schema: pa.Schema, first_text: FirstText, ids: str | None, asked: Sequence[str]
 ) -> tuple[str, ...]:
     """The column of lists, or the float columns, of the vectors.
 
@@ -177,11 +173,8 @@ def _check_type(
 
 def _is_text(kind: pa.DataType) -> bool:
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return (
-        pa.types.is_string(value)
-        or pa.types.is_large_string(value)
-        or pa.types.is_string_view(value)
-    )
+    texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return any(of(value) for of in texts)
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -1,22 +1,40 @@
 """Products and queries of a published set, gathered row by row into a `BenchmarkSet`: equal ones once, everything counted."""
 
+import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from moon_rec.errors import ShopError
-from moon_rec.progress import say
+from moon_rec.progress import progress, say
 from moon_rec.shop.schema import ATTRIBUTES
 from representation.sets.benchmark_set import QUERY_TYPES, BenchmarkSet, QueryType
+from representation.sets.published.layout import PictureLayout
+from representation.sets.published.picture_files import PictureFiles
+from representation.sets.published.raw_rows import Row, read_rows
 
 SOLIDUS = "／"
 """Stands in a category's name for `/`, which parts the levels of a path; Chinese names hold it often."""
+PRODUCT = {
+    "item_id": pl.Int64,
+    "title": pl.String,
+    "category": pl.String,
+    "brand": pl.String,
+    "attributes": ATTRIBUTES,
+    "description": pl.String,
+    "image": pl.Binary,
+}
+QUERY = {
+    "query_id": pl.Int64,
+    "query_text": pl.String,
+    "query_image": pl.Binary,
+    "query_item_id": pl.Int64,
+}
 
 
-@dataclass
 class Collector:
     """Takes products and queries as they are read.
 
@@ -24,14 +42,36 @@ class Collector:
         counts: what was read, merged and left out, in words; printed by `build`, so that nothing goes unseen.
     """
 
-    counts: Counter[str] = field(default_factory=Counter)
-    _products: list[dict[str, Any]] = field(default_factory=list)
-    _rows: dict[Any, int] = field(default_factory=dict)
-    _queries: dict[str, dict[Any, dict[str, Any]]] = field(default_factory=dict)
+    def __init__(self, name: str, folder: Path, layout: PictureLayout) -> None:
+        """
+        Args:
+            name: of the set, for messages.
 
-    def has(self, key: Any) -> bool:
-        """Whether a product of that key is there."""
-        return key in self._rows
+        Raises:
+            ShopError: `layout.pictures` names a file that is no archive.
+        """
+        self.name, self.counts = name, Counter[str]()
+        self._layout, self._pictures = layout, _open_pictures(folder, layout)
+        self._products: list[dict[str, Any]] = []
+        self._rows: dict[Any, int] = {}
+        self._queries: dict[QueryType, dict[Any, dict[str, Any]]] = {}
+
+    def rows(
+        self, files: list[Path], needed: list[str], wanted: list[str], counted: str
+    ) -> Iterator[tuple[str, Row]]:
+        """Rows of the main files with their places, as `read_rows` gives them, at most `max_rows`; how many stands in `counts` as `counted`."""
+        most = self._layout.max_rows
+        with progress(f"read {self.name}") as bar:
+            for where, row in read_rows(files, needed, wanted):
+                if most and bar.done >= most:
+                    break
+                yield where, row
+                bar.advance()
+        self.counts[counted] = bar.done
+
+    def picture(self, cell: Any, row_id: str, where: str) -> bytes | None:
+        """As `PictureFiles.read`; None where no picture is to be read."""
+        return self._pictures.read(cell, row_id, where) if self._pictures else None
 
     def row(self, key: Any) -> int | None:
         """The gallery row of a product; None where it is not there."""
@@ -44,22 +84,16 @@ class Collector:
         levels: Sequence[str] = (),
         attributes: Sequence[tuple[str, str]] = (),
         image: bytes | None = None,
-        brand: str = "",
         description: str = "",
     ) -> int:
-        """Add a product, or find the one of that key; gives its gallery row."""
-        if key in self._rows:
-            self.counts["products met again"] += 1
-            return self._rows[key]
-        row = len(self._products)
-        self._rows[key] = row
+        """Add a product of a new key; gives its gallery row."""
+        row = self._rows[key] = len(self._products)
         path = "/".join(level.replace("/", SOLIDUS) for level in levels if level)
         self._products.append(
             {
                 "item_id": row,
                 "title": title,
                 "category": path or None,
-                "brand": brand or None,
                 "attributes": [{"name": n, "value": v} for n, v in attributes if n and v],
                 "description": description or None,
                 "image": image,
@@ -87,24 +121,39 @@ class Collector:
             self.counts[f"{kind} queries met again"] += 1
             known[key]["answers"].update(answers)
             return
-        known[key] = {"text": text, "image": image, "is_row": is_row, "answers": set(answers)}
+        asked = {"query_text": text, "query_image": image, "query_item_id": is_row}
+        known[key] = {**asked, "query_id": len(known), "answers": set(answers)}
 
-    def build(
-        self,
-        name: str,
-        source: str,
-        asked: dict[QueryType, str],
-        licence: str = "",
-        notes: Sequence[str] = (),
-    ) -> BenchmarkSet:
+    def build(self, source: str, asked: Mapping[QueryType, str], licence: str) -> BenchmarkSet:
         """The set, with its counts printed.
 
         Raises:
             ShopError: no product, or no query.
         """
-        if not self._products or not any(self._queries.values()):
-            what = "product" if not self._products else "query"
-            raise ShopError(f"{name}: no {what} was read; see the columns named in its layout")
+        if not self._products or not self._queries:
+            what = "query" if self._products else "product"
+            raise ShopError(f"{self.name}: no {what} was read; see the columns named in its layout")
+        self._tell()
+        found = {kind: [*known.values()] for kind, known in self._queries.items()}
+        own = {kind: [{one["query_item_id"]} - {None} for one in found[kind]] for kind in found}
+        return BenchmarkSet(
+            name=self.name,
+            source=f"{self.name}{source}",
+            is_simulated=False,
+            licence=licence,
+            gallery=pl.DataFrame(self._products, PRODUCT),
+            queries={kind: pl.DataFrame(found[kind], QUERY) for kind in found},
+            relevant={
+                kind: [sorted(one["answers"] - it) for one, it in zip(found[kind], own[kind], strict=True)]
+                for kind in found
+            },
+            excluded={kind: [[*it] for it in own[kind]] for kind in found},
+            asked={**asked},
+        )  # fmt: skip
+
+    def _tell(self) -> None:
+        if self._pictures:
+            self.counts["pictures not found"] = self._pictures.num_missing
         pictures = sum(row["image"] is not None for row in self._products)
         queries = ", ".join(
             f"{len(self._queries[kind]):,} {kind}" for kind in QUERY_TYPES if kind in self._queries
@@ -113,53 +162,20 @@ class Collector:
             f"{count:,} {what}" for what, count in sorted(self.counts.items()) if count
         )
         say(
-            f"{name}: {len(self._products):,} products ({pictures:,} with a picture); queries: {queries}; {counted or 'nothing left out'}"
+            f"{self.name}: {len(self._products):,} products ({pictures:,} with a picture); queries: {queries}; {counted or 'nothing left out'}"
         )
-        for note in notes:
-            say(f"{name}: {note}")
-        tables = {kind: list(found.values()) for kind, found in self._queries.items() if found}
-        return BenchmarkSet(
-            name=name,
-            source=source,
-            is_simulated=False,
-            licence=licence,
-            gallery=pl.DataFrame(
-                self._products,
-                schema={
-                    "item_id": pl.Int64,
-                    "title": pl.String,
-                    "category": pl.String,
-                    "brand": pl.String,
-                    "attributes": ATTRIBUTES,
-                    "description": pl.String,
-                    "image": pl.Binary,
-                },
-            ),
-            queries={kind: _query_frame(found) for kind, found in tables.items()},  # type: ignore[arg-type]
-            relevant={
-                kind: [sorted(one["answers"] - {one["is_row"]}) for one in found]
-                for kind, found in tables.items()
-            },  # type: ignore[arg-type]
-            excluded={
-                kind: [[] if one["is_row"] is None else [one["is_row"]] for one in found]
-                for kind, found in tables.items()
-            },  # type: ignore[arg-type]
-            asked=asked,
-        )
+        if self._layout.max_rows:
+            say(f"{self.name}: only the first {self._layout.max_rows:,} rows were read (max_rows)")
+        if self._pictures is None:
+            say(f'{self.name}: no pictures were read (missing_pictures = "none")')
 
 
-def _query_frame(found: list[dict[str, Any]]) -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "query_id": list(range(len(found))),
-            "query_text": [one["text"] for one in found],
-            "query_image": [one["image"] for one in found],
-            "query_item_id": [one["is_row"] for one in found],
-        },
-        schema={
-            "query_id": pl.Int64,
-            "query_text": pl.String,
-            "query_image": pl.Binary,
-            "query_item_id": pl.Int64,
-        },
-    )
+def _open_pictures(folder: Path, layout: PictureLayout) -> PictureFiles | None:
+    if layout.missing_pictures == "none":
+        return None
+    path = folder / layout.pictures
+    archive = path.with_name(f"{path.name}.zip")
+    there = next(
+        (one for one in (path, archive) if os.path.exists(one)), None
+    )  # a name may be too long for any file
+    return PictureFiles(there, layout.missing_pictures == "count", layout.longest_side or None)  # fmt: skip

@@ -18,17 +18,12 @@ from typing import Any
 from pydantic import Field
 
 from moon_rec.errors import ShopError
-from moon_rec.progress import progress
 from representation.sets.benchmark_set import BenchmarkSet
 from representation.sets.published.collector import Collector
 from representation.sets.published.layout import PictureLayout
-from representation.sets.published.picture_files import PictureFiles
-from representation.sets.published.raw_rows import (
-    find_files,
-    read_mapping,
-    read_rows,
-    text_of,
-)
+from representation.sets.published.raw_rows import find_files, read_mapping, read_rows, text_of
+
+CARD = "see the set's card"
 
 
 class KaglLayout(PictureLayout):
@@ -87,18 +82,15 @@ def read_kagl(folder: Path, layout: KaglLayout, name: str = "KAGL") -> Benchmark
     Raises:
         ShopError: a file, a column or a picture is missing, or the ground truth names an unknown document.
     """
-    truth_file = find_files(folder, f"**/ground_truth_{layout.ground_truth}.json", "ground_truth")[
-        0
-    ]
-    found = Collector()
-    pictures = layout.open_pictures(folder)
-    _documents(found, folder, layout, pictures, name)
+    truth_file, *_ = find_files(
+        folder, f"**/ground_truth_{layout.ground_truth}.json", "ground_truth"
+    )
+    found = Collector(name, folder, layout)
+    _documents(found, folder, layout)
     for text, judged in read_mapping(truth_file).items():
-        if not isinstance(judged, dict):
-            raise ShopError(
-                f"{truth_file}: query {text[:60]!r} has a {type(judged).__name__}; wanted scores by document id"
-            )
         where = f"{truth_file}: query {text[:60]!r}"
+        if not isinstance(judged, dict):
+            raise ShopError(f"{where} has a {type(judged).__name__}; wanted scores by document id")
         answers = [
             _known(found, layout, item, where)
             for item, score in judged.items()
@@ -106,15 +98,10 @@ def read_kagl(folder: Path, layout: KaglLayout, name: str = "KAGL") -> Benchmark
         ]
         found.query("text", text, [row for row in answers if row is not None], text)
     asked, _, shown = layout.ground_truth.partition("-")
-    note = (
-        " (queries are the products' own titles: read the column image)"
-        if asked == layout.title
-        else ""
-    )
-    return _build(
-        found, layout, pictures, name, f"ground truth {truth_file.name}",
-        {"text": f"texts of the column {asked}; an answer is a product judged so in {truth_file.name}, made for products by {shown}{note}"},
-    )  # fmt: skip
+    is_own = asked == layout.title
+    note = " (queries are the products' own titles: read the column image)" if is_own else ""
+    words = f"texts of the column {asked}; an answer is a product judged so in {truth_file.name}, made for products by {shown}{note}"
+    return found.build(f": ground truth {truth_file.name}", {"text": words}, CARD)
 
 
 def read_qrels(folder: Path, layout: QrelsLayout, name: str = "") -> BenchmarkSet:
@@ -123,21 +110,18 @@ def read_qrels(folder: Path, layout: QrelsLayout, name: str = "") -> BenchmarkSe
     Raises:
         ShopError: a file, a column or a picture is missing, or a judgement names an unknown query or document.
     """
-    name = name or folder.resolve().name
-    found, pictures = Collector(), layout.open_pictures(folder)
-    _documents(found, folder, layout, pictures, name)
+    found = Collector(name or folder.resolve().name, folder, layout)
+    _documents(found, folder, layout)
     answers = _judgements(found, folder, layout)
     files = find_files(folder, layout.queries, "queries")
-    optional = [layout.query_text, layout.query_image]
     asked: set[str] = set()
-    for where, row in read_rows(files, [layout.query_id], optional):
+    for where, row in read_rows(files, [layout.query_id], [layout.query_text, layout.query_image]):
         query = text_of(row[layout.query_id])
         if query in asked:
             raise ShopError(f"{where}: query id {query!r} comes twice; give each query one row")
         asked.add(query)
         words = text_of(row.get(layout.query_text))
-        cell = row.get(layout.query_image)
-        image = pictures.read(cell, query, where) if pictures else None
+        image = found.picture(row.get(layout.query_image), query, where)
         if not words and image is None:
             raise ShopError(
                 f"{where}: query {query!r} has neither words nor a picture; columns are {layout.query_text!r} and {layout.query_image!r}"
@@ -152,38 +136,30 @@ def read_qrels(folder: Path, layout: QrelsLayout, name: str = "") -> BenchmarkSe
         raise ShopError(
             f"{folder / layout.judgements} judges query {unknown[0]!r}, which {layout.queries} has not ({len(unknown):,} such)"
         )
-    words = f"queries of {name}; an answer is a document judged {layout.least_score:g} or more"
-    return _build(
-        found, layout, pictures, name, "queries, documents and qrels",
-        {"text": words, "image": words, "mixed": words},
-    )  # fmt: skip
+    words = (
+        f"queries of {found.name}; an answer is a document judged {layout.least_score:g} or more"
+    )
+    kinds = {"text": words, "image": words, "mixed": words}
+    return found.build(": queries, documents and qrels", kinds, CARD)  # type: ignore[arg-type]
 
 
-def _documents(
-    found: Collector, folder: Path, layout: KaglLayout, pictures: PictureFiles | None, name: str
-) -> None:
+def _documents(found: Collector, folder: Path, layout: KaglLayout) -> None:
     files = find_files(folder, layout.documents, "documents")
     description = getattr(layout, "description", "")
-    optional = [layout.image, description, *layout.levels, *layout.attributes]
-    number = 0
-    with progress(f"read {name}") as bar:
-        for where, row in read_rows(files, [layout.document_id, layout.title], optional):
-            if layout.is_enough(number):
-                break
-            item = text_of(row[layout.document_id])
-            if found.has(item):
-                raise ShopError(f"{where}: document id {item!r} comes twice; keep one row")
-            found.product(
-                item,
-                text_of(row[layout.title]),
-                [text_of(row.get(level)) for level in layout.levels],
-                [(column, text_of(row.get(column))) for column in layout.attributes],
-                pictures.read(row.get(layout.image), item, where) if pictures else None,
-                description=text_of(row.get(description)),
-            )
-            number += 1
-            bar.advance()
-    found.counts["documents read"] = number
+    wanted = [layout.image, description, *layout.levels, *layout.attributes]
+    needed = [layout.document_id, layout.title]
+    for where, row in found.rows(files, needed, wanted, "documents read"):
+        item = text_of(row[layout.document_id])
+        if found.row(item) is not None:
+            raise ShopError(f"{where}: document id {item!r} comes twice; keep one row")
+        found.product(
+            item,
+            text_of(row[layout.title]),
+            [text_of(row.get(level)) for level in layout.levels],
+            [(column, text_of(row.get(column))) for column in layout.attributes],
+            found.picture(row.get(layout.image), item, where),
+            text_of(row.get(description)),
+        )
 
 
 def _judgements(found: Collector, folder: Path, layout: QrelsLayout) -> dict[str, list[int]]:
@@ -217,15 +193,3 @@ def _score(value: Any, where: str) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise ShopError(f"{where}: score {value!r} is no number") from None
-
-
-def _build(
-    found: Collector,
-    layout: KaglLayout,
-    pictures: PictureFiles | None,
-    name: str,
-    what: str,
-    asked: dict,
-) -> BenchmarkSet:
-    found.counts.update(layout.counted(pictures))
-    return found.build(name, f"{name}: {what}", asked, "see the set's card", layout.notes())

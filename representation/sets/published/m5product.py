@@ -53,9 +53,10 @@ def read_m5product(folder: Path, layout: M5ProductLayout, name: str = "M5Product
         products = dict(list(products.items())[: layout.max_rows])
     gallery = _ids(folder, layout.gallery_ids, products, path)
     queries = _ids(folder, layout.query_ids, products, path)
-    pictures, found = layout.open_pictures(folder), Collector()
+    found = Collector(name, folder, layout)
     labels: dict[str, list[int]] = {}
     shown: dict[str, tuple[str, bytes | None]] = {}
+    in_gallery = set(gallery)
     for item in track(list(dict.fromkeys([*gallery, *queries])), f"read {name}"):
         where, row = f"{path} item {item}", products[item]
         title, label = _title(row, layout, where), text_of(row.get(layout.label))
@@ -63,15 +64,10 @@ def read_m5product(folder: Path, layout: M5ProductLayout, name: str = "M5Product
             raise ShopError(
                 f"{where} has no {layout.label!r}: leave it out, or name the field as label in layout.toml"
             )
-        image = pictures.read(f"{item}.jpg", item, where) if pictures else None
+        image = found.picture(f"{item}.jpg", item, where)
         shown[item] = title, image
-    in_gallery = set(gallery)
-    for item in shown:
         if item in in_gallery:
-            row = products[item]
-            label = text_of(row[layout.label])
-            pairs = _pairs(row, layout, f"{path} item {item}")
-            at = found.product(item, shown[item][0], [label], pairs, shown[item][1])
+            at = found.product(item, title, [label], _pairs(row, layout, where), image)
             labels.setdefault(label, []).append(at)
     for item in queries:
         title, image = shown[item]
@@ -84,14 +80,11 @@ def read_m5product(folder: Path, layout: M5ProductLayout, name: str = "M5Product
         if not set(answers) - {own}:
             found.counts["queries whose label no other product of the gallery has"] += 1
     found.counts["products in the file"] = len(products)
-    found.counts.update(layout.counted(pictures))
     asked = "products of M5Product; an answer is any other product of the same label"
     return found.build(
-        name,
-        f"{name}, {path.name}: products of Alibaba's shops, labelled by its authors",
+        f", {path.name}: products of Alibaba's shops, labelled by its authors",
         {"text": asked, "image": asked, "product": asked},
         "for research alone, see the set's terms of use",
-        layout.notes(),
     )
 
 
@@ -124,7 +117,4 @@ def _pairs(row: Mapping[str, Any], layout: M5ProductLayout, where: str) -> list[
     text = text_of(value)
     if "#:#" not in text:  # the toolkit takes a `pv` of one letter for none
         return []
-    try:
-        return pairs_of(text, "#;#", "#:#")
-    except ShopError as error:
-        raise ShopError(f"{where}: {error}") from None
+    return pairs_of(text, where, "#;#", "#:#")

@@ -17,17 +17,15 @@ Notable choices:
 - Pictures are looked for by the file name of their address (`picture_files`); nothing is downloaded.
 """
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from moon_rec.errors import ShopError
-from moon_rec.progress import progress
 from representation.sets.benchmark_set import BenchmarkSet
 from representation.sets.published.collector import Collector
 from representation.sets.published.layout import PictureLayout, pairs_of
-from representation.sets.published.picture_files import PictureFiles
-from representation.sets.published.raw_rows import find_files, read_rows, text_of
+from representation.sets.published.raw_rows import Row, find_files, text_of
 
 
 class MbeLayout(PictureLayout):
@@ -70,112 +68,84 @@ def read_mbe(folder: Path, layout: MbeLayout, name: str = "MBE") -> BenchmarkSet
         ShopError: a file, a column or a picture is missing, or a row holds neither words nor picture of a query.
     """
     files = find_files(folder, layout.files, "files")
-    pictures, found = layout.open_pictures(folder), Collector()
-    optional = [layout.query_text, layout.query_image, layout.row_id]
-    for prefix in (layout.product_prefix, *layout.distractor_prefixes):
-        optional += [
-            prefix + column for column in (layout.image, *layout.levels, layout.attributes)
-        ]
-    needed = [
-        prefix + layout.title for prefix in (layout.product_prefix, *layout.distractor_prefixes)
-    ]
-    number = 0
-    with progress(f"read {name}") as bar:
-        for where, row in read_rows(files, needed, optional):
-            if layout.is_enough(number):
-                break
-            _check_query_columns(layout, row, where)
-            answer = _product(found, layout, row, layout.product_prefix, pictures, where)
-            for prefix in layout.distractor_prefixes:
-                _product(found, layout, row, prefix, pictures, where)
-            _queries(found, layout, row, answer, pictures, where)
-            number += 1
-            bar.advance()
-    found.counts["rows read"] = number
-    found.counts.update(layout.counted(pictures))
+    found = Collector(name, folder, layout)
+    prefixes = (layout.product_prefix, *layout.distractor_prefixes)
+    behind = (layout.image, *layout.levels, layout.attributes)
+    wanted = [layout.query_text, layout.query_image, layout.row_id]
+    wanted += [prefix + column for prefix in prefixes for column in behind]
+    needed = [prefix + layout.title for prefix in prefixes]
+    for where, row in found.rows(files, needed, wanted, "rows read"):
+        taken = _Row(found, layout, row, where)
+        taken.check_query_columns()
+        answer, *_ = [taken.product(prefix) for prefix in prefixes]
+        taken.queries(answer)
+    more = " ..." if len(files) > 3 else ""
     return found.build(
-        name,
-        f"{name}, {', '.join(file.name for file in files[:3])}{' ...' if len(files) > 3 else ''}: searches and purchases of Taobao, published by MOON's authors",
+        f", {', '.join(file.name for file in files[:3])}{more}: searches and purchases of Taobao, published by MOON's authors",
         {
             "text": ASKED,
             "image": ASKED,
             "product": f"{ASKED}; a query is its words and its picture",
         },
         "apache-2.0 (MM-Bench-E-Commerce's card)" if name == "MBE" else "see the set's card",
-        layout.notes(),
     )
 
 
-def _check_query_columns(layout: MbeLayout, row: Mapping[str, Any], where: str) -> None:
-    if layout.query_text not in row and layout.query_image not in row:
-        raise ShopError(
-            f"{where} has neither column {layout.query_text!r} nor {layout.query_image!r} of the query: it has {', '.join(row)}; "
-            "name them as query_text and query_image in layout.toml (their names are not verified)"
-        )
+@dataclass(frozen=True)
+class _Row:
+    """A row on its way into a set: one query, the product that answers it, and others."""
 
+    found: Collector
+    layout: MbeLayout
+    row: Row
+    where: str
 
-def _product(
-    found: Collector,
-    layout: MbeLayout,
-    row: Mapping[str, Any],
-    prefix: str,
-    pictures: PictureFiles | None,
-    where: str,
-) -> int:
-    title = text_of(row[prefix + layout.title])
-    cell = row.get(prefix + layout.image)
-    key = (title, _name(cell))
-    if found.has(key):
-        return found.product(key, title)
-    if not title:
-        raise ShopError(f"{where}: {prefix + layout.title} is empty; leave the row out")
-    try:
-        pairs = pairs_of(text_of(row.get(prefix + layout.attributes)), ",,", ":", "!!!")
-    except ShopError as error:
-        raise ShopError(f"{where}: {error}") from None
-    return found.product(
-        key,
-        title,
-        [text_of(row.get(prefix + level)) for level in layout.levels],
-        pairs,
-        _picture(pictures, cell, row, layout, where),
-    )
-
-
-def _queries(
-    found: Collector,
-    layout: MbeLayout,
-    row: Mapping[str, Any],
-    answer: int,
-    pictures: PictureFiles | None,
-    where: str,
-) -> None:
-    words, cell = text_of(row.get(layout.query_text)), row.get(layout.query_image)
-    image = _picture(pictures, cell, row, layout, where)
-    if not words and image is None:
-        if not cell:
+    def check_query_columns(self) -> None:
+        layout = self.layout
+        if layout.query_text not in self.row and layout.query_image not in self.row:
             raise ShopError(
-                f"{where}: the query has neither words nor a picture; leave the row out"
+                f"{self.where} has neither column {layout.query_text!r} nor {layout.query_image!r} of the query: it has {', '.join(self.row)}; "
+                "name them as query_text and query_image in layout.toml (their names are not verified)"
             )
-        found.counts["rows whose query is a picture that was not read, left out"] += 1
-        return
-    name = _name(cell)
-    if words:
-        found.query("text", words, [answer], words)
-    if image is not None:
-        found.query("image", name, [answer], None, image)
-    if words and image is not None:
-        found.query("product", (words, name), [answer], words, image)
 
+    def product(self, prefix: str) -> int:
+        """The gallery row of the product behind a prefix."""
+        layout, cell = self.layout, self.row.get(prefix + self.layout.image)
+        title = self._text(prefix + layout.title)
+        key = (title, _name(cell))
+        known = self.found.row(key)
+        if known is not None:
+            self.found.counts["products met again"] += 1
+            return known
+        if not title:
+            raise ShopError(f"{self.where}: {prefix + layout.title} is empty; leave the row out")
+        pairs = pairs_of(self._text(prefix + layout.attributes), self.where, ",,", ":", "!!!")
+        levels = [self._text(prefix + level) for level in layout.levels]
+        return self.found.product(key, title, levels, pairs, self._picture(cell))
 
-def _picture(
-    pictures: PictureFiles | None,
-    cell: Any,
-    row: Mapping[str, Any],
-    layout: MbeLayout,
-    where: str,
-) -> bytes | None:
-    return pictures.read(cell, text_of(row.get(layout.row_id)), where) if pictures else None
+    def queries(self, answer: int) -> None:
+        """The query in its forms: by words, by picture, by both."""
+        words, cell = self._text(self.layout.query_text), self.row.get(self.layout.query_image)
+        image = self._picture(cell)
+        if not words and image is None:
+            if not cell:
+                raise ShopError(
+                    f"{self.where}: the query has neither words nor a picture; leave the row out"
+                )
+            counted = "rows whose query is a picture that was not read, left out"
+            self.found.counts[counted] += 1
+        if words:
+            self.found.query("text", words, [answer], words)
+        if image is not None:
+            self.found.query("image", _name(cell), [answer], None, image)
+        if words and image is not None:
+            self.found.query("product", (words, _name(cell)), [answer], words, image)
+
+    def _text(self, column: str) -> str:
+        return text_of(self.row.get(column))
+
+    def _picture(self, cell: Any) -> bytes | None:
+        return self.found.picture(cell, self._text(self.layout.row_id), self.where)
 
 
 def _name(cell: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Pictures of a published set: in a folder, in a zip archive, or in the row itself (Hugging Face's `{bytes, path}`, base64).
+"""Pictures of a published set: in a folder, in an archive, or in the row itself (Hugging Face's `{bytes, path}`, base64).
 
 Sets of Taobao products hold addresses, not pictures, and nothing is downloaded here: a picture that lies at `https://.../a/b.jpg` is looked for under its file's
 name `b.jpg`, then under the row's id with any ending.
@@ -8,17 +8,13 @@ import base64
 import binascii
 import io
 import math
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
 from moon_rec.errors import ShopError
-from moon_rec.packed import MOST_MEMBER_BYTES, open_zip, read_member
+from moon_rec.shop.named_pictures import NamedPictures
 from moon_rec.shop.pictures import decode, picture_size
-from moon_rec.strict_json import read_bounded
 
-ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 QUALITY = 90
 
 
@@ -32,7 +28,7 @@ class PictureFiles:
     def __init__(self, path: Path | None, may_miss: bool = False, longest: int | None = None):
         """
         Args:
-            path: folder or zip archive, searched whatever folders lie in it; None where rows hold their pictures.
+            path: folder or archive, searched whatever folders lie in it; None where rows hold their pictures.
             may_miss: count a missing picture instead of refusing it.
             longest: longest side in pixels; larger pictures are made smaller and written again as JPEG, for memory.
 
@@ -40,19 +36,19 @@ class PictureFiles:
             ShopError: no such folder or archive, or two pictures of one name.
         """
         self.path, self.may_miss, self.longest, self.num_missing = path, may_miss, longest, 0
-        self._archive = None
-        self._by_name: dict[str, str] = {}
-        self._by_stem: dict[str, str] = {}
-        for name in self._names() if path is not None else ():
-            pure = PurePosixPath(name)
-            if pure.suffix.lower() not in ENDINGS:
-                continue
-            if pure.name in self._by_name:
+        try:
+            self._files = None if path is None else NamedPictures(path)
+        except ValueError as error:
+            raise ShopError(
+                f"{path} is neither a folder of pictures nor a zip archive nor a tar: {error}; name it with pictures in layout.toml"
+            ) from None
+        of_name: dict[str, str] = {}
+        for file in self._files.names if self._files else ():
+            name = PurePosixPath(file).name
+            if of_name.setdefault(name, file) != file:
                 raise ShopError(
-                    f"{path} has two pictures called {pure.name}: {self._by_name[pure.name]} and {name}; keep one"
+                    f"{path} has two pictures called {name}: {of_name[name]} and {file}; keep one"
                 )
-            self._by_name[pure.name] = name
-            self._by_stem.setdefault(pure.stem, name)
 
     def read(self, value: Any, row_id: str, where: str) -> bytes | None:
         """A picture's bytes; None where the row has none.
@@ -68,11 +64,7 @@ class PictureFiles:
             value = value.get("bytes") or value.get("path")
         if value is None or value == "" or value != value:
             return None
-        if isinstance(value, bytes):
-            return self._smaller(value, where)
-        data = self._file(str(value), row_id)
-        if data is None and self.path is None:
-            data = _from_base64(str(value))
+        data = value if isinstance(value, bytes) else self._named(str(value), row_id)
         if data is not None:
             return self._smaller(data, where)
         if not self.may_miss:
@@ -83,35 +75,11 @@ class PictureFiles:
         self.num_missing += 1
         return None
 
-    def _file(self, value: str, row_id: str) -> bytes | None:
-        name = PurePosixPath(urlsplit(value).path).name
-        found = (
-            self._by_name.get(name)
-            or self._by_stem.get(PurePosixPath(name).stem)
-            or self._by_stem.get(row_id)
-        )
-        if found is None or self.path is None:
-            return None
-        try:
-            if self._archive:
-                return read_member(self._archive, found)
-            return read_bounded(self.path / found, MOST_MEMBER_BYTES)
-        except (ValueError, OSError) as error:
-            raise ShopError(f"{self.path}: {found} is damaged: {error}") from None
-
-    def _names(self) -> Iterator[str]:
-        assert self.path is not None
-        if self.path.is_dir():
-            for file in sorted(self.path.rglob("*")):
-                yield file.relative_to(self.path).as_posix()
-            return
-        try:
-            self._archive = open_zip(self.path)
-        except ValueError as error:
-            raise ShopError(
-                f"{self.path} is neither a folder of pictures nor a zip archive: {error}; name it with pictures in layout.toml"
-            ) from None
-        yield from sorted(self._archive.namelist())
+    def _named(self, value: str, row_id: str) -> bytes | None:
+        if self._files is None:
+            return _from_base64(value)
+        found = self._files.find(value.split("#")[0]) or self._files.find(row_id)
+        return None if found is None else self._files.read(found)
 
     def _smaller(self, data: bytes, where: str) -> bytes:
         if self.longest is None or max(_size(data)) <= self.longest:

@@ -3,6 +3,7 @@
 Every row comes with the place where it stands, for an error that names it; a column that is not there is told with those that are.
 """
 
+import contextlib
 import csv
 import gzip
 import sys
@@ -65,7 +66,7 @@ def read_rows(
     needed = list(dict.fromkeys(needed))
     columns = list(dict.fromkeys([*needed, *wanted]))
     for path in paths:
-        try:
+        with _damage_named(path):
             for where, row in _rows(path, columns):
                 for name in needed:
                     if name not in row:
@@ -73,11 +74,6 @@ def read_rows(
                             f"{where} has no column {name!r}: it has {', '.join(row)}; name the right one in layout.toml"
                         )
                 yield where, row
-        except ShopError:
-            raise
-        except UNREADABLE_ROWS as error:
-            line = first_line(error)
-            raise ShopError(f"{path} cannot be read: {line}; download the file again") from None
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -86,13 +82,8 @@ def read_mapping(path: Path) -> dict[str, Any]:
     Raises:
         ShopError: it does not.
     """
-    try:
+    with _damage_named(path):
         value = _whole(path)
-    except ShopError:
-        raise
-    except UNREADABLE_ROWS as error:
-        line = first_line(error)
-        raise ShopError(f"{path} cannot be read: {line}; download the file again") from None
     if not isinstance(value, dict):
         raise ShopError(f"{path} holds a {type(value).__name__}; wanted one JSON object, by id")
     return value
@@ -103,6 +94,18 @@ def text_of(value: Any) -> str:
     if value is None or value != value:
         return ""
     return str(value).strip()
+
+
+@contextlib.contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """What is found only while a file is read, as an error that names it."""
+    try:
+        yield
+    except ShopError:
+        raise
+    except UNREADABLE_ROWS as error:
+        line = first_line(error)
+        raise ShopError(f"{path} cannot be read: {line}; download the file again") from None
 
 
 def _rows(path: Path, columns: list[str]) -> Iterator[tuple[str, Row]]:

@@ -50,14 +50,16 @@ def test_a_share_whose_interval_holds_the_threshold_is_not_clear(make_set, make_
 def test_three_queries_are_too_few_to_call_it_collapsed():
     """Text finds none of three and both find all: a bootstrap has the interval [0, 0] and called it collapsed."""
     cells = {
-        way: Retrieved({1: None}, 0, 60, np.arange(3), np.full((3, 1), hit))  # type: ignore[dict-item]
+        way: Retrieved({"recall": {1: None}}, 0, 60, np.arange(3), np.full((3, 1), hit))  # type: ignore[dict-item]
         for way, hit in (("text", 0.0), ("image", 1.0), ("both", 1.0))
     }
     shares, verdicts = _shares(cells, 1, QUICK)
     assert verdicts == {"text": "not clear", "image": "not collapsed"}
     assert shares["text"].low <= shares["text"].value < 0 < 0.5 < shares["text"].high
     many = {
-        way: Retrieved({1: None}, 0, 60, np.arange(90), np.full((90, 1), cell.hits[0, 0]))  # type: ignore[dict-item]
+        way: Retrieved(
+            {"recall": {1: None}}, 0, 60, np.arange(90), np.full((90, 1), cell.hits[0, 0])
+        )  # type: ignore[dict-item]
         for way, cell in cells.items()
     }
     assert _shares(many, 1, QUICK)[1]["text"] == "collapsed"

@@ -8,7 +8,7 @@ from moon_rec.errors import TableError
 from representation.metrics.recall import search_recall
 from representation.metrics.shop_metrics import measure_segments, measure_shop
 from representation.report.neighbour_sheet import draw_neighbours
-from representation.sets.search_cases import gallery_of, search_cases
+from representation.sets.search_cases import ShopSearches, gallery_of, search_cases
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -41,7 +41,11 @@ def test_items_missing_from_the_gallery_equal_a_literal_loop(seed):
                 hits = len(one & set(best.tolist()))
                 readings.append((hits > 0, hits / len(one), hits / k))
         expected = np.mean(readings, axis=0)
-        estimates = (found.hit[k], found.share_of_relevant[k], found.precision[k])
+        estimates = (
+            found.hit[k],
+            found.readings["share_of_relevant"][k],
+            found.readings["precision"][k],
+        )
         np.testing.assert_allclose([each.value for each in estimates], expected)
     assert found.count == sum(map(bool, wanted)) and found.value[60] < 1
 
@@ -60,7 +64,9 @@ def test_a_search_for_what_has_no_vector_is_a_miss(hand_made_shop, hand_made_tab
     assert (recall.value, recall.count) == (0.5, 2)
     assert "2 of 7 have no vector and are never found" in recall.definition
     assert measured["image_search_share_of_relevant@5"].value == (1 / 2 + 0) / 2
-    segments = measure_segments(hand_made_shop, without(items, 12, 13), queries, k=5)
+    segments = measure_segments(
+        ShopSearches.of(hand_made_shop, without(items, 12, 13), queries), k=5
+    )
     assert {name: each.value for name, each in segments.items()} == {"bags": 1.0, "shoes": 0.5}
 
 

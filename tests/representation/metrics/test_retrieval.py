@@ -73,7 +73,7 @@ def test_searches_of_a_shop_have_the_recall_of_measure_shop(little_shop, engagem
         for k in (1, 5, 10, 50):
             wanted = expected[f"{kind}_search_recall@{k}"]
             assert cell.recall[k].value == wanted.value
-            for reading, by_k in cell.beside.items():
+            for reading, by_k in list(cell.readings.items())[1:]:
                 of_shop = expected[f"{kind}_search_{reading}@{k}"]
                 assert (by_k[k].value, by_k[k].low) == (of_shop.value, of_shop.low)
             assert (cell.recall[k].low, cell.recall[k].high, cell.recall[k].count) == (
@@ -95,12 +95,18 @@ def test_queries_without_a_vector_are_left_out_by_their_own_rows(make_set):
 
 
 def test_a_difference_is_over_the_queries_that_both_counted():
-    one = Retrieved({1: None}, 0, 9, np.array([0, 2, 3, 5]), np.array([[1], [0], [1], [0]], float))  # type: ignore[dict-item]
-    two = Retrieved({1: None}, 0, 9, np.array([2, 3, 4, 5]), np.array([[1], [1], [0], [1]], float))  # type: ignore[dict-item]
+    one = Retrieved(
+        {"recall": {1: None}}, 0, 9, np.array([0, 2, 3, 5]), np.array([[1], [0], [1], [0]], float)
+    )  # type: ignore[dict-item]
+    two = Retrieved(
+        {"recall": {1: None}}, 0, 9, np.array([2, 3, 4, 5]), np.array([[1], [1], [0], [1]], float)
+    )  # type: ignore[dict-item]
     found = difference(one, two, 1)
     assert found is not None and (found.value, found.count) == (2 / 3, 3)
     assert (
-        difference(one, Retrieved({1: None}, 0, 9, np.array([7]), np.array([[1]], float)), 1)
+        difference(
+            one, Retrieved({"recall": {1: None}}, 0, 9, np.array([7]), np.array([[1]], float)), 1
+        )
         is None
     )  # type: ignore[dict-item]
 

@@ -10,7 +10,7 @@ from moon_rec.shop import Shop
 from moon_rec.user_draws import DrawCounts
 from representation.metrics.shop_metrics import measure_segments, measure_shop, measure_shop_by_row
 from representation.posttraining.pairs import logged_pairs
-from representation.sets.search_cases import gallery_of, search_cases
+from representation.sets.search_cases import ShopSearches, gallery_of, search_cases
 
 KS = (1, 2, 5)
 
@@ -78,7 +78,7 @@ def test_every_metric_is_the_mean_of_the_values_told_with_it(
     hand_made_shop, hand_made_tables, measures
 ):
     """At weight one the draws' own mechanism gives the very figures that are printed."""
-    found = measure_shop_by_row(hand_made_shop, *hand_made_tables, ks=KS)
+    found = measure_shop_by_row(ShopSearches.of(hand_made_shop, *hand_made_tables), ks=KS)
     assert found.estimates == measures
     names = [name for one in found.values for name in one.names]
     assert sorted(names) == sorted(measures)
@@ -92,7 +92,7 @@ def test_every_metric_is_the_mean_of_the_values_told_with_it(
 
 
 def test_values_are_of_the_users_who_searched(hand_made_shop, hand_made_tables):
-    found = measure_shop_by_row(hand_made_shop, *hand_made_tables, ks=(1,))
+    found = measure_shop_by_row(ShopSearches.of(hand_made_shop, *hand_made_tables), ks=(1,))
     searched = dict(hand_made_shop.searches.select("search_id", "user_id").collect().iter_rows())
     by_name = {name: one for one in found.values for name in one.names}
     images = by_name["image_search_recall@1"]
@@ -153,13 +153,13 @@ def test_another_period_and_engagement(hand_made_shop, hand_made_tables):
 
 
 def test_segments_by_hand(hand_made_shop, hand_made_tables):
-    segments = measure_segments(hand_made_shop, *hand_made_tables, k=1)
+    segments = measure_segments(ShopSearches.of(hand_made_shop, *hand_made_tables), k=1)
     assert {name: (each.value, each.count) for name, each in segments.items()} == {
         "bags": (1.0, 1),  # search 3, which also bought a tote
         "shoes": (0.5, 2),
     }
     assert "an item of bags was purchased" in segments["bags"].definition
-    leaves = measure_segments(hand_made_shop, *hand_made_tables, k=1, depth=2)
+    leaves = measure_segments(ShopSearches.of(hand_made_shop, *hand_made_tables), k=1, depth=2)
     assert list(leaves) == ["bags/totes", "shoes/boots", "shoes/flats"]
 
 

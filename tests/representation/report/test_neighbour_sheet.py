@@ -17,7 +17,7 @@ from representation.report.neighbour_sheet import (
     sheet_of,
 )
 from representation.report.sheet import sheet_figure, wrapped
-from representation.sets.search_cases import Gallery, SearchCases, gallery_of, search_cases
+from representation.sets.search_cases import Gallery, SearchCases, ShopSearches
 
 
 def random_cases(seed: int, items: int = 30, searches: int = 12) -> tuple[Gallery, SearchCases]:
@@ -88,11 +88,11 @@ def test_a_sheet_names_what_was_bought(hand_made_shop, hand_made_tables, tmp_pat
 
 
 def test_words_never_overlap_nor_leave_the_page(hand_made_shop, hand_made_tables, check_words):
-    items, queries = hand_made_tables
-    gallery = gallery_of(hand_made_shop, items, "test")
-    cases = search_cases(hand_made_shop, gallery, queries, "test")
-    drawn = {name: draw_searches(gallery, each, 2) for name, each in cases.items()}
-    words = check_words(sheet_figure(sheet_of(hand_made_shop, gallery, drawn, "test", "purchased")))
+    searches = ShopSearches.of(hand_made_shop, *hand_made_tables)
+    drawn = {
+        name: draw_searches(searches.gallery, each, 2) for name, each in searches.cases.items()
+    }
+    words = check_words(sheet_figure(sheet_of(searches, drawn)))
     assert "SIMULATED shop hand made" in words and "Source: by hand" in words
     assert "image searches: 2 of 2 drawn at random (seed 0)" in words
 

@@ -46,8 +46,7 @@ def averages(orders, queries, gallery, relevant, excluded, ks):
 
 
 def readings(result, ks):
-    named = (result.hit, result.share_of_relevant, result.precision, result.capped_recall)
-    return np.array([[reading[k].value for reading in named] for k in ks])
+    return np.array([[reading[k].value for reading in result.readings.values()] for k in ks])
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from representation.evaluation.tail_scores import TailScores
+from representation.metrics.tail_scores import TailScores
 
 FLATTEST, STEEPEST = -2.0, 0.45
 """Shapes are kept between; beyond .5 the variance of an excess does not exist."""

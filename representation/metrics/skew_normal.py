@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 from scipy import stats
 
-from representation.evaluation.pareto_tails import Tails, score_of
-from representation.evaluation.tail_scores import TailScores
+from representation.metrics.pareto_tails import Tails, score_of
+from representation.metrics.tail_scores import TailScores
 
 MOST_SKEWED = 0.99
 """Of any skew-normal the skewness lies below .9953; what is more skewed is taken as this."""

@@ -24,10 +24,10 @@ from moon_rec.errors import TableError
 from moon_rec.estimate import Estimate
 from moon_rec.progress import track
 from moon_rec.seeds import generator
-from representation.evaluation.pareto_tails import Tails, fit_tails, nearness
-from representation.evaluation.skew_normal import with_this_body
-from representation.evaluation.tail_scores import TailScores, tail_scores
+from representation.metrics.pareto_tails import Tails, fit_tails, nearness
 from representation.metrics.recall import Rows, prepared
+from representation.metrics.skew_normal import with_this_body
+from representation.metrics.tail_scores import TailScores, tail_scores
 
 Body = Literal["counted", "skew-normal"]
 ASSUMED = "items that are not relevant are assumed to be drawn like today's, and none that is relevant to be added"

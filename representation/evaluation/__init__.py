@@ -1,1 +1,0 @@
-"""Recall extrapolated to larger catalogues."""
