@@ -138,11 +138,8 @@ def test_shares_cover_a_batch(count, world_size, first):
 
 @pytest.fixture
 def far(monkeypatch):
-    """Batches as for a GPU, whose part the processor does: pictures are tensors."""
+    """Batches as for a GPU, whose part the processor does."""
     monkeypatch.setattr(Batches, "_is_far", True)
-    take = PictureStore.take
-    there = lambda self, rows, device: torch.from_numpy(take(self, rows))  # noqa: E731
-    monkeypatch.setattr(PictureStore, "take_to", there)
 
 
 def test_a_batch_made_on_its_device_is_that_of_the_processor(little_shop, encoder, plan, far, monkeypatch):  # fmt: skip
