@@ -205,7 +205,9 @@ class FrameEncoder:
                     continue
                 shown = None
                 if has_picture[rows[0]]:
-                    shown = (decode(pictures[row] or b"", where=names[row]) for row in rows)
+                    shown = (
+                        decode(pictures[row] or b"", where=names[row]) for row in rows.tolist()
+                    )
                 found = self._vectors(side, [tokens[row] for row in rows], shown)
                 vectors[rows] = found.cpu().numpy()
         self.module.train(was_training)
