@@ -5,14 +5,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
 from torch import Tensor
-from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
 from moon_rec.config import make_config
 from moon_rec.errors import EncoderError
-from moon_rec.masking import masked_mean
 from moon_rec.shop import Shop
 from representation.encoders.checkpoint import (
     ABOUT_FILE,
@@ -23,7 +20,7 @@ from representation.encoders.checkpoint import (
     read_config,
 )
 from representation.encoders.dual import DualEncoder
-from representation.encoders.frame_encoder import FrameEncoder
+from representation.encoders.frame_encoder import FrameEncoder, pooled
 from representation.encoders.frame_inputs import (
     where_to,
 )
@@ -204,13 +201,8 @@ class ProductEncoder(FrameEncoder):
                 "the encoder's tokenizer makes no token of any of these texts; take its folder from whoever made it"
             )
         causal = self.config.attention == "causal"
-        states = self.backbone.output_states(inputs, causal).float()
-        if self.config.pooling == "mean":
-            pooled = masked_mean(states, inputs.mask, dim=1)
-        else:
-            last = inputs.mask.sum(dim=1) - 1
-            pooled = states[torch.arange(len(last), device=last.device), last]
-        return functional.normalize(pooled, dim=-1)
+        states = self.backbone.output_states(inputs, causal)
+        return pooled(states, inputs.mask, self.config.pooling)
 
 
 _OTHERS: dict[Family, type[TextEncoder | DualEncoder | LockedEncoder]] = {

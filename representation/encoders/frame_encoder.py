@@ -14,7 +14,9 @@ import polars as pl
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
+from moon_rec.masking import masked_mean
 from moon_rec.outputs import atomic_folder
 from moon_rec.shop.pictures import decode
 from representation.encoders.checkpoint import ENCODER, Family, write_about
@@ -37,6 +39,17 @@ if TYPE_CHECKING:
     computed_once = property
 else:  # type checkers do not see that a cached property answers a protocol's property
     computed_once = cached_property
+
+
+def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """Unit vectors `(rows, dim)` in float32 of states `(rows, tokens, dim)`: their `mean` over real tokens, the first one's (`cls`), or the `last` real one's."""
+    states = states.float()
+    if pooling == "mean":
+        found = masked_mean(states, mask, dim=1)
+    else:
+        place = mask.sum(dim=1) - 1 if pooling == "last" else 0
+        found = states[torch.arange(len(mask), device=mask.device), place]
+    return functional.normalize(found, dim=-1)
 
 
 class FrameEncoder:

@@ -16,14 +16,12 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from moon_rec.bounds import MOST_IN_MEMORY
 from moon_rec.config import Config, Rules, make_config
 from moon_rec.errors import EncoderError
 from moon_rec.files import write_json
-from moon_rec.masking import masked_mean
 from representation.encoders.checkpoint import (
     load_tokenizer,
     load_weights,
@@ -31,7 +29,7 @@ from representation.encoders.checkpoint import (
     read_about,
     settings_in,
 )
-from representation.encoders.frame_encoder import FrameEncoder
+from representation.encoders.frame_encoder import FrameEncoder, pooled
 from representation.encoders.frame_inputs import (
     framing_tokens,
     pad_right,
@@ -44,6 +42,7 @@ from representation.trainable import Side, TextKind
 
 LONGEST = 512
 """Tokens a text is cut to where neither the checkpoint nor its tokenizer names a length."""
+_MODELS = "sentence_transformers.models"
 
 
 class TextConfig(Config):
@@ -114,33 +113,7 @@ class TextEncoder(FrameEncoder):
     def _write(self, folder: Path) -> None:
         """A folder that sentence-transformers opens, too."""
         super()._write(folder)
-        mode = {"last": "lasttoken"}.get(self.config.pooling, self.config.pooling)
-        names = ("Transformer", "Pooling", "Normalize")
-        modules = [
-            {
-                "idx": number,
-                "name": str(number),
-                "path": f"{number}_{name}" if number else "",
-                "type": f"sentence_transformers.models.{name}",
-            }
-            for number, name in enumerate(names)
-        ]
-        pooling = {
-            "word_embedding_dimension": self.dim,
-            "pooling_mode_cls_token": mode == "cls",
-            "pooling_mode_mean_tokens": mode == "mean",
-            "pooling_mode_max_tokens": False,
-            "pooling_mode_mean_sqrt_len_tokens": False,
-            "pooling_mode_lasttoken": mode == "lasttoken",
-        }
-        prompts = {"query": self.config.query_prompt, "document": self.config.item_prompt}
-        shape = {"max_seq_length": self.config.length, "do_lower_case": self.config.lower}
-        write_json(folder / "modules.json", modules)
-        write_json(folder / "sentence_bert_config.json", shape)
-        write_json(folder / "config_sentence_transformers.json", {"prompts": prompts})
-        (folder / "1_Pooling").mkdir()
-        write_json(folder / "1_Pooling" / "config.json", pooling)
-        (folder / "2_Normalize").mkdir()
+        write_modules(folder, self.dim, self.config)
 
     def tokens(self, texts: Sequence[str], side: Side, kind: TextKind) -> list[list[int]]:
         """Token ids behind the side's prompt, cut to `length` within the frame that `prepare` puts around them."""
@@ -166,17 +139,30 @@ class TextEncoder(FrameEncoder):
 
     def embed(self, inputs: Inputs) -> Tensor:
         """Unit vectors `(batch, dim)` in float32, with gradients."""
-        mask = inputs.mask
-        states = self.module(
-            input_ids=inputs.token_ids, attention_mask=mask.long()
-        ).last_hidden_state.float()
-        if self.config.pooling == "mean":
-            pooled = masked_mean(states, mask, dim=1)
-        elif self.config.pooling == "cls":
-            pooled = states[:, 0]
-        else:
-            pooled = states[torch.arange(len(mask), device=mask.device), mask.sum(dim=1) - 1]
-        return functional.normalize(pooled, dim=-1)
+        given = {"input_ids": inputs.token_ids, "attention_mask": inputs.mask.long()}
+        states = self.module(**given).last_hidden_state
+        return pooled(states, inputs.mask, self.config.pooling)
+
+
+def write_modules(folder: Path, dim: int, config: TextConfig) -> None:
+    """Put the files beside a model's weights by which sentence-transformers knows how states become a vector of `dim` numbers; `pooling_of` reads them."""
+    names = ("Transformer", "Pooling", "Normalize")
+    paths = ("", "1_Pooling", "2_Normalize")
+    modules = [
+        {"idx": number, "name": str(number), "path": path, "type": f"{_MODELS}.{name}"}
+        for number, (name, path) in enumerate(zip(names, paths, strict=True))
+    ]
+    modes = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last"}
+    modes |= dict.fromkeys(("max_tokens", "mean_sqrt_len_tokens"), "")
+    pooling = {f"pooling_mode_{mode}": ours == config.pooling for mode, ours in modes.items()}
+    prompts = {"query": config.query_prompt, "document": config.item_prompt}
+    shape = {"max_seq_length": config.length, "do_lower_case": config.lower}
+    write_json(folder / "modules.json", modules)
+    write_json(folder / "sentence_bert_config.json", shape)
+    write_json(folder / "config_sentence_transformers.json", {"prompts": prompts})
+    for path in paths[1:]:
+        (folder / path).mkdir()
+    write_json(folder / "1_Pooling/config.json", {"word_embedding_dimension": dim} | pooling)
 
 
 def _said(path: str | Path, tokenizer: Any, model: Any) -> dict[str, Any]:
