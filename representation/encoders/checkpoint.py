@@ -10,7 +10,6 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerFast
-from transformers.utils.hub import cached_file
 
 from moon_rec.config import Config
 from moon_rec.errors import EncoderError, MoonRecError
@@ -20,7 +19,7 @@ from moon_rec.recorded import difference, record, recorded_files
 from moon_rec.shown import plain_name, visible
 from moon_rec.strict_json import load_json
 from representation.encoders.frame_inputs import framing_tokens
-from representation.encoders.strangers import refuse_unfit
+from representation.encoders.strangers import file_of, refuse_unfit
 from representation.model.quiet_transformers import quiet
 from representation.model.rust_panics import refused_panics
 from representation.model.word_cache import forget_words
@@ -202,16 +201,11 @@ def read_json_of(name: str | Path, file: str) -> Any:
     Raises:
         EncoderError: it is no JSON.
     """
-    found = cached_file(
-        str(name),
-        file,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
+    found = file_of(name, file)
     if found is None:
         return None
     try:
-        return load_json(Path(found))
+        return load_json(found)
     except (ValueError, OSError) as error:
         raise EncoderError(f"{found} is not valid JSON: {one_line(error)}") from None
 
