@@ -104,11 +104,13 @@ class PrefetchingLoader(Generic[OneBatch]):
 def _one_core_thread() -> ThreadPoolExecutor:
     """A thread in which torch computes with one core.
 
-    torch keeps the number of its threads for each thread that calls it, but new ones, and MKL, go by what was set last: so it is set here again.
+    torch keeps the number of its threads for each thread that has asked for it, but new ones, and MKL, go by what was set last: so it is asked for there, and set
+    here again.
     """
     num_threads = torch.get_num_threads()
     thread = ThreadPoolExecutor(1, "batches")
-    thread.submit(torch.set_num_threads, 1).result()
+    for settle in (torch.get_num_threads, lambda: torch.set_num_threads(1)):
+        thread.submit(settle).result()
     torch.set_num_threads(num_threads)
     return thread
 
