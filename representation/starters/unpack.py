@@ -98,7 +98,8 @@ def _efficientnet_lite(files: Files, folder: Path) -> None:
     config = EfficientNetLiteConfig(num_labels=1000)  # type: ignore[call-arg]
     model = _loaded(EfficientNetLiteForImageClassification, config, weights, name)
     model.save_pretrained(folder)
-    # TensorFlow's own normalisation of the Lite models: (pixel - 127) / 128.
+    # (pixel - 127) / 128: MEAN_RGB and STDDEV_RGB of models/official/efficientnet/lite/efficientnet_lite_builder.py in tensorflow/tpu, whose weights these are
+    # (README of ml-illustrated/EfficientNet-Lite-PyTorch, which carried them over; the package itself says nothing of pictures).
     _write_preprocessor(
         folder,
         "BitImageProcessor",
