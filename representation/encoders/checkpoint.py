@@ -6,7 +6,7 @@ one folder a module beside it; a checkpoint of its that does more than transform
 
 import re
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerFast
@@ -58,13 +58,6 @@ _NO_CODE: dict[bool, dict[str, Any]] = {True: {"trust_remote_code": False}, Fals
 """What tells an `Auto` class not to ask for leave to run code; the others have none to run."""
 _AGAIN = "save the encoder again"
 _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
-
-
-class Pooling(NamedTuple):
-    """How sentence-transformers' files say that states become a vector: `mean`, `cls` or `lasttoken`, and whether it is brought to unit length."""
-
-    mode: str
-    normalised: bool
 
 
 def read_config(name: str | Path) -> dict[str, Any]:
@@ -224,8 +217,8 @@ def settings_in(name: str | Path, file: str) -> dict[str, Any]:
     return found
 
 
-def pooling_of(name: str | Path) -> Pooling | None:
-    """What `modules.json` and the pooling module's `config.json` say; None for a plain folder.
+def pooling_of(name: str | Path) -> str | None:
+    """How states become a vector: `mean`, `cls` or `lasttoken`, as `modules.json` and the pooling module's `config.json` of sentence-transformers say; None for a plain folder.
 
     Raises:
         EncoderError: modules other than Transformer, Pooling and Normalize, or more ways of pooling than one.
@@ -260,7 +253,7 @@ def pooling_of(name: str | Path) -> Pooling | None:
         raise EncoderError(
             f"{name}: pooling {visible('+'.join(modes))[:80] or 'of no kind'}; wanted mean, cls or lasttoken"
         )
-    return Pooling(modes[0], "Normalize" in kinds)
+    return modes[0]
 
 
 def _plain(value: Any, what: str) -> str:
@@ -276,7 +269,6 @@ def load_weights(
     dtype: torch.dtype | Literal["auto"],
     may_lack: tuple[str, ...] = (),
     part: str = "",
-    **settings: Any,
 ) -> Any:
     """A model of transformers' class `kind` with all its weights, in evaluation mode.
 
@@ -303,7 +295,6 @@ def load_weights(
                 use_safetensors=True,
                 output_loading_info=True,
                 **_NO_CODE[is_auto],
-                **settings,
             )
     except Exception as error:  # of a stranger's files transformers raises errors of any type
         raise EncoderError(

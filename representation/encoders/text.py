@@ -170,7 +170,7 @@ def _said(path: str | Path, tokenizer: Any, model: Any) -> dict[str, Any]:
     said: dict[str, Any] = {}
     pooling = pooling_of(path)
     if pooling is not None:
-        said["pooling"] = {"lasttoken": "last"}.get(pooling.mode, pooling.mode)
+        said["pooling"] = {"lasttoken": "last"}.get(pooling, pooling)
     about = settings_in(path, "sentence_bert_config.json")
     most = getattr(model.config, "max_position_embeddings", None) or LONGEST
     if model.config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet"):

@@ -211,12 +211,9 @@ class Batches:
         return np.searchsorted(self._item_ids, item_ids.to_numpy())
 
     def _blocked(self, rows: pl.DataFrame, own: slice) -> Tensor:
-        found = self._known.blocked(
-            rows[own], rows["item_id"].to_numpy(), rows["spu_id"].to_numpy()
-        )
-        blocked = torch.from_numpy(found)
-        blocked[torch.arange(len(blocked)), torch.arange(own.start, own.stop)] = False
-        return blocked
+        ids, spu_ids = rows["item_id"].to_numpy(), rows["spu_id"].to_numpy()
+        positives = np.arange(own.start, own.stop)
+        return torch.from_numpy(self._known.blocked(rows[own], ids, spu_ids, positives))
 
     def _hard_items(
         self, kind: PairKind, rows: pl.DataFrame, item_rows: np.ndarray, own: slice, step: int

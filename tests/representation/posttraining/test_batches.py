@@ -18,10 +18,19 @@ STEPS = 24
 
 
 class EveryIdBlocked:
-    """Blocks what is the positive's item, and nothing else."""
+    """Blocks what is the positive's item but the positive itself, and nothing else."""
 
-    def blocked(self, rows: pl.DataFrame, item_ids: np.ndarray, spu_ids: np.ndarray) -> np.ndarray:
-        return rows["item_id"].to_numpy()[:, None] == item_ids
+    def blocked(
+        self,
+        rows: pl.DataFrame,
+        item_ids: np.ndarray,
+        spu_ids: np.ndarray,
+        positives: np.ndarray | None = None,
+    ) -> np.ndarray:
+        found = rows["item_id"].to_numpy()[:, None] == item_ids
+        if positives is not None:
+            found[np.arange(len(found)), positives] = False
+        return found
 
 
 class NextItems:
