@@ -184,7 +184,9 @@ def _bert_onnx(files: Files, folder: Path) -> None:
     _loaded(BertModel, config, weights, name).save_pretrained(folder)
     # The package keeps no settings of sentence-transformers; this prompt is the one that BAAI publishes for short queries.
     prompt = "Represent this sentence for searching relevant passages: "
-    write_modules(folder, config.hidden_size, TextConfig(pooling="cls", query_prompt=prompt))
+    length = config.max_position_embeddings
+    settings = TextConfig(pooling="cls", length=length, query_prompt=prompt)
+    write_modules(folder, config.hidden_size, settings)
 
 
 def _loaded(kind: Any, config: PretrainedConfig, weights: dict[str, Tensor], where: str) -> Any:
