@@ -1,41 +1,27 @@
 """ProductEncoder: products and queries to unit vectors, one shared backbone for both sides and all modalities."""
 
-import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-import polars as pl
-import torch
 from torch import Tensor
-from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
 from moon_rec.config import make_config
 from moon_rec.errors import EncoderError
-from moon_rec.masking import masked_mean
-from moon_rec.outputs import atomic_folder
 from moon_rec.shop import Shop
 from representation.encoders.checkpoint import (
     ABOUT_FILE,
-    ENCODER,
     Family,
     family_of,
     load_tokenizer,
     read_about,
     read_config,
-    write_about,
 )
 from representation.encoders.dual import DualEncoder
+from representation.encoders.frame_encoder import FrameEncoder, pooled
 from representation.encoders.frame_inputs import (
-    check_items,
-    computed_once,
-    digest_of_weights,
-    in_batches,
-    pictures_of,
-    query_columns,
-    row_names,
     where_to,
 )
 from representation.encoders.locked import LockedEncoder
@@ -47,25 +33,22 @@ from representation.encoders.qwen import (
     settings_of,
 )
 from representation.encoders.text import TextEncoder
-from representation.interface import Encoder, Modality
+from representation.interface import Encoder
 from representation.model.backbone import BackboneConfig, Dtype, Inputs, part_of
 from representation.model.families import backbone_of, load_module
 from representation.model.lora import (
     LoraConfig,
-    merged_state,
-    save_merged,
     with_lora,
 )
-from representation.model.pixels import PictureLayout, square
-from representation.model.prompt import product_texts
+from representation.model.pixels import PictureLayout
+from representation.model.prompt import Richness
 from representation.model.qwen import random_backbone, scale_tokens
 from representation.model.token_rows import Composer
 from representation.model.tokenizer import shop_texts, token_rarity, train_tokenizer
-from representation.trainable import Cut, Side, TextKind, Trainable
-from representation.training.picture_store import PictureStore
+from representation.trainable import Side, TextKind, Trainable
 
 
-class ProductEncoder:
+class ProductEncoder(FrameEncoder):
     """Encodes products and queries.
 
     A vector is the mean of the output states over all real tokens of a row, with attention in both directions (MOON technical report, post-training
@@ -85,9 +68,10 @@ class ProductEncoder:
         self, module: Any, tokenizer: PreTrainedTokenizerBase, config: EncoderConfig
     ) -> None:
         """Use `from_pretrained` or `build_encoder`."""
-        self.tokenizer, self.config = tokenizer, config
+        self.module, self.tokenizer, self.config = module, tokenizer, config
         self.backbone = backbone_of(module, config.image_size, config.image_mean, config.image_std)
         self.composer = Composer(tokenizer, self.layout)
+        self.family = family_of({"model_type": module.config.model_type}, "the backbone")
         self.dim = self.backbone.dim
         self.widths = config.widths
         if self.widths[-1] != self.dim:
@@ -95,15 +79,9 @@ class ProductEncoder:
                 f"widths {self.widths} end at {self.widths[-1]}, and the backbone's states are {self.dim} wide; the two do not belong together"
             )
 
-    @property
-    def module(self) -> Any:
-        """transformers' model, whose weights are the encoder's: what is trained, wrapped and saved."""
-        return self.backbone.module
-
-    def with_module(self, module: Any) -> "ProductEncoder":
+    def with_module(self, module: Any) -> Self:
         """The same encoder with other weights, of the same kind of module."""
-        other = copy.copy(self)
-        vars(other).pop("digest", None)  # of these weights
+        other = super().with_module(module)
         other.backbone = self.backbone.with_module(module)
         return other
 
@@ -171,49 +149,14 @@ class ProductEncoder:
         return cls.from_pretrained(config.checkpoint, device, config.dtype)
 
     @property
-    def family(self) -> Family:
-        """Which kind of encoder a folder of this one says that it is."""
-        return family_of({"model_type": self.module.config.model_type}, "the backbone")
-
-    def save_pretrained(
-        self,
-        path: str | Path,
-        overwrite: bool = False,
-        beside: Callable[[Path], None] | None = None,
-    ) -> Path:
-        """Write weights, tokenizer and `moon_rec.json` to the folder `path`, atomically; LoRA adapters are added to the weights, and lie beside them, too.
-
-        Args:
-            beside: writes further files, such as the training's log, into the folder before it appears.
-        """
-        with atomic_folder(path, ENCODER, overwrite) as folder:
-            save_merged(self.module, folder)
-            self.tokenizer.save_pretrained(folder)
-            write_about(folder, self.family, self.digest, self.config)
-            if beside is not None:
-                beside(folder)
-        return Path(path)
-
-    @computed_once
-    def digest(self) -> str:
-        """16 hex digits of the weights, the tokenizer and the config: what decides the vectors. Computed once: train first, ask after."""
-        state = merged_state(self.module)
-        return digest_of_weights(self.config.digest(), self.tokenizer, state)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.module.device
-
-    @property
     def image_size(self) -> int:
         """Side of a picture, in pixels."""
         return self.layout.image_size
 
     @property
-    def cut(self) -> Cut:
-        """White margins make a picture a square."""
-        return square
+    def item_text(self) -> Richness:
+        """What is said of a product."""
+        return self.config.prompt.item_text
 
     @property
     def says_price(self) -> bool:
@@ -258,97 +201,16 @@ class ProductEncoder:
                 "the encoder's tokenizer makes no token of any of these texts; take its folder from whoever made it"
             )
         causal = self.config.attention == "causal"
-        states = self.backbone.output_states(inputs, causal).float()
-        if self.config.pooling == "mean":
-            pooled = masked_mean(states, inputs.mask, dim=1)
-        else:
-            last = inputs.mask.sum(dim=1) - 1
-            pooled = states[torch.arange(len(last), device=last.device), last]
-        return functional.normalize(pooled, dim=-1)
+        states = self.backbone.output_states(inputs, causal)
+        return pooled(states, inputs.mask, self.config.pooling)
 
-    def encode_items(
-        self,
-        frame: pl.DataFrame,
-        modality: Modality = "both",
-        batch_size: int = 256,
-        progress: bool = True,
-    ) -> np.ndarray:
-        """Unit vectors of products, float32 `(rows, dim)`, in the frame's order.
 
-        Args:
-            frame: columns of the items table, at least `title` (or `image` for modality `image`); columns that are absent count as null.
-            modality: `both` takes text, and the picture where there is one.
-
-        Raises:
-            EncoderError: an unknown modality, a needed column absent, or modality `image` and a row without a picture.
-        """
-        check_items(frame, modality, self.modalities)
-        prompt = self.config.prompt
-        texts = [""] * frame.height
-        if modality != "image":
-            texts = product_texts(frame, prompt.item_text, prompt.with_price)
-        names = row_names(frame, "item_id", "items.image of item")
-        pictures = pictures_of(frame, "image") if modality != "text" else [None] * frame.height
-        length = prompt.item_tokens(prompt.item_text)
-        return self._encode(
-            prompt.item_prompt, texts, length, pictures, names, batch_size, "products" * progress
-        )
-
-    def encode_queries(
-        self, frame: pl.DataFrame, batch_size: int = 256, progress: bool = True
-    ) -> np.ndarray:
-        """Unit vectors of queries, float32 `(rows, dim)`, in the frame's order.
-
-        Args:
-            frame: `query_text` and `query_image`, either may be null or absent, not both.
-
-        Raises:
-            EncoderError: a row with neither text nor picture.
-        """
-        texts, pictures = query_columns(frame, self.modalities)
-        names = row_names(frame, "search_id", "searches.query_image of search")
-        prompt = self.config.prompt
-        return self._encode(
-            prompt.query_prompt,
-            texts,
-            prompt.query_tokens,
-            pictures,
-            names,
-            batch_size,
-            "queries" * progress,
-        )
-
-    @torch.inference_mode()
-    def _encode(
-        self,
-        prompt: str,
-        texts: Sequence[str],
-        length: int,
-        pictures: Sequence[bytes | None],
-        names: Sequence[str],
-        batch_size: int,
-        description: str,
-    ) -> np.ndarray:
-        """Rows sorted by length, so a batch holds little padding; the order never shows in the result."""
-        start = self.composer.prompt(prompt)
-        has_picture = np.array([picture is not None for picture in pictures], dtype=bool)
-        ids = self.composer.texts(texts, length)
-        rows = [
-            self.composer.row(start, bool(has), text)
-            for has, text in zip(has_picture, ids, strict=True)
-        ]
-        order = np.lexsort((np.array([len(row) for row in rows]), has_picture))
-        store = PictureStore(pictures, names, self.config.image_size, keep=False)
-        vectors = np.empty((len(rows), self.dim), dtype=np.float32)
-        was_training = self.module.training
-        self.module.eval()
-        for chosen in in_batches(order, batch_size, description):
-            shown = chosen[has_picture[chosen]]
-            decoded = store.take(shown) if len(shown) else None
-            inputs = self.composer.batch([rows[row] for row in chosen], decoded).to(self.device)
-            vectors[chosen] = self.embed(inputs).cpu().numpy()
-        self.module.train(was_training)
-        return vectors
+_OTHERS: dict[Family, type[TextEncoder | DualEncoder | LockedEncoder]] = {
+    "text": TextEncoder,
+    "dual": DualEncoder,
+    "locked": LockedEncoder,
+}
+"""Families that are no `ProductEncoder`."""
 
 
 def open_encoder(
@@ -365,13 +227,9 @@ def open_encoder(
         EncoderError: nothing there, or a family that is not read here.
     """
     about = read_about(path_or_name)
-    family = family_of(read_config(path_or_name), path_or_name)
-    if family == "text":
-        return TextEncoder.from_pretrained(path_or_name, device)
-    if family == "dual":
-        return DualEncoder.from_pretrained(path_or_name, device)
-    if family == "locked":
-        return LockedEncoder.from_pretrained(path_or_name, device)
+    kind = _OTHERS.get(family_of(read_config(path_or_name), path_or_name))
+    if kind is not None:
+        return kind.from_pretrained(path_or_name, device)
     if about is not None:
         return ProductEncoder.from_pretrained(path_or_name, device, dtype)
     widths = EMBEDDING_WIDTHS if is_embedding_checkpoint(path_or_name) else ()
@@ -386,14 +244,11 @@ def open_trainable(path: str | Path, device: str | None = None) -> Trainable:
         EncoderError: no encoder there, or one that is not trained here.
     """
     if (Path(path) / "config.json").is_file():
-        family = family_of(read_config(path), path)
-        if family == "text":
-            return TextEncoder.from_pretrained(path, device)
-        if family == "locked":
-            return LockedEncoder.from_pretrained(path, device)
-        if family == "dual":
-            encoder = DualEncoder.from_pretrained(path, device)
-            assert encoder.image_size  # refused where it has none
+        kind = _OTHERS.get(family_of(read_config(path), path))
+        if kind is not None:
+            encoder = kind.from_pretrained(path, device)
+            if "image" in encoder.modalities:
+                assert encoder.image_size  # refused where it has none
             return encoder
     return ProductEncoder.from_pretrained(path, device)
 

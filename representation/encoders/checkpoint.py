@@ -6,11 +6,10 @@ one folder a module beside it; a checkpoint of its that does more than transform
 
 import re
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerFast
-from transformers.utils.hub import cached_file
 
 from moon_rec.config import Config
 from moon_rec.errors import EncoderError, MoonRecError
@@ -20,7 +19,7 @@ from moon_rec.recorded import difference, record, recorded_files
 from moon_rec.shown import plain_name, visible
 from moon_rec.strict_json import load_json
 from representation.encoders.frame_inputs import framing_tokens
-from representation.encoders.strangers import refuse_unfit
+from representation.encoders.strangers import file_of, refuse_unfit
 from representation.model.quiet_transformers import quiet
 from representation.model.rust_panics import refused_panics
 from representation.model.word_cache import forget_words
@@ -59,13 +58,6 @@ _NO_CODE: dict[bool, dict[str, Any]] = {True: {"trust_remote_code": False}, Fals
 """What tells an `Auto` class not to ask for leave to run code; the others have none to run."""
 _AGAIN = "save the encoder again"
 _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
-
-
-class Pooling(NamedTuple):
-    """How sentence-transformers' files say that states become a vector: `mean`, `cls` or `lasttoken`, and whether it is brought to unit length."""
-
-    mode: str
-    normalised: bool
 
 
 def read_config(name: str | Path) -> dict[str, Any]:
@@ -202,16 +194,11 @@ def read_json_of(name: str | Path, file: str) -> Any:
     Raises:
         EncoderError: it is no JSON.
     """
-    found = cached_file(
-        str(name),
-        file,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
+    found = file_of(name, file)
     if found is None:
         return None
     try:
-        return load_json(Path(found))
+        return load_json(found)
     except (ValueError, OSError) as error:
         raise EncoderError(f"{found} is not valid JSON: {one_line(error)}") from None
 
@@ -230,8 +217,8 @@ def settings_in(name: str | Path, file: str) -> dict[str, Any]:
     return found
 
 
-def pooling_of(name: str | Path) -> Pooling | None:
-    """What `modules.json` and the pooling module's `config.json` say; None for a plain folder.
+def pooling_of(name: str | Path) -> str | None:
+    """How states become a vector: `mean`, `cls` or `lasttoken`, as `modules.json` and the pooling module's `config.json` of sentence-transformers say; None for a plain folder.
 
     Raises:
         EncoderError: modules other than Transformer, Pooling and Normalize, or more ways of pooling than one.
@@ -266,7 +253,7 @@ def pooling_of(name: str | Path) -> Pooling | None:
         raise EncoderError(
             f"{name}: pooling {visible('+'.join(modes))[:80] or 'of no kind'}; wanted mean, cls or lasttoken"
         )
-    return Pooling(modes[0], "Normalize" in kinds)
+    return modes[0]
 
 
 def _plain(value: Any, what: str) -> str:
@@ -282,7 +269,6 @@ def load_weights(
     dtype: torch.dtype | Literal["auto"],
     may_lack: tuple[str, ...] = (),
     part: str = "",
-    **settings: Any,
 ) -> Any:
     """A model of transformers' class `kind` with all its weights, in evaluation mode.
 
@@ -309,7 +295,6 @@ def load_weights(
                 use_safetensors=True,
                 output_loading_info=True,
                 **_NO_CODE[is_auto],
-                **settings,
             )
     except Exception as error:  # of a stranger's files transformers raises errors of any type
         raise EncoderError(

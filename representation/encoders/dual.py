@@ -14,8 +14,7 @@ Chuang et al., MetaCLIP 2, 2025. Notable choices:
   no squares, and are read only.
 """
 
-import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -40,33 +39,21 @@ from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2Imag
 from moon_rec.bounds import Share
 from moon_rec.config import Config, Rules, make_config
 from moon_rec.errors import EncoderError, first_line
-from moon_rec.outputs import atomic_folder
 from representation.encoders.checkpoint import (
-    ENCODER,
     load_tokenizer,
     load_weights,
     read_about,
     read_config,
     settings_in,
-    write_about,
 )
+from representation.encoders.frame_encoder import FrameEncoder
 from representation.encoders.frame_inputs import (
-    ReadsFrames,
-    computed_once,
-    digest_of_weights,
     framing_tokens,
     pad_right,
     where_to,
 )
 from representation.encoders.strangers import refuse_large_pictures
 from representation.model.backbone import Inputs
-from representation.model.lora import (
-    LoraConfig,
-    merged_state,
-    save_merged,
-    tower_layers,
-    with_lora,
-)
 from representation.model.pixels import as_bytes
 from representation.model.prompt import RICHER_ALONE, Richness
 from representation.model.tokenizer import encode_plain
@@ -95,7 +82,7 @@ class DualConfig(Config):
     counts_when: ClassVar[Rules] = {"with_price": RICHER_ALONE}
 
 
-class DualEncoder(ReadsFrames):
+class DualEncoder(FrameEncoder):
     """Encodes words and pictures, each by its own tower.
 
     Attributes:
@@ -104,6 +91,7 @@ class DualEncoder(ReadsFrames):
         widths: `(dim,)`: these models are not trained for prefixes.
     """
 
+    family = "dual"
     modalities = frozenset({"text", "image"})
 
     def __init__(
@@ -148,32 +136,14 @@ class DualEncoder(ReadsFrames):
             model, load_tokenizer(path, model), _processor(processor_kind, path, model), config
         )
 
-    def save_pretrained(
-        self,
-        path: str | Path,
-        overwrite: bool = False,
-        beside: Callable[[Path], None] | None = None,
-    ) -> Path:
-        """Write a plain Hugging Face folder and our settings beside it, atomically; adapters are added to the weights, and lie beside them. `beside` writes further files."""
-        with atomic_folder(path, ENCODER, overwrite) as folder:
-            save_merged(self.module, folder)
-            self.tokenizer.save_pretrained(folder)
-            self.processor.save_pretrained(folder)
-            write_about(folder, "dual", self.digest, self.config)
-            if beside is not None:
-                beside(folder)
-        return Path(path)
+    def _write(self, folder: Path) -> None:
+        """A plain Hugging Face folder."""
+        super()._write(folder)
+        self.processor.save_pretrained(folder)
 
-    @computed_once
-    def digest(self) -> str:
-        """16 hex digits of the weights, the vocabulary, the picture processor and the config. Computed once."""
-        said = f"{self.config.digest()}{self.processor.to_json_string()}"
-        return digest_of_weights(said, self.tokenizer, merged_state(self.module))
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.module.parameters()).device
+    def _settings(self) -> str:
+        """The picture processor's, too."""
+        return f"{self.config.digest()}{self.processor.to_json_string()}"
 
     @property
     def image_size(self) -> int:
@@ -187,11 +157,6 @@ class DualEncoder(ReadsFrames):
                 "a NaFlex checkpoint (siglip2) keeps each picture's shape and is read only; to train take one of fixed resolution, such as google/siglip2-base-patch16-224"
             )
         return self.module.config.vision_config.image_size
-
-    @property
-    def says_price(self) -> bool:
-        """The price is in a product's richer text."""
-        return self.config.with_price
 
     @property
     def cut(self) -> Cut:
@@ -221,17 +186,6 @@ class DualEncoder(ReadsFrames):
         """`text` or `vision`, or the `projector` of either into the common space."""
         return {"text_model": "text", "vision_model": "vision"}.get(name.split(".")[0], "projector")
 
-    def adapt(self, config: LoraConfig, seed: int) -> None:
-        """Both towers get adapters; see `lora.tower_layers`."""
-        with_lora(self.module, config, seed, tower_layers(self.module, config))
-
-    def with_module(self, module: Any) -> "DualEncoder":
-        """The same encoder with other weights."""
-        other = copy.copy(self)
-        vars(other).pop("digest", None)  # of these weights
-        other.module = module
-        return other
-
     def embed(self, inputs: Inputs) -> Tensor:
         """Unit vectors `(rows, dim)` in float32, with gradients: of words, of pictures, or the mean of both as `text_weight` says."""
         if inputs.pixels is None:
@@ -247,11 +201,8 @@ class DualEncoder(ReadsFrames):
     def _vectors(
         self, side: Side, tokens: Sequence[list[int]], pictures: Iterable[Image.Image] | None
     ) -> Tensor:
-        if pictures is None:
-            return self.embed(self.prepare(side, tokens, None).to(self.device))
-        if not self._is_naflex:
-            squares = np.stack([self.cut(picture, self.image_size) for picture in pictures])
-            return self.embed(self.prepare(side, tokens, squares).to(self.device))
+        if pictures is None or not self._is_naflex:
+            return super()._vectors(side, tokens, pictures)
         shaped = self.processor(images=list(pictures), return_tensors="pt").to(self.device)
         words = self.prepare(side, tokens, np.zeros((0, 0, 0, 3), dtype=np.uint8))
         return self._together(words.to(self.device), self._pictures(**shaped))

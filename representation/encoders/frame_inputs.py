@@ -1,30 +1,20 @@
 """What every encoder does with a frame before its model sees it, and with its weights to name them."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
-from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from moon_rec.errors import EncoderError
 from moon_rec.files import DIGEST_DIGITS
 from moon_rec.progress import progress as progress_bar
-from moon_rec.shop.pictures import decode
 from representation.interface import Encoder, Modality
-from representation.model.prompt import product_texts, values_of
-
-if TYPE_CHECKING:
-    from representation.trainable import Side, TextKind
-
-    computed_once = property
-else:  # type checkers do not see that a cached property answers a protocol's property
-    computed_once = cached_property
+from representation.model.prompt import values_of
 
 NEEDED = {"both": "title", "text": "title", "image": "image"}
 
@@ -161,81 +151,3 @@ def digest_of_weights(
 def where_to(device: Any) -> torch.device:
     """`device`, or a GPU where there is one."""
     return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-
-class ReadsFrames:
-    """Reads products and queries as an encoder of two towers does: the texts and pictures that a frame has, made vectors of by `_vectors`."""
-
-    modalities: frozenset[str]
-    config: Any
-    dim: int
-
-    def tokens(self, texts: Sequence[str], side: "Side", kind: "TextKind") -> list[list[int]]:
-        """See `Trainable.tokens`."""
-        raise NotImplementedError
-
-    def _vectors(
-        self, side: "Side", tokens: Sequence[list[int]], pictures: Iterable[Image.Image] | None
-    ) -> Tensor:
-        """Unit vectors of rows that all have a picture (and words where `tokens` are some), or none has. Pictures come decoded one at a time."""
-        raise NotImplementedError
-
-    def encode_items(
-        self,
-        frame: pl.DataFrame,
-        modality: Modality = "both",
-        batch_size: int = 256,
-        progress: bool = True,
-    ) -> np.ndarray:
-        """Unit vectors of products, float32 `(rows, dim)`, in the frame's order; see `interface.Encoder`.
-
-        Raises:
-            EncoderError: an unknown modality, a needed column absent, or modality `image` and a row without a picture.
-        """
-        check_items(frame, modality, self.modalities)
-        texts = [""] * frame.height
-        if modality != "image":
-            texts = product_texts(frame, self.config.item_text, self.config.with_price)
-        pictures = pictures_of(frame, "image") if modality != "text" else [None] * frame.height
-        names = row_names(frame, "item_id", "items.image of item")
-        return self._encode("item", texts, pictures, names, batch_size, "products" * progress)
-
-    def encode_queries(
-        self, frame: pl.DataFrame, batch_size: int = 256, progress: bool = True
-    ) -> np.ndarray:
-        """Unit vectors of queries, float32 `(rows, dim)`, in the frame's order.
-
-        Raises:
-            EncoderError: a row with neither text nor picture.
-        """
-        texts, pictures = query_columns(frame, self.modalities)
-        names = row_names(frame, "search_id", "searches.query_image of search")
-        return self._encode("query", texts, pictures, names, batch_size, "queries" * progress)
-
-    @torch.inference_mode()
-    def _encode(
-        self,
-        side: "Side",
-        texts: Sequence[str],
-        pictures: Sequence[bytes | None],
-        names: Sequence[str],
-        batch_size: int,
-        description: str,
-    ) -> np.ndarray:
-        """Rows sorted, so a batch holds little padding; the order never shows in the result. `names` say of which row a picture is."""
-        has_picture = np.array([picture is not None for picture in pictures], dtype=bool)
-        tokens = self.tokens(texts, side, "words")
-        order = np.lexsort((np.array([len(row) for row in tokens]), has_picture))
-        vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
-        for chosen in in_batches(order, batch_size, description):
-            for rows in (chosen[~has_picture[chosen]], chosen[has_picture[chosen]]):
-                if not len(rows):
-                    continue
-                shown = None
-                if has_picture[rows[0]]:
-                    shown = (
-                        decode(pictures[row] or b"", where=names[row]) for row in map(int, rows)
-                    )
-                found = self._vectors(side, [tokens[row] for row in rows], shown)
-                vectors[rows] = found.cpu().numpy()
-        return vectors

@@ -11,7 +11,6 @@ belongs together. So it learns in minutes on a processor. Ours -> theirs: `dim` 
 - While projections are trained, towers' outputs are computed once (`frozen_features.py`).
 """
 
-import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,36 +28,28 @@ import representation.model.efficientnet_lite  # noqa: F401 - AutoModel knows it
 from moon_rec.config import make_config
 from moon_rec.errors import ConfigError, EncoderError, first_line
 from moon_rec.files import write_json
-from moon_rec.outputs import atomic_folder
 from moon_rec.seeds import seed_of
 from representation.encoders.checkpoint import (
-    ENCODER,
     LOCKED_TYPES,
     load_weights,
     read_about,
     read_config,
     refuse_changed,
-    write_about,
 )
-from representation.encoders.frame_inputs import (
-    ReadsFrames,
-    computed_once,
-    digest_of_weights,
-    where_to,
-)
+from representation.encoders.frame_encoder import FrameEncoder, computed_once
+from representation.encoders.frame_inputs import digest_of_weights, where_to
 from representation.encoders.frozen_features import FrozenFeatures
 from representation.encoders.projections import LockedConfig, LockedRows, Projections
 from representation.encoders.text import TextEncoder
 from representation.encoders.vision_tower import said_of_pictures, seen, width_of
 from representation.model.lora import LoraConfig
-from representation.model.pixels import square
 from representation.model.quiet_transformers import quiet
-from representation.trainable import Cut, Side, TextKind
+from representation.trainable import Side, TextKind
 
 PROJECTIONS = "model.safetensors"
 
 
-class LockedEncoder(ReadsFrames):
+class LockedEncoder(FrameEncoder):
     """Encodes words and pictures, each by a frozen tower and a trained projection.
 
     Attributes:
@@ -68,12 +59,8 @@ class LockedEncoder(ReadsFrames):
         widths: `(dim,)`.
     """
 
+    family = "locked"
     modalities = frozenset({"text", "image"})
-
-    @property
-    def cut(self) -> Cut:
-        """A square, without the processor of a checkpoint."""
-        return square
 
     def __init__(
         self, text: TextEncoder, vision: Any, module: Projections, config: LockedConfig
@@ -116,24 +103,14 @@ class LockedEncoder(ReadsFrames):
             ) from None
         return cls(text, vision, module.to(where_to(device)).eval(), config)
 
-    def save_pretrained(
-        self,
-        path: str | Path,
-        overwrite: bool = False,
-        beside: Callable[[Path], None] | None = None,
-    ) -> Path:
-        """Write towers, projections and `moon_rec.json` to the folder `path`, atomically. `beside` writes further files."""
-        with atomic_folder(path, ENCODER, overwrite) as folder:
-            write_json(folder / "config.json", {"model_type": LOCKED_TYPES[0]})
-            self.text.save_pretrained(folder / "text")
-            with quiet():
-                self.vision.save_pretrained(folder / "vision")
-            state = {key: value.detach().cpu() for key, value in self.module.state_dict().items()}
-            save_file(state, folder / PROJECTIONS, {"format": "pt"})
-            write_about(folder, "locked", self.digest, self.config)
-            if beside is not None:
-                beside(folder)
-        return Path(path)
+    def _write(self, folder: Path) -> None:
+        """Towers and projections."""
+        write_json(folder / "config.json", {"model_type": LOCKED_TYPES[0]})
+        self.text.save_pretrained(folder / "text")
+        with quiet():
+            self.vision.save_pretrained(folder / "vision")
+        state = {key: value.detach().cpu() for key, value in self.module.state_dict().items()}
+        save_file(state, folder / PROJECTIONS, {"format": "pt"})
 
     @computed_once
     def digest(self) -> str:
@@ -147,19 +124,9 @@ class LockedEncoder(ReadsFrames):
         return digest_of_weights("", self.text.tokenizer, self.vision.state_dict())
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.module.parameters()).device
-
-    @property
     def image_size(self) -> int:
         """Side of a picture, in pixels."""
         return self.config.image_size
-
-    @property
-    def says_price(self) -> bool:
-        """The price is in a product's richer text."""
-        return self.config.with_price
 
     def tokens(self, texts: Sequence[str], side: Side, kind: TextKind) -> list[list[int]]:
         """As the text tower's; none of a text that shows nothing."""
@@ -212,13 +179,6 @@ class LockedEncoder(ReadsFrames):
         raise ConfigError(
             "lora changes nothing here: a locked pair's towers stay as they are, its projections are trained whole; leave it out"
         )
-
-    def with_module(self, module: Any) -> "LockedEncoder":
-        """The same towers with other projections."""
-        other = copy.copy(self)
-        vars(other).pop("digest", None)  # of these weights
-        other.module = module
-        return other
 
     def embed(self, inputs: LockedRows) -> Tensor:
         """Unit vectors `(rows, dim)` in float32, with gradients to the projections."""

@@ -113,7 +113,7 @@ def is_embedding_checkpoint(name: str | Path) -> bool:
     """Whether a Qwen-VL checkpoint says that it is an embedder read at its last token."""
     pooling = pooling_of(name)
     if pooling is not None:
-        return pooling.mode == "lasttoken"
+        return pooling == "lasttoken"
     if (Path(name) / "scripts" / "qwen3_vl_embedding.py").is_file():
         return True
     return "qwen3-vl-embedding" in Path(name).name.lower()

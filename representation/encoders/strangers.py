@@ -110,10 +110,10 @@ def weight_files(name: str | Path) -> list[Path]:
         raise EncoderError(
             f"{name} holds an adapter (adapter_config.json), which names the model it belongs to; save the two as one model first"
         )
-    one = _file(name, WEIGHT_FILE)
+    one = file_of(name, WEIGHT_FILE)
     if one is not None:
         return [one]
-    index = _file(name, INDEX_FILE)
+    index = file_of(name, INDEX_FILE)
     if index is None:
         others = [file for file in RUNNING if (Path(name) / file).exists()]
         held = f"it has {', '.join(others)}, which can run code" if others else "none there"
@@ -123,11 +123,8 @@ def weight_files(name: str | Path) -> list[Path]:
     return [_shard(name, shard) for shard in _shards(index)]
 
 
-def _file(name: str | Path, file: str) -> Path | None:
-    """A file of a folder, or of a name on the hub."""
-    if Path(name).is_dir():
-        path = Path(name) / file
-        return path if path.exists() else None
+def file_of(name: str | Path, file: str) -> Path | None:
+    """A file of a folder, or of a name on the hub; None where there is none."""
     found = cached_file(
         str(name),
         file,
@@ -159,7 +156,7 @@ def _shards(index: Path) -> list[str]:
 
 
 def _shard(name: str | Path, shard: str) -> Path:
-    found = _file(name, shard)
+    found = file_of(name, shard)
     if found is None:
         raise EncoderError(
             f"{name} has no {shard}, which {INDEX_FILE} names; put it back beside the others"

@@ -8,60 +8,41 @@ A baseline and a ready-made start: vectors equal sentence-transformers' own `enc
 - A special token's name within a title is plain characters: no product can end its own text.
 """
 
-import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import polars as pl
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from moon_rec.bounds import MOST_IN_MEMORY
 from moon_rec.config import Config, Rules, make_config
 from moon_rec.errors import EncoderError
 from moon_rec.files import write_json
-from moon_rec.masking import masked_mean
-from moon_rec.outputs import atomic_folder
 from representation.encoders.checkpoint import (
-    ENCODER,
     load_tokenizer,
     load_weights,
     pooling_of,
     read_about,
     settings_in,
-    write_about,
 )
+from representation.encoders.frame_encoder import FrameEncoder, pooled
 from representation.encoders.frame_inputs import (
-    check_items,
-    computed_once,
-    digest_of_weights,
     framing_tokens,
-    in_batches,
     pad_right,
-    query_columns,
     where_to,
 )
-from representation.interface import Modality
 from representation.model.backbone import Inputs
-from representation.model.lora import (
-    LoraConfig,
-    merged_state,
-    save_merged,
-    tower_layers,
-    with_lora,
-)
-from representation.model.pixels import square
-from representation.model.prompt import RICHER_ALONE, Richness, product_texts
+from representation.model.prompt import RICHER_ALONE, Richness
 from representation.model.tokenizer import encode_plain
-from representation.trainable import Cut, Side, TextKind
+from representation.trainable import Side, TextKind
 
 LONGEST = 512
 """Tokens a text is cut to where neither the checkpoint nor its tokenizer names a length."""
+_MODELS = "sentence_transformers.models"
 
 
 class TextConfig(Config):
@@ -86,7 +67,7 @@ class TextConfig(Config):
     counts_when: ClassVar[Rules] = {"with_price": RICHER_ALONE}
 
 
-class TextEncoder:
+class TextEncoder(FrameEncoder):
     """Encodes titles and words; pictures are not read, and a row that has nothing else is refused. It can be trained on pairs of texts (`representation.trainable`).
 
     Attributes:
@@ -95,13 +76,8 @@ class TextEncoder:
         widths: `(dim,)`: these models are not trained for prefixes.
     """
 
+    family = "text"
     modalities = frozenset({"text"})
-    image_size: int | None = None
-
-    @property
-    def cut(self) -> Cut:
-        """A square, without the processor of a checkpoint."""
-        return square
 
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: TextConfig
@@ -134,62 +110,10 @@ class TextEncoder:
         torch.nn.Module.to(model, where_to(device))
         return cls(model.eval(), tokenizer, config)
 
-    def save_pretrained(
-        self,
-        path: str | Path,
-        overwrite: bool = False,
-        beside: Callable[[Path], None] | None = None,
-    ) -> Path:
-        """Write a folder that sentence-transformers opens, too, atomically; adapters are added to the weights, and lie beside them. `beside` writes further files."""
-        mode = {"last": "lasttoken"}.get(self.config.pooling, self.config.pooling)
-        names = ("Transformer", "Pooling", "Normalize")
-        modules = [
-            {
-                "idx": number,
-                "name": str(number),
-                "path": f"{number}_{name}" if number else "",
-                "type": f"sentence_transformers.models.{name}",
-            }
-            for number, name in enumerate(names)
-        ]
-        pooling = {
-            "word_embedding_dimension": self.dim,
-            "pooling_mode_cls_token": mode == "cls",
-            "pooling_mode_mean_tokens": mode == "mean",
-            "pooling_mode_max_tokens": False,
-            "pooling_mode_mean_sqrt_len_tokens": False,
-            "pooling_mode_lasttoken": mode == "lasttoken",
-        }
-        prompts = {"query": self.config.query_prompt, "document": self.config.item_prompt}
-        shape = {"max_seq_length": self.config.length, "do_lower_case": self.config.lower}
-        with atomic_folder(path, ENCODER, overwrite) as folder:
-            save_merged(self.module, folder)
-            self.tokenizer.save_pretrained(folder)
-            write_json(folder / "modules.json", modules)
-            write_json(folder / "sentence_bert_config.json", shape)
-            write_json(folder / "config_sentence_transformers.json", {"prompts": prompts})
-            (folder / "1_Pooling").mkdir()
-            write_json(folder / "1_Pooling" / "config.json", pooling)
-            (folder / "2_Normalize").mkdir()
-            write_about(folder, "text", self.digest, self.config)
-            if beside is not None:
-                beside(folder)
-        return Path(path)
-
-    @computed_once
-    def digest(self) -> str:
-        """16 hex digits of the weights, the vocabulary and the config. Computed once: train first, ask after."""
-        return digest_of_weights(self.config.digest(), self.tokenizer, merged_state(self.module))
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.module.parameters()).device
-
-    @property
-    def says_price(self) -> bool:
-        """The price is in a product's richer text."""
-        return self.config.with_price
+    def _write(self, folder: Path) -> None:
+        """A folder that sentence-transformers opens, too."""
+        super()._write(folder)
+        write_modules(folder, self.dim, self.config)
 
     def tokens(self, texts: Sequence[str], side: Side, kind: TextKind) -> list[list[int]]:
         """Token ids behind the side's prompt, cut to `length` within the frame that `prepare` puts around them."""
@@ -213,70 +137,32 @@ class TextEncoder:
         """`text`: all of it."""
         return "text"
 
-    def adapt(self, config: LoraConfig, seed: int) -> None:
-        """See `lora.tower_layers`."""
-        with_lora(self.module, config, seed, tower_layers(self.module, config))
-
-    def with_module(self, module: Any) -> "TextEncoder":
-        """The same encoder with other weights."""
-        other = copy.copy(self)
-        vars(other).pop("digest", None)  # of these weights
-        other.module = module
-        return other
-
     def embed(self, inputs: Inputs) -> Tensor:
         """Unit vectors `(batch, dim)` in float32, with gradients."""
-        mask = inputs.mask
-        states = self.module(
-            input_ids=inputs.token_ids, attention_mask=mask.long()
-        ).last_hidden_state.float()
-        if self.config.pooling == "mean":
-            pooled = masked_mean(states, mask, dim=1)
-        elif self.config.pooling == "cls":
-            pooled = states[:, 0]
-        else:
-            pooled = states[torch.arange(len(mask), device=mask.device), mask.sum(dim=1) - 1]
-        return functional.normalize(pooled, dim=-1)
+        given = {"input_ids": inputs.token_ids, "attention_mask": inputs.mask.long()}
+        states = self.module(**given).last_hidden_state
+        return pooled(states, inputs.mask, self.config.pooling)
 
-    def encode_items(
-        self,
-        frame: pl.DataFrame,
-        modality: Modality = "text",
-        batch_size: int = 256,
-        progress: bool = True,
-    ) -> np.ndarray:
-        """Unit vectors of products, float32 `(rows, dim)`, in the frame's order; see `interface.Encoder`.
 
-        Raises:
-            EncoderError: a modality other than text, or no column `title`.
-        """
-        check_items(frame, modality, self.modalities)
-        texts = product_texts(frame, self.config.item_text, self.config.with_price)
-        return self._encode("item", texts, batch_size, "products" * progress)
-
-    def encode_queries(
-        self, frame: pl.DataFrame, batch_size: int = 256, progress: bool = True
-    ) -> np.ndarray:
-        """Unit vectors of queries by their `query_text`, float32 `(rows, dim)`, in the frame's order.
-
-        Raises:
-            EncoderError: a row without `query_text`.
-        """
-        texts, _ = query_columns(frame, self.modalities)
-        return self._encode("query", texts, batch_size, "queries" * progress)
-
-    @torch.inference_mode()
-    def _encode(
-        self, side: Side, texts: Sequence[str], batch_size: int, description: str
-    ) -> np.ndarray:
-        """Rows sorted by length, so a batch holds little padding; the order never shows in the result."""
-        rows = self.tokens(texts, side, "words")
-        order = np.argsort([len(row) for row in rows], kind="stable")
-        vectors = np.empty((len(rows), self.dim), dtype=np.float32)
-        for chosen in in_batches(order, batch_size, description):
-            inputs = self.prepare(side, [rows[row] for row in chosen], None)
-            vectors[chosen] = self.embed(inputs.to(self.device)).cpu().numpy()
-        return vectors
+def write_modules(folder: Path, dim: int, config: TextConfig) -> None:
+    """Put the files beside a model's weights by which sentence-transformers knows how states become a vector of `dim` numbers; `pooling_of` reads them."""
+    names = ("Transformer", "Pooling", "Normalize")
+    paths = ("", "1_Pooling", "2_Normalize")
+    modules = [
+        {"idx": number, "name": str(number), "path": path, "type": f"{_MODELS}.{name}"}
+        for number, (name, path) in enumerate(zip(names, paths, strict=True))
+    ]
+    modes = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last"}
+    modes |= dict.fromkeys(("max_tokens", "mean_sqrt_len_tokens"), "")
+    pooling = {f"pooling_mode_{mode}": ours == config.pooling for mode, ours in modes.items()}
+    prompts = {"query": config.query_prompt, "document": config.item_prompt}
+    shape = {"max_seq_length": config.length, "do_lower_case": config.lower}
+    write_json(folder / "modules.json", modules)
+    write_json(folder / "sentence_bert_config.json", shape)
+    write_json(folder / "config_sentence_transformers.json", {"prompts": prompts})
+    for path in paths[1:]:
+        (folder / path).mkdir()
+    write_json(folder / "1_Pooling/config.json", {"word_embedding_dimension": dim} | pooling)
 
 
 def _said(path: str | Path, tokenizer: Any, model: Any) -> dict[str, Any]:
@@ -284,7 +170,7 @@ def _said(path: str | Path, tokenizer: Any, model: Any) -> dict[str, Any]:
     said: dict[str, Any] = {}
     pooling = pooling_of(path)
     if pooling is not None:
-        said["pooling"] = {"lasttoken": "last"}.get(pooling.mode, pooling.mode)
+        said["pooling"] = {"lasttoken": "last"}.get(pooling, pooling)
     about = settings_in(path, "sentence_bert_config.json")
     most = getattr(model.config, "max_position_embeddings", None) or LONGEST
     if model.config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet"):

@@ -19,7 +19,6 @@ def triplet(
     *,
     margin: float,
     mask: Tensor,
-    violated_only: bool = False,
 ) -> Tensor:
     """Mean over the real triplets, a scalar; 0 where there is none.
 
@@ -28,7 +27,6 @@ def triplet(
         negatives: `(batch, count, dim)` unit vectors of each query's own hard negatives.
         margin: of cosine, in (0, 2).
         mask: `(batch, count)` boolean, True where the negative is real.
-        violated_only: mean over the triplets with a loss instead, as pytorch-metric-learning does by default.
     """
     with torch.autocast(queries.device.type, enabled=False):
         queries, positives, negatives = map(full_precision, (queries, positives, negatives))
@@ -36,5 +34,4 @@ def triplet(
         negatives = negatives.masked_fill(~mask[:, :, None], 0.0)
         wrong = (negatives @ queries[:, :, None]).squeeze(2)
     losses = (margin + wrong - right).relu().masked_fill(~mask, 0.0)
-    counted = (losses > 0) if violated_only else mask
-    return losses.sum() / counted.sum().clamp(min=1)
+    return losses.sum() / mask.sum().clamp(min=1)

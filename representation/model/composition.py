@@ -69,7 +69,10 @@ def read_tower(name: str | Path, image_size: int | None = None) -> Tower:
     Raises:
         EncoderError: nothing there, a model that reads no pictures, or that cannot take them at this size.
     """
-    read_config(name)
+    if read_config(name)["model_type"] == "timm_wrapper":
+        raise EncoderError(
+            f"--vision {name}: a model of timm gives maps, and LLaVA in transformers reads tokens; name the same tower as transformers publishes it, such as DINOv2, SigLIP, CLIP or ViT"
+        )
     try:
         config = AutoConfig.from_pretrained(str(name), trust_remote_code=False)
     except (ValueError, KeyError):

@@ -114,11 +114,14 @@ class KnownPositives:
             `(rows, items)` boolean, True where the item is no negative.
         """
         row, codes = self._known_codes(rows)
-        order = np.argsort(spu_ids)
-        starts, ends = self._ranges(codes, spu_ids[order])
-        row, column = np.repeat(row, ends - starts), order[_counted(starts, ends)]
+        of_columns = rows_of(self._spu_ids, spu_ids)
+        has = np.flatnonzero(of_columns >= 0)
+        columns = JaggedSets(of_columns[has], has, len(spu_ids))
+        number_of = np.full(len(self._spu_ids), -1)
+        number_of[columns.keys] = np.arange(len(columns))
+        at, column = columns.entries(number_of[codes])
         blocked = np.zeros((rows.height, len(spu_ids)), dtype=bool)
-        blocked[row, column] = True
+        blocked[row[at], column] = True
         self._block_strangers(rows, item_ids, spu_ids, blocked)
         blocked[:, item_ids == NO_ITEM] = True
         if positives is not None:
@@ -157,16 +160,6 @@ class KnownPositives:
             parts.append((has, spus[has]))
         row, codes = (np.concatenate(each) for each in zip(*parts, strict=True))
         return row, codes
-
-    def _ranges(self, codes: np.ndarray, rising: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where each code's SPU starts and ends in the rising `(items,)` SPUs. Each is looked for once: queries of the same words share theirs."""
-        is_there = np.zeros(len(self._spu_ids), dtype=bool)
-        is_there[codes] = True
-        once = np.flatnonzero(is_there)
-        place = np.empty(len(self._spu_ids), dtype=np.int64)
-        place[once] = np.arange(len(once))
-        spus, places = self._spu_ids[once], place[codes]
-        return np.searchsorted(rising, spus)[places], np.searchsorted(rising, spus, "right")[places]
 
     def _block_strangers(
         self, rows: pl.DataFrame, item_ids: np.ndarray, spu_ids: np.ndarray, blocked: np.ndarray
@@ -212,10 +205,3 @@ def check_ids(item_ids: pl.Series) -> None:
         raise EncoderError(
             f"items.item_id: an item has the id {NO_ITEM}, which stands for no item here; give it another"
         )
-
-
-def _counted(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """All integers from each start to before its end, one range after the other."""
-    sizes = ends - starts
-    first = np.cumsum(sizes) - sizes
-    return np.arange(sizes.sum()) + np.repeat(starts - first, sizes)

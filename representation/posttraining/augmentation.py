@@ -4,7 +4,7 @@ The report trains on billions of logged photos; a small shop's log holds thousan
 photos out of catalogue pictures, is a choice of ours (MOON2.0 has images of another ground and viewpoint made by an editing model; this is the plain form of it).
 Nothing here knows how any shop's photos came about.
 
-On a processor pictures are altered a few at a time, in arrays; on a GPU a whole batch where its vectors are computed, so that bytes alone travel. The operations and
+On a processor pictures are altered a few at a time; on a GPU a whole batch where its vectors are computed, so that bytes alone travel. The operations and
 the distributions are the same; the noise of new grounds, which is most of what is drawn, a GPU draws itself.
 What is drawn at random is drawn for a whole batch, whoever uses it: a process that makes only some of the batch's views makes them exactly as one that makes all.
 """
@@ -126,22 +126,13 @@ def draw_views(
     return Views(moves, grounds, _light(count, config, random))
 
 
-def altered(
-    pictures: np.ndarray, config: AugmentationConfig, random: np.random.Generator, new_ground: bool
-) -> np.ndarray:
-    """A view of each picture of a whole batch; see `apply_views`."""
-    views = draw_views(len(pictures), pictures.shape[1], config, random, new_ground)
-    others = pictures[views.grounds.others] if views.grounds is not None else None
-    return apply_views(pictures, views, others)
-
-
 def is_ground(pictures: np.ndarray) -> np.ndarray:
     """Where pictures `(..., 3)` of bytes show ground, near white: boolean, without the last axis."""
     return pictures.min(axis=-1) >= GROUND_LEVEL
 
 
-def apply_views(pictures: np.ndarray, views: Views, others: np.ndarray | None = None) -> np.ndarray:
-    """The views that were drawn.
+def apply_views(pictures: Tensor, views: Views, others: Tensor | None = None) -> Tensor:
+    """The views that were drawn, on the pictures' device; `views` may be on another.
 
     Args:
         pictures: `(pictures, side, side, 3)` uint8.
@@ -150,27 +141,14 @@ def apply_views(pictures: np.ndarray, views: Views, others: np.ndarray | None = 
     Returns:
         Of the same shape, uint8.
     """
-    ground = torch.from_numpy(others) if others is not None else None
-    found = np.empty_like(pictures)
-    _apply(torch.from_numpy(pictures), views, ground, AT_ONCE, torch.from_numpy(found))
-    return found
-
-
-def apply_views_there(pictures: Tensor, views: Views, others: Tensor | None = None) -> Tensor:
-    """`apply_views` of tensors, on their device; `views` may be on another."""
-    found = torch.empty_like(pictures)
-    at_once = max(1, BYTES_AT_ONCE // max(1, pictures[0].numel()))
-    _apply(pictures, views.to(pictures.device), others, at_once, found)
-    return found
-
-
-def _apply(
-    pictures: Tensor, views: Views, others: Tensor | None, at_once: int, found: Tensor
-) -> None:
+    views, found, at_once = views.to(pictures.device), torch.empty_like(pictures), AT_ONCE
+    if pictures.device.type != "cpu":
+        at_once = max(1, BYTES_AT_ONCE // pictures.shape[1:].numel())
     for first in range(0, len(pictures), at_once):
         part = slice(first, first + at_once)
         ground = _channels_first(others[part]) if others is not None else None
         found[part] = _applied(_channels_first(pictures[part]), views.some(part), ground)
+    return found
 
 
 def _applied(values: Tensor, views: Views, others: Tensor | None) -> Tensor:

@@ -5,7 +5,6 @@ masks are known to all.
 """
 
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -15,11 +14,10 @@ from torch import Tensor
 from moon_rec.seeds import generator, seed_of
 from moon_rec.shop import Shop
 from representation.model.prompt import TEXT_COLUMNS, product_texts
+from representation.negatives import HardNegatives, KnownPositives
 from representation.posttraining.augmentation import (
     AugmentationConfig,
-    Views,
     apply_views,
-    apply_views_there,
     draw_views,
 )
 from representation.posttraining.mixture import ItemKind, PairKind, QueryKind
@@ -32,24 +30,6 @@ from representation.training.picture_file import PictureFile
 from representation.training.picture_store import MOST_SCRATCH_BYTES, PictureStore
 
 
-class Known(Protocol):
-    """Which items are no negatives of a query: `negatives.KnownPositives`."""
-
-    def blocked(
-        self, rows: pl.DataFrame, item_ids: np.ndarray, spu_ids: np.ndarray
-    ) -> np.ndarray: ...
-
-
-class Hard(Protocol):
-    """Hard negatives of pairs, as item ids `(rows, count)`, -1 where there is none: `negatives.HardNegatives`."""
-
-    def draw(
-        self, rows: pl.DataFrame, count: int, step: int, pictured: bool | None = None
-    ) -> np.ndarray: ...
-
-    def is_clicked(self, rows: pl.DataFrame, item_ids: np.ndarray) -> np.ndarray: ...
-
-
 class Batches:
     """Turns a step's pairs into inputs; texts are tokenised and pictures decoded once.
 
@@ -57,7 +37,7 @@ class Batches:
     Of larger shops the decoded pictures are in a scratch file of at most `scratch_bytes`, for products and photos alike. Files' bytes are on the disk (`PictureFile`),
     and only where the schedule shows pictures.
 
-    On a GPU the pictures of a batch travel as bytes and are altered there (`augmentation.apply_views_there`); on a processor all of a batch is made on it.
+    On a GPU the pictures of a batch travel as bytes and are altered there (`augmentation.apply_views`); on a processor all of a batch is made on it.
 
     Photos are altered anew each time they are used, as `augmentation` says (without it, or without `alter_photos`: never). A product paired with itself is shown as an altered view of its picture, or, among
     searches by words, by words drawn from its own (`own_words`; None: by its title).
@@ -77,11 +57,11 @@ class Batches:
         shop: Shop,
         encoder: Trainable,
         schedule: Schedule,
-        known: Known,
+        known: KnownPositives,
         augmentation: AugmentationConfig | None = None,
         seed: int = 0,
         own_words: OwnWords | None = None,
-        hard: Hard | None = None,
+        hard: HardNegatives | None = None,
         num_hard: int = 0,
         rank: int = 0,
         world_size: int = 1,
@@ -231,12 +211,9 @@ class Batches:
         return np.searchsorted(self._item_ids, item_ids.to_numpy())
 
     def _blocked(self, rows: pl.DataFrame, own: slice) -> Tensor:
-        found = self._known.blocked(
-            rows[own], rows["item_id"].to_numpy(), rows["spu_id"].to_numpy()
-        )
-        blocked = torch.from_numpy(found)
-        blocked[torch.arange(len(blocked)), torch.arange(own.start, own.stop)] = False
-        return blocked
+        ids, spu_ids = rows["item_id"].to_numpy(), rows["spu_id"].to_numpy()
+        positives = np.arange(own.start, own.stop)
+        return torch.from_numpy(self._known.blocked(rows[own], ids, spu_ids, positives))
 
     def _hard_items(
         self, kind: PairKind, rows: pl.DataFrame, item_rows: np.ndarray, own: slice, step: int
@@ -290,9 +267,7 @@ class Batches:
             noise = torch.Generator(self._device).manual_seed(seed_of(self._seed, "noise", step))
         photos = self._photo_views(search_rows, searches, random)
         views = self._product_views(product_rows, products, random, noise)
-        if isinstance(photos, Tensor) and isinstance(views, Tensor):
-            return self._encoder.prepare("query", texts, torch.cat([photos, views]))
-        return self._encoder.prepare("query", texts, np.concatenate([photos, views]))
+        return self._encoder.prepare("query", texts, torch.cat([photos, views]))
 
     def _product_words(self, rows: np.ndarray, own: slice, step: int) -> list[list[int]]:
         if self._own_words is None:
@@ -301,14 +276,12 @@ class Batches:
         drawn = self._own_words.draw(self._item_ids[rows], generator(self._seed, "own words", step))
         return self._encoder.tokens(drawn[own], "query", "words")
 
-    def _photo_views(
-        self, rows: np.ndarray, own: slice, random: np.random.Generator
-    ) -> np.ndarray | Tensor:
+    def _photo_views(self, rows: np.ndarray, own: slice, random: np.random.Generator) -> Tensor:
         photos = self._photos.take_to(rows[own], self._device)
         if self._of_photos is None or not len(rows):
             return photos
         views = draw_views(len(rows), self._size, self._of_photos, random, new_ground=False)
-        return _altered(photos, views.some(own), None)
+        return apply_views(photos, views.some(own))
 
     def _product_views(
         self,
@@ -316,29 +289,16 @@ class Batches:
         own: slice,
         random: np.random.Generator,
         noise: torch.Generator | None,
-    ) -> np.ndarray | Tensor:
+    ) -> Tensor:
         pictures = self._images.take_to(rows[own], self._device)
         if not len(rows):
             return pictures
         views = draw_views(len(rows), self._size, self._of_products, random, True, noise).some(own)
         assert views.grounds is not None
         others = views.grounds.others
-        if isinstance(pictures, Tensor) and len(pictures) == len(rows):
-            return _altered(pictures, views, pictures[torch.from_numpy(others)])
-        return _altered(pictures, views, self._images.take_to(rows[others], self._device))
-
-
-def _altered(
-    pictures: np.ndarray | Tensor, views: Views, others: np.ndarray | Tensor | None
-) -> np.ndarray | Tensor:
-    """Views of pictures where these are: with those of a processor in arrays, of which it holds few at a time."""
-    if not len(pictures):
-        return pictures
-    if isinstance(pictures, Tensor):
-        assert not isinstance(others, np.ndarray)
-        return apply_views_there(pictures, views, others)
-    assert not isinstance(others, Tensor)
-    return apply_views(pictures, views, others)
+        if len(pictures) == len(rows):
+            return apply_views(pictures, views, pictures[torch.from_numpy(others)])
+        return apply_views(pictures, views, self._images.take_to(rows[others], self._device))
 
 
 def parts_of(own: slice, first: int) -> tuple[slice, slice]:

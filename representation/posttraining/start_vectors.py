@@ -4,7 +4,7 @@ Computed for the pairs' rows alone, piece by piece, so memory holds one piece's 
 `representation.embed` has embedded the shop already, its folder serves instead.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +23,6 @@ from representation.training.distributed import share_of
 
 PIECE = 4096
 """Rows read at once."""
-
-Encode = Callable[[pl.DataFrame], np.ndarray]
 
 
 def start_vectors(
@@ -51,27 +49,9 @@ def start_vectors(
     )
     of_search = every.filter(pl.col("query_item_id").is_null())["search_id"]
     search_ids = of_search.unique().sort().to_numpy()
-    searches = shop.searches.select("search_id", "query_text", "query_image")
     share = rank, world_size
-    items = _table(
-        shop,
-        encoder,
-        shop.items,
-        "item_id",
-        item_ids,
-        share,
-        lambda frame: encoder.encode_items(frame, progress=False),
-    )
-    queries = _table(
-        shop,
-        encoder,
-        searches,
-        "search_id",
-        search_ids,
-        share,
-        lambda frame: encoder.encode_queries(frame, progress=False),
-    )
-    return items, queries
+    items = _table(shop, encoder, "item_id", item_ids, share)
+    return items, _table(shop, encoder, "search_id", search_ids, share)
 
 
 def stored_vectors(
@@ -109,23 +89,23 @@ def open_vectors(shop: Shop, folder: str | Path) -> tuple[EmbeddingTable, Embedd
 
 
 def _table(
-    shop: Shop,
-    encoder: Trainable,
-    rows: pl.LazyFrame,
-    key: str,
-    ids: np.ndarray,
-    share: tuple[int, int],
-    encode: Encode,
+    shop: Shop, encoder: Trainable, key: str, ids: np.ndarray, share: tuple[int, int]
 ) -> EmbeddingTable:
-    rank, world_size = share
+    """Of the products or the searches of `ids`."""
+    searches = shop.searches.select("search_id", "query_text", "query_image")
+    rows, encode = shop.items, encoder.encode_items
+    if key == "search_id":
+        rows, encode = searches, encoder.encode_queries
     vectors = np.empty((len(ids), encoder.dim), dtype=np.float32)
     name = key.removesuffix("_id").replace("search", "query")
     with progress(f"embed for curation, by {name}", len(ids)) as bar:
         for first in range(0, len(ids), PIECE):
             piece = ids[first : first + PIECE]
-            own = piece[share_of(len(piece), rank, world_size)]
+            own = piece[share_of(len(piece), *share)]
             frame = rows.filter(pl.col(key).is_in(own)).sort(key).collect(engine="streaming")
-            found = encode(frame) if len(own) else np.empty((0, encoder.dim), np.float32)
+            found = np.empty((0, encoder.dim), np.float32)
+            if len(own):
+                found = encode(frame, progress=False)
             everyone = gather(torch.from_numpy(found).to(encoder.device))
             vectors[first : first + len(piece)] = everyone.cpu().numpy()
             bar.advance(len(piece))

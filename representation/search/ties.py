@@ -62,9 +62,12 @@ def expected_found(
         return Found(found, hit, is_tied)
     is_tied[at, cut] = True
     last = np.array(cuts)[cut] - 1
+    some, of = np.unique(at, return_inverse=True)
+    scores = _scores_of(queries[searches[some]], gallery, ranked[some])
+    score = scores[of, last]
+    has_score = scores[of] == score[:, None]  # one run of places, for scores fall
+    first, end = has_score.argmax(axis=1), has_score.argmax(axis=1) + has_score.sum(axis=1)
     asked = np.ascontiguousarray(queries[searches[at]], dtype=np.float32)
-    score = exact_scores(asked, gallery, np.arange(len(at)), ranked[at, last])
-    first, end = _tied_places(asked, gallery, ranked[at], last, score)
     before, left = above[at, first], last + 1 - first
     tied, good = end - first, above[at, end] - before
     is_open = (end == ranked.shape[1]) & (end < num_items)  # goes on beyond what is ranked
@@ -134,30 +137,12 @@ def _tied_cuts(
     return at, cut
 
 
-def _tied_places(
-    queries: np.ndarray,
-    gallery: np.ndarray,
-    ranked: np.ndarray,
-    last: np.ndarray,
-    score: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """From which place to below which each ranking has `score`, as have the `last` and the next; by bisection, for scores fall."""
-    which = np.arange(len(last))
-
-    def has_score(place: np.ndarray) -> np.ndarray:
-        return exact_scores(queries, gallery, which, ranked[which, place]) == score
-
-    low, high = np.zeros_like(last), last.copy()
-    while (low < high).any():
-        middle = (low + high) // 2
-        same = has_score(middle)
-        low, high = np.where(same, low, np.minimum(middle + 1, high)), np.where(same, middle, high)
-    first, low, high = low, last + 2, (ranked >= 0).sum(axis=1)
-    while (low < high).any():
-        middle = np.minimum((low + high) // 2, high - 1)
-        same = has_score(middle) & (low < high)
-        low, high = np.where(same, middle + 1, low), np.where(same, high, np.maximum(middle, low))
-    return first, low
+def _scores_of(queries: np.ndarray, gallery: np.ndarray, ranked: np.ndarray) -> np.ndarray:
+    """Float64 scores of all that is ranked, `(queries, rows)`; NaN where there is no row."""
+    scores = np.full(ranked.shape, np.nan)
+    query, place = np.nonzero(ranked >= 0)
+    scores[query, place] = exact_scores(queries, gallery, query, ranked[query, place])
+    return scores
 
 
 def _num_tied(

@@ -22,6 +22,7 @@ from moon_rec.files import write_json
 from moon_rec.outputs import OutputKind, atomic_folder, check_room, json_with
 from moon_rec.recorded import record
 from moon_rec.strict_json import load_json
+from representation.encoders.text import TextConfig, write_modules
 from representation.model.efficientnet_lite import (
     EfficientNetLiteConfig,
     EfficientNetLiteForImageClassification,
@@ -38,7 +39,7 @@ STARTER = OutputKind(
     json_with("name", "package", "sha256", "files"),
     (
         "*config.json", "model*.safetensors", "tokenizer*", "special_tokens_map.json", "vocab.*", "merges.txt", "chat_template*", "modules.json",
-        "config_sentence_transformers.json", "1_Pooling/config.json",
+        "config_sentence_transformers.json", "1_Pooling/config.json", "2_Normalize/*",
     ),
 )  # fmt: skip
 Files = dict[str, bytes]
@@ -97,7 +98,8 @@ def _efficientnet_lite(files: Files, folder: Path) -> None:
     config = EfficientNetLiteConfig(num_labels=1000)  # type: ignore[call-arg]
     model = _loaded(EfficientNetLiteForImageClassification, config, weights, name)
     model.save_pretrained(folder)
-    # TensorFlow's own normalisation of the Lite models: (pixel - 127) / 128.
+    # (pixel - 127) / 128: MEAN_RGB and STDDEV_RGB of models/official/efficientnet/lite/efficientnet_lite_builder.py in tensorflow/tpu, whose weights these are
+    # (README of ml-illustrated/EfficientNet-Lite-PyTorch, which carried them over; the package itself says nothing of pictures).
     _write_preprocessor(
         folder,
         "BitImageProcessor",
@@ -180,16 +182,11 @@ def _bert_onnx(files: Files, folder: Path) -> None:
         )
     }
     _loaded(BertModel, config, weights, name).save_pretrained(folder)
-    write_json(folder / "modules.json", [
-        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
-        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
-    ])  # fmt: skip
-    (folder / "1_Pooling").mkdir()
-    pooling = {"word_embedding_dimension": config.hidden_size, "pooling_mode_cls_token": True}
-    write_json(folder / "1_Pooling" / "config.json", pooling)
     # The package keeps no settings of sentence-transformers; this prompt is the one that BAAI publishes for short queries.
-    prompts = {"query": "Represent this sentence for searching relevant passages: "}
-    write_json(folder / "config_sentence_transformers.json", {"prompts": prompts})
+    prompt = "Represent this sentence for searching relevant passages: "
+    length = config.max_position_embeddings
+    settings = TextConfig(pooling="cls", length=length, query_prompt=prompt)
+    write_modules(folder, config.hidden_size, settings)
 
 
 def _loaded(kind: Any, config: PretrainedConfig, weights: dict[str, Tensor], where: str) -> Any:

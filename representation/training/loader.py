@@ -14,9 +14,9 @@ Notable choices:
 """
 
 import os
-import queue
-import threading
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic, TypeVar
 
@@ -25,7 +25,6 @@ import torch
 from representation.training.stage import Maker
 
 AHEAD = 2
-SECONDS_BETWEEN_LOOKS = 0.2
 
 
 def has_room() -> bool:
@@ -62,13 +61,9 @@ class PrefetchingLoader(Generic[OneBatch]):
         if ahead is None:
             ahead = AHEAD if has_room() else 0
         self._batches, self._steps, self._first = batches, steps, first
-        self._side = _SideStream(device)
-        self._ready: queue.Queue[tuple[OneBatch, Any] | BaseException] = queue.Queue(max(ahead, 1))
-        self._is_over, self._is_ready = threading.Event(), threading.Event()
-        self._thread: threading.Thread | None = None
-        if ahead and first < steps:
-            self._thread = threading.Thread(target=self._work, name="batches", daemon=True)
-            self._start(self._thread)
+        self._ahead, self._side = ahead, _SideStream(device)
+        self._coming: deque[Future[tuple[OneBatch, Any]]] = deque()
+        self._thread = _one_core_thread() if ahead and first < steps else None
 
     def __len__(self) -> int:
         return max(self._steps - self._first, 0)
@@ -76,7 +71,8 @@ class PrefetchingLoader(Generic[OneBatch]):
     def __iter__(self) -> Iterator[OneBatch]:
         try:
             for step in range(self._first, self._steps):
-                yield self._take(step)
+                made = self._make(step) if self._thread is None else self._next(step)
+                yield self._side.taken(made)
         finally:
             self.close()
 
@@ -88,57 +84,35 @@ class PrefetchingLoader(Generic[OneBatch]):
 
     def close(self) -> None:
         """Stop the thread, at the latest when the batch it is making is done; safe to call twice."""
-        self._is_over.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.shutdown(cancel_futures=True)
             self._thread = None
-
-    def _take(self, step: int) -> OneBatch:
-        if self._thread is None:
-            return self._side.taken(self._make(step))
-        found = self._next()
-        if isinstance(found, BaseException):
-            raise found
-        return self._side.taken(found)
 
     def _make(self, step: int) -> tuple[OneBatch, Any]:
         with self._side.making():
             return self._side.made(self._batches.make(step))
 
-    def _next(self) -> tuple[OneBatch, Any] | BaseException:
+    def _next(self, step: int) -> tuple[OneBatch, Any]:
+        """The batch of a step, once those that may be made ahead are asked for."""
         assert self._thread is not None
-        while True:
-            is_alive = self._thread.is_alive()
-            try:
-                return self._ready.get(timeout=SECONDS_BETWEEN_LOOKS)
-            except queue.Empty:
-                assert is_alive, "the thread ended with neither a batch nor an error"
+        last = min(step + self._ahead, self._steps - 1)
+        for later in range(step + len(self._coming), last + 1):
+            self._coming.append(self._thread.submit(self._make, later))
+        return self._coming.popleft().result()
 
-    def _start(self, thread: threading.Thread) -> None:
-        """torch keeps the number of its threads for each thread that calls it, but new ones, and MKL, go by what was set last: so it is set here again."""
-        num_threads = torch.get_num_threads()
-        thread.start()
-        self._is_ready.wait()
-        torch.set_num_threads(num_threads)
 
-    def _work(self) -> None:
-        torch.set_num_threads(1)
-        self._is_ready.set()
-        try:
-            for step in range(self._first, self._steps):
-                if self._is_over.is_set():
-                    return
-                self._give(self._make(step))
-        except BaseException as error:  # to be raised where the batch is asked for
-            self._give(error)
+def _one_core_thread() -> ThreadPoolExecutor:
+    """A thread in which torch computes with one core.
 
-    def _give(self, found: tuple[OneBatch, Any] | BaseException) -> None:
-        while not self._is_over.is_set():
-            try:
-                self._ready.put(found, timeout=SECONDS_BETWEEN_LOOKS)
-                return
-            except queue.Full:
-                continue
+    torch keeps the number of its threads for each thread that has asked for it, but new ones, and MKL, go by what was set last: so it is asked for there, and set
+    here again.
+    """
+    num_threads = torch.get_num_threads()
+    thread = ThreadPoolExecutor(1, "batches")
+    for settle in (torch.get_num_threads, lambda: torch.set_num_threads(1)):
+        thread.submit(settle).result()
+    torch.set_num_threads(num_threads)
+    return thread
 
 
 class _SideStream:

@@ -43,7 +43,7 @@ from representation.training.optimisation import (
     training_mode,
     widen_trained,
 )
-from representation.training.output_places import Places
+from representation.training.output_places import Places, check_out, has_left_saves
 from representation.training.stage import Batch, Found, Maker, Stage
 from representation.training.state import (
     check_state,
@@ -98,7 +98,7 @@ def train(
     about |= {"shop": shop.digest, **stage.reads()}
     inputs = (start, *inputs, shop.path)
     places = Places(Path(out), config, stage.log_file, overwrite)
-    places.check_out(inputs)
+    check_out(places.out, overwrite, inputs)
     encoder = (
         stage.open(start)
         if start is not None
@@ -109,7 +109,7 @@ def train(
     check_speed(config, encoder)
     if start is not None:
         about["start"] = encoder.digest
-    if not overwrite and places.has_left_saves():
+    if not overwrite and has_left_saves(places.out):
         if made := places.made_before(about):
             return _tidied(places, made)
         check_output(places.out, ENCODER, overwrite, inputs=inputs)

@@ -31,11 +31,12 @@ def check_out(out: Path, overwrite: bool, inputs: Iterable[Path | str | None]) -
     Raises:
         MoonRecError: as `check_output`.
     """
-    if overwrite or not _has_left_saves(out):
+    if overwrite or not has_left_saves(out):
         check_output(out, ENCODER, overwrite, inputs=inputs)
 
 
-def _has_left_saves(out: Path) -> bool:
+def has_left_saves(out: Path) -> bool:
+    """Whether an encoder stands at `out` beside saves: between the two a training was ended, or it was to replace that encoder."""
     return not ENCODER.objection(out) and resume_folder(out).is_dir()
 
 
@@ -56,14 +57,6 @@ class Places:
     def of_step(self, step: int) -> Path:
         """Where the encoder goes after `step` steps."""
         return self.out if step == self.config.steps else step_folder(self.out, step)
-
-    def check_out(self, inputs: Iterable[Path | str | None]) -> None:
-        """See the function of that name."""
-        check_out(self.out, self.overwrite, inputs)
-
-    def has_left_saves(self) -> bool:
-        """Whether an encoder stands at `out` beside saves: between the two a training was ended, or it was to replace that encoder."""
-        return _has_left_saves(self.out)
 
     def made_before(self, about: Mapping[str, Any]) -> list[Path]:
         """The encoders of this very training in order of steps, where all of them stand; else nothing."""

@@ -84,20 +84,16 @@ class PictureStore:
         elif keep:
             self._make_scratch(shape, num_bytes, scratch_bytes)
 
-    def take_to(
-        self, rows: Sequence[int] | np.ndarray, device: torch.device
-    ) -> np.ndarray | Tensor:
-        """`take`: an array for a processor; for another device a tensor there, whose bytes may still be on their way on the current stream.
+    def take_to(self, rows: Sequence[int] | np.ndarray, device: torch.device) -> Tensor:
+        """`take` as a tensor on `device`, whose bytes may still be on their way there on the current stream.
 
         Raises:
             As `take`.
         """
-        if device.type == "cpu":
-            return self.take(rows)
-        shape = (len(rows), self._size, self._size, 3)
-        pinned = torch.empty(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
-        self.take(rows, pinned.numpy())
-        return pinned.to(device, non_blocking=True)
+        shape = (len(rows), *self._shape)
+        found = torch.empty(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
+        self.take(rows, found.numpy())
+        return found.to(device, non_blocking=True)
 
     def take(self, rows: Sequence[int] | np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Pictures of `rows`, `(rows, image_size, image_size, 3)` uint8.

@@ -108,10 +108,9 @@ def load_state(
     Raises:
         EncoderError: saved with other settings or by another version, or files that cannot be read.
     """
-    saves = sorted(folder.glob("step-*/state.json")) if folder.is_dir() else []
-    if not saves:
+    path = last_save(folder)
+    if path is None:
         return None
-    path = saves[-1].parent
     try:
         about = read_json(path / "state.json")
         lowered_from = refuse_other_settings(path, about, settings)
@@ -132,12 +131,15 @@ def load_state(
     return Resumed(about["step"], others, about["log"], lowered_from)
 
 
+def last_save(folder: Path) -> Path | None:
+    """The folder of the last save in `folder`; None where there is none."""
+    return max((path.parent for path in folder.glob("step-*/state.json")), default=None)
+
+
 def saved_step(folder: Path, steps: int) -> str:
     """How far the last save in `folder` is, in words; "" where there is none."""
-    saves = sorted(folder.glob("step-*/state.json"))
-    if not saves:
-        return ""
-    return f"step {int(saves[-1].parent.name.removeprefix('step-')):,} of {steps:,}"
+    path = last_save(folder)
+    return f"step {int(path.name.removeprefix('step-')):,} of {steps:,}" if path else ""
 
 
 def drop_state(folder: Path) -> None:
@@ -167,12 +169,14 @@ def check_state(folder: Path, settings: Mapping[str, Any]) -> None:
     Raises:
         EncoderError: as `refuse_other_settings`, or a save that cannot be read.
     """
-    for path in sorted(folder.glob("step-*/state.json"))[-1:]:
-        try:
-            about = read_json(path)
-        except MoonRecError as error:
-            raise EncoderError(f"{error}; remove {folder} to start anew") from None
-        refuse_other_settings(path.parent, about, settings)
+    path = last_save(folder)
+    if path is None:
+        return
+    try:
+        about = read_json(path / "state.json")
+    except MoonRecError as error:
+        raise EncoderError(f"{error}; remove {folder} to start anew") from None
+    refuse_other_settings(path, about, settings)
 
 
 def refuse_other_settings(

@@ -40,7 +40,7 @@ def check_trained_parts(encoder: Trainable, config: TrainingConfig) -> None:
                 "trained_parts names every part, which is what is trained without it; leave it out"
             )
         return
-    adapted = {"language", *(["vision"] if config.lora.vision else [])}
+    adapted = {"language", "text", *(["vision"] if config.lora.vision or "text" in known else [])}
     if both := sorted(adapted & set(config.trained_parts)):
         raise ConfigError(
             f"trained_parts has {both[0]!r}, which lora adapts; leave it out of trained_parts, or leave lora out"

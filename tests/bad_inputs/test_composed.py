@@ -54,6 +54,7 @@ CASES = [
     Case("compose: no layers", f"{COMPOSE} --language-layers 0", ("--language-layers", "0"), parts()),
     Case("compose: a picture of half patches", f"{COMPOSE} --image-size 30", ("--image-size 30", "multiple of 4"), parts()),
     Case("compose: a tower of unknown kind", COMPOSE, ("tower", "model_type 'unheard'"), config("tower", model_type="unheard")),
+    Case("compose: a tower of timm's", COMPOSE, ("--vision tower", "a model of timm gives maps", "as transformers publishes it"), config("tower", model_type="timm_wrapper", architecture="vit_tiny_patch16_224")),
     Case("compose: a tower without weights", COMPOSE, ("tower", "safetensors"), parts(lambda folder: (folder / "tower" / "model.safetensors").unlink())),
     Case("compose: weights of another tower", COMPOSE, ("tower", "the two do not belong together"), config("tower", hidden_size=64)),
     Case("compose: no tokenizer", COMPOSE, ("no tokenizer at 'words'",), parts(without_tokenizer)),

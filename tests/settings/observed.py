@@ -41,7 +41,7 @@ from representation.metrics.benchmark import measure
 from representation.metrics.labels import label_tasks
 from representation.model.lora import with_lora
 from representation.posttraining import PosttrainConfig, posttrain
-from representation.posttraining.augmentation import altered
+from representation.posttraining.augmentation import apply_views, draw_views
 from representation.posttraining.pairs import logged_pairs
 from representation.pretraining import PretrainConfig, pretrain
 from representation.search.approximate import ApproximateIndex
@@ -472,7 +472,8 @@ def curated_shop() -> tuple[Shop, EmbeddingTable, EmbeddingTable]:
 def of_augmentation(config: Any) -> str:
     random = np.random.default_rng(0)
     pictures = random.integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
-    return digest(altered(pictures, config, np.random.default_rng(1), False))
+    views = draw_views(6, 16, config, np.random.default_rng(1), new_ground=False)
+    return digest(apply_views(torch.from_numpy(pictures), views).numpy())
 
 
 # measuring

@@ -10,6 +10,8 @@ from transformers import (
     CLIPModel,
     Dinov2Config,
     Dinov2Model,
+    DINOv3ViTConfig,
+    DINOv3ViTModel,
     Gemma3TextConfig,
     LlamaConfig,
     PreTrainedTokenizerFast,
@@ -22,7 +24,14 @@ from transformers import (
 
 from moon_rec.files import write_json
 
-PAIRS = (("dinov2", "llama"), ("siglip", "qwen3"), ("clip", "gemma3"), ("vit", "llama"))
+PAIRS = (
+    ("dinov2", "llama"),
+    ("siglip", "qwen3"),
+    ("clip", "gemma3"),
+    ("vit", "llama"),
+    ("dinov3", "qwen3"),
+)
+REGISTERS = 4
 TEXTS = ["red mug", "blue lamp", "green bag | Things/Bag | Maker1", "a grey hat, plain"] * 3
 _VISION = {
     "hidden_size": 32,
@@ -66,12 +75,14 @@ def tokenizer(adds_start: bool) -> PreTrainedTokenizerFast:
 
 
 def vision_folder(kind: str, path: Path) -> Path:
-    """CLIP's is a whole CLIP; SigLIP's has no class token."""
+    """CLIP's is a whole CLIP; SigLIP's has no class token; DINOv3's has registers behind it, and no learned positions."""
     torch.manual_seed(sum(kind.encode()))
     wide = {"intermediate_size": 48}
     if kind == "dinov2":
         # positions of larger pictures, interpolated by its own code
         tower = Dinov2Model(Dinov2Config(**_VISION | {"image_size": 28}, mlp_ratio=2))
+    elif kind == "dinov3":
+        tower = DINOv3ViTModel(DINOv3ViTConfig(**_VISION | wide, num_register_tokens=REGISTERS))
     elif kind == "siglip":
         tower = SiglipVisionModel(SiglipVisionConfig(**_VISION | wide))
     elif kind == "vit":

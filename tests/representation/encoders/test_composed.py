@@ -12,14 +12,19 @@ from representation.encoder import ProductEncoder, open_encoder
 from representation.encoders.composed import compose_encoder
 from representation.model.pixels import square
 from representation.pretraining.objective import Dialogue, answer_loss, pad_labels
-from tests.representation.encoders.composed_parts import PAIRS, language_folder, vision_folder
+from tests.representation.encoders.composed_parts import (
+    PAIRS,
+    REGISTERS,
+    language_folder,
+    vision_folder,
+)
 
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
     """Folders of all towers and language models, by kind."""
     root = tmp_path_factory.mktemp("parts")
-    made = {kind: vision_folder(kind, root / kind) for kind in ("dinov2", "siglip", "clip", "vit")}
+    made = {kind: vision_folder(kind, root / kind) for kind, _ in PAIRS}
     return made | {kind: language_folder(kind, root / kind) for kind in ("llama", "qwen3", "gemma3")}  # fmt: skip
 
 
@@ -180,7 +185,8 @@ def test_both_models_come_in_as_they_were(parts, encoder, request):
 def test_tokens_of_a_picture_are_as_large_as_words(encoder):
     """They would else drown the words, or drown in them."""
     embedded = encoder.backbone.embedded(batch_of(encoder))
-    assert int(embedded.is_picture.sum()) == 2 * encoder.layout.num_tokens == 2 * 16
+    kept = REGISTERS if encoder.module.config.vision_config.model_type == "dinov3_vit" else 0
+    assert int(embedded.is_picture.sum()) == 2 * encoder.layout.num_tokens == 2 * (kept + 16)
     pictures = embedded.states[embedded.is_picture].square().mean().sqrt()
     words = encoder.module.get_input_embeddings()(torch.arange(250)).square().mean().sqrt()
     assert 0.3 < float(pictures / words) < 3

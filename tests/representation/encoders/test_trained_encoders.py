@@ -18,6 +18,7 @@ from representation.losses import infonce
 from representation.model.lora import LoraConfig
 from representation.posttraining import PosttrainConfig
 from representation.posttraining.train import posttrain
+from representation.training.trained import check_trained_parts, choose_trained
 
 DUAL = {
     "clip": (CLIPModel, CLIPImageProcessorPil),
@@ -274,3 +275,29 @@ def test_what_is_not_read_is_named(tmp_path, kind):
     for opened in (open_encoder, open_trainable):
         with pytest.raises(EncoderError, match=f"model_type '{kind}'"):
             opened(tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize(
+    "name, parts, lora, complaint",
+    [
+        ("bert", ("vision",), False, "trained_parts has 'vision', and the parts of this encoder are text$"),
+        ("bert", ("text",), False, "trained_parts names every part"),
+        ("bert", ("text",), True, "trained_parts has 'text', which lora adapts"),
+        ("clip", ("language",), False, "the parts of this encoder are projector, text, vision$"),
+        ("clip", ("vision", "projector"), True, "trained_parts has 'vision', which lora adapts"),
+        ("clip", ("vision", "projector"), False, None),
+        ("clip", ("projector",), True, None),
+    ],
+)  # fmt: skip
+def test_trained_parts_are_those_of_towers(checkpoints, name, parts, lora, complaint):
+    """A text encoder is one part; adapters go into every tower, whose weights are then not trained beside them."""
+    encoder = open_trainable(checkpoints[name], device="cpu")
+    config = PosttrainConfig(trained_parts=parts, lora=LoraConfig(rank=2) if lora else None)
+    if complaint is not None:
+        with pytest.raises(ConfigError, match=complaint):
+            check_trained_parts(encoder, config)
+        return
+    check_trained_parts(encoder, config)
+    choose_trained(encoder, config)
+    moved = {encoder.part_of(key) for key, one in encoder.module.named_parameters() if one.requires_grad and "lora_" not in key}  # fmt: skip
+    assert moved == set(parts)

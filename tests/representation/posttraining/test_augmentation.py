@@ -8,13 +8,19 @@ from representation.posttraining.augmentation import (
     ROUGH,
     AugmentationConfig,
     Views,
-    altered,
     apply_views,
-    apply_views_there,
     draw_views,
 )
 
 STILL = AugmentationConfig(turn=0, zoom=0, shift=0, flip=0, light=0, tint=0)
+
+
+def altered(pictures, config, random, new_ground):
+    """A view of each picture of a whole batch, as arrays."""
+    views = draw_views(len(pictures), pictures.shape[1], config, random, new_ground)
+    others = pictures[views.grounds.others] if new_ground else None
+    given = [None if one is None else torch.from_numpy(one) for one in (pictures, others)]
+    return apply_views(given[0], views, given[1]).numpy()
 
 
 def pictures(count=4, side=16):
@@ -74,16 +80,19 @@ def random_pictures(count, side=16):
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("new_ground", [False, True])
-def test_a_whole_batch_on_its_device_is_that_of_arrays(device, new_ground, monkeypatch):
+def test_a_whole_batch_on_its_device_is_that_of_a_few_on_a_processor(device, new_ground, monkeypatch):  # fmt: skip
     """The same draws: no byte differs by more than rounding, in several passes, too."""
     given = random_pictures(70)
     views = draw_views(70, 16, STRONG, np.random.default_rng(3), new_ground)
     others = given[views.grounds.others] if views.grounds is not None else None
-    wanted = apply_views(given, views, others)
-    there = [None if one is None else torch.from_numpy(one).to(device) for one in (given, others)]
-    for most in (1 << 25, 30 * 16 * 16 * 3):
-        monkeypatch.setattr("representation.posttraining.augmentation.BYTES_AT_ONCE", most)
-        found = apply_views_there(there[0], views, there[1])
+    near = [None if one is None else torch.from_numpy(one) for one in (given, others)]
+    wanted = apply_views(near[0], views, near[1]).numpy()
+    there = [None if one is None else one.to(device) for one in near]
+    for most in (100, 30):
+        module = "representation.posttraining.augmentation"
+        monkeypatch.setattr(f"{module}.AT_ONCE", most)
+        monkeypatch.setattr(f"{module}.BYTES_AT_ONCE", most * 16 * 16 * 3)
+        found = apply_views(there[0], views, there[1])
         assert found.device.type == device and found.dtype == torch.uint8
         difference = np.abs(found.cpu().numpy().astype(int) - wanted)
         assert difference.max() <= 1 and difference.mean() < 0.01
@@ -114,7 +123,7 @@ def test_noise_of_a_device_has_the_distribution_of_arrays(device):
     noisy = Views(near.moves, near.grounds._replace(rough=far.grounds.rough), near.light)
     order = near.grounds.others
     views = [
-        apply_views_there(
+        apply_views(
             torch.from_numpy(given).to(device), one, torch.from_numpy(given[order]).to(device)
         )
         for one in (near, noisy)

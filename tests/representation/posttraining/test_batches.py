@@ -18,10 +18,19 @@ STEPS = 24
 
 
 class EveryIdBlocked:
-    """Blocks what is the positive's item, and nothing else."""
+    """Blocks what is the positive's item but the positive itself, and nothing else."""
 
-    def blocked(self, rows: pl.DataFrame, item_ids: np.ndarray, spu_ids: np.ndarray) -> np.ndarray:
-        return rows["item_id"].to_numpy()[:, None] == item_ids
+    def blocked(
+        self,
+        rows: pl.DataFrame,
+        item_ids: np.ndarray,
+        spu_ids: np.ndarray,
+        positives: np.ndarray | None = None,
+    ) -> np.ndarray:
+        found = rows["item_id"].to_numpy()[:, None] == item_ids
+        if positives is not None:
+            found[np.arange(len(found)), positives] = False
+        return found
 
 
 class NextItems:
@@ -138,11 +147,8 @@ def test_shares_cover_a_batch(count, world_size, first):
 
 @pytest.fixture
 def far(monkeypatch):
-    """Batches as for a GPU, whose part the processor does: pictures are tensors."""
+    """Batches as for a GPU, whose part the processor does."""
     monkeypatch.setattr(Batches, "_is_far", True)
-    take = PictureStore.take
-    there = lambda self, rows, device: torch.from_numpy(take(self, rows))  # noqa: E731
-    monkeypatch.setattr(PictureStore, "take_to", there)
 
 
 def test_a_batch_made_on_its_device_is_that_of_the_processor(little_shop, encoder, plan, far, monkeypatch):  # fmt: skip

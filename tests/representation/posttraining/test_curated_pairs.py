@@ -4,10 +4,12 @@ import polars as pl
 import pytest
 
 from moon_rec.command import run
+from moon_rec.errors import EncoderError
 from moon_rec.files import read_json
 from representation.curate import main as curate
 from representation.encoder import ProductEncoder
 from representation.posttrain import main as posttrain
+from representation.posttraining.train import PostTraining
 
 STEPS = {"hardest_query": "false", "rebalance_keep": "0.6", "fewest_entities": "1"}
 
@@ -62,3 +64,34 @@ def test_pairs_that_do_not_fit_are_refused_in_one_line(
         assert "text.parquet" in capsys.readouterr().err
     finally:
         (curated / "text.parquet").write_bytes(kept)
+
+
+def test_going_on_after_the_pairs_changed_is_refused_in_one_line(
+    little_shop, encoder_path, tmp_path, capsys, monkeypatch
+):
+    """The save stays: with the former pairs it is gone on from."""
+    pairs, again = tmp_path / "pairs", tmp_path / "again"
+    for folder, fewest in ((pairs, "1"), (again, "3")):
+        steps = STEPS | {"fewest_entities": fewest}
+        words = [f"--set={name}={value}" for name, value in steps.items()]
+        assert run(curate, [str(little_shop.path), "--out", str(folder), *words]) == 0
+    out = tmp_path / "out"
+    given = ("--set", "resume_every=1", "--set", "precision=float32")
+    ended = iter([False, True])
+
+    def after_update(stage):
+        if next(ended):
+            raise EncoderError("ended here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PostTraining, "after_update", after_update)
+        assert trained(little_shop, encoder_path, out, "--pairs", pairs, *given) == 2
+    (save,) = (tmp_path / "out.resume").glob("step-*")
+    before = {path.name: path.read_bytes() for path in save.iterdir()}
+    capsys.readouterr()
+    assert trained(little_shop, encoder_path, out, "--pairs", again, *given) == 2
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "was saved with pairs = " in told and "remove" in told, told
+    assert told.startswith("error: ") and not out.exists()
+    assert before == {path.name: path.read_bytes() for path in save.iterdir()}
+    assert trained(little_shop, encoder_path, out, "--pairs", pairs, *given) == 0

@@ -81,6 +81,10 @@ def test_efficientnet_lite_of_a_state_dict(tmp_path):
     assert wanted.shape == (2, 2 * 3, 1280)
     about = json.loads((path / "starter.json").read_text())
     assert about["licence"] and "model.safetensors" in about["files"]
+    said = json.loads((path / "preprocessor_config.json").read_text())
+    values = np.array([0, 127, 255]) * said["rescale_factor"]
+    found = (values - said["image_mean"][0]) / said["image_std"][0]
+    np.testing.assert_allclose(found, [-127 / 128, 0, 1])  # tensorflow/tpu: (pixel - 127) / 128
 
 
 def test_efficientnet_lite_whose_keys_differ_is_refused_and_nothing_is_written(tmp_path):

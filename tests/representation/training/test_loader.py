@@ -30,7 +30,7 @@ class Numbers:
 
 
 def threads():
-    return [thread for thread in threading.enumerate() if thread.name == "batches"]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 3])
