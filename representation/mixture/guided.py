@@ -51,6 +51,12 @@ class MarkedText(str):
         return made
 
 
+def marks_of(text: str, moved: int = 0) -> list[Mark]:
+    """The marks of a text that is in normal form, or of another none, moved behind so many characters."""
+    marks = text.marks if isinstance(text, MarkedText) else ()
+    return [Mark(first + moved, end + moved, role) for first, end, role in marks]
+
+
 def with_roles(
     ids: Sequence[int], offsets: Sequence[tuple[int, int]], marks: Sequence[Mark]
 ) -> list[int]:
