@@ -48,6 +48,7 @@ from representation.encoders.qwen import (
 )
 from representation.encoders.text import TextEncoder
 from representation.interface import Encoder, Modality
+from representation.mixture import ExpertsConfig, Routing, has_experts, put_experts
 from representation.model.backbone import BackboneConfig, Dtype, Inputs, part_of
 from representation.model.families import backbone_of, load_module
 from representation.model.lora import (
@@ -94,6 +95,10 @@ class ProductEncoder:
             raise EncoderError(
                 f"widths {self.widths} end at {self.widths[-1]}, and the backbone's states are {self.dim} wide; the two do not belong together"
             )
+        if has_experts(module) != (config.experts is not None):
+            raise EncoderError(
+                f"experts = {config.experts!r}, and the backbone has {'some' if has_experts(module) else 'none'}; the two do not belong together"
+            )
 
     @property
     def module(self) -> Any:
@@ -137,7 +142,8 @@ class ProductEncoder:
             )
         config = make_config(EncoderConfig, about["config"])
         place = where_to(device)
-        module = load_module(folder, dtype or (None if place.type == "cuda" else "float32"))
+        wanted = dtype or (None if place.type == "cuda" else "float32")
+        module = load_module(folder, wanted, config.experts)
         module.to(place)
         return cls(module, load_tokenizer(folder, module), config)
 
@@ -221,23 +227,31 @@ class ProductEncoder:
         return self.config.prompt.with_price
 
     def tokens(self, texts: Sequence[str], side: Side, kind: TextKind) -> list[list[int]]:
-        """Token ids of texts, cut to the length of their kind; the side's prompt comes with `prepare`."""
+        """Token ids of texts, cut to the length of their kind; the side's prompt comes with `prepare`. Those of an item's category and attributes carry their role, where experts are
+        guided by it; a query's have none.
+        """
         prompt = self.config.prompt
         lengths = {
             "words": prompt.query_tokens,
             "title": prompt.title_tokens,
             "richer": prompt.richer_tokens,
         }
-        return self.composer.texts(texts, lengths[kind])
+        experts = self.config.experts
+        guided = experts is not None and experts.guided and side == "item"
+        return self.composer.texts(texts, lengths[kind], marked=guided)
 
     def prepare(
         self, side: Side, tokens: Sequence[list[int]], pictures: np.ndarray | Tensor | None
     ) -> Inputs:
         """See `Trainable.prepare`."""
-        prompt = self.config.prompt
-        start = self.composer.prompt(prompt.query_prompt if side == "query" else prompt.item_prompt)
+        start = self._start_of(side)
         rows = [self.composer.row(start, pictures is not None, text) for text in tokens]
         return self.composer.batch(rows, pictures)
+
+    def _start_of(self, side: Side) -> list[int]:
+        """Tokens of the side's prompt."""
+        prompt = self.config.prompt
+        return self.composer.prompt(prompt.query_prompt if side == "query" else prompt.item_prompt)
 
     def part_of(self, name: str) -> str:
         """`vision`, `projector` or `language`."""
@@ -247,24 +261,40 @@ class ProductEncoder:
         """See `lora.with_lora`."""
         with_lora(self.module, config, seed)
 
+    def add_experts(self, config: ExpertsConfig, seed: int) -> None:
+        """Put experts in place of the language model's feed-forward layers; vectors stay as they are. See `mixture.put_experts`."""
+        put_experts(self.module, config, seed)
+        self.config = self.config.model_copy(update={"experts": config})
+        vars(self).pop("digest", None)
+
     def embed(self, inputs: Inputs) -> Tensor:
         """Unit vectors `(batch, dim)` in float32 of a batch; with gradients, for training.
 
         Raises:
             EncoderError: there is no token to embed: a tokenizer that makes none of any text.
         """
+        return self._embedded(inputs)[0]
+
+    def embed_with_gates(self, inputs: Inputs) -> Tensor:
+        """`embed`, and behind each vector what the gates of the encoder's experts did with its row: `(batch, dim + ...)`, see `mixture.Gates`."""
+        vectors, routing = self._embedded(inputs)
+        assert routing is not None
+        return torch.cat([vectors, routing.rows()], dim=1)
+
+    def _embedded(self, inputs: Inputs) -> tuple[Tensor, Routing | None]:
         if not inputs.token_ids.shape[1]:
             raise EncoderError(
                 "the encoder's tokenizer makes no token of any of these texts; take its folder from whoever made it"
             )
         causal = self.config.attention == "causal"
-        states = self.backbone.output_states(inputs, causal).float()
+        embedded = self.backbone.embedded(inputs)
+        states = self.backbone.states(embedded, inputs.mask, causal).float()
         if self.config.pooling == "mean":
             pooled = masked_mean(states, inputs.mask, dim=1)
         else:
             last = inputs.mask.sum(dim=1) - 1
             pooled = states[torch.arange(len(last), device=last.device), last]
-        return functional.normalize(pooled, dim=-1)
+        return functional.normalize(pooled, dim=-1), embedded.routing
 
     def encode_items(
         self,
@@ -289,10 +319,8 @@ class ProductEncoder:
             texts = product_texts(frame, prompt.item_text, prompt.with_price)
         names = row_names(frame, "item_id", "items.image of item")
         pictures = pictures_of(frame, "image") if modality != "text" else [None] * frame.height
-        length = prompt.item_tokens(prompt.item_text)
-        return self._encode(
-            prompt.item_prompt, texts, length, pictures, names, batch_size, "products" * progress
-        )
+        ids = self.tokens(texts, "item", prompt.item_text)
+        return self._encode("item", ids, pictures, names, batch_size, "products" * progress)
 
     def encode_queries(
         self, frame: pl.DataFrame, batch_size: int = 256, progress: bool = True
@@ -307,32 +335,22 @@ class ProductEncoder:
         """
         texts, pictures = query_columns(frame, self.modalities)
         names = row_names(frame, "search_id", "searches.query_image of search")
-        prompt = self.config.prompt
-        return self._encode(
-            prompt.query_prompt,
-            texts,
-            prompt.query_tokens,
-            pictures,
-            names,
-            batch_size,
-            "queries" * progress,
-        )
+        ids = self.tokens(texts, "query", "words")
+        return self._encode("query", ids, pictures, names, batch_size, "queries" * progress)
 
     @torch.inference_mode()
     def _encode(
         self,
-        prompt: str,
-        texts: Sequence[str],
-        length: int,
+        side: Side,
+        ids: Sequence[list[int]],
         pictures: Sequence[bytes | None],
         names: Sequence[str],
         batch_size: int,
         description: str,
     ) -> np.ndarray:
         """Rows sorted by length, so a batch holds little padding; the order never shows in the result."""
-        start = self.composer.prompt(prompt)
+        start = self._start_of(side)
         has_picture = np.array([picture is not None for picture in pictures], dtype=bool)
-        ids = self.composer.texts(texts, length)
         rows = [
             self.composer.row(start, bool(has), text)
             for has, text in zip(has_picture, ids, strict=True)

@@ -25,6 +25,7 @@ from moon_rec.config import Config, make_config
 from moon_rec.files import digest_of
 from representation.encoders.checkpoint import pooling_of, settings_in
 from representation.encoders.frame_inputs import framing_tokens
+from representation.mixture.config import ExpertsConfig
 from representation.model.backbone import Attention, BackboneConfig, Pooling
 from representation.model.prompt import CONTENT, PromptConfig
 
@@ -54,6 +55,7 @@ class EncoderConfig(Config):
         prompt: wording and lengths.
         pooling: `mean` of the output states over all real tokens (MOON), or the state of the `last` one.
         attention: `bidirectional` (MOON), or `causal` as the language model was trained.
+        experts: what stands in place of the language model's feed-forward layers; None: they do themselves.
     """
 
     image_size: Annotated[int, Field(ge=1, le=4_096)]
@@ -63,11 +65,13 @@ class EncoderConfig(Config):
     prompt: PromptConfig = PromptConfig()
     pooling: Pooling = "mean"
     attention: Attention = "bidirectional"
+    experts: ExpertsConfig | None = None
 
     def digest(self) -> str:
-        """As `Config.digest`; the two settings that came later count only where they are not at their defaults, so older encoders keep their names."""
+        """As `Config.digest`; the settings that came later count only where they are not at their defaults, so older encoders keep their names."""
         values = self.model_dump(mode="json")
-        for name, default in (("pooling", "mean"), ("attention", "bidirectional")):
+        later = (("pooling", "mean"), ("attention", "bidirectional"), ("experts", None))
+        for name, default in later:
             if values[name] == default:
                 del values[name]
         return digest_of(values)

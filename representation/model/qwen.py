@@ -48,10 +48,10 @@ class QwenBackbone(Backbone):
         return tower_states
 
     def states(self, embedded: Embedded, mask: Tensor, causal: bool) -> Tensor:
-        more: dict[str, Any] = {}
+        more: dict[str, Any] = dict(embedded.told)
         if embedded.added:
             layers = [layer.reshape(-1, layer.shape[-1]) for layer in embedded.added]
-            more = {
+            more |= {
                 "visual_pos_masks": embedded.is_picture,
                 "deepstack_visual_embeds": layers,
             }

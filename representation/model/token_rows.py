@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from moon_rec.errors import EncoderError
 from representation.encoders.frame_inputs import framing_tokens
+from representation.mixture.guided import split_roles
 from representation.model.backbone import Inputs
 from representation.model.pixels import PictureLayout
 from representation.model.prompt import CONTENT
@@ -55,10 +56,18 @@ class Composer:
         ids = self.tokenizer.encode(before, add_special_tokens=False) if before else []
         return [*ids, CONTENT_ID, *self.prompt(behind)] if place else ids
 
-    def texts(self, texts: Sequence[str], length: int, prompt: str = "") -> list[list[int]]:
-        """Token ids of other people's words behind a `prompt` of ours, cut to `length`; special tokens' names in them are plain characters."""
+    def texts(
+        self, texts: Sequence[str], length: int, prompt: str = "", marked: bool = False
+    ) -> list[list[int]]:
+        """Token ids of other people's words behind a `prompt` of ours, cut to `length`; special tokens' names in them are plain characters.
+
+        Args:
+            marked: ids carry the roles that texts are marked with (`mixture.guided`).
+        """
         tokenizer: Any = self.tokenizer
-        return [ids[:length] for ids in encode_plain(tokenizer, texts, prompt=prompt)]
+        return [
+            ids[:length] for ids in encode_plain(tokenizer, texts, prompt=prompt, marked=marked)
+        ]
 
     def row(self, prompt: list[int], has_picture: bool, text: list[int]) -> list[int]:
         """Prompt, the places of a picture if there is one, then text; these two where the prompt has a place for them."""
@@ -85,4 +94,5 @@ class Composer:
         pixels = None
         if pictures is not None and len(pictures):
             pixels = self.layout.pixels(pictures)
-        return Inputs(torch.from_numpy(token_ids), torch.from_numpy(mask), pixels)
+        plain, roles = split_roles(torch.from_numpy(token_ids))
+        return Inputs(plain, torch.from_numpy(mask), pixels, roles)
