@@ -21,11 +21,12 @@ from representation.encoder import open_trainable
 from representation.posttraining.batches import Batches
 from representation.posttraining.config import PosttrainConfig, refuse_idle
 from representation.posttraining.momentum import MomentumEncoder
+from representation.posttraining.outcome import Outcome
 from representation.posttraining.pair_batch import PairBatch
 from representation.posttraining.pairs import CuratedPairs
 from representation.posttraining.preparation import Prepared, prepare, readable
 from representation.posttraining.start_vectors import open_vectors
-from representation.posttraining.step import ContrastiveStep, Outcome
+from representation.posttraining.step import ContrastiveStep
 from representation.posttraining.teacher import Teacher, check_teacher
 from representation.trainable import Remembers, Trainable
 from representation.training.distributed import (
