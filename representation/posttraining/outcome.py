@@ -1,6 +1,7 @@
 """What a step of post-training found, and the figures of it for the log."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ class Outcome:
         likeness: mean cosine between two of the batch's items: 1 where all are the same.
         queries, columns, positives: the vectors that were compared, without gradient, and the column of each query's positive.
         weight: of the own queries, so that a mean over processes is that over all pairs.
+        told: further figures of the step, scalars without gradient.
     """
 
     loss: Tensor
@@ -34,6 +36,7 @@ class Outcome:
     columns: Tensor
     positives: Tensor
     weight: float
+    told: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def right(self) -> Tensor:
@@ -59,6 +62,7 @@ class Outcome:
             "negatives": used / max(own, 1),
             "share_masked": masked / max(candidates, 1),
             **found,
+            **{name: float(one) for name, one in self.told.items()},
         }
 
 
