@@ -14,7 +14,9 @@ from torch import Tensor
 
 from moon_rec.seeds import generator, seed_of
 from moon_rec.shop import Shop
+from representation.mixture.modality_driven import Objective
 from representation.model.prompt import TEXT_COLUMNS, product_texts
+from representation.posttraining.alignment_config import AlignmentConfig
 from representation.posttraining.augmentation import (
     AugmentationConfig,
     Views,
@@ -30,6 +32,9 @@ from representation.trainable import Remembers, Rows, Side, TextKind, Trainable
 from representation.training.distributed import share_of
 from representation.training.picture_file import PictureFile
 from representation.training.picture_store import MOST_SCRATCH_BYTES, PictureStore
+
+Shown = tuple[list[list[int]], np.ndarray | Tensor | None]
+"""Tokens of each row's text, empty where it shows none, and pictures of all rows or of none."""
 
 
 class Known(Protocol):
@@ -70,6 +75,7 @@ class Batches:
         hard: draws hard negatives, `num_hard` to each pair, shown in the form of the kind's items. Those without a picture where the kind shows pictures, and
             those not listed before the cut, count as none.
         rank, world_size: make the inputs of this process's share of the rows only.
+        alignment: which views of queries and items a batch has besides.
     """
 
     def __init__(
@@ -87,8 +93,9 @@ class Batches:
         world_size: int = 1,
         scratch_bytes: int = MOST_SCRATCH_BYTES,
         alter_photos: bool = True,
+        alignment: AlignmentConfig | None = None,
     ) -> None:
-        self._encoder, self.schedule = encoder, schedule
+        self._encoder, self.schedule, self._alignment = encoder, schedule, alignment
         self._of_photos = augmentation if alter_photos else None
         self._of_products = augmentation or AugmentationConfig()
         self._seed, self._own_words = seed, own_words
@@ -211,12 +218,12 @@ class Batches:
         item_rows = self._places(rows["item_id"])
         if kind.query == "richer-text+image":
             query_rows = self._places(rows["query_item_id"])[own]
-            queries = self._items("query", query_rows, "richer-text+image")
+            shown = self._shown_of("query", query_rows, "richer-text+image")
         else:
-            queries = self._searches(rows, item_rows, own, kind.query, step)
+            shown = self._searches(rows, item_rows, own, kind.query, step)
         return PairBatch(
             kind=kind,
-            queries=queries,
+            queries=self._encoder.prepare("query", *shown),
             items=self._items("item", item_rows[own], kind.item),
             blocked=self._blocked(rows, own),
             rows=rows,
@@ -225,7 +232,27 @@ class Batches:
             search_ids=_tensor(rows["search_id"]),
             own=own,
             hard=self._hard_items(kind, rows, item_rows, own, step),
+            query_views=self._query_views(kind, shown),
+            item_views=self._item_views(kind, item_rows[own]),
         )
+
+    def _query_views(self, kind: PairKind, shown: Shown) -> dict[Objective, Rows]:
+        """Queries of words and picture by their words alone and by their picture alone."""
+        if kind.shows != "both" or self._alignment is None or not self._alignment.query_views:
+            return {}
+        texts, pictures = shown
+        return {
+            "text": self._encoder.prepare("query", texts, None),
+            "image": self._encoder.prepare("query", [[]] * len(texts), pictures),
+        }
+
+    def _item_views(self, kind: PairKind, rows: np.ndarray) -> tuple[Rows, ...]:
+        """Items by their pictures alone, and by their texts alone: richer ones unless the kind shows titles."""
+        if self._alignment is None or not self._alignment.intra_weight or "image" not in kind.item:
+            return ()
+        of_all = self._tokens_of("item", "title" if kind.item == "title+image" else "richer")
+        texts = self._encoder.prepare("item", [of_all[row] for row in rows], None)
+        return self._items("item", rows, "image"), texts
 
     def _places(self, item_ids: pl.Series) -> np.ndarray:
         return np.searchsorted(self._item_ids, item_ids.to_numpy())
@@ -263,17 +290,20 @@ class Batches:
         )
 
     def _items(self, side: Side, rows: np.ndarray, kind: ItemKind) -> Rows:
+        return self._encoder.prepare(side, *self._shown_of(side, rows, kind))
+
+    def _shown_of(self, side: Side, rows: np.ndarray, kind: ItemKind) -> Shown:
+        """What a side shows of products."""
         texts: list[list[int]] = [[]] * len(rows)
         if kind != "image":
             of_all = self._tokens_of(side, "title" if kind.startswith("title") else "richer")
             texts = [of_all[row] for row in rows]
-        pictures = self._images.take_to(rows, self._device) if "image" in kind else None
-        return self._encoder.prepare(side, texts, pictures)
+        return texts, self._images.take_to(rows, self._device) if "image" in kind else None
 
     def _searches(
         self, rows: pl.DataFrame, item_rows: np.ndarray, own: slice, kind: QueryKind, step: int
-    ) -> Rows:
-        """Queries of searches, then products as their own queries: by words, or by a view of their picture."""
+    ) -> Shown:
+        """What is shown of queries of searches, then products as their own queries: by words, or by a view of their picture."""
         is_own = (rows["query_item_id"] == rows["item_id"]).fill_null(False).to_numpy()
         search_rows = np.searchsorted(self._search_ids, rows["search_id"].to_numpy()[~is_own])
         product_rows = item_rows[is_own]
@@ -283,7 +313,7 @@ class Batches:
             texts = [self._words[row] for row in search_rows[searches]]
             texts += self._product_words(product_rows, products, step)
         if kind == "text":
-            return self._encoder.prepare("query", texts, None)
+            return texts, None
         random = generator(self._seed, "views", step)
         noise = None
         if self._is_far:
@@ -291,8 +321,8 @@ class Batches:
         photos = self._photo_views(search_rows, searches, random)
         views = self._product_views(product_rows, products, random, noise)
         if isinstance(photos, Tensor) and isinstance(views, Tensor):
-            return self._encoder.prepare("query", texts, torch.cat([photos, views]))
-        return self._encoder.prepare("query", texts, np.concatenate([photos, views]))
+            return texts, torch.cat([photos, views])
+        return texts, np.concatenate([photos, views])
 
     def _product_words(self, rows: np.ndarray, own: slice, step: int) -> list[list[int]]:
         if self._own_words is None:

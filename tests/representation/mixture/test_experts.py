@@ -38,7 +38,7 @@ def block_of(config: ExpertsConfig, differ: bool = True) -> Experts:
     draws = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for value in made.parameters() if differ else made.router.parameters():
-            value += torch.randn(value.shape, generator=draws) / 3
+            value.add_(torch.randn(value.shape, generator=draws) / 3)
     return made
 
 
@@ -237,7 +237,7 @@ def learnt(encoder: ProductEncoder, config: ExpertsConfig = GUIDED) -> ProductEn
     with torch.no_grad():
         for name, value in encoder.module.named_parameters():
             if ".experts." in name or ".router." in name:
-                value += torch.randn(value.shape, generator=draws) / 5
+                value.add_(torch.randn(value.shape, generator=draws) / 5)
     return encoder
 
 
