@@ -17,6 +17,9 @@ from moon_rec.errors import EncoderError
 from moon_rec.masking import masked_mean
 from moon_rec.outputs import atomic_folder
 from moon_rec.shop import Shop
+from representation.core_region.box import Box
+from representation.core_region.config import CoreRegionConfig
+from representation.core_region.crops import CoreRegion, boxes_in
 from representation.encoders.checkpoint import (
     ABOUT_FILE,
     ENCODER,
@@ -88,7 +91,7 @@ class ProductEncoder:
         """Use `from_pretrained` or `build_encoder`."""
         self.tokenizer, self.config = tokenizer, config
         self.backbone = backbone_of(module, config.image_size, config.image_mean, config.image_std)
-        self.composer = Composer(tokenizer, self.layout)
+        self.composer = Composer(tokenizer, self.layout, 1 if config.core_region is None else 2)
         self.dim = self.backbone.dim
         self.widths = config.widths
         if self.widths[-1] != self.dim:
@@ -218,8 +221,9 @@ class ProductEncoder:
 
     @property
     def cut(self) -> Cut:
-        """White margins make a picture a square."""
-        return square
+        """White margins make a picture a square; with a core region, so do they of it."""
+        region = self.config.core_region
+        return square if region is None else CoreRegion(region)
 
     @property
     def says_price(self) -> bool:
@@ -267,6 +271,12 @@ class ProductEncoder:
         self.config = self.config.model_copy(update={"experts": config})
         vars(self).pop("digest", None)
 
+    def add_core_region(self, config: CoreRegionConfig) -> None:
+        """From here on encode each picture's core region beside it; see `core_region.crops`."""
+        self.config = self.config.model_copy(update={"core_region": config})
+        self.composer = Composer(self.tokenizer, self.layout, 2)
+        vars(self).pop("digest", None)
+
     def embed(self, inputs: Inputs) -> Tensor:
         """Unit vectors `(batch, dim)` in float32 of a batch; with gradients, for training.
 
@@ -306,7 +316,8 @@ class ProductEncoder:
         """Unit vectors of products, float32 `(rows, dim)`, in the frame's order.
 
         Args:
-            frame: columns of the items table, at least `title` (or `image` for modality `image`); columns that are absent count as null.
+            frame: columns of the items table, at least `title` (or `image` for modality `image`); columns that are absent count as null. With a core region, `core_box` says where the
+                product is on its picture, as far as it is known.
             modality: `both` takes text, and the picture where there is one.
 
         Raises:
@@ -320,7 +331,8 @@ class ProductEncoder:
         names = row_names(frame, "item_id", "items.image of item")
         pictures = pictures_of(frame, "image") if modality != "text" else [None] * frame.height
         ids = self.tokens(texts, "item", prompt.item_text)
-        return self._encode("item", ids, pictures, names, batch_size, "products" * progress)
+        boxes = boxes_in(frame, names)
+        return self._encode("item", ids, pictures, boxes, names, batch_size, "products" * progress)
 
     def encode_queries(
         self, frame: pl.DataFrame, batch_size: int = 256, progress: bool = True
@@ -336,7 +348,8 @@ class ProductEncoder:
         texts, pictures = query_columns(frame, self.modalities)
         names = row_names(frame, "search_id", "searches.query_image of search")
         ids = self.tokens(texts, "query", "words")
-        return self._encode("query", ids, pictures, names, batch_size, "queries" * progress)
+        boxes = boxes_in(frame, names)
+        return self._encode("query", ids, pictures, boxes, names, batch_size, "queries" * progress)
 
     @torch.inference_mode()
     def _encode(
@@ -344,6 +357,7 @@ class ProductEncoder:
         side: Side,
         ids: Sequence[list[int]],
         pictures: Sequence[bytes | None],
+        boxes: Sequence[Box | None] | None,
         names: Sequence[str],
         batch_size: int,
         description: str,
@@ -356,7 +370,10 @@ class ProductEncoder:
             for has, text in zip(has_picture, ids, strict=True)
         ]
         order = np.lexsort((np.array([len(row) for row in rows]), has_picture))
-        store = PictureStore(pictures, names, self.config.image_size, keep=False)
+        cut = self.cut
+        store = PictureStore(
+            pictures, names, self.config.image_size, keep=False, cut=cut, boxes=boxes
+        )
         vectors = np.empty((len(rows), self.dim), dtype=np.float32)
         was_training = self.module.training
         self.module.eval()
@@ -366,6 +383,8 @@ class ProductEncoder:
             inputs = self.composer.batch([rows[row] for row in chosen], decoded).to(self.device)
             vectors[chosen] = self.embed(inputs).cpu().numpy()
         self.module.train(was_training)
+        if isinstance(cut, CoreRegion) and description:
+            cut.tell()
         return vectors
 
 

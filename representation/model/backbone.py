@@ -177,7 +177,7 @@ class Inputs:
     Attributes:
         token_ids: `(batch, length)` int64, padded on the right.
         mask: `(batch, length)`, True where a token is real.
-        pixels: `(pictures, ...)`, what the backbone's layout makes of pictures, one entry a row that has a picture, in row order; None without pictures.
+        pixels: `(pictures, ...)`, what the backbone's layout makes of pictures, in row order, as many entries of each row that has a picture; None without pictures.
         roles: `(batch, length)`, which tokens go to guided experts (`mixture.guided`); None: none.
     """
 
@@ -197,8 +197,10 @@ class Inputs:
     def part(self, first: int, end: int) -> "Inputs":
         """Some rows of a batch in which all have a picture, or none has."""
         pixels = self.pixels
-        assert pixels is None or len(pixels) == len(self)
-        pixels = pixels[first:end] if pixels is not None else None
+        if pixels is not None:
+            each, left = divmod(len(pixels), len(self))
+            assert not left
+            pixels = pixels[each * first : each * end]
         roles = self.roles[first:end] if self.roles is not None else None
         return Inputs(self.token_ids[first:end], self.mask[first:end], pixels, roles)
 

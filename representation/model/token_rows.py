@@ -31,9 +31,15 @@ CONTENT_ID = -1
 
 
 class Composer:
-    """Knows the tokenizer and how many visual tokens a picture takes."""
+    """Knows the tokenizer and how many visual tokens a picture takes.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, layout: PictureLayout) -> None:
+    Args:
+        num_pictures: of a row that has any: 2, where the core region stands behind the picture.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, layout: PictureLayout, num_pictures: int = 1
+    ) -> None:
         known = tokenizer.get_vocab()
         needed = [PADDING, IMAGE_PAD, VISION_START, VISION_END]
         missing = [name for name in needed if name not in known]
@@ -44,7 +50,7 @@ class Composer:
         self.tokenizer, self.layout = tokenizer, layout
         self._start, _ = framing_tokens(tokenizer)  # of a text: Gemma and Llama begin with one
         self.special = {name: known[name] for name in SPECIAL_TOKENS if name in known}
-        self._picture = [
+        self._pictures = num_pictures * [
             self.special[VISION_START],
             *[self.special[IMAGE_PAD]] * layout.num_tokens,
             self.special[VISION_END],
@@ -71,7 +77,7 @@ class Composer:
 
     def row(self, prompt: list[int], has_picture: bool, text: list[int]) -> list[int]:
         """Prompt, the places of a picture if there is one, then text; these two where the prompt has a place for them."""
-        content = self._picture + text if has_picture else text
+        content = self._pictures + text if has_picture else text
         if CONTENT_ID not in prompt:
             return [*self._start, *prompt, *content]
         place = prompt.index(CONTENT_ID)
@@ -81,7 +87,8 @@ class Composer:
         """Pad rows on the right to the longest.
 
         Args:
-            pictures: `(rows with a picture, image_size, image_size, 3)` uint8, in row order, an array or a tensor on any device; None or empty without pictures.
+            pictures: `(rows with a picture, image_size, image_size, 3)` uint8, in row order, an array or a tensor on any device; `(rows, num_pictures, ...)` of several; None or empty
+                without pictures.
         """
         length = max(len(row) for row in rows)
         if any(len(row) != length for row in rows):
@@ -93,6 +100,6 @@ class Composer:
             mask[place, : len(row)] = True
         pixels = None
         if pictures is not None and len(pictures):
-            pixels = self.layout.pixels(pictures)
+            pixels = self.layout.pixels(pictures.reshape(-1, *pictures.shape[-3:]))
         plain, roles = split_roles(torch.from_numpy(token_ids))
         return Inputs(plain, torch.from_numpy(mask), pixels, roles)

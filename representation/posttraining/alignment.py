@@ -127,6 +127,23 @@ def experts_of(encoder: Trainable) -> ExpertsConfig | None:
     return encoder.config.experts if isinstance(encoder, ProductEncoder) else None
 
 
+def check_core_region(config: PosttrainConfig, encoder: Trainable) -> None:
+    """
+    Raises:
+        ConfigError: a core region for an encoder that cannot see two pictures, or that has one already.
+    """
+    if config.core_region is None:
+        return
+    if not isinstance(encoder, ProductEncoder):
+        raise ConfigError(
+            "core_region: the core region stands among the tokens of a language model, and this encoder has no such model; leave it out"
+        )
+    if encoder.config.core_region is not None:
+        raise ConfigError(
+            "core_region: the encoder of --start has one already, which goes on as it is; leave it out"
+        )
+
+
 def check_mixture_of_experts(config: PosttrainConfig, encoder: Trainable) -> None:
     """Refuse settings of experts and of alignment that an encoder cannot follow, or does not read.
 

@@ -5,7 +5,7 @@ masks are known to all.
 """
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from moon_rec.seeds import generator, seed_of
 from moon_rec.shop import Shop
+from representation.core_region.crops import CoreRegion, known_boxes
 from representation.mixture.modality_driven import Objective
 from representation.model.prompt import TEXT_COLUMNS, product_texts
 from representation.posttraining.alignment_config import AlignmentConfig
@@ -115,6 +116,7 @@ class Batches:
         for kind in ("title", "richer"):
             self._tokens_of("item", kind)
         self._size, self._device = encoder.image_size or 1, encoder.device
+        self._cut = encoder.cut
         forms = {form for kind in schedule.pairs for form in kind}
         shows = any("image" in form for form in forms)
         self._images = self._store(shop, "items", self._item_ids if shows else None, scratch_bytes)
@@ -135,7 +137,12 @@ class Batches:
         names = [f"{what[table]} {key}" for key in ids]
         pictures = PictureFile.of(shop, table, ids) if len(ids) else []
         return PictureStore(
-            pictures, names, self._size, scratch_bytes=scratch_bytes, cut=self._encoder.cut
+            pictures,
+            names,
+            self._size,
+            scratch_bytes=scratch_bytes,
+            cut=self._cut,
+            boxes=known_boxes(shop, table, ids, names),
         )
 
     def _tokens_of(self, side: Side, kind: TextKind) -> list[list[int]]:
@@ -159,6 +166,8 @@ class Batches:
         products, searches = self._shown()
         self._images.decode_ahead(products, "products' pictures")
         self._photos.decode_ahead(searches, "shoppers' photos")
+        if isinstance(self._cut, CoreRegion):
+            self._cut.tell()
 
     def remember_ahead(self, folder: Path | None, shop_digest: str) -> None:
         """Have an encoder with frozen towers compute ahead what they make of the texts and pictures that the steps show; altered pictures and drawn words are never the same twice.
@@ -361,9 +370,16 @@ class Batches:
 def _altered(
     pictures: np.ndarray | Tensor, views: Views, others: np.ndarray | Tensor | None
 ) -> np.ndarray | Tensor:
-    """Views of pictures where these are: with those of a processor in arrays, of which it holds few at a time."""
+    """Views of pictures where these are: with those of a processor in arrays, of which it holds few at a time. A picture and its core region are altered alike."""
     if not len(pictures):
         return pictures
+    if pictures.ndim == 5:
+        places = range(pictures.shape[1])
+        each: list[Any] = [
+            _altered(pictures[:, place], views, None if others is None else others[:, place])
+            for place in places
+        ]
+        return torch.stack(each, 1) if isinstance(pictures, Tensor) else np.stack(each, 1)
     if isinstance(pictures, Tensor):
         assert not isinstance(others, np.ndarray)
         return apply_views_there(pictures, views, others)

@@ -23,6 +23,7 @@ from moon_rec.bounds import (
 from moon_rec.config import LENIENT, CountsWhen, Rules, nearest
 from moon_rec.errors import ConfigError
 from moon_rec.shop.engagement import Engagement
+from representation.core_region.config import CoreRegionConfig
 from representation.curation.config import CurationConfig
 from representation.losses.filtering import FilterConfig
 from representation.mixture.config import ExpertsConfig
@@ -47,6 +48,7 @@ Entries = Annotated[int, Field(ge=1, le=2**27)]
 _MAY_BE_NONE = (
     "alignment",
     "curation",
+    "core_region",
     "experts",
     "filtering",
     "lora",
@@ -117,6 +119,7 @@ class PosttrainConfig(TrainingConfig):
             learn from the loss with them, items from that without, a temperature from both; `joint`: both from the loss with them, one denominator for all, as MOON's formula is commonly written; `alone`: the past
             ones are all the negatives there are, as in MoCo and SCL: a query picks its positive, under the slow copy, among them (at a step without any, among the batch).
         momentum: of a slow copy of the encoder whose vectors are kept as past negatives, see `momentum.py`; 0: the encoder's own.
+        core_region: from here on encode beside each picture what it shows of the product, see `CoreRegionConfig` (MOON); None: as the encoder does that training starts from.
         experts: put experts in place of the feed-forward layers of the encoder that training starts from, see `mixture.ExpertsConfig` (MOON, MOON2.0); None: as it is.
         balance_weight: of the load balance loss where the encoder has experts (MOON2.0: rho); the papers are silent; chosen: .01, as Switch Transformer.
         alignment: MOON2.0's dual-level alignment, see `AlignmentConfig`; None: none.
@@ -165,6 +168,7 @@ class PosttrainConfig(TrainingConfig):
     queue_drift: Literal["kept", "mean"] = "mean"
     queue_term: Literal["added", "queries", "joint", "alone"] = "added"
     momentum: ShareBelowOne = 0.0
+    core_region: CoreRegionConfig | None = None
     experts: ExpertsConfig | None = None
     balance_weight: Strength = 0.01
     alignment: AlignmentConfig | None = None

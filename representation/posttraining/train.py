@@ -18,7 +18,11 @@ from transformers import PreTrainedModel
 from moon_rec.errors import ConfigError
 from moon_rec.shop import Shop
 from representation.encoder import ProductEncoder, open_trainable
-from representation.posttraining.alignment import check_mixture_of_experts, experts_of
+from representation.posttraining.alignment import (
+    check_core_region,
+    check_mixture_of_experts,
+    experts_of,
+)
 from representation.posttraining.batches import Batches
 from representation.posttraining.config import PosttrainConfig, refuse_idle
 from representation.posttraining.momentum import MomentumEncoder
@@ -115,6 +119,7 @@ class PostTraining(Stage[PairBatch, Outcome]):
     def check(self, encoder: Trainable) -> None:
         refuse_idle(self._config, encoder.widths)
         check_mixture_of_experts(self._config, encoder)
+        check_core_region(self._config, encoder)
         readable(self._config, encoder)
         if self._features is not None and not isinstance(encoder, Remembers):
             raise ConfigError(
@@ -126,6 +131,9 @@ class PostTraining(Stage[PairBatch, Outcome]):
             )
 
     def rebuild(self, encoder: Trainable) -> None:
+        if self._config.core_region is not None:
+            assert isinstance(encoder, ProductEncoder)
+            encoder.add_core_region(self._config.core_region)
         if self._config.experts is not None:
             assert isinstance(encoder, ProductEncoder)
             encoder.add_experts(self._config.experts, self._config.seed)

@@ -19,11 +19,14 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from moon_rec.errors import EncoderError
 from moon_rec.progress import progress, say
 from moon_rec.shop.pictures import decode
+from representation.core_region.box import Box
+from representation.core_region.crops import CoreRegion
 from representation.model.pixels import square
 from representation.trainable import Cut
 from representation.training.distributed import wait, world_size
@@ -45,6 +48,7 @@ class PictureStore:
         keep: bool = True,
         scratch_bytes: int = MOST_SCRATCH_BYTES,
         cut: Cut = square,
+        boxes: Sequence[Box | None] | None = None,
     ) -> None:
         """
         Args:
@@ -52,12 +56,13 @@ class PictureStore:
             names: what an error calls each row's picture.
             keep: keep what was decoded; False for a single pass.
             scratch_bytes: most bytes that a scratch file may take; 0: none is made. Several processes must all make a store that keeps.
-            cut: makes the square of a picture.
+            cut: makes the square of a picture, or, as `CoreRegion`, the picture's and its core region's.
+            boxes: where the product is on each row's picture, as far as known; read by a `CoreRegion` alone.
         """
         self._pictures, self._names, self._size = pictures, names, image_size
-        self._cut = cut
+        self._cut, self._boxes = cut, boxes
         self._is_kept = np.zeros(len(pictures), dtype=bool)
-        self._shape = (image_size, image_size, 3)
+        self._shape = cut(Image.new("RGB", (image_size, image_size)), image_size).shape
         shape = (len(pictures), *self._shape)
         num_bytes = int(np.prod(shape))
         self._kept: np.ndarray | None = None
@@ -74,20 +79,20 @@ class PictureStore:
     def take_to(
         self, rows: Sequence[int] | np.ndarray, device: torch.device
     ) -> np.ndarray | Tensor:
-        """`take`: an array for a processor; for another device a tensor there, whose bytes may still be on their way on the current stream.
+        """As `take`: an array for a processor; for another device a tensor there, whose bytes may still be on their way on the current stream.
 
         Raises:
             As `take`.
         """
         if device.type == "cpu":
             return self.take(rows)
-        shape = (len(rows), self._size, self._size, 3)
+        shape = (len(rows), *self._shape)
         pinned = torch.empty(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
         self.take(rows, pinned.numpy())
         return pinned.to(device, non_blocking=True)
 
     def take(self, rows: Sequence[int] | np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Pictures of `rows`, `(rows, image_size, image_size, 3)` uint8.
+        """Pictures of `rows`, `(rows, image_size, image_size, 3)` uint8; with a core region beside each, `(rows, 2, image_size, image_size, 3)`.
 
         Args:
             out: to write them into; None: a new array.
@@ -203,5 +208,9 @@ class PictureStore:
             data = self._pictures[row]
             if data is None:
                 raise EncoderError(f"{self._names[row]} is null where a picture is needed")
-            decoded[place] = self._cut(decode(data, where=self._names[row]), self._size)
+            picture = decode(data, where=self._names[row])
+            if self._boxes is not None and isinstance(self._cut, CoreRegion):
+                decoded[place] = self._cut.in_box(picture, self._size, self._boxes[row])
+            else:
+                decoded[place] = self._cut(picture, self._size)
         return decoded

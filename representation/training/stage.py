@@ -80,7 +80,7 @@ class Stage(ABC, Generic[OneBatch, OneFound]):
         """Refuse settings that do not fit the encoder, before anything is read."""
 
     def rebuild(self, encoder: Any) -> None:
-        """Change what the encoder is made of, in place, where the settings say so: not its vectors, so what is prepared with it is that of the encoder as it was given."""
+        """Change what the encoder is made of, in place, where the settings say so. Experts leave its vectors as they are; with a core region it sees more from here on."""
 
     @abstractmethod
     def prepare(self, encoder: Any) -> Maker[OneBatch]:
