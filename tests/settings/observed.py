@@ -367,6 +367,17 @@ def of_encoder(config: Any) -> str:
     return digest(*_vectors(ProductEncoder(made.module, made.tokenizer, config)))
 
 
+def of_core_region(config: Any) -> str:
+    """Both squares of a picture whose product is not at its border."""
+    from PIL import Image
+
+    from representation.core_region.crops import CoreRegion
+
+    picture = Image.new("RGB", (32, 32), (230, 230, 230))
+    picture.paste((200, 20, 30), (9, 11, 20, 23))
+    return digest(CoreRegion(config)(picture, 16))
+
+
 def _mixed_encoder(config: Any) -> ProductEncoder:
     """With experts that differ."""
     encoder = untrained_encoder(little_shop(), shop_data.TINY, 3, device="cpu")

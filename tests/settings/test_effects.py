@@ -26,6 +26,7 @@ from moon_rec.shop.readers.interactions.config import FileForm, TimeColumns
 from moon_rec.shop.simulate.config import SimulationConfig
 from ranking.config import RankerConfig
 from ranking.features import FeatureConfig
+from representation.core_region.config import CoreRegionConfig
 from representation.curation.config import CurationConfig
 from representation.encoders.dual import DualConfig
 from representation.encoders.projections import LockedConfig
@@ -219,9 +220,10 @@ EFFECTS: dict[type[Config], Effects] = {
         {"image_size": 16, "widths": (8, 32)},
         {
             "image_size": 32, "image_mean": (0.1, 0.5, 0.5), "image_std": (0.1, 0.5, 0.5), "widths": (16, 32), "prompt": PromptConfig(item_prompt="item"),
-            "pooling": "last", "attention": "causal", "experts": ExpertsConfig(num_experts=2),
+            "pooling": "last", "attention": "causal", "experts": ExpertsConfig(num_experts=2), "core_region": CoreRegionConfig(),
         },
     ),
+    CoreRegionConfig: Effects(observed.of_core_region, {}, {"detector": "none", "margin": 0.5}),
     ExpertsConfig: Effects(
         observed.of_experts,
         {"num_experts": 4},
@@ -269,7 +271,7 @@ EFFECTS: dict[type[Config], Effects] = {
             "learn_temperature": False, "matryoshka_weights": "equal", "prefix_loss": "same", "symmetric": True, "circle_margin": 0.5, "circle_scale": 10.0,
             "triplet_weight": 1.0, "triplet_margin": 1.0, "hard_negatives": 2, "hard_negative_kinds": ("category",), "num_negatives": 2, "queue_length": 5,
             "max_age": 1, "queue_drift": "kept", "queue_term": "joint", "momentum": 0.9, "chunk_size": 2, "other_positives": "positives", "above_positive_margin": 0.0, "score_distillation": 1.0,
-            "vector_distillation": 1.0, "distillation_temperature": 0.5, "experts": ExpertsConfig(num_experts=2), "balance_weight": 1.0, "alignment": AlignmentConfig(),
+            "vector_distillation": 1.0, "distillation_temperature": 0.5, "experts": ExpertsConfig(num_experts=2), "core_region": CoreRegionConfig(detector="none"), "balance_weight": 1.0, "alignment": AlignmentConfig(),
             "filtering": FilterConfig(first_margin=1.0),
         },
         {
@@ -318,14 +320,14 @@ EFFECTS: dict[type[Config], Effects] = {
         {
             "name": "second", "path": "other", "trained": True, "random": False, "start": FILES["encoder"], "pretraining": PretrainConfig(steps=3),
             "posttraining": PosttrainConfig(steps=5), "folder": FILES["encoder"], "hub": "owner/name", "items": FILES["items.parquet"], "item_ids": FILES["items_ids.npy"],
-            "searches": FILES["searches.parquet"], "search_ids": FILES["searches_ids.npy"], "mixture": {"a": 1.0, "b": 2.0}, "widths": (16,),
+            "searches": FILES["searches.parquet"], "search_ids": FILES["searches_ids.npy"], "mixture": {"a": 1.0, "b": 2.0}, "widths": (16,), "recipe": "moon3",
         },
         {
             "start": TRAINED, "pretraining": TRAINED, "posttraining": TRAINED, "item_ids": {"random": False, "items": FILES["items.npy"]},
             "searches": {"random": False, "items": FILES["items.parquet"]},
             "search_ids": {"random": False, "items": FILES["items.parquet"], "searches": FILES["searches.npy"]},
         },
-        {"random": {"posttraining": PosttrainConfig(steps=4)}, **{name: {"random": False} for name in ("folder", "hub", "items", "mixture")}},
+        {"random": {"posttraining": PosttrainConfig(steps=4)}, **{name: {"random": False} for name in ("folder", "hub", "items", "mixture", "recipe")}},
     ),
     RankerPlan: Effects(
         observed.of_ranker_plan,

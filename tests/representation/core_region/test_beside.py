@@ -228,9 +228,7 @@ def test_it_trains_on_dense_batches_and_goes_on(shop, encoder_path, tmp_path, ca
             PosttrainConfig(**SETTINGS, core_region=CoreRegionConfig()),
             tmp_path / "whole",
         )
-    (made,) = posttrain(
-        shop, tmp_path / "on", PosttrainConfig(**SETTINGS), tmp_path / "whole"
-    )
+    (made,) = posttrain(shop, tmp_path / "on", PosttrainConfig(**SETTINGS), tmp_path / "whole")
     assert ProductEncoder.from_pretrained(made.path, "cpu").config.core_region is not None
 
 
