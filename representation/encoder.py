@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from moon_rec.config import make_config
 from moon_rec.errors import EncoderError
 from moon_rec.shop import Shop
+from representation.core_region.config import CoreRegionConfig
+from representation.core_region.crops import CoreRegion
 from representation.encoders.checkpoint import (
     ABOUT_FILE,
     Family,
@@ -34,18 +37,19 @@ from representation.encoders.qwen import (
 )
 from representation.encoders.text import TextEncoder
 from representation.interface import Encoder
+from representation.mixture import ExpertsConfig, Routing, has_experts, put_experts
 from representation.model.backbone import BackboneConfig, Dtype, Inputs, part_of
 from representation.model.families import backbone_of, load_module
 from representation.model.lora import (
     LoraConfig,
     with_lora,
 )
-from representation.model.pixels import PictureLayout
+from representation.model.pixels import PictureLayout, square
 from representation.model.prompt import Richness
 from representation.model.qwen import random_backbone, scale_tokens
 from representation.model.token_rows import Composer
 from representation.model.tokenizer import shop_texts, token_rarity, train_tokenizer
-from representation.trainable import Side, TextKind, Trainable
+from representation.trainable import Cut, Side, TextKind, Trainable
 
 
 class ProductEncoder(FrameEncoder):
@@ -70,13 +74,17 @@ class ProductEncoder(FrameEncoder):
         """Use `from_pretrained` or `build_encoder`."""
         self.module, self.tokenizer, self.config = module, tokenizer, config
         self.backbone = backbone_of(module, config.image_size, config.image_mean, config.image_std)
-        self.composer = Composer(tokenizer, self.layout)
+        self.composer = Composer(tokenizer, self.layout, 1 if config.core_region is None else 2)
         self.family = family_of({"model_type": module.config.model_type}, "the backbone")
         self.dim = self.backbone.dim
         self.widths = config.widths
         if self.widths[-1] != self.dim:
             raise EncoderError(
                 f"widths {self.widths} end at {self.widths[-1]}, and the backbone's states are {self.dim} wide; the two do not belong together"
+            )
+        if has_experts(module) != (config.experts is not None):
+            raise EncoderError(
+                f"experts = {config.experts!r}, and the backbone has {'some' if has_experts(module) else 'none'}; the two do not belong together"
             )
 
     def with_module(self, module: Any) -> Self:
@@ -115,7 +123,8 @@ class ProductEncoder(FrameEncoder):
             )
         config = make_config(EncoderConfig, about["config"])
         place = where_to(device)
-        module = load_module(folder, dtype or (None if place.type == "cuda" else "float32"))
+        wanted = dtype or (None if place.type == "cuda" else "float32")
+        module = load_module(folder, wanted, config.experts)
         module.to(place)
         return cls(module, load_tokenizer(folder, module), config)
 
@@ -159,28 +168,42 @@ class ProductEncoder(FrameEncoder):
         return self.config.prompt.item_text
 
     @property
+    def cut(self) -> Cut:
+        """White margins make a picture a square; with a core region, so do they of it."""
+        region = self.config.core_region
+        return square if region is None else CoreRegion(region)
+
+    @property
     def says_price(self) -> bool:
         """The price is in a product's richer text."""
         return self.config.prompt.with_price
 
     def tokens(self, texts: Sequence[str], side: Side, kind: TextKind) -> list[list[int]]:
-        """Token ids of texts, cut to the length of their kind; the side's prompt comes with `prepare`."""
+        """Token ids of texts, cut to the length of their kind; the side's prompt comes with `prepare`. Those of an item's category and attributes carry their role, where experts are
+        guided by it; a query's have none.
+        """
         prompt = self.config.prompt
         lengths = {
             "words": prompt.query_tokens,
             "title": prompt.title_tokens,
             "richer": prompt.richer_tokens,
         }
-        return self.composer.texts(texts, lengths[kind])
+        experts = self.config.experts
+        guided = experts is not None and experts.guided and side == "item"
+        return self.composer.texts(texts, lengths[kind], marked=guided)
 
     def prepare(
         self, side: Side, tokens: Sequence[list[int]], pictures: np.ndarray | Tensor | None
     ) -> Inputs:
         """See `Trainable.prepare`."""
-        prompt = self.config.prompt
-        start = self.composer.prompt(prompt.query_prompt if side == "query" else prompt.item_prompt)
+        start = self._start_of(side)
         rows = [self.composer.row(start, pictures is not None, text) for text in tokens]
         return self.composer.batch(rows, pictures)
+
+    def _start_of(self, side: Side) -> list[int]:
+        """Tokens of the side's prompt."""
+        prompt = self.config.prompt
+        return self.composer.prompt(prompt.query_prompt if side == "query" else prompt.item_prompt)
 
     def part_of(self, name: str) -> str:
         """`vision`, `projector` or `language`."""
@@ -190,19 +213,41 @@ class ProductEncoder(FrameEncoder):
         """See `lora.with_lora`."""
         with_lora(self.module, config, seed)
 
+    def add_experts(self, config: ExpertsConfig, seed: int) -> None:
+        """Put experts in place of the language model's feed-forward layers; vectors stay as they are. See `mixture.put_experts`."""
+        put_experts(self.module, config, seed)
+        self.config = self.config.model_copy(update={"experts": config})
+        vars(self).pop("digest", None)
+
+    def add_core_region(self, config: CoreRegionConfig) -> None:
+        """From here on encode each picture's core region beside it; see `core_region.crops`."""
+        self.config = self.config.model_copy(update={"core_region": config})
+        self.composer = Composer(self.tokenizer, self.layout, 2)
+        vars(self).pop("digest", None)
+
     def embed(self, inputs: Inputs) -> Tensor:
         """Unit vectors `(batch, dim)` in float32 of a batch; with gradients, for training.
 
         Raises:
             EncoderError: there is no token to embed: a tokenizer that makes none of any text.
         """
+        return self._embedded(inputs)[0]
+
+    def embed_with_gates(self, inputs: Inputs) -> Tensor:
+        """`embed`, and behind each vector what the gates of the encoder's experts did with its row: `(batch, dim + ...)`, see `mixture.Gates`."""
+        vectors, routing = self._embedded(inputs)
+        assert routing is not None
+        return torch.cat([vectors, routing.rows()], dim=1)
+
+    def _embedded(self, inputs: Inputs) -> tuple[Tensor, Routing | None]:
         if not inputs.token_ids.shape[1]:
             raise EncoderError(
                 "the encoder's tokenizer makes no token of any of these texts; take its folder from whoever made it"
             )
         causal = self.config.attention == "causal"
-        states = self.backbone.output_states(inputs, causal)
-        return pooled(states, inputs.mask, self.config.pooling)
+        embedded = self.backbone.embedded(inputs)
+        states = self.backbone.states(embedded, inputs.mask, causal)
+        return pooled(states, inputs.mask, self.config.pooling), embedded.routing
 
 
 _OTHERS: dict[Family, type[TextEncoder | DualEncoder | LockedEncoder]] = {

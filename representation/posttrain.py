@@ -21,12 +21,16 @@ def main(argv: list[str] | None = None) -> None:
     from representation.posttraining import PosttrainConfig, posttrain
     from representation.posttraining.teacher import check_teacher
     from representation.posttraining.train import LOG_FILE
+    from representation.recipes.recipe import recipe_values
     from representation.training.distributed import is_main, processes
     from representation.training.output_places import check_out
 
     with processes():
         preset = [f"preset={chosen.preset}"] if chosen.preset else []
-        config = load_config(PosttrainConfig, chosen.config, [*preset, *chosen.settings])
+        recipe = recipe_values(chosen.recipe, "posttraining") if chosen.recipe else {}
+        config = load_config(
+            PosttrainConfig, chosen.config, [*preset, *chosen.settings], base=recipe
+        )
         if chosen.vectors is not None and not (config.curation and config.curation.hardest_query):
             raise ConfigError(
                 f"--vectors {chosen.vectors} changes nothing: only curation.hardest_query reads them; set curation, or leave them out"
@@ -70,7 +74,13 @@ def _parser() -> Parser:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the encoder")
     add_overwrite_option(parser, "the encoder and its checkpoints")
-    parser.add_argument(
+    settings = parser.add_mutually_exclusive_group()
+    settings.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help="settings of a system of the MOON family (python -m representation.recipes lists them), with its part where it has several, such as moon.refinement; --set overrides them",
+    )
+    settings.add_argument(
         "--preset",
         choices=("broad", "refinement", "scl"),
         help="settings of the MOON report's first or second part of post-training, or of SCL; --set overrides them",

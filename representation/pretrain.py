@@ -30,6 +30,11 @@ def main(argv: list[str] | None = None) -> None:
         "--start", type=Path, help="an encoder to start from instead of random weights"
     )
     parser.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help="settings of a system of the MOON family that pretrains (python -m representation.recipes lists them); --set overrides them",
+    )
+    parser.add_argument(
         "--graded",
         type=seed_number,
         default=100,
@@ -53,11 +58,13 @@ def main(argv: list[str] | None = None) -> None:
     from representation.pretraining import PretrainConfig, pretrain
     from representation.pretraining.grading import Grader, grades_as_lines
     from representation.pretraining.train import LOG_FILE
+    from representation.recipes.recipe import recipe_values
     from representation.training.distributed import is_main, processes
     from representation.training.output_places import check_out
 
     with processes():
-        config = load_config(PretrainConfig, chosen.config, chosen.settings)
+        recipe = recipe_values(chosen.recipe, "pretraining") if chosen.recipe else {}
+        config = load_config(PretrainConfig, chosen.config, chosen.settings, base=recipe)
         check_out(chosen.out, chosen.overwrite, inputs=(chosen.shop, chosen.start))
         tracker = tracker_of(chosen)
         shop = Shop.open(chosen.shop)

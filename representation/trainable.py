@@ -27,7 +27,8 @@ TextKind = Literal["words", "title", "richer"]
 """Of a text: a search's words, a product's title, or all that is said of a product (`prompt.product_texts`)."""
 
 Cut = Callable[[Image.Image, int], np.ndarray]
-"""Makes of an RGB picture a square of so many pixels a side, uint8 `(side, side, 3)`: as the encoder's pictures are cut when it reads."""
+"""Makes of an RGB picture a square of so many pixels a side, uint8 `(side, side, 3)`: as the encoder's pictures are cut when it reads. Of an encoder that also sees the core region, both squares,
+`(2, side, side, 3)`."""
 
 
 class Rows(Protocol):
@@ -87,7 +88,7 @@ class Trainable(Encoder, Protocol):
         """A batch of one side: each row has the text of `tokens` (empty: none), and all have a picture, or none has.
 
         Args:
-            pictures: `(rows, image_size, image_size, 3)` uint8, as an array, or as a tensor where the weights are, which does not leave that device
+            pictures: `(rows, image_size, image_size, 3)` uint8 (as many squares a row as `cut` makes), as an array, or as a tensor where the weights are, which does not leave that device
                 (`pixels.as_bytes` takes both); None: rows of texts alone.
         """
         ...

@@ -12,14 +12,16 @@ A name alone says nothing and is refused. Paths are those seen from where the co
 """
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from moon_rec.bounds import Name, RisingWidths
 from moon_rec.config import Config, CountsWhen, Rules
+from moon_rec.errors import ConfigError
 from representation.posttraining import PosttrainConfig
 from representation.pretraining import PretrainConfig
+from representation.recipes.recipe import with_recipe
 
 Source = Literal["random", "training", "folder", "hub", "brought", "mixture"]
 Weight = Annotated[float, Field(gt=0, le=1e6)]
@@ -74,6 +76,10 @@ class EncoderRun(Config):
         default=None,
         description="folder of an encoder that trainings start from, instead of random weights: one of moon_rec, or a plain text or dual encoder, which is post-trained alone",
     )
+    recipe: Name | None = Field(
+        default=None,
+        description="a system of the MOON family, with its part where it has several, such as `moon.refinement`: its settings under those of pretraining and posttraining",
+    )
     pretraining: PretrainConfig | None = Field(
         default=None, description="a table of pretraining's settings; left out: none"
     )
@@ -125,6 +131,16 @@ class EncoderRun(Config):
             lambda entry: entry.searches is not None, "no searches are brought"
         ),
     }
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_recipe(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        try:
+            return with_recipe(values)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> "EncoderRun":

@@ -129,6 +129,14 @@ MANIFEST = "manifest.json"
 
 IDS = "ids"
 """Where the user's own ids lie, a file a kind; they are derived, and no part of the digest."""
+TRUE_BOXES = "truth/boxes.parquet"
+"""Of a simulated shop, where the product is on each picture that was drawn; for measuring only, and no part of the digest."""
+BOX_COLUMNS = {
+    "table": pl.String(),
+    "id": pl.Int64(),
+    **dict.fromkeys(("x0", "y0", "x1", "y1"), pl.Int32()),
+}
+"""Of `TRUE_BOXES`: `items` or `searches`, the row's key, and left, top, right and bottom in pixels of its picture; the last two lie just outside."""
 BROKEN_PICTURES = "broken_pictures.csv"
 """Every picture that an import could not use; no part of the digest either."""
 
@@ -136,7 +144,7 @@ SHOP = OutputKind(
     "a shop",
     MANIFEST,
     json_with("schema_version", "cut_time", "test_time"),
-    (*FILES.values(), f"{IDS}/*.parquet", BROKEN_PICTURES),
+    (*FILES.values(), f"{IDS}/*.parquet", TRUE_BOXES, BROKEN_PICTURES),
 )
 
 

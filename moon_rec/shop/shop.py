@@ -25,7 +25,7 @@ from moon_rec.shop.non_click_recipe import NonClickRecipe
 from moon_rec.shop.picture_pieces import picture_pieces, pictured
 from moon_rec.shop.problem import raise_all
 from moon_rec.shop.readings import texts_read
-from moon_rec.shop.schema import FILES
+from moon_rec.shop.schema import BOX_COLUMNS, FILES, TRUE_BOXES
 from moon_rec.shop.structure import structure_problems
 from moon_rec.shop.validation import validate_folder
 from moon_rec.shown import visible
@@ -142,6 +142,23 @@ class Shop:
     def truth(self) -> pl.LazyFrame | None:
         """True click probabilities of a simulated shop, for measuring only; None elsewhere."""
         return self.table("truth") if self.has("truth") else None
+
+    @property
+    def true_boxes(self) -> pl.DataFrame | None:
+        """Where the product is on each picture of a simulated shop, see `schema.BOX_COLUMNS`, for measuring only; None elsewhere.
+
+        Raises:
+            ShopError: the file is not one that the simulation wrote.
+        """
+        file = self.path / TRUE_BOXES
+        if not file.is_file():
+            return None
+        refuse_bombs(file, ShopError)
+        if dict(pl.read_parquet_schema(file)) != BOX_COLUMNS:
+            raise ShopError(
+                f"{file}: its columns are not {', '.join(BOX_COLUMNS)}; simulate the shop again"
+            )
+        return pl.read_parquet(file)
 
     def has(self, table: str) -> bool:
         """Whether the table's file is there."""

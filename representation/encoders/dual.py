@@ -46,7 +46,7 @@ from representation.encoders.checkpoint import (
     read_config,
     settings_in,
 )
-from representation.encoders.frame_encoder import FrameEncoder
+from representation.encoders.frame_encoder import FrameEncoder, Seen
 from representation.encoders.frame_inputs import (
     framing_tokens,
     pad_right,
@@ -199,11 +199,12 @@ class DualEncoder(FrameEncoder):
         return self._together(inputs, self._pictures(pixel_values=pixels))
 
     def _vectors(
-        self, side: Side, tokens: Sequence[list[int]], pictures: Iterable[Image.Image] | None
+        self, side: Side, tokens: Sequence[list[int]], shown: Iterable[Seen] | None
     ) -> Tensor:
-        if pictures is None or not self._is_naflex:
-            return super()._vectors(side, tokens, pictures)
-        shaped = self.processor(images=list(pictures), return_tensors="pt").to(self.device)
+        if shown is None or not self._is_naflex:
+            return super()._vectors(side, tokens, shown)
+        pictures = [one.picture for one in shown]
+        shaped = self.processor(images=pictures, return_tensors="pt").to(self.device)
         words = self.prepare(side, tokens, np.zeros((0, 0, 0, 3), dtype=np.uint8))
         return self._together(words.to(self.device), self._pictures(**shaped))
 

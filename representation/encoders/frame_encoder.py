@@ -7,7 +7,7 @@ import copy
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,8 @@ from torch.nn import functional
 from moon_rec.masking import masked_mean
 from moon_rec.outputs import atomic_folder
 from moon_rec.shop.pictures import decode
+from representation.core_region.box import Box
+from representation.core_region.crops import CoreRegion, boxes_in, cut_at
 from representation.encoders.checkpoint import ENCODER, Family, write_about
 from representation.encoders.frame_inputs import (
     all_it_reads,
@@ -50,6 +52,18 @@ def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
         place = mask.sum(dim=1) - 1 if pooling == "last" else 0
         found = states[torch.arange(len(mask), device=mask.device), place]
     return functional.normalize(found, dim=-1)
+
+
+class Seen(NamedTuple):
+    """A row's picture, how it is cut, and where its core region is, where that is known."""
+
+    picture: Image.Image
+    cut: Cut
+    box: Box | None
+
+    def squares(self, size: int) -> np.ndarray:
+        """What the encoder is shown of it, `(size, size, 3)` uint8; with a core region `(2, size, size, 3)`."""
+        return cut_at(self.cut, self.picture, size, self.box)
 
 
 class FrameEncoder:
@@ -164,7 +178,8 @@ class FrameEncoder:
         """Unit vectors of products, float32 `(rows, dim)`, in the frame's order.
 
         Args:
-            frame: columns of the items table, at least `title` (or `image` for modality `image`); columns that are absent count as null.
+            frame: columns of the items table, at least `title` (or `image` for modality `image`); columns that are absent count as null. With a core region,
+                `core_box` says where the product is on its picture, as far as it is known.
             modality: `both` takes text, and the picture where there is one; None: all that this encoder reads.
 
         Raises:
@@ -178,7 +193,10 @@ class FrameEncoder:
         pictures = pictures_of(frame, "image") if modality != "text" else [None] * frame.height
         names = row_names(frame, "item_id", "items.image of item")
         tokens = self.tokens(texts, "item", self.item_text)
-        return self._encode("item", tokens, pictures, names, batch_size, "products" * progress)
+        boxes = boxes_in(frame, names)
+        return self._encode(
+            "item", tokens, pictures, names, boxes, batch_size, "products" * progress
+        )
 
     def encode_queries(
         self, frame: pl.DataFrame, batch_size: int = 256, progress: bool = True
@@ -194,7 +212,10 @@ class FrameEncoder:
         texts, pictures = query_columns(frame, self.modalities)
         names = row_names(frame, "search_id", "searches.query_image of search")
         tokens = self.tokens(texts, "query", "words")
-        return self._encode("query", tokens, pictures, names, batch_size, "queries" * progress)
+        boxes = boxes_in(frame, names)
+        return self._encode(
+            "query", tokens, pictures, names, boxes, batch_size, "queries" * progress
+        )
 
     @torch.inference_mode()
     def _encode(
@@ -203,10 +224,12 @@ class FrameEncoder:
         tokens: Sequence[list[int]],
         pictures: Sequence[bytes | None],
         names: Sequence[str],
+        boxes: Sequence[Box | None] | None,
         batch_size: int,
         description: str,
     ) -> np.ndarray:
         """Rows sorted, so a batch holds little padding; the order never shows in the result. `names` say of which row a picture is."""
+        cut = self.cut
         has_picture = np.array([picture is not None for picture in pictures], dtype=bool)
         order = np.lexsort((np.array([len(row) for row in tokens]), has_picture))
         vectors = np.empty((len(tokens), self.dim), dtype=np.float32)
@@ -219,19 +242,26 @@ class FrameEncoder:
                 shown = None
                 if has_picture[rows[0]]:
                     shown = (
-                        decode(pictures[row] or b"", where=names[row]) for row in rows.tolist()
+                        Seen(
+                            decode(pictures[row] or b"", where=names[row]),
+                            cut,
+                            None if boxes is None else boxes[row],
+                        )
+                        for row in rows.tolist()
                     )
                 found = self._vectors(side, [tokens[row] for row in rows], shown)
                 vectors[rows] = found.cpu().numpy()
         self.module.train(was_training)
+        if isinstance(cut, CoreRegion) and description:
+            cut.tell()
         return vectors
 
     def _vectors(
-        self, side: Side, tokens: Sequence[list[int]], pictures: Iterable[Image.Image] | None
+        self, side: Side, tokens: Sequence[list[int]], shown: Iterable[Seen] | None
     ) -> Tensor:
         """Unit vectors of rows that all have a picture (and words where `tokens` are some), or none has. Pictures come decoded one at a time."""
         squares = None
-        if pictures is not None:
+        if shown is not None:
             assert self.image_size is not None
-            squares = np.stack([self.cut(picture, self.image_size) for picture in pictures])
+            squares = np.stack([one.squares(self.image_size) for one in shown])
         return self.embed(self.prepare(side, tokens, squares).to(self.device))

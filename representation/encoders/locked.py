@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -36,7 +35,7 @@ from representation.encoders.checkpoint import (
     read_config,
     refuse_changed,
 )
-from representation.encoders.frame_encoder import FrameEncoder, computed_once
+from representation.encoders.frame_encoder import FrameEncoder, Seen, computed_once
 from representation.encoders.frame_inputs import digest_of_weights, where_to
 from representation.encoders.frozen_features import FrozenFeatures
 from representation.encoders.projections import LockedConfig, LockedRows, Projections
@@ -196,11 +195,11 @@ class LockedEncoder(FrameEncoder):
         return torch.where(inputs.has_words[:, None], both, pictures)
 
     def _vectors(
-        self, side: Side, tokens: Sequence[list[int]], pictures: Iterable[Image.Image] | None
+        self, side: Side, tokens: Sequence[list[int]], shown: Iterable[Seen] | None
     ) -> Tensor:
         squares = None
-        if pictures is not None:
-            squares = np.stack([self.cut(picture, self.image_size) for picture in pictures])
+        if shown is not None:
+            squares = np.stack([one.squares(self.image_size) for one in shown])
         return self.embed(self._together(tokens, squares))
 
     def _together(self, tokens: Sequence[list[int]], pictures: np.ndarray | None) -> LockedRows:

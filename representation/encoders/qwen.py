@@ -23,8 +23,10 @@ from transformers import PreTrainedTokenizerBase
 from moon_rec.bounds import RisingWidths
 from moon_rec.config import Config, make_config
 from moon_rec.files import digest_of
+from representation.core_region.config import CoreRegionConfig
 from representation.encoders.checkpoint import pooling_of, settings_in
 from representation.encoders.frame_inputs import framing_tokens
+from representation.mixture.config import ExpertsConfig
 from representation.model.backbone import Attention, BackboneConfig, Pooling
 from representation.model.prompt import CONTENT, PromptConfig
 
@@ -54,6 +56,8 @@ class EncoderConfig(Config):
         prompt: wording and lengths.
         pooling: `mean` of the output states over all real tokens (MOON), or the state of the `last` one.
         attention: `bidirectional` (MOON), or `causal` as the language model was trained.
+        core_region: what of a picture is encoded beside it (MOON); None: nothing.
+        experts: what stands in place of the language model's feed-forward layers; None: they do themselves.
     """
 
     image_size: Annotated[int, Field(ge=1, le=4_096)]
@@ -63,11 +67,19 @@ class EncoderConfig(Config):
     prompt: PromptConfig = PromptConfig()
     pooling: Pooling = "mean"
     attention: Attention = "bidirectional"
+    core_region: CoreRegionConfig | None = None
+    experts: ExpertsConfig | None = None
 
     def digest(self) -> str:
-        """As `Config.digest`; the two settings that came later count only where they are not at their defaults, so older encoders keep their names."""
+        """As `Config.digest`; the settings that came later count only where they are not at their defaults, so older encoders keep their names."""
         values = self.model_dump(mode="json")
-        for name, default in (("pooling", "mean"), ("attention", "bidirectional")):
+        later = (
+            ("pooling", "mean"),
+            ("attention", "bidirectional"),
+            ("experts", None),
+            ("core_region", None),
+        )
+        for name, default in later:
             if values[name] == default:
                 del values[name]
         return digest_of(values)

@@ -38,8 +38,10 @@ def by_blocks(loss: Callable[..., Tensor], size: int) -> Callable[..., Tensor]:
         positives: Tensor | None = None,
         bank: Bank | None = None,
         siblings: Tensor | None = None,
+        weights: Tensor | None = None,
     ) -> Tensor:
         columns = positive_columns(queries, positives)
+        by_query = {"siblings": siblings, "weights": weights}
 
         def of_block(rows: slice, queries: Tensor, items: Tensor, *others: Tensor) -> Tensor:
             return loss(
@@ -48,7 +50,7 @@ def by_blocks(loss: Callable[..., Tensor], size: int) -> Callable[..., Tensor]:
                 blocked=None if blocked is None else blocked[rows],
                 positives=columns[rows],
                 bank=None if bank is None else Bank(bank.vectors, bank.blocked[rows]),
-                **({} if siblings is None else {"siblings": siblings[rows]}),
+                **{name: one[rows] for name, one in by_query.items() if one is not None},
                 **dict(zip(learnt, others, strict=True)),
             )
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from representation.losses.bank import Bank, bank_logsumexp
-from representation.losses.similarity import positive_columns, similarities
+from representation.losses.similarity import mean_of, positive_columns, similarities
 
 
 def circle(
@@ -27,6 +27,7 @@ def circle(
     blocked: Tensor | None = None,
     positives: Tensor | None = None,
     bank: Bank | None = None,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Mean loss over the batch, a scalar.
 
@@ -38,6 +39,7 @@ def circle(
         blocked: `(batch, items)` boolean, True where the item is no negative of that query. The positive must not be blocked.
         positives: `(batch,)` int64, the column of each query's positive; None: query i's is item i.
         bank: further negatives without gradient, such as a queue's.
+        weights: `(batch,)`, what each query's loss is multiplied by; None: 1.
     """
     cosines = similarities(queries, items)
     columns = positive_columns(queries, positives)[:, None]
@@ -56,7 +58,8 @@ def circle(
         others = torch.logaddexp(others, of_bank)
     right = cosines.gather(1, columns).squeeze(1)
     weight = (1 + margin - right).relu().detach()
-    return functional.softplus(others - scale * weight * (right - (1 - margin))).mean()
+    losses = functional.softplus(others - scale * weight * (right - (1 - margin)))
+    return mean_of(losses, weights)
 
 
 def _negative_logits(cosines: Tensor, margin: float, scale: float) -> Tensor:

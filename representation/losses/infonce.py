@@ -19,7 +19,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from representation.losses.bank import Asking, Bank, bank_logsumexp
-from representation.losses.similarity import full_precision, positive_columns, similarities
+from representation.losses.similarity import (
+    full_precision,
+    mean_of,
+    positive_columns,
+    similarities,
+)
 
 
 def infonce_scores(
@@ -47,6 +52,7 @@ def infonce(
     symmetric: bool = False,
     asking: Asking | None = None,
     siblings: Tensor | None = None,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Mean loss over the batch, a scalar.
 
@@ -57,6 +63,7 @@ def infonce(
             holds items, so it takes no part in this second half.
         asking: of `symmetric`, the queries of the whole batch, where `queries` are a part of it: an item must be told from the others' queries, too.
         siblings: `(batch, items)` boolean, True where an item is a further positive of that query; not with `symmetric`.
+        weights: `(batch,)`, what each query's loss is multiplied by; None: 1.
 
     Shapes as in `infonce_scores`.
     """
@@ -64,13 +71,16 @@ def infonce(
     columns = positive_columns(queries, positives)
     if siblings is not None:
         assert not symmetric, "an item of several queries has no single one to find"
-        return _over_siblings(queries, items, temperature, scores, columns, siblings, bank)
+        losses = _over_siblings(queries, items, temperature, scores, columns, siblings, bank)
+        return mean_of(losses, weights)
+    reduction = "mean" if weights is None else "none"
     if bank is None:
-        loss = functional.cross_entropy(scores, columns)
+        losses = functional.cross_entropy(scores, columns, reduction=reduction)
     else:
         others = bank_logsumexp(full_precision(queries) / temperature, bank)
         right = scores.gather(1, columns[:, None]).squeeze(1)
-        loss = (torch.logaddexp(scores.logsumexp(dim=1), others) - right).mean()
+        losses = torch.logaddexp(scores.logsumexp(dim=1), others) - right
+    loss = mean_of(losses, weights)
     if symmetric:
         rows = torch.arange(len(queries), device=scores.device)
         if asking is not None:  # a query's place in the batch is its item's
@@ -80,7 +90,8 @@ def infonce(
             back = scores.T[columns]
         else:
             back = scores.T[: len(queries)]
-        loss = (loss + functional.cross_entropy(back, rows)) / 2
+        of_items = functional.cross_entropy(back, rows, reduction=reduction)
+        loss = (loss + mean_of(of_items, weights)) / 2
     return loss
 
 
@@ -93,7 +104,7 @@ def _over_siblings(
     siblings: Tensor,
     bank: Bank | None,
 ) -> Tensor:
-    """The mean over each query's positives, then over queries."""
+    """The mean over each query's positives, `(batch,)`."""
     is_positive = siblings.clone().scatter_(1, columns[:, None], True)
     # not -inf: a query without any negative would have no gradient but NaN
     least = torch.finfo(scores.dtype).min / 4
@@ -104,4 +115,4 @@ def _over_siblings(
     # a sibling is blocked as a negative, so its score is -inf there: it is taken anew
     right = similarities(queries, items) / temperature
     lost = functional.softplus(against[:, None] - right).masked_fill(~is_positive, 0.0)
-    return (lost.sum(dim=1) / is_positive.sum(dim=1)).mean()
+    return lost.sum(dim=1) / is_positive.sum(dim=1)

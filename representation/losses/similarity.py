@@ -19,6 +19,11 @@ def full_precision(vectors: Tensor) -> Tensor:
     return vectors.to(torch.promote_types(vectors.dtype, torch.float32))
 
 
+def mean_of(losses: Tensor, weights: Tensor | None) -> Tensor:
+    """The mean over the batch of `(batch,)` losses, a scalar, each multiplied by its weight where there are some; weights change no other's share."""
+    return losses.mean() if weights is None else (losses * weights).mean()
+
+
 def positive_columns(queries: Tensor, positives: Tensor | None) -> Tensor:
     """The column of each query's positive, `(batch,)` int64: the one given, else query i's is column i."""
     if positives is None:

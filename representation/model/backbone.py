@@ -32,6 +32,8 @@ from moon_rec.bounds import (
 )
 from moon_rec.config import Config, CountsWhen, Rules
 from moon_rec.errors import ConfigError, EncoderError
+from representation.mixture.experts import has_experts
+from representation.mixture.routing import Routing
 from representation.model.pixels import PictureLayout
 from representation.model.prompt import PromptConfig
 
@@ -175,12 +177,14 @@ class Inputs:
     Attributes:
         token_ids: `(batch, length)` int64, padded on the right.
         mask: `(batch, length)`, True where a token is real.
-        pixels: `(pictures, ...)`, what the backbone's layout makes of pictures, one entry a row that has a picture, in row order; None without pictures.
+        pixels: `(pictures, ...)`, what the backbone's layout makes of pictures, in row order, as many entries of each row that has a picture; None without pictures.
+        roles: `(batch, length)`, which tokens go to guided experts (`mixture.guided`); None: none.
     """
 
     token_ids: Tensor
     mask: Tensor
     pixels: Tensor | None = None
+    roles: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.mask)
@@ -193,14 +197,18 @@ class Inputs:
     def part(self, first: int, end: int) -> "Inputs":
         """Some rows of a batch in which all have a picture, or none has."""
         pixels = self.pixels
-        assert pixels is None or len(pixels) == len(self)
-        pixels = pixels[first:end] if pixels is not None else None
-        return Inputs(self.token_ids[first:end], self.mask[first:end], pixels)
+        if pixels is not None:
+            each, left = divmod(len(pixels), len(self))
+            assert not left
+            pixels = pixels[each * first : each * end]
+        roles = self.roles[first:end] if self.roles is not None else None
+        return Inputs(self.token_ids[first:end], self.mask[first:end], pixels, roles)
 
     def to(self, device: torch.device | str) -> "Inputs":
         """The same batch on `device`."""
         pixels = self.pixels.to(device) if self.pixels is not None else None
-        return Inputs(self.token_ids.to(device), self.mask.to(device), pixels)
+        roles = self.roles.to(device) if self.roles is not None else None
+        return Inputs(self.token_ids.to(device), self.mask.to(device), pixels, roles)
 
 
 class Embedded(NamedTuple):
@@ -211,11 +219,18 @@ class Embedded(NamedTuple):
         is_picture: `(batch, length)`, True at a picture's tokens.
         added: what further layers of the vision tower add to the states of the language model's first layers at those places (Qwen3-VL's DeepStack), each
             `(pictures, tokens, dim)`; of other backbones empty.
+        routing: what experts are told of these rows; they note there what their gates did. None without experts.
     """
 
     states: Tensor
     is_picture: Tensor
     added: Sequence[Tensor] = ()
+    routing: Routing | None = None
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Keywords of the language model's call: transformers hands them on to its layers."""
+        return {} if self.routing is None else {"routing": self.routing}
 
 
 class Backbone(ABC):
@@ -292,9 +307,13 @@ class Backbone(ABC):
         if inputs.pixels is None:
             if self.module.training and torch.is_grad_enabled() and not states.requires_grad:
                 states.requires_grad_()  # nothing of these rows is trained: a step leaves no gradient
-            return Embedded(states, is_picture)
+            return Embedded(states, is_picture, (), self._routing(inputs))
         tokens, *added = self.picture_tokens(inputs.pixels)
-        return Embedded(_put_pictures(states, is_picture, tokens), is_picture, added)
+        states = _put_pictures(states, is_picture, tokens)
+        return Embedded(states, is_picture, added, self._routing(inputs))
+
+    def _routing(self, inputs: "Inputs") -> Routing | None:
+        return Routing(inputs.mask, inputs.roles) if has_experts(self.module) else None
 
     @abstractmethod
     def states(self, embedded: Embedded, mask: Tensor, causal: bool) -> Tensor:

@@ -11,6 +11,7 @@ from transformers import (
 
 from moon_rec.errors import EncoderError
 from representation.encoders.checkpoint import load_weights, read_config
+from representation.mixture import ExpertsConfig, put_experts
 from representation.model.backbone import Backbone, Channels, Dtype, torch_dtype
 from representation.model.llava import LlavaBackbone
 from representation.model.qwen import QwenBackbone
@@ -23,11 +24,14 @@ MODULES: dict[str, tuple[Any, type[Backbone]]] = {
 """By `model_type`: transformers' class, and ours."""
 
 
-def load_module(path: str | Path, dtype: Dtype | None = "float32") -> Any:
+def load_module(
+    path: str | Path, dtype: Dtype | None = "float32", experts: ExpertsConfig | None = None
+) -> Any:
     """A backbone's module from a local folder or the hub.
 
     Args:
         dtype: None: as it was saved.
+        experts: what it was saved with in place of feed-forward layers.
 
     Raises:
         EncoderError: nothing there, another family of model, weights missing, or weights in a format that can run code.
@@ -38,7 +42,20 @@ def load_module(path: str | Path, dtype: Dtype | None = "float32") -> Any:
             f"{path}: model_type {config['model_type']!r} is no backbone to train; wanted {', '.join(MODULES)}"
         )
     kind, _ = MODULES[config["model_type"]]
-    return load_weights(kind, path, torch_dtype(dtype), may_lack=("lm_head.weight",))
+    built = kind if experts is None else _with_experts(kind, experts)
+    module = load_weights(built, path, torch_dtype(dtype), may_lack=("lm_head.weight",))
+    module.__class__ = kind  # it is saved under the name of what it is made of
+    return module
+
+
+def _with_experts(kind: Any, experts: ExpertsConfig) -> Any:
+    """transformers' class whose modules are made with experts, so that their weights find their places."""
+
+    def make(module: Any, config: Any) -> None:
+        kind.__init__(module, config)
+        put_experts(module, experts)
+
+    return type(kind.__name__, (kind,), {"__init__": make, "__module__": kind.__module__})
 
 
 def backbone_of(module: Any, image_size: int, mean: Channels, std: Channels) -> Backbone:

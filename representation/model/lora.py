@@ -5,6 +5,7 @@ A linear layer's weight W stays as it is and B A, of rank r, is added to it, sca
 - peft puts the adapters into the backbone in place: it stays the same object, and everything that trains, checkpoints or wraps it works on.
 - `ProductEncoder.save_pretrained` writes W + B A: a plain folder that everything downstream opens. The adapter alone lies beside it, in `adapter/`, in peft's
   own format for the backbone that training started from.
+- Experts (`mixture`) get an adapter each; their routers are trained whole, and no adapter lies apart.
 - Adapters are float32 even where the backbone is bfloat16: small steps would be lost in its eight bits. What is saved is float32 for the same reason; `dtype` of
   whoever opens it narrows it again.
 
@@ -25,6 +26,7 @@ from moon_rec.config import Config
 from moon_rec.errors import ConfigError
 from moon_rec.files import read_json, write_json
 from moon_rec.seeds import seed_of
+from representation.mixture.experts import ROUTER, has_experts
 from representation.model.backbone import part_of
 from representation.model.quiet_transformers import quiet
 
@@ -55,7 +57,7 @@ class LoraConfig(Config):
 def with_lora(
     module: Any, config: LoraConfig, seed: int = 0, layers: Sequence[str] | None = None
 ) -> Any:
-    """Put adapters into an encoder's module, in place: from here on they alone are trained.
+    """Put adapters into an encoder's module, in place: from here on they alone are trained, and routers of experts.
 
     Args:
         layers: full names of the linear layers that get one; None: those of a backbone that `config` names.
@@ -79,7 +81,7 @@ def with_lora(
         torch.manual_seed(seed_of(seed, "lora"))
         peft.inject_adapter_in_model(settings, module, adapter_name=_NAME)
     for name, value in module.named_parameters():
-        value.requires_grad_("lora_" in name)
+        value.requires_grad_("lora_" in name or ROUTER in name)
         if value.requires_grad:
             value.data = value.data.float()
     return module
@@ -158,7 +160,8 @@ def save_merged(module: Any, folder: Path) -> None:
         module.save_pretrained(folder, state_dict=merged_state(module))
     if has_lora(module):
         declare_float32(folder)
-        save_adapter(module, folder / ADAPTER_FOLDER)
+        if not has_experts(module):  # peft knows no backbone that such an adapter is for
+            save_adapter(module, folder / ADAPTER_FOLDER)
 
 
 def declare_float32(folder: Path) -> None:

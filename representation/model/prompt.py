@@ -18,6 +18,7 @@ from moon_rec.bounds import Length
 from moon_rec.config import Config, CountsWhen
 from moon_rec.shop.schema import ATTRIBUTES
 from moon_rec.texts import normal_text
+from representation.mixture.guided import ATTRIBUTE, CATEGORY, MarkedText
 
 Richness = Literal["title", "richer"]
 SEPARATOR = " | "
@@ -44,17 +45,13 @@ class PromptConfig(Config):
     item_text: Richness = Field(default="richer", description="what a gallery's products show")
     with_price: bool = Field(default=False, description="in the richer text")
 
-    def item_tokens(self, richness: Richness) -> int:
-        """Length that an item's text is cut to."""
-        return self.title_tokens if richness == "title" else self.richer_tokens
-
 
 TEXT_COLUMNS = ("title", "category", "brand", "attributes", "description", "price")
 """What of the items table a text of a product is made of."""
 
 
 def product_texts(items: pl.DataFrame, richness: Richness, with_price: bool = False) -> list[str]:
-    """One text a product; columns that the frame does not have, and nulls, are left out.
+    """One text a product; columns that the frame does not have, and nulls, are left out. In richer ones category and attributes are marked as such.
 
     Args:
         items: some of the items table's columns, at least `title`.
@@ -66,7 +63,11 @@ def product_texts(items: pl.DataFrame, richness: Richness, with_price: bool = Fa
     columns.append(values_of(items, "description"))
     if with_price:
         columns.append([f"price {price}" if price else "" for price in values_of(items, "price")])
-    return [SEPARATOR.join(part for part in parts if part) for parts in zip(*columns, strict=True)]
+    roles = (0, CATEGORY, 0, ATTRIBUTE, 0, 0)[: len(columns)]
+    return [
+        MarkedText.joined(list(zip(parts, roles, strict=True)), SEPARATOR)
+        for parts in zip(*columns, strict=True)
+    ]
 
 
 def attribute_texts(items: pl.DataFrame) -> list[str]:

@@ -48,10 +48,10 @@ class QwenBackbone(Backbone):
         return tower_states
 
     def states(self, embedded: Embedded, mask: Tensor, causal: bool) -> Tensor:
-        more: dict[str, Any] = {}
+        more: dict[str, Any] = dict(embedded.told)
         if embedded.added:
             layers = [layer.reshape(-1, layer.shape[-1]) for layer in embedded.added]
-            more = {
+            more |= {
                 "visual_pos_masks": embedded.is_picture,
                 "deepstack_visual_embeds": layers,
             }
@@ -161,7 +161,7 @@ def layout_of(module: Any, image_size: int, **normalisation: Any) -> PatchLayout
 
 
 def rotary_positions(is_picture: Tensor, layout: PatchLayout) -> Tensor:
-    """Multimodal rotary positions (time, height, width) of rows with at most one picture each.
+    """Multimodal rotary positions (time, height, width) of rows with any number of pictures.
 
     Equals transformers' `get_rope_index` at the real tokens. A picture's tokens take the position they start at as their time, and their place in the grid
     as height and width; what follows goes on after the longest side.
@@ -173,11 +173,7 @@ def rotary_positions(is_picture: Tensor, layout: PatchLayout) -> Tensor:
         `(3, batch, length)` int64.
     """
     place = torch.arange(is_picture.shape[1], device=is_picture.device).expand_as(is_picture)
-    start = torch.where(is_picture, place, is_picture.shape[1]).min(dim=1, keepdim=True).values
-    inside = (place - start).clamp(min=0)
-    after = place >= start + layout.num_tokens
-    text = place - after * (layout.num_tokens - layout.side)
-    time = torch.where(is_picture, start, text)
-    height = torch.where(is_picture, start + inside // layout.side, text)
-    width = torch.where(is_picture, start + inside % layout.side, text)
-    return torch.stack([time, height, width])
+    before = is_picture.cumsum(dim=1) - is_picture.long()  # tokens of pictures
+    finished, inside = before // layout.num_tokens, before % layout.num_tokens
+    start = place - inside - finished * (layout.num_tokens - layout.side)
+    return torch.stack([start, start + inside // layout.side, start + inside % layout.side])

@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from moon_rec.errors import EncoderError
 from representation.encoders.frame_inputs import framing_tokens
+from representation.mixture.guided import split_roles
 from representation.model.backbone import Inputs
 from representation.model.pixels import PictureLayout
 from representation.model.prompt import CONTENT
@@ -30,9 +31,15 @@ CONTENT_ID = -1
 
 
 class Composer:
-    """Knows the tokenizer and how many visual tokens a picture takes."""
+    """Knows the tokenizer and how many visual tokens a picture takes.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, layout: PictureLayout) -> None:
+    Args:
+        num_pictures: of a row that has any: 2, where the core region stands behind the picture.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, layout: PictureLayout, num_pictures: int = 1
+    ) -> None:
         known = tokenizer.get_vocab()
         needed = [PADDING, IMAGE_PAD, VISION_START, VISION_END]
         missing = [name for name in needed if name not in known]
@@ -43,7 +50,7 @@ class Composer:
         self.tokenizer, self.layout = tokenizer, layout
         self._start, _ = framing_tokens(tokenizer)  # of a text: Gemma and Llama begin with one
         self.special = {name: known[name] for name in SPECIAL_TOKENS if name in known}
-        self._picture = [
+        self._pictures = num_pictures * [
             self.special[VISION_START],
             *[self.special[IMAGE_PAD]] * layout.num_tokens,
             self.special[VISION_END],
@@ -55,14 +62,22 @@ class Composer:
         ids = self.tokenizer.encode(before, add_special_tokens=False) if before else []
         return [*ids, CONTENT_ID, *self.prompt(behind)] if place else ids
 
-    def texts(self, texts: Sequence[str], length: int, prompt: str = "") -> list[list[int]]:
-        """Token ids of other people's words behind a `prompt` of ours, cut to `length`; special tokens' names in them are plain characters."""
+    def texts(
+        self, texts: Sequence[str], length: int, prompt: str = "", marked: bool = False
+    ) -> list[list[int]]:
+        """Token ids of other people's words behind a `prompt` of ours, cut to `length`; special tokens' names in them are plain characters.
+
+        Args:
+            marked: ids carry the roles that texts are marked with (`mixture.guided`).
+        """
         tokenizer: Any = self.tokenizer
-        return [ids[:length] for ids in encode_plain(tokenizer, texts, prompt=prompt)]
+        return [
+            ids[:length] for ids in encode_plain(tokenizer, texts, prompt=prompt, marked=marked)
+        ]
 
     def row(self, prompt: list[int], has_picture: bool, text: list[int]) -> list[int]:
         """Prompt, the places of a picture if there is one, then text; these two where the prompt has a place for them."""
-        content = self._picture + text if has_picture else text
+        content = self._pictures + text if has_picture else text
         if CONTENT_ID not in prompt:
             return [*self._start, *prompt, *content]
         place = prompt.index(CONTENT_ID)
@@ -72,7 +87,8 @@ class Composer:
         """Pad rows on the right to the longest.
 
         Args:
-            pictures: `(rows with a picture, image_size, image_size, 3)` uint8, in row order, an array or a tensor on any device; None or empty without pictures.
+            pictures: `(rows with a picture, image_size, image_size, 3)` uint8, in row order, an array or a tensor on any device; `(rows, num_pictures, ...)` of several; None or empty
+                without pictures.
         """
         length = max(len(row) for row in rows)
         if any(len(row) != length for row in rows):
@@ -84,5 +100,6 @@ class Composer:
             mask[place, : len(row)] = True
         pixels = None
         if pictures is not None and len(pictures):
-            pixels = self.layout.pixels(pictures)
-        return Inputs(torch.from_numpy(token_ids), torch.from_numpy(mask), pixels)
+            pixels = self.layout.pixels(pictures.reshape(-1, *pictures.shape[-3:]))
+        plain, roles = split_roles(torch.from_numpy(token_ids))
+        return Inputs(plain, torch.from_numpy(mask), pixels, roles)

@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerFast
 from moon_rec.errors import EncoderError
 from moon_rec.shop import Shop
 from moon_rec.texts import has_text, normal_texts
+from representation.mixture.guided import marks_of, with_roles
 from representation.model.prompt import searchable_texts
 from representation.model.rust_panics import refused_panics
 from representation.model.word_cache import forget_words
@@ -95,12 +96,14 @@ def encode_plain(
     *,
     prompt: str = "",
     lower: bool = False,
+    marked: bool = False,
 ) -> list[list[int]]:
     """Token ids of texts that people wrote, in normal form. A special token's name within them is read as plain characters, so no title can pretend to be a picture.
 
     Args:
         prompt: stands before each, as it is.
         lower: letters are lowered, the prompt's too, for a tokenizer that does not do so itself.
+        marked: ids carry the roles of the characters that they stand for, where texts are marked (`mixture.guided`); not with `lower`.
 
     Raises:
         EncoderError: the tokenizer gives up on a text.
@@ -115,7 +118,14 @@ def encode_plain(
     engine.encode_special_tokens = True
     try:
         with refused_panics():
-            return [found.ids for found in engine.encode_batch(plain, add_special_tokens=False)]
+            found = engine.encode_batch(plain, add_special_tokens=False)
+            if marked:
+                marks = [marks_of(text, len(prompt)) for text in texts]
+                return [
+                    with_roles(one.ids, one.offsets, at)
+                    for one, at in zip(found, marks, strict=True)
+                ]
+            return [one.ids for one in found]
     except ValueError as error:
         raise EncoderError(f"{error}; take the checkpoint as it was published") from None
     finally:

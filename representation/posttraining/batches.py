@@ -13,10 +13,14 @@ from torch import Tensor
 
 from moon_rec.seeds import generator, seed_of
 from moon_rec.shop import Shop
+from representation.core_region.crops import CoreRegion, known_boxes
+from representation.mixture.modality_driven import Objective
 from representation.model.prompt import TEXT_COLUMNS, product_texts
 from representation.negatives import HardNegatives, KnownPositives
+from representation.posttraining.alignment_config import AlignmentConfig
 from representation.posttraining.augmentation import (
     AugmentationConfig,
+    Views,
     apply_views,
     draw_views,
 )
@@ -28,6 +32,9 @@ from representation.trainable import Remembers, Rows, Side, TextKind, Trainable
 from representation.training.distributed import share_of
 from representation.training.picture_file import PictureFile
 from representation.training.picture_store import MOST_SCRATCH_BYTES, PictureStore
+
+Shown = tuple[list[list[int]], np.ndarray | Tensor | None]
+"""Tokens of each row's text, empty where it shows none, and pictures of all rows or of none."""
 
 
 class Batches:
@@ -50,6 +57,7 @@ class Batches:
         hard: draws hard negatives, `num_hard` to each pair, shown in the form of the kind's items. Those without a picture where the kind shows pictures, and
             those not listed before the cut, count as none.
         rank, world_size: make the inputs of this process's share of the rows only.
+        alignment: which views of queries and items a batch has besides.
     """
 
     def __init__(
@@ -67,8 +75,9 @@ class Batches:
         world_size: int = 1,
         scratch_bytes: int = MOST_SCRATCH_BYTES,
         alter_photos: bool = True,
+        alignment: AlignmentConfig | None = None,
     ) -> None:
-        self._encoder, self.schedule = encoder, schedule
+        self._encoder, self.schedule, self._alignment = encoder, schedule, alignment
         self._of_photos = augmentation if alter_photos else None
         self._of_products = augmentation or AugmentationConfig()
         self._seed, self._own_words = seed, own_words
@@ -88,6 +97,7 @@ class Batches:
         for kind in ("title", "richer"):
             self._tokens_of("item", kind)
         self._size, self._device = encoder.image_size or 1, encoder.device
+        self._cut = encoder.cut
         forms = {form for kind in schedule.pairs for form in kind}
         shows = any("image" in form for form in forms)
         self._images = self._store(shop, "items", self._item_ids if shows else None, scratch_bytes)
@@ -108,7 +118,12 @@ class Batches:
         names = [f"{what[table]} {key}" for key in ids]
         pictures = PictureFile.of(shop, table, ids) if len(ids) else []
         return PictureStore(
-            pictures, names, self._size, scratch_bytes=scratch_bytes, cut=self._encoder.cut
+            pictures,
+            names,
+            self._size,
+            scratch_bytes=scratch_bytes,
+            cut=self._cut,
+            boxes=known_boxes(shop, table, ids, names),
         )
 
     def _tokens_of(self, side: Side, kind: TextKind) -> list[list[int]]:
@@ -132,6 +147,8 @@ class Batches:
         products, searches = self._shown()
         self._images.decode_ahead(products, "products' pictures")
         self._photos.decode_ahead(searches, "shoppers' photos")
+        if isinstance(self._cut, CoreRegion):
+            self._cut.tell()
 
     def remember_ahead(self, folder: Path | None, shop_digest: str) -> None:
         """Have an encoder with frozen towers compute ahead what they make of the texts and pictures that the steps show; altered pictures and drawn words are never the same twice.
@@ -191,12 +208,12 @@ class Batches:
         item_rows = self._places(rows["item_id"])
         if kind.query == "richer-text+image":
             query_rows = self._places(rows["query_item_id"])[own]
-            queries = self._items("query", query_rows, "richer-text+image")
+            shown = self._shown_of("query", query_rows, "richer-text+image")
         else:
-            queries = self._searches(rows, item_rows, own, kind.query, step)
+            shown = self._searches(rows, item_rows, own, kind.query, step)
         return PairBatch(
             kind=kind,
-            queries=queries,
+            queries=self._encoder.prepare("query", *shown),
             items=self._items("item", item_rows[own], kind.item),
             blocked=self._blocked(rows, own),
             rows=rows,
@@ -205,7 +222,27 @@ class Batches:
             search_ids=_tensor(rows["search_id"]),
             own=own,
             hard=self._hard_items(kind, rows, item_rows, own, step),
+            query_views=self._query_views(kind, shown),
+            item_views=self._item_views(kind, item_rows[own]),
         )
+
+    def _query_views(self, kind: PairKind, shown: Shown) -> dict[Objective, Rows]:
+        """Queries of words and picture by their words alone and by their picture alone."""
+        if kind.shows != "both" or self._alignment is None or not self._alignment.query_views:
+            return {}
+        texts, pictures = shown
+        return {
+            "text": self._encoder.prepare("query", texts, None),
+            "image": self._encoder.prepare("query", [[]] * len(texts), pictures),
+        }
+
+    def _item_views(self, kind: PairKind, rows: np.ndarray) -> tuple[Rows, ...]:
+        """Items by their pictures alone, and by their texts alone: richer ones unless the kind shows titles."""
+        if self._alignment is None or not self._alignment.intra_weight or "image" not in kind.item:
+            return ()
+        of_all = self._tokens_of("item", "title" if kind.item == "title+image" else "richer")
+        texts = self._encoder.prepare("item", [of_all[row] for row in rows], None)
+        return self._items("item", rows, "image"), texts
 
     def _places(self, item_ids: pl.Series) -> np.ndarray:
         return np.searchsorted(self._item_ids, item_ids.to_numpy())
@@ -240,17 +277,20 @@ class Batches:
         )
 
     def _items(self, side: Side, rows: np.ndarray, kind: ItemKind) -> Rows:
+        return self._encoder.prepare(side, *self._shown_of(side, rows, kind))
+
+    def _shown_of(self, side: Side, rows: np.ndarray, kind: ItemKind) -> Shown:
+        """What a side shows of products."""
         texts: list[list[int]] = [[]] * len(rows)
         if kind != "image":
             of_all = self._tokens_of(side, "title" if kind.startswith("title") else "richer")
             texts = [of_all[row] for row in rows]
-        pictures = self._images.take_to(rows, self._device) if "image" in kind else None
-        return self._encoder.prepare(side, texts, pictures)
+        return texts, self._images.take_to(rows, self._device) if "image" in kind else None
 
     def _searches(
         self, rows: pl.DataFrame, item_rows: np.ndarray, own: slice, kind: QueryKind, step: int
-    ) -> Rows:
-        """Queries of searches, then products as their own queries: by words, or by a view of their picture."""
+    ) -> Shown:
+        """What is shown of queries of searches, then products as their own queries: by words, or by a view of their picture."""
         is_own = (rows["query_item_id"] == rows["item_id"]).fill_null(False).to_numpy()
         search_rows = np.searchsorted(self._search_ids, rows["search_id"].to_numpy()[~is_own])
         product_rows = item_rows[is_own]
@@ -260,14 +300,14 @@ class Batches:
             texts = [self._words[row] for row in search_rows[searches]]
             texts += self._product_words(product_rows, products, step)
         if kind == "text":
-            return self._encoder.prepare("query", texts, None)
+            return texts, None
         random = generator(self._seed, "views", step)
         noise = None
         if self._is_far:
             noise = torch.Generator(self._device).manual_seed(seed_of(self._seed, "noise", step))
         photos = self._photo_views(search_rows, searches, random)
         views = self._product_views(product_rows, products, random, noise)
-        return self._encoder.prepare("query", texts, torch.cat([photos, views]))
+        return texts, torch.cat([photos, views])
 
     def _product_words(self, rows: np.ndarray, own: slice, step: int) -> list[list[int]]:
         if self._own_words is None:
@@ -281,7 +321,7 @@ class Batches:
         if self._of_photos is None or not len(rows):
             return photos
         views = draw_views(len(rows), self._size, self._of_photos, random, new_ground=False)
-        return apply_views(photos, views.some(own))
+        return _altered(photos, views.some(own))
 
     def _product_views(
         self,
@@ -297,8 +337,19 @@ class Batches:
         assert views.grounds is not None
         others = views.grounds.others
         if len(pictures) == len(rows):
-            return apply_views(pictures, views, pictures[torch.from_numpy(others)])
-        return apply_views(pictures, views, self._images.take_to(rows[others], self._device))
+            return _altered(pictures, views, pictures[torch.from_numpy(others)])
+        return _altered(pictures, views, self._images.take_to(rows[others], self._device))
+
+
+def _altered(pictures: Tensor, views: Views, others: Tensor | None = None) -> Tensor:
+    """Views of pictures where these are; a picture and its core region are altered alike."""
+    if pictures.ndim < 5:
+        return apply_views(pictures, views, others)
+    each = [
+        apply_views(pictures[:, place], views, None if others is None else others[:, place])
+        for place in range(pictures.shape[1])
+    ]
+    return torch.stack(each, 1)
 
 
 def parts_of(own: slice, first: int) -> tuple[slice, slice]:

@@ -23,8 +23,12 @@ from moon_rec.bounds import (
 from moon_rec.config import LENIENT, CountsWhen, Rules, nearest
 from moon_rec.errors import ConfigError
 from moon_rec.shop.engagement import Engagement
+from representation.core_region.config import CoreRegionConfig
 from representation.curation.config import CurationConfig
+from representation.losses.filtering import FilterConfig
+from representation.mixture.config import ExpertsConfig
 from representation.negatives.hard import HardKind
+from representation.posttraining.alignment_config import AlignmentConfig
 from representation.posttraining.augmentation import AugmentationConfig
 from representation.posttraining.mixture import (
     CATALOGUE_KINDS,
@@ -34,50 +38,19 @@ from representation.posttraining.mixture import (
     QueryKind,
     check_mixture,
 )
+from representation.posttraining.presets import PRESETS, Preset
 from representation.training.config import TrainingConfig
 
-Preset = Literal["broad", "refinement", "scl"]
 OwnShare = Annotated[float, Field(ge=0, le=0.9)]
 Entries = Annotated[int, Field(ge=1, le=2**27)]
 """Vectors compared with a query, or kept in a queue."""
 
-PRESETS: dict[Preset, dict[str, Any]] = {
-    "broad": {"engagement": "clicked"},
-    "refinement": {
-        "engagement": "purchased",
-        "curation": {
-            "hardest_from": 9,
-            "hardest_keep": 8,
-            "spu_item": "own",
-            "entities_in": "together",
-        },
-        "hard_negatives": 1,
-        "num_negatives": 2048,
-        "max_age": 200,
-        "queue_term": "queries",
-        "momentum": 0.99,
-        "loss": "circle",
-        "circle_margin": 0.5,
-        "circle_scale": 16.0,
-        "learning_rate": 5e-4,
-    },
-    "scl": {
-        "engagement": "purchased",
-        "mixture": {"image->image": 0.5, "text->richer-text": 0.5},
-        "hard_negatives": 1,
-        "hard_negative_kinds": ["clicked"],
-        "triplet_weight": 1.0,
-        "num_negatives": 196_800,
-        "queue_length": 196_800,
-        "queue_drift": "kept",
-        "queue_term": "alone",
-        "momentum": 0.999,
-    },
-}
-"""What each preset sets; all else is as by default."""
-
 _MAY_BE_NONE = (
+    "alignment",
     "curation",
+    "core_region",
+    "experts",
+    "filtering",
     "lora",
     "num_negatives",
     "queue_length",
@@ -146,6 +119,12 @@ class PosttrainConfig(TrainingConfig):
             learn from the loss with them, items from that without, a temperature from both; `joint`: both from the loss with them, one denominator for all, as MOON's formula is commonly written; `alone`: the past
             ones are all the negatives there are, as in MoCo and SCL: a query picks its positive, under the slow copy, among them (at a step without any, among the batch).
         momentum: of a slow copy of the encoder whose vectors are kept as past negatives, see `momentum.py`; 0: the encoder's own.
+        core_region: from here on encode beside each picture what it shows of the product, see `CoreRegionConfig` (MOON); None: as the encoder does that training starts from.
+        experts: put experts in place of the feed-forward layers of the encoder that training starts from, see `mixture.ExpertsConfig` (MOON, MOON2.0); None: as it is.
+        balance_weight: of the load balance loss where the encoder has experts (MOON2.0: rho); the papers are silent; chosen: .01, as Switch Transformer.
+        alignment: MOON2.0's dual-level alignment, see `AlignmentConfig`; None: none.
+        filtering: pairs that the encoder is unsure of count less, see `FilterConfig` (MOON2.0's dynamic sample filtering); None: all count alike. A pair is held against its own hard
+            negatives, the one most like the query; without one it counts whole.
         chunk_size: rows embedded at a time, with gradients cached, so that memory does not grow with the batch; None: all at once.
     """
 
@@ -189,6 +168,11 @@ class PosttrainConfig(TrainingConfig):
     queue_drift: Literal["kept", "mean"] = "mean"
     queue_term: Literal["added", "queries", "joint", "alone"] = "added"
     momentum: ShareBelowOne = 0.0
+    core_region: CoreRegionConfig | None = None
+    experts: ExpertsConfig | None = None
+    balance_weight: Strength = 0.01
+    alignment: AlignmentConfig | None = None
+    filtering: FilterConfig | None = None
     chunk_size: Count | None = None
 
     counts_when: ClassVar[Rules] = {
@@ -220,9 +204,16 @@ class PosttrainConfig(TrainingConfig):
             lambda config: config.triplet_weight > 0,
             "triplet_weight is 0; leave it out or raise that",
         ),
-        "hard_negative_kinds": CountsWhen(
-            lambda config: config.hard_negatives > 0,
-            "hard_negatives is 0; leave it out or raise that",
+        **dict.fromkeys(
+            ("hard_negative_kinds", "filtering"),
+            CountsWhen(
+                lambda config: config.hard_negatives > 0,
+                "hard_negatives is 0; leave it out or raise that",
+            ),
+        ),
+        "alignment": CountsWhen(
+            lambda config: any("image" in item for item in config.items),
+            "no item of this mixture shows a picture; leave it out",
         ),
         **dict.fromkeys(
             ("queue_length", "max_age", "queue_drift", "queue_term", "momentum"),

@@ -4,6 +4,7 @@ from typing import Literal, NamedTuple
 
 from moon_rec.config import nearest
 from moon_rec.errors import ConfigError
+from representation.mixture.modality_driven import Objective
 
 QueryKind = Literal["text", "image", "title+image", "richer-text+image"]
 ItemKind = Literal["richer-text", "image", "title+image", "richer-text+image"]
@@ -19,6 +20,11 @@ class PairKind(NamedTuple):
     def name(self) -> str:
         """As settings and logs spell it, such as `image->title+image`."""
         return f"{self.query}->{self.item}"
+
+    @property
+    def shows(self) -> Objective:
+        """What its queries show: which of MOON2.0's alignments between products it is."""
+        return self.query if self.query in ("text", "image") else "both"
 
 
 TABLE_2: dict[str, float] = {

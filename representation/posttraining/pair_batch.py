@@ -1,11 +1,13 @@
 """What a step of post-training is given: the inputs of a process's own pairs, and who is who in the whole batch."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 import torch
 from torch import Tensor
 
+from representation.mixture.modality_driven import Objective
 from representation.posttraining.mixture import PairKind
 from representation.trainable import Rows
 
@@ -47,6 +49,8 @@ class PairBatch:
         item_ids, spu_ids, search_ids: `(batch,)` int64 of the whole batch.
         own: which rows of the batch are this process's.
         hard: hard negatives, where asked for.
+        query_views: the own queries of words and picture by one of them alone, where asked for (`AlignmentConfig.query_views`).
+        item_views: the own items by their picture alone and by their text alone, where asked for.
     """
 
     kind: PairKind
@@ -59,6 +63,15 @@ class PairBatch:
     search_ids: Tensor
     own: slice
     hard: HardItems | None = None
+    query_views: Mapping[Objective, Rows] = field(default_factory=dict)
+    item_views: tuple[Rows, ...] = ()
+
+    @property
+    def query_sides(self) -> dict[Objective, int]:
+        """Which of the sides are queries, by what they show; first the queries as the kind has them."""
+        first = 2 if self.hard is None else 3
+        views = {name: first + place for place, name in enumerate(self.query_views)}
+        return {self.kind.shows: 0, **views}
 
     def __len__(self) -> int:
         """Pairs of this process."""
@@ -66,9 +79,21 @@ class PairBatch:
 
     def to(self, device: torch.device) -> "PairBatch":
         """With the inputs on `device`; who is who stays here, where negatives are drawn."""
-        queries, items = self.queries.to(device), self.items.to(device)
         hard = self.hard.to(device) if self.hard is not None else None
-        return replace(self, queries=queries, items=items, hard=hard)
+        return replace(
+            self,
+            queries=self.queries.to(device),
+            items=self.items.to(device),
+            hard=hard,
+            query_views={name: one.to(device) for name, one in self.query_views.items()},
+            item_views=tuple(one.to(device) for one in self.item_views),
+        )
+
+    @property
+    def sides(self) -> list[Rows]:
+        """All that is embedded: queries, items, hard negatives where there are, views of queries, views of items."""
+        hard = [] if self.hard is None else [self.hard.items]
+        return [self.queries, self.items, *hard, *self.query_views.values(), *self.item_views]
 
     @property
     def label(self) -> str:
@@ -92,8 +117,5 @@ class PairBatch:
 
     @property
     def num_tokens(self) -> int:
-        """Real tokens of the own rows, on both sides and of the hard negatives."""
-        sides = [self.queries, self.items]
-        if self.hard is not None:
-            sides.append(self.hard.items)
-        return sum(side.num_tokens for side in sides)
+        """Real tokens of the own rows, on both sides, of the hard negatives and of views."""
+        return sum(side.num_tokens for side in self.sides)

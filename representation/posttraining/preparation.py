@@ -112,6 +112,7 @@ def prepare(
         world_size=world_size,
         scratch_bytes=int(config.scratch_gb * 1e9),
         alter_photos=config.alter_photos,
+        alignment=config.alignment,
     )
     batches.decode_ahead()
     batches.remember_ahead(features if rank == 0 else None, shop.digest)

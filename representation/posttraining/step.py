@@ -13,7 +13,6 @@ and those drawn from a queue Q_S (*temporal*). B and H of all processes come fir
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
@@ -22,12 +21,25 @@ from torch import Tensor
 
 from moon_rec.bounds import LEAST_TEMPERATURE
 from moon_rec.torch_seeds import torch_generator
-from representation.losses import Asking, by_blocks, circle, infonce, matryoshka, triplet
+from representation.losses import (
+    Asking,
+    by_blocks,
+    circle,
+    confidence,
+    filter_weights,
+    infonce,
+    margin_at,
+    matryoshka,
+    triplet,
+)
+from representation.mixture import ExpertsConfig
 from representation.negatives.above_positive import above_positive
 from representation.negatives.in_batch import keep_some
 from representation.negatives.known_positives import KnownPositives
 from representation.negatives.spatial import gather
+from representation.posttraining.alignment import Alignment
 from representation.posttraining.config import PosttrainConfig
+from representation.posttraining.outcome import Outcome, likeness_of
 from representation.posttraining.pair_batch import PairBatch
 from representation.posttraining.past_negatives import Past, PastNegatives
 from representation.posttraining.teacher import Teacher, distilled
@@ -38,62 +50,8 @@ from representation.training.optimisation import lower_precision
 Embed = Callable[..., list[Tensor]]
 """Unit vectors `(rows, dim)` of each of the inputs it is given, with gradients: `SharedEncoder.embed`."""
 
-SCORES_AT_ONCE = 1 << 20
-"""Scores in memory at once where only a count is made of them."""
-
 SlowEmbed = Callable[[Rows], Tensor]
 """Unit vectors `(rows, dim)` of inputs without gradients: `MomentumEncoder.embed`."""
-
-
-@dataclass
-class Outcome:
-    """What a step found; `right` and the figures of `numbers` are only worked out when asked for.
-
-    Attributes:
-        loss: without gradient; its mean over processes is that over all pairs.
-        masked: `(own, columns)`, True where the batch's item or hard negative is known to be no negative of the query.
-        blocked: the same, with those that `num_negatives` leaves out.
-        past: what was drawn from the queue.
-        likeness: mean cosine between two of the batch's items: 1 where all are the same.
-        queries, columns, positives: the vectors that were compared, without gradient, and the column of each query's positive.
-        weight: of the own queries, so that a mean over processes is that over all pairs.
-    """
-
-    loss: Tensor
-    masked: Tensor
-    blocked: Tensor
-    past: Past | None
-    likeness: Tensor
-    queries: Tensor
-    columns: Tensor
-    positives: Tensor
-    weight: float
-
-    @property
-    def right(self) -> Tensor:
-        """Share of the own queries whose positive scores above all negatives of the batch; weighed like the loss."""
-        return self.weight * _share_right(self.queries, self.columns, self.blocked, self.positives)
-
-    def numbers(self) -> dict[str, float]:
-        """Negatives really used for a query, on the mean; share of the candidates masked; how many come from the queue, and their ages in steps."""
-        own, columns = self.blocked.shape
-        used = float((~self.blocked).sum()) - own
-        candidates, masked = own * (columns - 1), int(self.masked.sum())
-        found = {}
-        if self.past is not None:
-            blocked, drawn = self.past.blocked, self.past.drawn
-            used += blocked.size - blocked.sum()
-            candidates, masked = candidates + blocked.size, masked + int(blocked.sum())
-            found = {
-                "queue_negatives": float(blocked.shape[1]),
-                "queue_mean_age": drawn.mean_age,
-                "queue_max_age": float(drawn.max_age),
-            }
-        return {
-            "negatives": used / max(own, 1),
-            "share_masked": masked / max(candidates, 1),
-            **found,
-        }
 
 
 class ContrastiveStep:
@@ -112,7 +70,12 @@ class ContrastiveStep:
         device: torch.device,
         world_size: int = 1,
         teacher: Teacher | None = None,
+        experts: ExpertsConfig | None = None,
     ) -> None:
+        """
+        Args:
+            experts: the encoder's; then vectors come with their gates' figures behind (`mixture.Gates`).
+        """
         self._teacher = teacher
         self.config, self.widths, self.device = config, tuple(widths), device
         of_prefixes = "infonce" if config.prefix_loss == "infonce" else config.loss
@@ -120,11 +83,17 @@ class ContrastiveStep:
         weights = self.widths if config.matryoshka_weights == "width" else None
         self._over_widths = partial(matryoshka, widths=self.widths, weights=weights)
         self._world_size = world_size
+        self.alignment = Alignment(config, self.widths[-1], experts, device)
         start = torch.tensor(math.log(config.temperature), device=device)
         self.log_temperature = torch.nn.Parameter(start, requires_grad=config.learn_temperature)
         self.past: PastNegatives | None = None
         if config.has_queue:
             self.past = PastNegatives(config, known, self.widths[-1], device)
+
+    def parameters(self) -> list[tuple[str, Tensor]]:
+        """What is trained beside the encoder."""
+        learnt = [("log_temperature", self.log_temperature)] if self.learns_temperature else []
+        return [*learnt, *self.alignment.parameters()]
 
     @property
     def learns_temperature(self) -> bool:
@@ -152,10 +121,9 @@ class ContrastiveStep:
             context_of_last: see `gradient_cache.cached_backward`.
             slow: the momentum encoder's `embed`, where there is one.
         """
-        sides = [batch.queries, batch.items]
-        if batch.hard is not None:
-            sides.append(batch.hard.items)
-        keys = self._keys(batch, sides[1:], slow, dtype) if slow is not None else None
+        sides = batch.sides
+        kept = sides[1:2] if batch.hard is None else sides[1:3]
+        keys = self._keys(batch, kept, slow, dtype) if slow is not None else None
         if self.config.chunk_size is None:
             with lower_precision(self.device, dtype):
                 vectors = embed(*(side.to(self.device) for side in sides))
@@ -216,10 +184,12 @@ class ContrastiveStep:
         """The loss to go down on this process, and what was found; feeds the queue.
 
         Args:
-            vectors: of the own queries and items `(own, dim)`, and of the hard negatives `(own * count, dim)` where the batch has them.
+            vectors: of `batch.sides`, `(own, dim)` each, of the hard negatives `(own * count, dim)`; those of an encoder with experts have their gates' figures behind.
             keys: of items and hard negatives under the momentum encoder, where there is one: kept as past negatives in place of their own.
         """
-        queries, items, *hard = vectors
+        vectors, figures = self.alignment.split(vectors)
+        queries, items = vectors[:2]
+        hard = vectors[2:3] if batch.hard is not None else []
         everyone = [gather(one) for one in (items, *hard)]
         kept = (
             [gather(one) for one in keys]
@@ -235,6 +205,56 @@ class ContrastiveStep:
         past = None
         if self.past is not None:
             past = self.past.draw(batch, kept[0], len(columns) - 1, step)
+        masks, terms = (blocked, past), []
+        told: dict[str, Tensor] = {}
+        for shown, side in batch.query_sides.items():
+            sure = self._sure(batch, step, vectors[side], items, hard)
+            term, seen = self._against(batch, vectors[side], columns, kept, *masks, sure)
+            omega = self.alignment.weight(shown, figures[side] if figures else None)
+            terms.append(omega * term)
+            if not side:
+                blocked, past = seen
+                told |= {} if sure is None else {"share_filtered": (sure < 1).float().mean()}
+            if isinstance(omega, Tensor):
+                told[f"weight_{shown}"] = omega.detach()
+        loss = sum(terms[1:], start=terms[0])
+        if batch.item_views:
+            within = self.alignment.within(batch, *vectors[-2:], self._over_widths)
+            loss, told["loss_within"] = loss + within, within.detach()
+        if self._teacher is not None:
+            own = queries, items
+            loss = loss + distilled(self._teacher, self.config, batch, own, everyone[0])
+        weight = len(batch) * self._world_size / batch.num_pairs
+        loss = weight * loss
+        if self.config.triplet_weight and batch.hard is not None:
+            loss = loss + self.config.triplet_weight * self._triplet(batch, queries, items, hard[0])
+        if figures:
+            of_gates, gates_told = self.alignment.of_gates(figures)
+            loss, told = loss + of_gates, told | gates_told
+        if self.past is not None:
+            self.past.push(batch, kept[0], kept[1] if hard else None, step)
+        compared = queries.detach(), columns.detach(), positives.to(self.device)
+        likeness = likeness_of(columns)
+        return loss, Outcome(
+            loss.detach(), masked, blocked, past, likeness, *compared, weight, told
+        )
+
+    def _against(
+        self,
+        batch: PairBatch,
+        queries: Tensor,
+        columns: Tensor,
+        kept: Sequence[Tensor],
+        blocked: Tensor,
+        past: Past | None,
+        weights: Tensor | None,
+    ) -> tuple[Tensor, tuple[Tensor, Past | None]]:
+        """The loss of the own queries, as one form of them shows them, against the items of all; and the masks that it was taken with.
+
+        Args:
+            weights: what each query's loss is multiplied by.
+        """
+        positives = batch.positives
         blocked, past = self._without_answers(queries, columns, positives, blocked, past)
         on_device, columns_right = blocked.to(self.device), positives.to(self.device)
         objectives = self._objectives()
@@ -245,21 +265,34 @@ class ContrastiveStep:
             known["blocked"] = torch.ones_like(on_device).scatter_(1, columns_right[:, None], False)
         if self.config.other_positives == "positives":
             known["siblings"] = self._siblings(batch, len(columns))
+        if weights is not None:
+            known["weights"] = weights
         objectives = [partial(one, **known) for one in objectives]
         asking = self._asking(queries, on_device, batch)
         loss = self._over_negatives(objectives, queries, columns, kept, past, asking)
-        if self._teacher is not None:
-            own = queries, items
-            loss = loss + distilled(self._teacher, self.config, batch, own, everyone[0])
-        weight = len(batch) * self._world_size / batch.num_pairs
-        loss = weight * loss
-        if self.config.triplet_weight and batch.hard is not None:
-            loss = loss + self.config.triplet_weight * self._triplet(batch, queries, items, hard[0])
-        if self.past is not None:
-            self.past.push(batch, kept[0], kept[1] if hard else None, step)
-        compared = queries.detach(), columns.detach(), columns_right
-        likeness = _likeness(columns)
-        return loss, Outcome(loss.detach(), masked, blocked, past, likeness, *compared, weight)
+        return loss, (blocked, past)
+
+    @torch.no_grad()
+    def _sure(
+        self,
+        batch: PairBatch,
+        step: int,
+        queries: Tensor,
+        items: Tensor,
+        hard: Sequence[Tensor],
+    ) -> Tensor | None:
+        """What `filtering` multiplies each own query's loss by, `(own,)`: held against its own hard negative that is most like it; 1 where it has none."""
+        settings = self.config.filtering
+        if settings is None or batch.hard is None:
+            return None
+        is_there = batch.hard.mask[batch.own].to(queries.device)
+        of_query = hard[0].reshape(*is_there.shape, -1)
+        cosines = (of_query @ queries[:, :, None]).squeeze(2).masked_fill(~is_there, -2.0)
+        rows = torch.arange(len(queries), device=queries.device)
+        nearest = of_query[rows, cosines.argmax(dim=1)]
+        margin = margin_at(settings, step, self.config.steps)
+        phi = confidence(queries, items, nearest, settings.scale, margin)
+        return filter_weights(phi, settings.threshold).where(is_there.any(dim=1), 1.0)
 
     def _siblings(self, batch: PairBatch, num_columns: int) -> Tensor:
         """`(own, columns)`: the batch's items that are known to answer a query besides its own."""
@@ -341,24 +374,3 @@ class ContrastiveStep:
         share = int(is_clicked[batch.own].sum()) / max(int(is_clicked.sum()), 1)
         found = self._over_widths(loss, queries, torch.cat([items, hard]))
         return found * (share * self._world_size)
-
-
-@torch.no_grad()
-def _likeness(vectors: Tensor) -> Tensor:
-    """Mean cosine `()` between two of the unit vectors `(rows, dim)`: from the length of their sum, which costs no product of all with all."""
-    rows = len(vectors)
-    total = vectors.detach().float().sum(dim=0).square().sum()
-    return (total - rows) / max(rows * (rows - 1), 1)
-
-
-@torch.no_grad()
-def _share_right(queries: Tensor, columns: Tensor, blocked: Tensor, positives: Tensor) -> Tensor:
-    """Share of the queries whose best column is the positive, in float32; `SCORES_AT_ONCE` at a time, which decides nothing but ties to rounding."""
-    size = max(1, SCORES_AT_ONCE // len(columns))
-    is_right = torch.empty(len(queries), device=queries.device)
-    for first in range(0, len(queries), size):
-        rows = slice(first, first + size)
-        scores = queries[rows] @ columns.T
-        scores.masked_fill_(blocked[rows].to(scores.device), -torch.inf)
-        is_right[rows] = (scores.argmax(dim=1) == positives[rows]).float()
-    return is_right.mean()

@@ -7,7 +7,7 @@ formula, and each step is of one kind of pairs. The loop is `training/loop.py`'s
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,21 @@ from transformers import PreTrainedModel
 
 from moon_rec.errors import ConfigError
 from moon_rec.shop import Shop
-from representation.encoder import open_trainable
+from representation.encoder import ProductEncoder, open_trainable
+from representation.posttraining.alignment import (
+    check_core_region,
+    check_mixture_of_experts,
+    experts_of,
+)
 from representation.posttraining.batches import Batches
 from representation.posttraining.config import PosttrainConfig, refuse_idle
 from representation.posttraining.momentum import MomentumEncoder
+from representation.posttraining.outcome import Outcome
 from representation.posttraining.pair_batch import PairBatch
 from representation.posttraining.pairs import CuratedPairs
 from representation.posttraining.preparation import Prepared, prepare, readable
 from representation.posttraining.start_vectors import open_vectors
-from representation.posttraining.step import ContrastiveStep, Outcome
+from representation.posttraining.step import ContrastiveStep
 from representation.posttraining.teacher import Teacher, check_teacher
 from representation.trainable import Remembers, Trainable
 from representation.training.distributed import (
@@ -112,6 +118,8 @@ class PostTraining(Stage[PairBatch, Outcome]):
 
     def check(self, encoder: Trainable) -> None:
         refuse_idle(self._config, encoder.widths)
+        check_mixture_of_experts(self._config, encoder)
+        check_core_region(self._config, encoder)
         readable(self._config, encoder)
         if self._features is not None and not isinstance(encoder, Remembers):
             raise ConfigError(
@@ -121,6 +129,14 @@ class PostTraining(Stage[PairBatch, Outcome]):
             raise ConfigError(
                 "gradient_checkpointing = True changes nothing: of a locked pair small projections alone are trained; leave it out"
             )
+
+    def rebuild(self, encoder: Trainable) -> None:
+        if self._config.core_region is not None:
+            assert isinstance(encoder, ProductEncoder)
+            encoder.add_core_region(self._config.core_region)
+        if self._config.experts is not None:
+            assert isinstance(encoder, ProductEncoder)
+            encoder.add_experts(self._config.experts, self._config.seed)
 
     def prepare(self, encoder: Trainable) -> Batches:
         self._prepared = prepare(
@@ -150,14 +166,21 @@ class PostTraining(Stage[PairBatch, Outcome]):
             self._slow = MomentumEncoder(encoder, config.momentum)
         known, device = self._prepared.known, encoder.device
         teacher = Teacher(*self._taught, encoder.widths[-1], device) if self._taught else None
-        self._step = ContrastiveStep(config, encoder.widths, known, device, world_size(), teacher)
+        self._step = ContrastiveStep(
+            config, encoder.widths, known, device, world_size(), teacher, experts_of(encoder)
+        )
+
+    def work(self, encoder: Trainable) -> Callable[..., Any] | None:
+        if not isinstance(encoder, ProductEncoder) or experts_of(encoder) is None:
+            return None
+        return lambda *sides: [encoder.embed_with_gates(side) for side in sides]
 
     def backward(
         self, batch: PairBatch, step: int, shared: SharedEncoder, dtype: torch.dtype
     ) -> Outcome:
         slow = self._slow.embed if self._slow is not None else None
         found = self._step.backward(batch, step, shared.embed, dtype, shared.context_of_last, slow)
-        average_gradients([self._step.log_temperature])
+        average_gradients([value for _, value in self._step.parameters()])
         return found
 
     def after_update(self) -> None:
@@ -165,8 +188,7 @@ class PostTraining(Stage[PairBatch, Outcome]):
             self._slow.follow()
 
     def parameters(self) -> list[tuple[str, Tensor]]:
-        learnt = self._step.learns_temperature
-        return [("log_temperature", self._step.log_temperature)] if learnt else []
+        return self._step.parameters()
 
     def numbers(self, found: Outcome) -> dict[str, float]:
         return {

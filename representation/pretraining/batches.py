@@ -10,9 +10,11 @@ from torch import Tensor
 
 from moon_rec.seeds import generator
 from representation.model.backbone import Inputs
+from representation.model.pixels import square
 from representation.model.token_rows import Composer
 from representation.pretraining.objective import IGNORED, Dialogue, pad_labels
 from representation.pretraining.questions import Asked
+from representation.trainable import Cut
 from representation.training.distributed import rank, share_of, world_size
 from representation.training.picture_store import PictureStore
 
@@ -53,6 +55,7 @@ class QuestionBatches:
     Args:
         items: what is asked about: `item_id` and `has_image`, in the order of `pictures`.
         device: where the pictures are wanted.
+        cut: of the encoder.
         lengths: most tokens of what is said before the question, and of the answer.
     """
 
@@ -67,6 +70,7 @@ class QuestionBatches:
         seed: int,
         scratch_bytes: int,
         device: torch.device,
+        cut: Cut = square,
     ) -> None:
         self._composer, self._asked, self._size, self._seed = composer, asked, batch_size, seed
         self._device = device
@@ -74,7 +78,7 @@ class QuestionBatches:
         self._has_image = items["has_image"].to_list()
         names = [f"items.image of item {item_id}" for item_id in items["item_id"]]
         self._pictures = PictureStore(
-            pictures, names, composer.layout.image_size, scratch_bytes=scratch_bytes
+            pictures, names, composer.layout.image_size, scratch_bytes=scratch_bytes, cut=cut
         )
         self._order = (-1, np.zeros(0, np.int64))
 

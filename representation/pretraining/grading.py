@@ -136,7 +136,7 @@ def greedy_answers(
     has = [pictures[one.row] is not None for one in asked]
     rows = dialogue.questions([one.words for one in asked], [one.context for one in asked], has)
     names = [f"items.image of item {item_id}" for item_id in items["item_id"]]
-    store = PictureStore(pictures, names, encoder.layout.image_size, keep=False)
+    store = PictureStore(pictures, names, encoder.layout.image_size, keep=False, cut=encoder.cut)
     order = sorted(range(len(rows)), key=lambda place: (has[place], len(rows[place])))
     answers = [""] * len(rows)
     was_training = encoder.module.training

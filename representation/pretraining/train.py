@@ -138,6 +138,7 @@ class Pretraining(Stage[QuestionBatch, Answered]):
             config.seed,
             scratch_bytes=int(config.scratch_gb * 1e9),
             device=encoder.device,
+            cut=encoder.cut,
         )
 
     def work(self, encoder: ProductEncoder) -> Callable[..., Any]:

@@ -129,7 +129,16 @@ def _plain_name(name: str) -> str:
 def _dinov2(files: Files, folder: Path) -> None:
     """The backbone of a larger graph; its heads are left, and the token that only masked pretraining used is zero."""
     ((name, content),) = files.items()
-    found = onnx_weights(content, name)
+    dinov2_of(onnx_weights(content, name), name).save_pretrained(folder)
+    _write_preprocessor(folder, "BitImageProcessor", crop=224, resized=256, **_IMAGENET)
+
+
+def dinov2_of(found: dict[str, Tensor], name: str) -> Dinov2Model:
+    """The DINOv2 backbone among the weights of a larger graph, as `onnx_weights` reads them.
+
+    Raises:
+        EncoderError: there is none, or not all of it; `name` is the file in the error.
+    """
     weights = {
         key.removeprefix("backbone."): value
         for key, value in found.items()
@@ -162,8 +171,7 @@ def _dinov2(files: Files, folder: Path) -> None:
         image_size=patch * round(patches.shape[1] ** 0.5),
         patch_size=patch,
     )
-    _loaded(Dinov2Model, config, weights, name).save_pretrained(folder)
-    _write_preprocessor(folder, "BitImageProcessor", crop=224, resized=256, **_IMAGENET)
+    return _loaded(Dinov2Model, config, weights, name)
 
 
 def _bert_onnx(files: Files, folder: Path) -> None:

@@ -117,6 +117,7 @@ def train(
     settings |= stage.reads()
     check_state(resume_folder(out), settings)
     places.check_steps(about)
+    stage.rebuild(encoder)
     places.check_size(encoder)
     batches = stage.prepare(encoder)
     log = TrainingLog(stage.log_file, about | stage.facts(), on_log if is_main() else None)

@@ -21,11 +21,14 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from moon_rec.errors import EncoderError
 from moon_rec.progress import progress, say
 from moon_rec.shop.pictures import decode
+from representation.core_region.box import Box
+from representation.core_region.crops import cut_at
 from representation.model.pixels import square
 from representation.trainable import Cut
 from representation.training.distributed import wait, world_size
@@ -58,6 +61,7 @@ class PictureStore:
         keep: bool = True,
         scratch_bytes: int = MOST_SCRATCH_BYTES,
         cut: Cut = square,
+        boxes: Sequence[Box | None] | None = None,
     ) -> None:
         """
         Args:
@@ -65,12 +69,13 @@ class PictureStore:
             names: what an error calls each row's picture.
             keep: keep what was decoded; False for a single pass.
             scratch_bytes: most bytes that a scratch file may take; 0: none is made. Several processes must all make a store that keeps.
-            cut: makes the square of a picture.
+            cut: makes the square of a picture, or, as `CoreRegion`, the picture's and its core region's.
+            boxes: where the product is on each row's picture, as far as known; read by a `CoreRegion` alone.
         """
         self._pictures, self._names, self._size = pictures, names, image_size
-        self._cut = cut
+        self._cut, self._boxes = cut, boxes
         self._is_kept = np.zeros(len(pictures), dtype=bool)
-        self._shape = (image_size, image_size, 3)
+        self._shape = cut(Image.new("RGB", (image_size, image_size)), image_size).shape
         shape = (len(pictures), *self._shape)
         num_bytes = int(np.prod(shape))
         self._kept: np.ndarray | None = None
@@ -96,7 +101,7 @@ class PictureStore:
         return found.to(device, non_blocking=True)
 
     def take(self, rows: Sequence[int] | np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Pictures of `rows`, `(rows, image_size, image_size, 3)` uint8.
+        """Pictures of `rows`, `(rows, image_size, image_size, 3)` uint8; with a core region beside each, `(rows, 2, image_size, image_size, 3)`.
 
         Args:
             out: to write them into; None: a new array.
@@ -212,14 +217,15 @@ class PictureStore:
             data = self._pictures[row]
             if data is None:
                 raise EncoderError(f"{self._names[row]} is null where a picture is needed")
-            decoded[place] = self._square(data, self._names[row])
+            decoded[place] = self._square(data, row)
         return decoded
 
-    def _square(self, data: bytes, name: str) -> np.ndarray:
-        """A picture as a square: one that is shared, where there is one."""
+    def _square(self, data: bytes, row: int) -> np.ndarray:
+        """A picture as a square, with a core region as two: one that is shared, where there is one."""
         global _shared_room
+        name, box = self._names[row], None if self._boxes is None else self._boxes[row]
         if self._cut is not square or not (_shared or _shared_room):
-            return self._cut(decode(data, where=name), self._size)
+            return cut_at(self._cut, decode(data, where=name), self._size, box)
         key = hashlib.blake2b(data, digest_size=16).digest(), self._size
         found = _shared.get(key)
         if found is None:

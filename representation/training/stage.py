@@ -54,7 +54,7 @@ class Maker(Protocol[MadeBatch]):
 
 
 class Stage(ABC, Generic[OneBatch, OneFound]):
-    """A stage of training, of one training. The loop calls `check`, `prepare`, `begin` in this order, then `backward` and `after_update` a step.
+    """A stage of training, of one training. The loop calls `check`, `rebuild`, `prepare`, `begin` in this order, then `backward` and `after_update` a step.
 
     Attributes:
         title: of the progress bar.
@@ -78,6 +78,9 @@ class Stage(ABC, Generic[OneBatch, OneFound]):
 
     def check(self, encoder: Any) -> None:
         """Refuse settings that do not fit the encoder, before anything is read."""
+
+    def rebuild(self, encoder: Any) -> None:
+        """Change what the encoder is made of, in place, where the settings say so. Experts leave its vectors as they are; with a core region it sees more from here on."""
 
     @abstractmethod
     def prepare(self, encoder: Any) -> Maker[OneBatch]:

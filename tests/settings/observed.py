@@ -37,6 +37,7 @@ from representation.encoder import ProductEncoder, build_encoder, untrained_enco
 from representation.encoders.dual import DualEncoder
 from representation.encoders.locked import locked_pair
 from representation.encoders.text import TextEncoder
+from representation.losses import confidence, filter_weights, margin_at
 from representation.metrics.benchmark import measure
 from representation.metrics.labels import label_tasks
 from representation.model.lora import with_lora
@@ -361,7 +362,64 @@ def _plain_encoder() -> ProductEncoder:
 
 def of_encoder(config: Any) -> str:
     made = _plain_encoder()
+    if config.experts is not None:
+        made = _mixed_encoder(config.experts)
     return digest(*_vectors(ProductEncoder(made.module, made.tokenizer, config)))
+
+
+def of_core_region(config: Any) -> str:
+    """Both squares of a picture whose product is not at its border."""
+    from PIL import Image
+
+    from representation.core_region.crops import CoreRegion
+
+    picture = Image.new("RGB", (32, 32), (230, 230, 230))
+    picture.paste((200, 20, 30), (9, 11, 20, 23))
+    return digest(CoreRegion(config)(picture, 16))
+
+
+def _mixed_encoder(config: Any) -> ProductEncoder:
+    """With experts that differ."""
+    encoder = untrained_encoder(little_shop(), shop_data.TINY, 3, device="cpu")
+    encoder.add_experts(config, 0)
+    draws = torch.Generator().manual_seed(0)
+    for name, value in encoder.module.named_parameters():
+        if ".experts." in name:
+            value.data += torch.randn(value.shape, generator=draws) / 5
+    return encoder
+
+
+def of_experts(config: Any) -> str:
+    encoder = _mixed_encoder(config)
+    return digest(*_vectors(encoder), sorted(dict(encoder.module.named_parameters())))
+
+
+def of_alignment(config: Any) -> str:
+    """The loss of a step, and what a batch has besides."""
+    from representation.mixture import ExpertsConfig
+    from representation.posttraining.preparation import prepare
+    from representation.posttraining.step import ContrastiveStep
+
+    encoder = _mixed_encoder(ExpertsConfig(num_experts=2, top_k=1))
+    mixture = {"title+image->title+image": 1.0}
+    settings = PosttrainConfig(steps=2, batch_size=6, mixture=mixture, alignment=config)
+    prepared = prepare(little_shop(), settings, encoder)
+    experts = encoder.config.experts
+    step = ContrastiveStep(
+        settings, encoder.widths, prepared.known, encoder.device, experts=experts
+    )
+    batch = prepared.batches.make(0)
+    with torch.no_grad():
+        vectors = [encoder.embed_with_gates(side) for side in batch.sides]
+        return digest(step.loss(batch, 0, vectors)[0])
+
+
+def of_filtering(config: Any) -> str:
+    draws = torch.Generator().manual_seed(0)
+    vectors = torch.nn.functional.normalize(torch.randn(3, 20, 4, generator=draws), dim=-1)
+    margins = [margin_at(config, step, 3) for step in range(3)]
+    phi = [confidence(*vectors, config.scale, margin) for margin in margins]
+    return digest(*(filter_weights(one, config.threshold) for one in phi))
 
 
 def of_prompt(config: Any) -> str:

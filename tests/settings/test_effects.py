@@ -26,15 +26,19 @@ from moon_rec.shop.readers.interactions.config import FileForm, TimeColumns
 from moon_rec.shop.simulate.config import SimulationConfig
 from ranking.config import RankerConfig
 from ranking.features import FeatureConfig
+from representation.core_region.config import CoreRegionConfig
 from representation.curation.config import CurationConfig
 from representation.encoders.dual import DualConfig
 from representation.encoders.projections import LockedConfig
 from representation.encoders.qwen import EncoderConfig
 from representation.encoders.text import TextConfig
+from representation.losses.filtering import FilterConfig
 from representation.metrics.benchmark_config import BenchmarkConfig
+from representation.mixture import ExpertsConfig
 from representation.model.backbone import BackboneConfig
 from representation.model.lora import LoraConfig
 from representation.model.prompt import PromptConfig
+from representation.posttraining.alignment_config import AlignmentConfig
 from representation.posttraining.augmentation import AugmentationConfig
 from representation.posttraining.config import PosttrainConfig
 from representation.pretraining import PretrainConfig
@@ -216,9 +220,23 @@ EFFECTS: dict[type[Config], Effects] = {
         {"image_size": 16, "widths": (8, 32)},
         {
             "image_size": 32, "image_mean": (0.1, 0.5, 0.5), "image_std": (0.1, 0.5, 0.5), "widths": (16, 32), "prompt": PromptConfig(item_prompt="item"),
-            "pooling": "last", "attention": "causal",
+            "pooling": "last", "attention": "causal", "experts": ExpertsConfig(num_experts=2), "core_region": CoreRegionConfig(),
         },
     ),
+    CoreRegionConfig: Effects(observed.of_core_region, {}, {"detector": "none", "margin": 0.5}),
+    ExpertsConfig: Effects(
+        observed.of_experts,
+        {"num_experts": 4},
+        {"num_experts": 3, "top_k": 1, "guided": True, "guided_share": 0.5, "every": 2, "router_range": 0.5},
+        {"guided_share": {"guided": True}},
+    ),
+    AlignmentConfig: Effects(
+        observed.of_alignment,
+        {},
+        {"query_views": False, "intra_weight": 0.5, "intra_temperature": 0.2, "objective_weights": True, "sparsity_weight": 0.5},
+        {"sparsity_weight": {"objective_weights": True}},
+    ),
+    FilterConfig: Effects(observed.of_filtering, {}, {"scale": 3.0, "first_margin": 0.1, "last_margin": 0.1, "threshold": 0.9}),
     TextConfig: Effects(
         observed.of_text,
         {"length": 30},
@@ -253,12 +271,14 @@ EFFECTS: dict[type[Config], Effects] = {
             "learn_temperature": False, "matryoshka_weights": "equal", "prefix_loss": "same", "symmetric": True, "circle_margin": 0.5, "circle_scale": 10.0,
             "triplet_weight": 1.0, "triplet_margin": 1.0, "hard_negatives": 2, "hard_negative_kinds": ("category",), "num_negatives": 2, "queue_length": 5,
             "max_age": 1, "queue_drift": "kept", "queue_term": "joint", "momentum": 0.9, "chunk_size": 2, "other_positives": "positives", "above_positive_margin": 0.0, "score_distillation": 1.0,
-            "vector_distillation": 1.0, "distillation_temperature": 0.5,
+            "vector_distillation": 1.0, "distillation_temperature": 0.5, "experts": ExpertsConfig(num_experts=2), "core_region": CoreRegionConfig(detector="none"), "balance_weight": 1.0, "alignment": AlignmentConfig(),
+            "filtering": FilterConfig(first_margin=1.0),
         },
         {
             **WARMING, "query_engagement": {"mixture": {"richer-text+image->richer-text+image": 1.0}, "engagement": "clicked"}, "split_mixed": {"mixture": {"image->image": 1.0}},
             "alter_photos": {"mixture": {"image->image": 1.0}}, "own_picture_share": {"mixture": {"image->image": 1.0}},
             "own_words_share": {"mixture": {"text->title+image": 1.0}}, "augmentation": {"mixture": {"image->image": 1.0}, "alter_photos": False},
+            "balance_weight": {"experts": ExpertsConfig(num_experts=2, top_k=1)}, "filtering": HARD,
             "circle_margin": CIRCLE, "circle_scale": CIRCLE, "prefix_loss": CIRCLE, "triplet_weight": HARD, "hard_negative_kinds": HARD,
             "triplet_margin": {**HARD, "triplet_weight": 1.0}, "distillation_temperature": {"score_distillation": 1.0}, **dict.fromkeys(("queue_length", "max_age", "queue_drift", "queue_term", "momentum"), QUEUE),
         },
@@ -300,14 +320,14 @@ EFFECTS: dict[type[Config], Effects] = {
         {
             "name": "second", "path": "other", "trained": True, "random": False, "start": FILES["encoder"], "pretraining": PretrainConfig(steps=3),
             "posttraining": PosttrainConfig(steps=5), "folder": FILES["encoder"], "hub": "owner/name", "items": FILES["items.parquet"], "item_ids": FILES["items_ids.npy"],
-            "searches": FILES["searches.parquet"], "search_ids": FILES["searches_ids.npy"], "mixture": {"a": 1.0, "b": 2.0}, "widths": (16,),
+            "searches": FILES["searches.parquet"], "search_ids": FILES["searches_ids.npy"], "mixture": {"a": 1.0, "b": 2.0}, "widths": (16,), "recipe": "moon3",
         },
         {
             "start": TRAINED, "pretraining": TRAINED, "posttraining": TRAINED, "item_ids": {"random": False, "items": FILES["items.npy"]},
             "searches": {"random": False, "items": FILES["items.parquet"]},
             "search_ids": {"random": False, "items": FILES["items.parquet"], "searches": FILES["searches.npy"]},
         },
-        {"random": {"posttraining": PosttrainConfig(steps=4)}, **{name: {"random": False} for name in ("folder", "hub", "items", "mixture")}},
+        {"random": {"posttraining": PosttrainConfig(steps=4)}, **{name: {"random": False} for name in ("folder", "hub", "items", "mixture", "recipe")}},
     ),
     RankerPlan: Effects(
         observed.of_ranker_plan,
@@ -460,6 +480,8 @@ IDLE_BESIDE: dict[tuple[type[Config], str], Values] = {
     **{(kind, "final_rate_share"): {"steps": 2} for kind in (PretrainConfig, PosttrainConfig)},
     **{(PosttrainConfig, name): CATALOGUE for name in ("engagement", "split_mixed", "query_engagement", "own_picture_share", "alter_photos", "own_words_share")},
     (PosttrainConfig, "augmentation"): {"mixture": {"text->image": 1.0}},
+    (PosttrainConfig, "alignment"): {"mixture": {"text->richer-text": 1.0}},
+    (AlignmentConfig, "intra_temperature"): {"intra_weight": 0.0},
     (PosttrainConfig, "temperature"): {"loss": "circle", "prefix_loss": "same"},
     (PosttrainConfig, "learn_temperature"): {"loss": "circle", "prefix_loss": "same"},
     **{(kind, name): {"steps": 1} for kind in (PretrainConfig, PosttrainConfig) for name in ("checkpoint_steps", "resume_every")},

@@ -7,6 +7,7 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from moon_rec.config import Config
+from representation.recipes.card import Card, Mechanism
 
 PACKAGES = ("moon_rec", "ranking", "representation", "exchange_rate")
 NEEDED = {
@@ -15,6 +16,8 @@ NEEDED = {
     "StudyConfig": ["encoders=[{name='first',random=true}]"],
 }
 """Words without which a class cannot be made."""
+NO_SETTINGS = {Card, Mechanism}
+"""Read like settings, by the same errors; they set nothing."""
 
 
 def all_configs() -> list[type[Config]]:
@@ -24,7 +27,8 @@ def all_configs() -> list[type[Config]]:
         for found in pkgutil.walk_packages(inside, f"{package}."):
             if not found.name.endswith("__main__"):
                 importlib.import_module(found.name)
-    return sorted(set(_subclasses(Config)), key=lambda kind: kind.__name__)
+    found = set(_subclasses(Config)) - NO_SETTINGS
+    return sorted(found, key=lambda kind: kind.__name__)
 
 
 def _subclasses(kind: type) -> list[type]:

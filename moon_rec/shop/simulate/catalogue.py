@@ -13,6 +13,8 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
+from moon_rec.shop.simulate.photos import Box
+
 Seen = Literal["picture", "text", "both"]
 
 
@@ -66,8 +68,13 @@ class Catalogue(ABC):
         return self.codes[:, 0]
 
     @abstractmethod
+    def shown(self, rows: np.ndarray) -> Iterator[tuple[bytes, Box | None]]:
+        """The catalogue picture of each row, as bytes, and the true box of the product on it; None where nobody knows it."""
+
     def pictures(self, rows: np.ndarray) -> Iterator[bytes]:
         """The catalogue picture of each row, as bytes."""
+        for data, _ in self.shown(rows):
+            yield data
 
     @abstractmethod
     def products(self, rows: np.ndarray) -> Iterator[Image.Image]:

@@ -24,7 +24,7 @@ from moon_rec.shop.simulate.drawing import (
     Look,
     draw,
 )
-from moon_rec.shop.simulate.photos import compose, encode
+from moon_rec.shop.simulate.photos import Box, compose, encode
 
 PARENTS = {
     "shirt": "Clothing", "trousers": "Clothing", "dress": "Clothing", "sneaker": "Footwear", "boot": "Footwear",
@@ -126,11 +126,11 @@ class DrawnCatalogue(Catalogue):
             (red, green, blue),
         )
 
-    def pictures(self, rows: np.ndarray) -> Iterator[bytes]:
+    def shown(self, rows: np.ndarray) -> Iterator[tuple[bytes, Box | None]]:
         for row, product in zip(rows, self.products(rows), strict=True):
             rng = generator(self.seed, "picture", int(self.item_ids[row]))
-            picture = compose(product, rng, CATALOGUE_DIFFICULTY, self.size, self.clutter)
-            yield encode(picture, quality=90)
+            made = compose(product, rng, CATALOGUE_DIFFICULTY, self.size, self.clutter)
+            yield encode(made.picture, quality=90), made.box
 
     def products(self, rows: np.ndarray) -> Iterator[Image.Image]:
         for row in rows:

@@ -26,7 +26,7 @@ from moon_rec.seeds import generator
 from moon_rec.shop.pictures import decode
 from moon_rec.shop.readers.myntra import read_pictures, read_products
 from moon_rec.shop.simulate.catalogue import Catalogue, Trait
-from moon_rec.shop.simulate.photos import cut_out
+from moon_rec.shop.simulate.photos import Box, cut_out
 
 BUYERS = ("men", "women", "boys", "girls", "kids", "unisex")
 PARTS = 4
@@ -99,8 +99,9 @@ class MyntraCatalogue(Catalogue):
         items, words = _items(products, brands, prices)
         return cls(items, tuple(traits), np.stack(codes, axis=1), words, folder)
 
-    def pictures(self, rows: np.ndarray) -> Iterator[bytes]:
-        return read_pictures(self.folder, self.item_ids[rows].tolist())
+    def shown(self, rows: np.ndarray) -> Iterator[tuple[bytes, Box | None]]:
+        for data in read_pictures(self.folder, self.item_ids[rows].tolist()):
+            yield data, None
 
     def products(self, rows: np.ndarray) -> Iterator[Image.Image]:
         for data in self.pictures(rows):

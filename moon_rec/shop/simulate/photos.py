@@ -10,6 +10,7 @@ Used twice: for the pictures that simulated shoppers search with, and for the ow
 
 import io
 import math
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -20,6 +21,18 @@ PHOTO_QUALITY = 85
 EVEN_GROUND = (150, 150, 150)
 MAX_TURN = 25.0
 """Degrees at difficulty 1."""
+SEEN_ALPHA = 128
+"""A pixel shows the product where at least half of it does."""
+
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom in pixels; the last two lie just outside."""
+
+
+class Composed(NamedTuple):
+    """A photo, and the smallest box around what it shows of the product; None where that has left the frame."""
+
+    picture: Image.Image
+    box: Box | None
 
 
 def render_photo(
@@ -33,7 +46,7 @@ def render_photo(
         difficulty: 0 only changes the ground; 1 turns up to 25 degrees, crops, scales and re-lights; 2 twice that.
         size: side of the square photo in pixels.
     """
-    return compose(cut_out(picture), rng, difficulty, size)
+    return compose(cut_out(picture), rng, difficulty, size).picture
 
 
 def encode(picture: Image.Image, quality: int = PHOTO_QUALITY) -> bytes:
@@ -69,7 +82,7 @@ def compose(
     difficulty: float = 1.0,
     size: int = PHOTO_SIZE,
     clutter: float = 1.0,
-) -> Image.Image:
+) -> Composed:
     """Put a cut-out product (RGBA) on clutter in a random pose and light; RGB, `size` x `size`.
 
     `clutter` is how vivid the ground is: 1 as drawn, 0 an even grey.
@@ -79,7 +92,8 @@ def compose(
         ground = Image.blend(Image.new("RGB", (size, size), EVEN_GROUND), ground, clutter)
     posed = _pose(product, rng, size, difficulty)
     ground.paste(posed, (0, 0), posed)
-    return _light(ground, rng, difficulty)
+    box = posed.getchannel("A").point([255 * (alpha >= SEEN_ALPHA) for alpha in range(256)])
+    return Composed(_light(ground, rng, difficulty), box.getbbox())
 
 
 _ENDS = (slice(0, 3), slice(-3, None))

@@ -14,12 +14,12 @@ from moon_rec.data_folder import data_folder
 from moon_rec.errors import ShopError
 from moon_rec.progress import progress
 from moon_rec.seeds import generator
-from moon_rec.shop.schema import TIME
+from moon_rec.shop.schema import BOX_COLUMNS, TIME, TRUE_BOXES
 from moon_rec.shop.shop import Shop
 from moon_rec.shop.simulate.catalogue import Catalogue
 from moon_rec.shop.simulate.config import DEFAULT_DRAWN_ITEMS, START, SimulationConfig
 from moon_rec.shop.simulate.drawn import DrawnCatalogue
-from moon_rec.shop.simulate.photos import compose, encode
+from moon_rec.shop.simulate.photos import Box, compose, encode
 from moon_rec.shop.simulate.requests import BOTH, IMAGE, TEXT, Requests, World
 from moon_rec.shop.simulate.words import query_words
 from moon_rec.shop.writer import ShopWriter
@@ -58,7 +58,8 @@ def simulate_shop(
         test_time=config.test_time,
         overwrite=overwrite,
     ) as writer:
-        writer.write("items", _items(world))
+        boxes = _Boxes()
+        writer.write("items", _items(world, boxes))
         writer.write("users", _users(world))
         with progress("simulating requests", total=config.num_requests) as bar:
             next_search = 1
@@ -71,12 +72,28 @@ def simulate_shop(
                     requests.is_search, next_search + np.cumsum(requests.is_search) - 1, 0
                 )
                 next_search += int(requests.is_search.sum())
-                writer.write("searches", _searches(world, requests, search_ids))
+                writer.write("searches", _searches(world, requests, search_ids, boxes))
                 impressions, truth = _impressions(world, requests, search_ids, start + 1, rng)
                 writer.write("impressions", impressions)
                 writer.write("truth", truth)
                 bar.advance(count)
+        boxes.write(writer.folder / TRUE_BOXES)
     return Shop.open(out)
+
+
+class _Boxes:
+    """Where products are on pictures, as they are drawn."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[str, int, *Box]] = []
+
+    def add(self, table: str, key: int, box: Box | None) -> None:
+        if box is not None:
+            self._rows.append((table, key, *box))
+
+    def write(self, file: Path) -> None:
+        file.parent.mkdir(exist_ok=True)
+        pl.DataFrame(self._rows, schema=BOX_COLUMNS, orient="row").write_parquet(file)
 
 
 def _catalogue(config: SimulationConfig, data: str | Path | None) -> Catalogue:
@@ -96,15 +113,22 @@ def _catalogue(config: SimulationConfig, data: str | Path | None) -> Catalogue:
     )
 
 
-def _items(world: World) -> Iterator[pl.DataFrame]:
+def _items(world: World, boxes: _Boxes) -> Iterator[pl.DataFrame]:
     catalogue = world.catalogue
     listed = np.round(world.listing.listed * 86_400).astype(np.int64) * 1_000_000
     with progress("catalogue pictures", total=len(catalogue)) as bar:
         for start in range(0, len(catalogue), ITEMS_AT_A_TIME):
             rows = np.arange(start, min(start + ITEMS_AT_A_TIME, len(catalogue)))
-            images = pl.Series("image", list(catalogue.pictures(rows)), dtype=pl.Binary)
+            images = []
+            for item_id, (data, box) in zip(
+                catalogue.item_ids[rows].tolist(), catalogue.shown(rows), strict=True
+            ):
+                images.append(data)
+                boxes.add("items", item_id, box)
             frame = catalogue.items[start : start + len(rows)]
-            yield frame.with_columns(images, _time(listed[rows]).alias("listed_at"))
+            yield frame.with_columns(
+                pl.Series("image", images, dtype=pl.Binary), _time(listed[rows]).alias("listed_at")
+            )
             bar.advance(len(rows))
 
 
@@ -127,7 +151,9 @@ def _users(world: World) -> pl.DataFrame:
     )
 
 
-def _searches(world: World, requests: Requests, search_ids: np.ndarray) -> pl.DataFrame:
+def _searches(
+    world: World, requests: Requests, search_ids: np.ndarray, boxes: _Boxes
+) -> pl.DataFrame:
     """The chunk's searches with their words and photos."""
     config, catalogue = world.config, world.catalogue
     searched = np.flatnonzero(requests.is_search)
@@ -137,9 +163,9 @@ def _searches(world: World, requests: Requests, search_ids: np.ndarray) -> pl.Da
         with_photo, catalogue.products(requests.wanted[with_photo]), strict=True
     ):
         rng = generator(config.seed, "photo", int(search_ids[place]))
-        photos[int(place)] = encode(
-            compose(product, rng, config.photo_difficulty, config.image_size, config.clutter)
-        )
+        made = compose(product, rng, config.photo_difficulty, config.image_size, config.clutter)
+        photos[int(place)] = encode(made.picture)
+        boxes.add("searches", int(search_ids[place]), made.box)
     texts: list[str | None] = []
     for place in searched.tolist():
         rng = generator(config.seed, "words", int(search_ids[place]))

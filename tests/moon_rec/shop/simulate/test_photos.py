@@ -56,7 +56,9 @@ def test_harder_photos_move_the_product_more():
 
     def spread(difficulty):
         covered = [
-            np.asarray(compose(product, np.random.default_rng(k), difficulty), dtype=float)[:, :, 1]
+            np.asarray(compose(product, np.random.default_rng(k), difficulty).picture, dtype=float)[
+                :, :, 1
+            ]
             < 30
             for k in range(12)
         ]
@@ -76,10 +78,16 @@ def test_photos_are_nearer_to_their_own_product(catalogue):
     rows = np.arange(60)
     products = list(catalogue.products(rows))
     shown = np.stack(
-        [colours_of(compose(p, np.random.default_rng(k), 0.35)) for k, p in enumerate(products)]
+        [
+            colours_of(compose(p, np.random.default_rng(k), 0.35).picture)
+            for k, p in enumerate(products)
+        ]
     )
     photos = np.stack(
-        [colours_of(compose(p, np.random.default_rng(900 + k))) for k, p in enumerate(products)]
+        [
+            colours_of(compose(p, np.random.default_rng(900 + k)).picture)
+            for k, p in enumerate(products)
+        ]
     )
     distance = np.abs(photos[:, None] - shown[None]).sum(axis=2)
     own, others = np.diag(distance), distance[~np.eye(len(rows), dtype=bool)]
@@ -96,7 +104,7 @@ def test_photos_of_real_products_are_nearer_to_their_own(real_data):
     ]
     shown = np.stack(
         [
-            colours_of(compose(cut_out(p), np.random.default_rng(k), 0.0))
+            colours_of(compose(cut_out(p), np.random.default_rng(k), 0.0).picture)
             for k, p in enumerate(pictures)
         ]
     )
@@ -120,7 +128,20 @@ def test_a_photo_takes_a_millisecond_or_so():
 
 def test_without_clutter_the_ground_is_even():
     product = Image.new("RGBA", (40, 40), (200, 30, 30, 255))
-    quiet = np.asarray(compose(product, np.random.default_rng(0), 0.0, clutter=0.0))
-    busy = np.asarray(compose(product, np.random.default_rng(0), 0.0, clutter=1.0))
+    quiet = np.asarray(compose(product, np.random.default_rng(0), 0.0, clutter=0.0).picture)
+    busy = np.asarray(compose(product, np.random.default_rng(0), 0.0, clutter=1.0).picture)
     edge = np.concatenate([quiet[:3].reshape(-1, 3), quiet[-3:].reshape(-1, 3)])
     assert np.ptp(edge, axis=0).max() == 0 and np.ptp(busy[:3].reshape(-1, 3), axis=0).max() > 20
+
+
+def test_the_box_is_that_of_the_products_pixels():
+    """On grey, in the light of difficulty 0, the product's colour is nowhere else: its box is read off the picture."""
+    for seed in range(6):
+        wide, high = 30 + 9 * seed, 70 - 7 * seed
+        product = Image.new("RGBA", (wide, high), (250, 0, 250, 255))
+        made = compose(product, np.random.default_rng(seed), 0.0, clutter=0.0)
+        is_it = np.asarray(made.picture)[:, :, 1] < 75
+        rows, columns = np.flatnonzero(is_it.any(1)), np.flatnonzero(is_it.any(0))
+        assert made.box == (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+    nothing = Image.new("RGBA", (40, 40), (250, 0, 250, 0))
+    assert compose(nothing, np.random.default_rng(0)).box is None

@@ -132,3 +132,24 @@ def test_a_myntra_shop(real_data, tmp_path):
     assert "Myntra" in shop.source and "simulated prices" in shop.source
     items = shop.items.collect()
     assert items["description"].null_count() == 150 and items["image"].null_count() == 0
+
+
+def test_every_drawn_picture_has_its_true_box(simulated, config):
+    """One a picture, within it, apart in truth/."""
+    boxes = simulated.true_boxes
+    assert boxes is not None
+    for table, key, column in (
+        ("items", "item_id", "image"),
+        ("searches", "search_id", "query_image"),
+    ):
+        shown = simulated.table(table).filter(pl.col(column).is_not_null()).select(key).collect()
+        found = boxes.filter(table=table)
+        assert sorted(found["id"]) == sorted(shown[key])
+        size = config.image_size
+        assert found.select(
+            ((pl.col("x0") >= 0) & (pl.col("y0") >= 0) & (pl.col("x1") > pl.col("x0"))).all(),
+            ((pl.col("y1") > pl.col("y0")) & (pl.max_horizontal("x1", "y1") <= size))
+            .all()
+            .alias("b"),
+        ).row(0) == (True, True)
+    assert not any(column in simulated.items.collect_schema() for column in ("x0", "x1"))
