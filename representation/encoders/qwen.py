@@ -20,7 +20,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from transformers import PreTrainedTokenizerBase
 
-from moon_rec.bounds import RisingWidths
+from moon_rec.bounds import LengthOrZero, RisingWidths
 from moon_rec.config import Config, make_config
 from moon_rec.files import digest_of
 from representation.encoders.checkpoint import pooling_of, settings_in
@@ -54,6 +54,7 @@ class EncoderConfig(Config):
         prompt: wording and lengths.
         pooling: `mean` of the output states over all real tokens (MOON), or the state of the `last` one.
         attention: `bidirectional` (MOON), or `causal` as the language model was trained.
+        reasoning_tokens: most tokens of the attributes that the model writes of a product before its vector (`representation.reasoning`); 0: it writes none.
     """
 
     image_size: Annotated[int, Field(ge=1, le=4_096)]
@@ -63,11 +64,13 @@ class EncoderConfig(Config):
     prompt: PromptConfig = PromptConfig()
     pooling: Pooling = "mean"
     attention: Attention = "bidirectional"
+    reasoning_tokens: LengthOrZero = 0
 
     def digest(self) -> str:
-        """As `Config.digest`; the two settings that came later count only where they are not at their defaults, so older encoders keep their names."""
+        """As `Config.digest`; settings that came later count only where they are not at their defaults, so older encoders keep their names."""
         values = self.model_dump(mode="json")
-        for name, default in (("pooling", "mean"), ("attention", "bidirectional")):
+        later = (("pooling", "mean"), ("attention", "bidirectional"), ("reasoning_tokens", 0))
+        for name, default in later:
             if values[name] == default:
                 del values[name]
         return digest_of(values)
