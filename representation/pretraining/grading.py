@@ -9,7 +9,7 @@ Texts are compared in the normal form of `representation.same_words`: capitals, 
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -227,9 +227,11 @@ def words_of(text: str) -> list[str]:
     return [word for word in (normal.item() or "").split(" ") if word]
 
 
-def grades_as_lines(grades: Sequence[dict[str, float]]) -> list[str]:
-    """The grades of a training's log as a table: a row a figure, a column a step, each value with its interval."""
-    names = [name for name in DEFINITIONS if any(name in one for one in grades)]
+def grades_as_lines(
+    grades: Sequence[dict[str, float]], definitions: Mapping[str, str] = DEFINITIONS
+) -> list[str]:
+    """The grades of a training's log as a table: a row a figure of `definitions`, a column a step, each value with its interval."""
+    names = [name for name in definitions if any(name in one for one in grades)]
     lines = []
     for name in names:
         of_each = [
