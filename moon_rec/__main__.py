@@ -19,6 +19,7 @@ COMMANDS = {
 STAGES = """\
 python -m representation.pretrain   stage 1: next-token prediction on product questions
 python -m representation.posttrain  stage 2: contrastive, on what users searched and purchased
+python -m representation.reason     attributes written before the vector, by rewards and by contrast
 python -m representation.locked     frozen towers of texts and pictures, with projections to train
 python -m representation.curate     which positive pairs are worth training on, and why
 python -m representation.embed      a whole catalogue and its searches -> embedding tables

@@ -276,7 +276,12 @@ def open_encoder(
     if kind is not None:
         return kind.from_pretrained(path_or_name, device)
     if about is not None:
-        return ProductEncoder.from_pretrained(path_or_name, device, dtype)
+        encoder = ProductEncoder.from_pretrained(path_or_name, device, dtype)
+        if not encoder.config.reasoning_tokens:
+            return encoder
+        from representation.reasoning.encoder import ReasoningEncoder
+
+        return ReasoningEncoder(encoder.module, encoder.tokenizer, encoder.config)
     widths = EMBEDDING_WIDTHS if is_embedding_checkpoint(path_or_name) else ()
     config = BackboneConfig(checkpoint=str(path_or_name), widths=widths, prompt=LONGER, dtype=dtype)
     return ProductEncoder.from_checkpoint(config, device)
@@ -295,7 +300,12 @@ def open_trainable(path: str | Path, device: str | None = None) -> Trainable:
             if "image" in encoder.modalities:
                 assert encoder.image_size  # refused where it has none
             return encoder
-    return ProductEncoder.from_pretrained(path, device)
+    encoder = ProductEncoder.from_pretrained(path, device)
+    if encoder.config.reasoning_tokens:
+        raise EncoderError(
+            f"{path} writes attributes before it embeds, which post-training would not train; post-train what it started from, and reason after that"
+        )
+    return encoder
 
 
 def build_encoder(shop: Shop, out: str | Path, config: BackboneConfig, seed: int = 0) -> Path:

@@ -45,7 +45,7 @@ def read_own_scores(
 
     Args:
         files: one or several, see above.
-        rows: the impressions of the period as `ranking.evaluate.impressions_of` gives them, with the user's own ids; with a shop.
+        rows: the impressions of the period as `ranking.judging.scored_period.impressions_of` gives them, with the user's own ids; with a shop.
         shop: whose period is scored; None: no shop is at hand.
 
     Raises:

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from transformers import PreTrainedTokenizerBase
 
-from moon_rec.bounds import RisingWidths
+from moon_rec.bounds import LengthOrZero, RisingWidths
 from moon_rec.config import Config, make_config
 from moon_rec.files import digest_of
 from representation.core_region.config import CoreRegionConfig
@@ -58,6 +58,7 @@ class EncoderConfig(Config):
         attention: `bidirectional` (MOON), or `causal` as the language model was trained.
         core_region: what of a picture is encoded beside it (MOON); None: nothing.
         experts: what stands in place of the language model's feed-forward layers; None: they do themselves.
+        reasoning_tokens: most tokens of the attributes that the model writes of a product before its vector (`representation.reasoning`); 0: it writes none.
     """
 
     image_size: Annotated[int, Field(ge=1, le=4_096)]
@@ -69,6 +70,7 @@ class EncoderConfig(Config):
     attention: Attention = "bidirectional"
     core_region: CoreRegionConfig | None = None
     experts: ExpertsConfig | None = None
+    reasoning_tokens: LengthOrZero = 0
 
     def digest(self) -> str:
         """As `Config.digest`; the settings that came later count only where they are not at their defaults, so older encoders keep their names."""
@@ -78,6 +80,7 @@ class EncoderConfig(Config):
             ("attention", "bidirectional"),
             ("experts", None),
             ("core_region", None),
+            ("reasoning_tokens", 0),
         )
         for name, default in later:
             if values[name] == default:

@@ -9,7 +9,7 @@ Texts are compared in the normal form of `representation.same_words`: capitals, 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -147,7 +147,7 @@ def greedy_answers(
             shown = [asked[place].row for place in places if has[place]]
             taken = store.take(shown) if shown else None
             inputs = encoder.composer.batch([rows[place] for place in places], taken)
-            found = _continued(encoder, inputs.to(encoder.device), dialogue.end[0], most_tokens)
+            found, _ = continued(encoder, inputs.to(encoder.device), dialogue.end[0], most_tokens)
             for place, tokens in zip(places, found, strict=True):
                 answers[place] = str(encoder.tokenizer.decode(tokens, skip_special_tokens=True))
             bar.advance(len(places))
@@ -155,32 +155,46 @@ def greedy_answers(
     return answers
 
 
-def _continued(
-    encoder: ProductEncoder, inputs: Inputs, end: int, most_tokens: int
-) -> list[list[int]]:
-    """Tokens that each row of a batch goes on with, without its end."""
+def likeliest(logits: Tensor) -> Tensor:
+    """The likeliest token `(rows,)` of scores `(rows, vocabulary)`."""
+    return logits.argmax(dim=-1)
+
+
+def continued(
+    encoder: ProductEncoder,
+    inputs: Inputs,
+    end: int,
+    most_tokens: int,
+    choose: Callable[[Tensor], Tensor] = likeliest,
+) -> tuple[list[list[int]], list[bool]]:
+    """Tokens that each row of a batch goes on with, without its end; and whether it came to its end.
+
+    Args:
+        choose: tokens `(rows,)` of scores `(rows, vocabulary)`, of the rows that have not ended.
+    """
     backbone = encoder.backbone
     embedded, mask = backbone.embedded(inputs), inputs.mask
     pictured = embedded.is_picture.any(dim=1)
     said: list[list[int]] = [[] for _ in range(len(mask))]
+    has_ended = [True] * len(mask)
     alive = torch.arange(len(mask), device=mask.device)
     for _ in range(most_tokens):
         states = backbone.states(embedded, mask, causal=True)
         last = mask.sum(dim=1) - 1
-        tokens = backbone.logits(states[torch.arange(len(last), device=last.device), last]).argmax(
-            dim=-1
-        )
+        tokens = choose(backbone.logits(states[torch.arange(len(last), device=last.device), last]))
         goes_on = tokens != end
         for row, token in zip(alive[goes_on].tolist(), tokens[goes_on].tolist(), strict=True):
             said[row].append(token)
         if not goes_on.any():
-            break
+            return said, has_ended
         added = [one[goes_on[pictured]] for one in embedded.added]
         embedded = Embedded(embedded.states[goes_on], embedded.is_picture[goes_on], added)
         mask, last, tokens = mask[goes_on], last[goes_on], tokens[goes_on]
         alive, pictured = alive[goes_on], pictured[goes_on]
         embedded, mask = _grown(backbone, embedded, mask, last + 1, tokens)
-    return said
+    for row in alive.tolist():
+        has_ended[row] = False
+    return said, has_ended
 
 
 def _grown(
@@ -213,9 +227,11 @@ def words_of(text: str) -> list[str]:
     return [word for word in (normal.item() or "").split(" ") if word]
 
 
-def grades_as_lines(grades: Sequence[dict[str, float]]) -> list[str]:
-    """The grades of a training's log as a table: a row a figure, a column a step, each value with its interval."""
-    names = [name for name in DEFINITIONS if any(name in one for one in grades)]
+def grades_as_lines(
+    grades: Sequence[dict[str, float]], definitions: Mapping[str, str] = DEFINITIONS
+) -> list[str]:
+    """The grades of a training's log as a table: a row a figure of `definitions`, a column a step, each value with its interval."""
+    names = [name for name in definitions if any(name in one for one in grades)]
     lines = []
     for name in names:
         of_each = [

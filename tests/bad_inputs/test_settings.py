@@ -51,10 +51,13 @@ def _toml(name: str, text: str | bytes, *says: str) -> Case:
     )
 
 
+REASON = "representation.reason shop --start encoder --out new"
 RANKER = [
     _set("steps below nothing", POSTTRAIN, "steps=-3", "PosttrainConfig.steps = -3", "or equal to 1"),
     _set("no steps, an untrained encoder", PRETRAIN, "steps=0", "PretrainConfig.steps = 0"),
     _set("no rows a batch", PRETRAIN, "batch_size=0", "PretrainConfig.batch_size = 0"),
+    _set("one roll-out a product", REASON, "group_size=1", "ReasonConfig.group_size = 1", "equal to 2"),
+    _set("a grade that comes after the end", REASON, "grade_every=500", "grade_every = 500 changes nothing"),
     _set("a batch of one pair", POSTTRAIN, "batch_size=1", "PosttrainConfig.batch_size = 1"),
     _set("a width below nothing", POSTTRAIN, "backbone.widths=[-5,16]", "backbone.widths.0 = -5"),
     _set("widths that fall", PRETRAIN, "backbone.widths=[32,16]", "[32, 16]", "rising"),

@@ -27,6 +27,7 @@ COMMANDS = (
     "representation.look",
     "representation.posttrain",
     "representation.pretrain",
+    "representation.reason",
     "representation.recall",
     "exchange_rate.demo",
     "exchange_rate.laws.command",

@@ -7,6 +7,7 @@ import pytest
 COMMANDS = (
     "representation.posttrain",
     "representation.pretrain",
+    "representation.reason",
     "representation.curate",
     "representation.benchmark",
     "ranking.train",

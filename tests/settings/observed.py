@@ -45,6 +45,8 @@ from representation.posttraining import PosttrainConfig, posttrain
 from representation.posttraining.augmentation import apply_views, draw_views
 from representation.posttraining.pairs import logged_pairs
 from representation.pretraining import PretrainConfig, pretrain
+from representation.reasoning import reason, roll_outs
+from representation.reasoning.encoder import ReasoningEncoder
 from representation.search.approximate import ApproximateIndex
 from representation.sets.contestant import EncoderContestant
 from representation.sets.sampling import sample
@@ -364,7 +366,8 @@ def of_encoder(config: Any) -> str:
     made = _plain_encoder()
     if config.experts is not None:
         made = _mixed_encoder(config.experts)
-    return digest(*_vectors(ProductEncoder(made.module, made.tokenizer, config)))
+    kind = ReasoningEncoder if config.reasoning_tokens else ProductEncoder
+    return digest(*_vectors(kind(made.module, made.tokenizer, config)))
 
 
 def of_core_region(config: Any) -> str:
@@ -491,6 +494,27 @@ def of_training(train: Callable[..., Any], config: Any, *names: str) -> str:
 def of_pretraining(config: Any) -> str:
     graded = functools.partial(pretrain, grade=lambda _: {"grade": 1.0})
     return of_training(graded, config, "representation.pretraining.batches.PictureStore")
+
+
+@functools.cache
+def _start() -> Path:
+    return _plain_encoder().save_pretrained(fresh() / "start")
+
+
+def of_reasoning(config: Any) -> str:
+    """What a random model writes is never valid; here each second roll-out is, and half right, so that rewards are told apart."""
+    inside = "representation.reasoning.train."
+
+    def half_right(*given: Any) -> Any:
+        drawn = roll_outs.draw(*given)
+        return replace(drawn, has_ended=[place % 2 == 0 for place in range(len(drawn.answers))])
+
+    stated = frozenset({("colour", "red")})
+    started = functools.partial(reason, start=_start(), grade=lambda _: {"grade": 1.0})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"{inside}draw", half_right)
+        patch.setattr(f"{inside}AttributeNames.read", lambda *_: stated)
+        return of_training(started, config)
 
 
 def of_posttraining(config: Any) -> str:

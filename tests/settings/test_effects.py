@@ -42,6 +42,7 @@ from representation.posttraining.alignment_config import AlignmentConfig
 from representation.posttraining.augmentation import AugmentationConfig
 from representation.posttraining.config import PosttrainConfig
 from representation.pretraining import PretrainConfig
+from representation.reasoning import ReasonConfig
 from representation.search.approximate import IndexConfig
 from representation.sets.published.layout import PictureLayout
 from representation.training.config import TrainingConfig
@@ -220,7 +221,7 @@ EFFECTS: dict[type[Config], Effects] = {
         {"image_size": 16, "widths": (8, 32)},
         {
             "image_size": 32, "image_mean": (0.1, 0.5, 0.5), "image_std": (0.1, 0.5, 0.5), "widths": (16, 32), "prompt": PromptConfig(item_prompt="item"),
-            "pooling": "last", "attention": "causal", "experts": ExpertsConfig(num_experts=2), "core_region": CoreRegionConfig(),
+            "pooling": "last", "attention": "causal", "experts": ExpertsConfig(num_experts=2), "core_region": CoreRegionConfig(), "reasoning_tokens": 3,
         },
     ),
     CoreRegionConfig: Effects(observed.of_core_region, {}, {"detector": "none", "margin": 0.5}),
@@ -260,6 +261,14 @@ EFFECTS: dict[type[Config], Effects] = {
         TINY_STEPS,
         {**TRAINING, "questions": ("title",), "context_tokens": 2, "answer_tokens": 2, "grade_every": 1, "backbone": TINY.model_copy(update={"text_layers": 1})},
         WARMING,
+    ),
+    ReasonConfig: Effects(
+        observed.of_reasoning,
+        {"steps": 2, "batch_size": 3, "group_size": 2, "answer_tokens": 3, "invalid_reward": 0.5, **LOGGED},
+        {
+            "engagement": "clicked", "group_size": 3, "answer_tokens": 2, "sampling_temperature": 0.3, "policy_weight": 3.0, "contrastive_weight": 3.0,
+            "kl_weight": 5.0, "accuracy_weight": 4.0, "retrieval_weight": 4.0, "invalid_reward": -1.0, "success_at": 2, "temperature": 0.5, "grade_every": 1,
+        },
     ),
     PosttrainConfig: Effects(
         observed.of_posttraining,
@@ -360,6 +369,13 @@ LIKE = {
 }
 """A class that is only a part of another, and which has all of its settings."""
 
+LOOPED = {ReasonConfig: TrainingConfig}
+"""A class whose settings of that part are read by the loop alone, and are seen with another that has them."""
+
+
+def _of_loop(kind: type[Config]) -> set[str]:
+    return set(LOOPED[kind].model_fields) if kind in LOOPED else set()
+
 
 def _cases() -> list[Any]:
     return [
@@ -374,7 +390,7 @@ def test_no_setting_is_missing():
         if issubclass(kind, PictureLayout) or kind in LIKE:
             continue
         read = {name for of, name in READ_IN if of is kind}
-        assert EFFECTS[kind].others.keys() | read == kind.model_fields.keys(), kind.__name__
+        assert EFFECTS[kind].others.keys() | read | _of_loop(kind) == kind.model_fields.keys(), kind.__name__  # fmt: skip
 
 
 _seen: dict[tuple[type, str], str] = {}
@@ -417,6 +433,7 @@ IDLE = [
     for kind in all_configs()
     if kind in EFFECTS
     for name in sorted({n for parent in kind.__mro__ for n in vars(parent).get("counts_when", ())})
+    if name in EFFECTS[kind].others
 ]
 
 
@@ -486,6 +503,9 @@ IDLE_BESIDE: dict[tuple[type[Config], str], Values] = {
     (PosttrainConfig, "learn_temperature"): {"loss": "circle", "prefix_loss": "same"},
     **{(kind, name): {"steps": 1} for kind in (PretrainConfig, PosttrainConfig) for name in ("checkpoint_steps", "resume_every")},
     (PretrainConfig, "grade_every"): {"steps": 1},
+    (ReasonConfig, "grade_every"): {"steps": 1},
+    **{(ReasonConfig, name): {"policy_weight": 0.0} for name in ("kl_weight", "accuracy_weight", "retrieval_weight", "invalid_reward", "success_at")},
+    (ReasonConfig, "temperature"): {"contrastive_weight": 0.0},
     **{(CurationConfig, name): {"hardest_query": False} for name in ("hardest_keep", "hardest_from", "hardest_least_similarity")},
     (CurationConfig, "spu_item"): {"merge_spu": False},
     **{(CurationConfig, name): {"rebalance_categories": False} for name in ("rebalance_distance", "rebalance_keep", "rebalance_last", "seed")},

@@ -1,0 +1,124 @@
+"""Roll-outs: attributes of products that the encoder's language model writes, and the vector that stands behind each.
+
+MOON3.0 lets the model write structured attributes (category, colour, material, design) and then an embedding token, whose state becomes the product's vector. Here
+the product is asked `List the product's attributes.` as in pretraining, with its picture and title; the answer is drawn token by token; the vector is the state at
+the token that ends the answer, which has seen picture, title and all that was written. That token stands in for the paper's `<emb>`, so that no vocabulary grows
+(chosen; APPROXIMATED). Attention is causal throughout: what is written cannot look ahead.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from representation.encoder import ProductEncoder
+from representation.model.backbone import Backbone, Inputs
+from representation.pretraining.grading import continued, likeliest
+from representation.pretraining.objective import IGNORED, pad_labels
+
+
+@dataclass
+class RollOuts:
+    """Answers as they were drawn, of the products of a batch, all of a product together.
+
+    Attributes:
+        rows: token ids of question and answer with its end: what the vector is made of.
+        labels: of each row, the token itself where it was drawn (an end that was drawn, too), `IGNORED` elsewhere.
+        answers: as text.
+        has_ended: False where the answer was cut off, and its end was put there.
+    """
+
+    rows: list[list[int]]
+    labels: list[list[int]]
+    answers: list[str]
+    has_ended: list[bool]
+
+
+@torch.no_grad()
+def draw(
+    encoder: ProductEncoder,
+    questions: Sequence[list[int]],
+    inputs: Inputs,
+    count: int,
+    end: Sequence[int],
+    most_tokens: int,
+    temperature: float | None,
+) -> RollOuts:
+    """`count` roll-outs of each question, drawn by torch's own generator; without a `temperature` the likeliest token each time.
+
+    Args:
+        questions: token ids up to the answer. inputs: each of them `count` times, one after the other.
+        end: tokens that end an answer; the first is the one that is drawn.
+    """
+    was_training = encoder.module.training
+    encoder.module.eval()
+
+    def choose(logits: Tensor) -> Tensor:
+        assert temperature is not None
+        chances = functional.softmax(logits.float() / temperature, dim=-1)
+        return torch.multinomial(chances, 1).squeeze(1)
+
+    by = likeliest if temperature is None else choose
+    said, has_ended = continued(encoder, inputs, end[0], most_tokens, by)
+    encoder.module.train(was_training)
+    rows, labels = [], []
+    for place, (tokens, ended) in enumerate(zip(said, has_ended, strict=True)):
+        question = questions[place // count]
+        drawn = [end[0] if ended else IGNORED, *[IGNORED] * (len(end) - 1)]
+        rows.append([*question, *tokens, *end])
+        labels.append([*[IGNORED] * len(question), *tokens, *drawn])
+    answers = [str(encoder.tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in said]
+    return RollOuts(rows, labels, answers, has_ended)
+
+
+class Read(NamedTuple):
+    """Roll-outs as the weights see them.
+
+    Attributes:
+        log_probs: `(roll-outs, tokens)` of the drawn tokens, float32; 0 where none was drawn. Of the chances at the temperature that drew them.
+        said: `(roll-outs, tokens)` boolean, True where one was drawn.
+        vectors: `(roll-outs, dim)` unit vectors, float32.
+    """
+
+    log_probs: Tensor
+    said: Tensor
+    vectors: Tensor
+
+
+def read(backbone: Backbone, inputs: Inputs, labels: Tensor, temperature: float) -> Read:
+    """One causal pass over roll-outs, with gradient: chances of what was drawn, and vectors.
+
+    Args:
+        labels: `(roll-outs, length)`, see `RollOuts.labels`; place t is told from the tokens before t.
+    """
+    states = backbone.output_states(inputs, causal=True)
+    wanted = labels[:, 1:]
+    said = wanted != IGNORED
+    chosen = backbone.logits(states[:, :-1][said]).float() / temperature
+    of_drawn = -functional.cross_entropy(chosen, wanted[said], reduction="none")
+    log_probs = torch.zeros(said.shape, dtype=torch.float32, device=said.device)
+    log_probs = log_probs.masked_scatter(said, of_drawn)
+    last = inputs.mask.sum(dim=1) - 1
+    behind = states[torch.arange(len(last), device=last.device), last].float()
+    return Read(log_probs, said, functional.normalize(behind, dim=-1))
+
+
+def as_inputs(encoder: ProductEncoder, roll_outs: RollOuts, asked: Inputs) -> tuple[Inputs, Tensor]:
+    """Roll-outs as a batch with their labels, on the device of `asked`, whose pictures they show."""
+    made = encoder.composer.batch(roll_outs.rows, None).to(asked.mask.device)
+    labels = pad_labels(roll_outs.labels, made.token_ids.shape[1])
+    return replace(made, pixels=asked.pixels), labels.to(made.token_ids.device)
+
+
+def repeated(inputs: Inputs, count: int) -> Inputs:
+    """Each row `count` times, one after the other, pictures with them."""
+    values: dict[str, Any] = {
+        "token_ids": inputs.token_ids.repeat_interleave(count, dim=0),
+        "mask": inputs.mask.repeat_interleave(count, dim=0),
+    }
+    if inputs.pixels is not None:
+        values["pixels"] = inputs.pixels.repeat_interleave(count, dim=0)
+    return replace(inputs, **values)
