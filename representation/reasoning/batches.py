@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from moon_rec.seeds import generator
+from representation.core_region.box import Box
 from representation.encoder import ProductEncoder
 from representation.model.backbone import Inputs
 from representation.negatives import KnownPositives
 from representation.pretraining.objective import Dialogue
 from representation.reasoning.encoder import questions_of
 from representation.reasoning.rewards import Pairs, true_pairs
-from representation.reasoning.roll_outs import repeated
 from representation.training.picture_store import PictureStore
 
 
@@ -72,6 +72,7 @@ class ReasoningBatches:
         pairs: with the columns of `posttraining.pairs.COLUMNS`.
         words: search_id and query_text of all of them.
         items: `item_id`, `title`, `attributes`, `has_image` of all that the pairs hold, ascending, in the order of `pictures`.
+        boxes: where the core region of each is, as far as it is known.
         group_size: how often a product is answered.
     """
 
@@ -83,6 +84,7 @@ class ReasoningBatches:
         words: pl.DataFrame,
         items: pl.DataFrame,
         pictures: Sequence[bytes | None],
+        boxes: Sequence[Box | None] | None,
         known: KnownPositives,
         batch_size: int,
         group_size: int,
@@ -98,7 +100,14 @@ class ReasoningBatches:
         self._true = true_pairs(items)
         self._size, self._group, self._seed = min(batch_size, pairs.height), group_size, seed
         names = [f"items.image of item {item_id}" for item_id in items["item_id"]]
-        self._pictures = PictureStore(pictures, names, encoder.layout.image_size, scratch_bytes=scratch_bytes)  # fmt: skip
+        self._pictures = PictureStore(
+            pictures,
+            names,
+            encoder.image_size,
+            scratch_bytes=scratch_bytes,
+            cut=encoder.cut,
+            boxes=boxes,
+        )
         self._order = (-1, np.zeros(0, np.int64))
 
     def make(self, step: int) -> ReasoningBatch:
@@ -116,7 +125,9 @@ class ReasoningBatches:
         questions = questions_of(self._dialogue, items, has)
         seen = [row for row, pictured in zip(rows, has, strict=True) if pictured]
         pictures = self._pictures.take(seen) if seen else None
-        asked = repeated(encoder.composer.batch(questions, pictures), self._group)
+        often = [row for row in questions for _ in range(self._group)]
+        shown = None if pictures is None else np.repeat(pictures, self._group, axis=0)
+        asked = encoder.composer.batch(often, shown)
         tokens = encoder.tokens([self._texts[place] for place in chosen], "query", "words")
         answers = self._known.blocked(pairs, pairs["item_id"].to_numpy(), pairs["spu_id"].to_numpy())  # fmt: skip
         passed = torch.from_numpy(answers.T.copy())  # by product, the queries that it answers

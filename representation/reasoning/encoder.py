@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from representation.core_region.crops import boxes_in
 from representation.encoder import ProductEncoder
 from representation.encoders.frame_inputs import check_items, in_batches, pictures_of, row_names
 from representation.interface import Modality
@@ -70,7 +71,10 @@ class ReasoningEncoder(ProductEncoder):
         has = np.array([picture is not None for picture in pictures], dtype=bool)
         dialogue = dialogue_of(self)
         questions = questions_of(dialogue, shown, has.tolist())
-        store = PictureStore(pictures, names, self.image_size, keep=False)
+        boxes = boxes_in(frame, names)
+        store = PictureStore(
+            pictures, names, self.image_size, keep=False, cut=self.cut, boxes=boxes
+        )
         order = np.lexsort((np.array([len(row) for row in questions]), has))
         vectors = np.empty((frame.height, self.dim), np.float32)
         answers, has_ended = [""] * frame.height, [True] * frame.height

@@ -8,7 +8,7 @@ the token that ends the answer, which has seen picture, title and all that was w
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -111,14 +111,3 @@ def as_inputs(encoder: ProductEncoder, roll_outs: RollOuts, asked: Inputs) -> tu
     made = encoder.composer.batch(roll_outs.rows, None).to(asked.mask.device)
     labels = pad_labels(roll_outs.labels, made.token_ids.shape[1])
     return replace(made, pixels=asked.pixels), labels.to(made.token_ids.device)
-
-
-def repeated(inputs: Inputs, count: int) -> Inputs:
-    """Each row `count` times, one after the other, pictures with them."""
-    values: dict[str, Any] = {
-        "token_ids": inputs.token_ids.repeat_interleave(count, dim=0),
-        "mask": inputs.mask.repeat_interleave(count, dim=0),
-    }
-    if inputs.pixels is not None:
-        values["pixels"] = inputs.pixels.repeat_interleave(count, dim=0)
-    return replace(inputs, **values)

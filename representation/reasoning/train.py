@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
+import polars as pl
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -26,6 +27,8 @@ from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement
 from moon_rec.texts import normal_text
+from representation.core_region.box import Box
+from representation.core_region.crops import BOX_COLUMN, known_boxes
 from representation.encoder import ProductEncoder
 from representation.losses import infonce
 from representation.model.backbone import Backbone, Inputs
@@ -200,6 +203,7 @@ class Reasoning(Stage[ReasoningBatch, Reasoned]):
             words.collect(),
             known,
             PictureFile.of(shop, "items", known["item_id"].to_numpy()),
+            _boxes(shop, known) if encoder.config.core_region is not None else None,
             KnownPositives.from_pairs(
                 every, shop.in_period(shop.searches, "train"), items=known_items(shop)
             ),
@@ -304,3 +308,8 @@ class Reasoning(Stage[ReasoningBatch, Reasoned]):
             say(
                 "warning: at the end all roll-outs of a product earned alike, so rewards taught nothing; pretrain longer, or raise sampling_temperature"
             )
+
+
+def _boxes(shop: Shop, items: pl.DataFrame) -> list[Box | None] | None:
+    names = [f"items.{BOX_COLUMN} of item {item_id}" for item_id in items["item_id"]]
+    return known_boxes(shop, "items", items["item_id"].to_numpy(), names)

@@ -128,7 +128,9 @@ def test_a_shop_without_words_or_attributes_is_refused(encoder_path, tmp_path, l
     about = {"name": "poor", "source": "made by a test", "is_simulated": True}
     with ShopWriter(tmp_path / "shop", **about, cut_time=CUT, test_time=TEST) as writer:
         for name, frame in frames.items():
-            none = [pl.lit(None, frame.schema[lacks]).alias(lacks)] if lacks in frame.columns else []
+            none = (
+                [pl.lit(None, frame.schema[lacks]).alias(lacks)] if lacks in frame.columns else []
+            )
             is_search = pl.col("query_image").is_not_null() if name == "searches" else pl.lit(True)
             writer.write(name, frame.with_columns(none).filter(is_search))
     with pytest.raises(EncoderError, match=says):

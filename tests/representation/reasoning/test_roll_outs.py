@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from representation.pretraining.objective import IGNORED, Dialogue
 from representation.reasoning.objective import group_advantages, policy_loss
-from representation.reasoning.roll_outs import as_inputs, draw, read, repeated
+from representation.reasoning.roll_outs import as_inputs, draw, read
 
 MOST, COUNT, TEMPERATURE = 5, 3, 0.7
 
@@ -19,7 +19,8 @@ def asked(encoder):
     dialogue = Dialogue(encoder.composer, 8, MOST)
     questions = dialogue.questions(["List."] * 2, ["red mug", "lamp"], [True, False])
     picture = np.full((1, 16, 16, 3), 90, np.uint8)
-    inputs = repeated(encoder.composer.batch(questions, picture), COUNT)
+    often = [row for row in questions for _ in range(COUNT)]
+    inputs = encoder.composer.batch(often, picture.repeat(COUNT, axis=0))
     return dialogue, questions, inputs.to(encoder.device)
 
 
