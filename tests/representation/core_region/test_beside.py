@@ -189,13 +189,12 @@ def test_boxes_come_from_a_column_of_the_shop(shop, little_shop):
 
 def test_a_picture_and_its_region_are_altered_alike():
     random = np.random.default_rng(3)
-    one = random.integers(0, 255, (4, 16, 16, 3), dtype=np.uint8)
+    one = torch.from_numpy(random.integers(0, 255, (4, 16, 16, 3), dtype=np.uint8))
     views = draw_views(4, 16, AugmentationConfig(), np.random.default_rng(1), new_ground=False)
-    both = _altered(np.stack([one, one], axis=1), views, None)
+    both = _altered(torch.stack([one, one], 1), views)
     alone = _altered(
         one,
         draw_views(4, 16, AugmentationConfig(), np.random.default_rng(1), new_ground=False),
-        None,
     )
     assert both.shape == (4, 2, 16, 16, 3)
     assert (both[:, 0] == alone).all() and (both[:, 1] == alone).all()
