@@ -70,8 +70,9 @@ class PairBatch:
     def query_sides(self) -> dict[Objective, int]:
         """Which of the sides are queries, by what they show; first the queries as the kind has them."""
         first = 2 if self.hard is None else 3
-        views = {name: first + place for place, name in enumerate(self.query_views)}
-        return {self.kind.shows: 0, **views}
+        found: dict[Objective, int] = {self.kind.shows: 0}
+        found.update((name, first + place) for place, name in enumerate(self.query_views))
+        return found
 
     def __len__(self) -> int:
         """Pairs of this process."""

@@ -219,7 +219,8 @@ class ContrastiveStep:
                 told[f"weight_{shown}"] = omega.detach()
         loss = sum(terms[1:], start=terms[0])
         if batch.item_views:
-            within = self.alignment.within(batch, *vectors[-2:], self._over_widths)
+            pictures, texts = vectors[-2:]
+            within = self.alignment.within(batch, pictures, texts, self._over_widths)
             loss, told["loss_within"] = loss + within, within.detach()
         if self._teacher is not None:
             own = queries, items

@@ -208,7 +208,8 @@ class PostTraining(Stage[PairBatch, Outcome]):
 
     def warn(self, numbers: Mapping[str, float], encoder: Trainable) -> None:
         warn_of_collapse(numbers["mean_cosine"])
-        if self._config.loss == "infonce" and not self._config.triplet_weight:
+        config = self._config
+        if config.loss == "infonce" and not config.triplet_weight and config.alignment is None:
             warn_of_chance(numbers["loss"], math.log1p(numbers["negatives"]))
 
     def state_dict(self) -> dict[str, Tensor]:

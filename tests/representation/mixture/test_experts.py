@@ -20,6 +20,7 @@ from representation.encoders.composed import compose_encoder
 from representation.mixture import Experts, ExpertsConfig, Gates, Routing, has_experts, put_experts
 from representation.mixture.guided import ATTRIBUTE, CATEGORY
 from representation.model.backbone import checkpoint_gradients
+from representation.model.lora import LoraConfig
 from tests.representation.encoders.composed_parts import PAIRS, language_folder, vision_folder
 from tests.representation.encoders.test_composed import batch_of, frame_of
 
@@ -272,6 +273,43 @@ def test_experts_are_saved_and_opened_again(plain, tmp_path):
     np.testing.assert_array_equal(found, wanted)
     assert again.save_pretrained(tmp_path / "twice").is_dir()
     assert (tmp_path / "twice/model.safetensors").read_bytes() == (path / "model.safetensors").read_bytes()  # fmt: skip
+
+
+def test_a_copy_has_experts_of_its_own(plain):
+    """As a momentum encoder is made: what one is told never reaches the other."""
+    encoder = learnt(plain)
+    slow = encoder.with_module(copy.deepcopy(encoder.module))
+    from representation.model.prompt import product_texts
+
+    tokens = encoder.tokens(product_texts(frame_of(3), "richer"), "item", "richer")
+    inputs = encoder.prepare("item", tokens, None)
+    assert inputs.roles is not None
+    with torch.no_grad():
+        wanted = encoder.embed_with_gates(inputs)
+        for each in encoder.module.model.language_model.layers:
+            each.mlp.experts[-1].down_proj.weight.add_(1.0)
+        torch.testing.assert_close(slow.embed_with_gates(inputs), wanted, rtol=0, atol=0)
+        assert not torch.equal(encoder.embed_with_gates(inputs), wanted)
+
+
+def test_adapters_are_of_each_expert_and_routers_are_trained_whole(plain, tmp_path):
+    encoder, items = learnt(plain), frame_of(3)
+    encoder.adapt(LoraConfig(rank=2), 0)
+    trained = {name for name, value in encoder.module.named_parameters() if value.requires_grad}
+    layers = encoder.module.model.language_model.layers
+    assert sum(".router." in name for name in trained) == len(layers)
+    assert sum(".experts." in name for name in trained) == len(layers) * 5 * 3 * 2
+    assert all("lora_" in name or ".router." in name for name in trained)
+    draws = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for name, value in encoder.module.named_parameters():
+            if "lora_B" in name:
+                value.add_(torch.randn(value.shape, generator=draws) / 5)
+    vectors = encoder.encode_items(items, progress=False)
+    path = encoder.save_pretrained(tmp_path / "tuned")
+    again = ProductEncoder.from_pretrained(path, device="cpu")
+    np.testing.assert_allclose(again.encode_items(items, progress=False), vectors, atol=1e-5)
+    assert not (path / "adapter").exists()
 
 
 def test_settings_decide_the_digest(plain):

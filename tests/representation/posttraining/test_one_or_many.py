@@ -36,6 +36,10 @@ BASE = {"batch_size": 9, "precision": "float32", "num_threads": 1, "steps": STEP
 BASE |= {"mixture": {"image->image": 1.0, "text->title+image": 1.0, "title+image->title+image": 1.0}}  # fmt: skip
 QUEUE = {"num_negatives": 30, "own_picture_share": 0.0}
 HARD = {"hard_negatives": 2}
+MIXED = {
+    "experts": {"num_experts": 4, "top_k": 1, "guided": True}, "balance_weight": 0.5, "alignment": {"objective_weights": True},
+    "mixture": {"image->image": 1.0, "richer-text+image->richer-text+image": 1.0, "title+image->title+image": 1.0},
+}  # fmt: skip
 CASES = {
     "infonce": {},
     "fixed temperature": {"learn_temperature": False, "temperature": 0.2},
@@ -60,9 +64,19 @@ CASES = {
     "products": {"mixture": {"richer-text+image->richer-text+image": 1.0}},
     "lora": {"lora": {"rank": 2}},
     "checkpointed": {"gradient_checkpointing": True},
+    "experts, alignment": MIXED,
+    "experts, alignment, chunks": MIXED | {"chunk_size": 2},
+    "filtered": HARD | {"filtering": {}},
 }  # fmt: skip
 
-OFTEN = ["symmetric, few", "circle, same", "triplet", "momentum, chunks, hard", "queue, joint"]
+OFTEN = [
+    "symmetric, few",
+    "circle, same",
+    "triplet",
+    "momentum, chunks, hard",
+    "queue, joint",
+    "experts, alignment",
+]
 SELDOM = [name for name in CASES if name not in OFTEN]
 
 
@@ -73,17 +87,26 @@ def go(shop, start, values):
 
     config = PosttrainConfig.model_validate(BASE | values)
     encoder = ProductEncoder.from_pretrained(start, device="cpu")
+    if config.experts is not None:
+        encoder.add_experts(config.experts, config.seed)
     prepared = prepare(shop, config, encoder, None, rank(), world_size())
     if config.lora is not None:
         with_lora(encoder.module, config.lora, config.seed)
     if config.gradient_checkpointing:
         checkpoint_gradients(encoder.module)
     slow = MomentumEncoder(encoder, config.momentum) if config.momentum else None
-    shared = SharedEncoder(encoder)
-    step = ContrastiveStep(config, encoder.widths, prepared.known, encoder.device, world_size())
-    named = dict(shared.named_parameters())
-    if step.learns_temperature:
-        named["log_temperature"] = step.log_temperature
+    experts, embedded = encoder.config.experts, encoder.embed_with_gates
+    work = None if experts is None else lambda *sides: [embedded(side) for side in sides]
+    shared = SharedEncoder(encoder, work=work)
+    step = ContrastiveStep(
+        config,
+        encoder.widths,
+        prepared.known,
+        encoder.device,
+        world_size(),
+        experts=experts,
+    )
+    named = dict(shared.named_parameters()) | dict(step.parameters())
     found = {}
     with training_mode(encoder.module, config) as dtype:
         for number in range(STEPS):
@@ -97,7 +120,7 @@ def go(shop, start, values):
                 shared.context_of_last,
                 slow.embed if slow is not None else None,
             )
-            average_gradients([step.log_temperature])
+            average_gradients([value for _, value in step.parameters()])
             found[f"{number} loss"] = mean_of_processes(outcome.loss)
             found[f"{number} right"] = mean_of_processes(outcome.right)
             with torch.no_grad():
