@@ -21,7 +21,6 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from moon_rec.errors import EncoderError
@@ -75,7 +74,8 @@ class PictureStore:
         self._pictures, self._names, self._size = pictures, names, image_size
         self._cut, self._boxes = cut, boxes
         self._is_kept = np.zeros(len(pictures), dtype=bool)
-        self._shape = cut(Image.new("RGB", (image_size, image_size)), image_size).shape
+        squares = (2,) if isinstance(cut, CoreRegion) else ()
+        self._shape = (*squares, image_size, image_size, 3)
         shape = (len(pictures), *self._shape)
         num_bytes = int(np.prod(shape))
         self._kept: np.ndarray | None = None
