@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sqlite3
 from pathlib import Path
 
 import hypothesis
@@ -59,6 +60,21 @@ def pytest_collection_finish():
     """What was loaded stays to the end: the collector need not look through it again and again (a twentieth of the time)."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def stores_are_not_flushed():
+    """SQLite waits for the disk at every commit, of which a tracked run has several; as above, no test pulls the plug."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def connected(connection, _):
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", connected)
+    yield
+    event.remove(Engine, "connect", connected)
 
 
 @pytest.fixture(scope="session")
