@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sqlite3
 from pathlib import Path
 
 import hypothesis
@@ -10,6 +11,9 @@ import pytest
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# No test pulls the plug: what is written need not be on the disk. Tests of that order watch the calls; commands in processes of their own make them.
+os.fsync = lambda handle: None
 
 # A shell starts jobs in the background with Ctrl-C ignored, and so it would stay for the commands that tests stop by it.
 for each, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
@@ -22,9 +26,16 @@ hypothesis.settings.load_profile("repeatable")
 
 LONG = (
     "ranking/training/test_distributed.py",
+    "settings/test_effects.py",
+    "ranking/training/test_training.py",
+    "ranking/ways/test_ways.py",
+    "test_examples.py",
     "test_faults.py",
+    "moon_rec/tracking/test_delivery.py",
     "ranking/test_stopped.py",
     "representation/posttraining/test_one_or_many.py",
+    "ranking/test_model.py",
+    "exchange_rate/report/test_report.py",
     "representation/training/test_distributed.py",
     "representation/pretraining/test_two_processes.py",
     "representation/training/test_picture_file.py",
@@ -49,6 +60,21 @@ def pytest_collection_finish():
     """What was loaded stays to the end: the collector need not look through it again and again (a twentieth of the time)."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def stores_are_not_flushed():
+    """SQLite waits for the disk at every commit, of which a tracked run has several; as above, no test pulls the plug."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def connected(connection, _):
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", connected)
+    yield
+    event.remove(Engine, "connect", connected)
 
 
 @pytest.fixture(scope="session")

@@ -224,6 +224,12 @@ def planted_report(planted_memory, tmp_path_factory):
 
 
 @pytest.fixture
+def undrawn(monkeypatch):
+    """Reports without figures, for tests of their words: to draw them is most of the work, and figures have tests of their own."""
+    monkeypatch.setattr("exchange_rate.report.write.draw_all", lambda results: {})
+
+
+@pytest.fixture
 def small():
     """Two encoders, two seeds and a control of one: 16 cells."""
     return make_plan().model_copy(

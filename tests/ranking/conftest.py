@@ -124,6 +124,13 @@ def shuffled(tmp_path_factory) -> Planted:
     return Planted(shop, frames, known["items"], known["queries"])
 
 
+def plant_part(folder: Path, of: pl.Expr) -> Planted:
+    """The planted shop with some of its requests: what is compared to the bit, or between processes, needs no more."""
+    frames, known = draw_frames()
+    frames["impressions"] = frames["impressions"].filter(of)
+    return Planted(write_shop(frames, folder / "shop"), frames, known["items"], known["queries"])
+
+
 @pytest.fixture(scope="session")
 def make_shop():
     """Write frames as a shop with the planted shop's times."""

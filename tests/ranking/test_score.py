@@ -55,9 +55,9 @@ def check(found, shown, wanted):
 
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    chunk_rows=st.integers(1, 700),
+    chunk_rows=st.integers(1, 350),
     batch_size=st.sampled_from([1, 5, 64, 4096]),
-    group=st.integers(1, 900),
+    group=st.integers(1, 450),
     num_files=st.integers(1, 3),
     order=st.sampled_from(["as it is", "requests", "rows"]),
     has_label=st.booleans(),
@@ -76,7 +76,7 @@ def test_any_chunk_file_batch_and_order(
     has_label,
     seed,
 ):
-    shown = planted.frames["impressions"].drop("carted", "purchased", "position").tail(1_200)
+    shown = planted.frames["impressions"].drop("carted", "purchased", "position").tail(600)
     if order == "rows":
         shown = shown.sample(fraction=1, shuffle=True, seed=seed)
     if order == "requests":

@@ -15,7 +15,7 @@ from ranking.training.checkpoint import Checkpoints
 from ranking.training.trainer import LocalTrainer
 from tests.stopping import stop_when
 
-SETTINGS = ["batch_size=16", "tower=[4]", "embedding_dim=2", "attention_dim=2", "epochs=3", "num_threads=1"]  # fmt: skip
+SETTINGS = ["batch_size=16", "tower=[4]", "embedding_dim=2", "attention_dim=2", "epochs=2", "num_threads=1"]  # fmt: skip
 FEW = ["--set", "batch_size=128", "--set", "epochs=1"]
 """Steps, where nothing has to be struck in their midst."""
 
@@ -102,13 +102,13 @@ def test_overwrite_begins_anew_beside_checkpoints(planted, tmp_path, capsys):
     """Those of an earlier training go; without it they are named."""
     folder = tmp_path / "ranker.checkpoints"
     words = [*words_of(planted, tmp_path / "ranker")[1:], "--checkpoint-every", "500"]
-    stopped = RankerConfig(content="none", epochs=3, batch_size=16, tower=(4,), embedding_dim=2, attention_dim=2)  # fmt: skip
+    stopped = RankerConfig(content="none", epochs=2, batch_size=128, tower=(4,), embedding_dim=2, attention_dim=2)  # fmt: skip
     tables = RankingTables.build(planted.shop)
     with pytest.raises(ZeroDivisionError):
         train_ranker(
             tables,
             stopped,
-            checkpoints=Checkpoints(folder, 40),
+            checkpoints=Checkpoints(folder, 10),
             log=lambda numbers, step: 1 / 0,
         )
     assert any(folder.glob("step-*"))

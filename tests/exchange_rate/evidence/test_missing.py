@@ -119,7 +119,7 @@ def test_one_interval_that_says_nothing_does_not_take_the_others_rate_along(trac
     assert one.name == "encoder 'full'" and RECALL in one.reason
 
 
-def test_runs_of_which_too_few_are_left_get_words_instead_of_a_verdict(tracked, tmp_path):
+def test_runs_of_which_too_few_are_left_get_words_instead_of_a_verdict(tracked, tmp_path, undrawn):
     for run in [*tracked.all]:
         if run["kind"] == "encoder" and run["params"]["encoder"] not in ("full", "direct"):
             tracked.all.remove(run)
@@ -294,7 +294,7 @@ def test_markup_in_names_is_text_in_the_terminal(strange):
     assert re.findall(r"\x1b\[31m", said) == []
 
 
-def test_names_that_no_file_can_hold_are_written_out(tracked, tmp_path):
+def test_names_that_no_file_can_hold_are_written_out(tracked, tmp_path, undrawn):
     path = tracked.folder / read_study(tracked).id / "study.json"
     path.write_text(path.read_text().replace('"source": "planted', '"source": "\\ud800planted'))
     report = write_report(tracked, tmp_path / "r")

@@ -213,7 +213,7 @@ def test_too_few_encoders_get_words_instead_of_a_number(shop, plan, planted, tmp
 
 
 def test_recall_drowned_in_noise_gets_words_instead_of_a_number(
-    shop, lean, planted, tmp_path, memory
+    shop, lean, planted, tmp_path, memory, undrawn
 ):
     planted.half = 1.0
     run_study(shop, lean, tmp_path / "work", memory, workers=1)
@@ -222,7 +222,7 @@ def test_recall_drowned_in_noise_gets_words_instead_of_a_number(
     assert found.headline[0].text.startswith("No exchange rate can be given")
 
 
-def test_no_gain_is_not_called_one(shop, plan, planted, tmp_path, memory):
+def test_no_gain_is_not_called_one(shop, plan, planted, tmp_path, memory, undrawn):
     planted.slope = 0.0
     run_study(shop, plan, tmp_path / "work", memory, workers=1)
     report = write_report(memory, tmp_path / "report")
@@ -305,7 +305,7 @@ def test_the_report_is_kept_with_the_study_and_said_on_its_run(written):
     assert kept.read_bytes() == report.page.read_bytes()
 
 
-def test_a_store_that_takes_no_report_costs_a_line(written, tmp_path, monkeypatch, capsys):
+def test_a_store_that_takes_no_report_costs_a_line(written, tmp_path, monkeypatch, capsys, undrawn):
     tracker = written[0]
 
     def full(*_):

@@ -51,7 +51,7 @@ def test_what_validation_chooses_is_not_given_as_well(small):
         make_config(StudyConfig, values | {"rankers": [one], "follow_validation": False})
 
 
-def test_trees_are_a_ranker_with_baseline_and_control(tmp_path, tracker):
+def test_trees_are_a_ranker_with_baseline_and_control(tmp_path, tracker, undrawn):
     """Their scores are those of `train_trees`; similarities of true vectors are worth something, and the report names them."""
     frames, known = draw_frames()
     write_shop(frames, tmp_path / "shop")

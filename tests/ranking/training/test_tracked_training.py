@@ -10,7 +10,7 @@ from moon_rec.tracking.commands import main as track
 from ranking.train import main
 from tests.moon_rec.tracking.stand_in import StandIn
 
-WORDS = ["--content", "none", "--set", "batch_size=8", "--set", "epochs=1"]
+WORDS = ["--content", "none", "--set", "batch_size=16", "--set", "epochs=1"]
 
 
 def train(planted, out, *words):

@@ -4,6 +4,7 @@ A column within a column of lists or structs is named by the way to it: `images[
 """
 
 import codecs
+import functools
 from typing import Annotated, ClassVar, Literal
 from zoneinfo import available_timezones
 
@@ -16,6 +17,12 @@ from moon_rec.shop.readers.tables import TablesConfig
 from moon_rec.values import Unit
 
 Column = Name | None
+
+
+@functools.cache
+def _time_zones() -> set[str]:
+    """Those of the system, looked up once: each time opens 600 files."""
+    return available_timezones()
 
 
 class FileForm(Config):
@@ -59,7 +66,7 @@ class TimeColumns(FileForm):
     @field_validator("time_zone")
     @classmethod
     def _is_a_zone(cls, zone: str) -> str:
-        if zone not in available_timezones():
+        if zone not in _time_zones():
             raise ValueError(f"{zone!r} is no time zone; name one such as 'Europe/Berlin'")
         return zone
 
