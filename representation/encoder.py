@@ -1,7 +1,8 @@
 """ProductEncoder: products and queries to unit vectors, one shared backbone for both sides and all modalities."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from representation.encoders.frame_inputs import (
     row_names,
     where_to,
 )
+from representation.encoders.frozen_tower import FrozenTower
 from representation.encoders.locked import LockedEncoder
 from representation.encoders.qwen import (
     EMBEDDING_WIDTHS,
@@ -80,6 +82,7 @@ class ProductEncoder:
     """
 
     modalities = frozenset({"text", "image"})
+    features_are_small = False
 
     def __init__(
         self, module: Any, tokenizer: PreTrainedTokenizerBase, config: EncoderConfig
@@ -88,6 +91,7 @@ class ProductEncoder:
         self.tokenizer, self.config = tokenizer, config
         self.backbone = backbone_of(module, config.image_size, config.image_mean, config.image_std)
         self.composer = Composer(tokenizer, self.layout)
+        self._tower: FrozenTower | None = None
         self.dim = self.backbone.dim
         self.widths = config.widths
         if self.widths[-1] != self.dim:
@@ -237,7 +241,29 @@ class ProductEncoder:
         prompt = self.config.prompt
         start = self.composer.prompt(prompt.query_prompt if side == "query" else prompt.item_prompt)
         rows = [self.composer.row(start, pictures is not None, text) for text in tokens]
-        return self.composer.batch(rows, pictures)
+        return self._batch(rows, pictures)
+
+    def _batch(self, rows: Sequence[list[int]], pictures: np.ndarray | Tensor | None) -> Inputs:
+        """As `Composer.batch`; with what the tower makes of the pictures where `remember` was asked for."""
+        if self._tower is None or pictures is None:
+            return self.composer.batch(rows, pictures)
+        return replace(self.composer.batch(rows, None), seen=self._tower.of(pictures))
+
+    def remember(
+        self,
+        tokens: Mapping[str, Sequence[list[int]]],
+        pictures: Mapping[str, tuple[int, Callable[[int, int], np.ndarray]]],
+        folder: Path | None,
+        shop_digest: str,
+    ) -> None:
+        """Compute ahead what the vision tower, which is to stay as it is, makes of known pictures, and look it up from here on; see `Remembers.remember`.
+
+        Texts have no tower of their own. From here on each picture goes through the tower alone, in float32; to about 1e-6 as before.
+        """
+        if self._tower is None:
+            self._tower = FrozenTower(self.backbone)
+        for what, (count, take) in pictures.items():
+            self._tower.remember(count, take, what, folder, shop_digest)
 
     def part_of(self, name: str) -> str:
         """`vision`, `projector` or `language`."""
@@ -345,7 +371,7 @@ class ProductEncoder:
         for chosen in in_batches(order, batch_size, description):
             shown = chosen[has_picture[chosen]]
             decoded = store.take(shown) if len(shown) else None
-            inputs = self.composer.batch([rows[row] for row in chosen], decoded).to(self.device)
+            inputs = self._batch([rows[row] for row in chosen], decoded).to(self.device)
             vectors[chosen] = self.embed(inputs).cpu().numpy()
         self.module.train(was_training)
         return vectors

@@ -44,6 +44,7 @@ from representation.encoders.frame_inputs import (
     ReadsFrames,
     computed_once,
     digest_of_weights,
+    in_float32,
     where_to,
 )
 from representation.encoders.frozen_features import FrozenFeatures
@@ -69,6 +70,7 @@ class LockedEncoder(ReadsFrames):
     """
 
     modalities = frozenset({"text", "image"})
+    features_are_small = True
 
     @property
     def cut(self) -> Cut:
@@ -267,11 +269,11 @@ class LockedEncoder(ReadsFrames):
         return seen(self.vision, torch.from_numpy(squares).to(self.device), self.config)
 
     def _one_text(self, row: np.ndarray) -> Tensor:
-        with torch.autocast(self.device.type, enabled=False):
+        with in_float32(self.device):
             return self._of_texts([row.tolist()])
 
     def _one_square(self, row: np.ndarray) -> Tensor:
-        with torch.autocast(self.device.type, enabled=False):
+        with in_float32(self.device):
             return self._of_squares(row[None])
 
 

@@ -176,11 +176,13 @@ class Inputs:
         token_ids: `(batch, length)` int64, padded on the right.
         mask: `(batch, length)`, True where a token is real.
         pixels: `(pictures, ...)`, what the backbone's layout makes of pictures, one entry a row that has a picture, in row order; None without pictures.
+        seen: in place of `pixels`, what a frozen tower made of these pictures (`Backbone.tower_states`), each `(pictures, ...)`; empty: the tower is still to be run.
     """
 
     token_ids: Tensor
     mask: Tensor
     pixels: Tensor | None = None
+    seen: Sequence[Tensor] = ()
 
     def __len__(self) -> int:
         return len(self.mask)
@@ -193,14 +195,16 @@ class Inputs:
     def part(self, first: int, end: int) -> "Inputs":
         """Some rows of a batch in which all have a picture, or none has."""
         pixels = self.pixels
-        assert pixels is None or len(pixels) == len(self)
+        assert all(len(each) == len(self) for each in (pixels, *self.seen) if each is not None)
         pixels = pixels[first:end] if pixels is not None else None
-        return Inputs(self.token_ids[first:end], self.mask[first:end], pixels)
+        seen = [each[first:end] for each in self.seen]
+        return Inputs(self.token_ids[first:end], self.mask[first:end], pixels, seen)
 
     def to(self, device: torch.device | str) -> "Inputs":
         """The same batch on `device`."""
         pixels = self.pixels.to(device) if self.pixels is not None else None
-        return Inputs(self.token_ids.to(device), self.mask.to(device), pixels)
+        seen = [each.to(device) for each in self.seen]
+        return Inputs(self.token_ids.to(device), self.mask.to(device), pixels, seen)
 
 
 class Embedded(NamedTuple):
@@ -289,11 +293,14 @@ class Backbone(ABC):
         """Rows as they enter the language model."""
         states = self.module.get_input_embeddings()(inputs.token_ids)
         is_picture = inputs.token_ids == self.image_token_id
-        if inputs.pixels is None:
+        if inputs.pixels is None and not inputs.seen:
             if self.module.training and torch.is_grad_enabled() and not states.requires_grad:
                 states.requires_grad_()  # nothing of these rows is trained: a step leaves no gradient
             return Embedded(states, is_picture)
-        tokens, *added = self.picture_tokens(inputs.pixels)
+        if inputs.pixels is None:
+            tokens, *added = self.projected(inputs.seen)
+        else:
+            tokens, *added = self.picture_tokens(inputs.pixels)
         return Embedded(_put_pictures(states, is_picture, tokens), is_picture, added)
 
     @abstractmethod
