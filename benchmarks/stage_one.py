@@ -16,6 +16,7 @@ Notable choices
   part roughly, so each seed's own figure stands in the JSON.
 """
 
+import gc
 import sys
 import time
 from functools import cached_property
@@ -310,6 +311,7 @@ def collected(
                 with atomic_file(file) as temporary:
                     hits.with_columns(seconds=seconds).write_parquet(temporary)
                 trainings.done(cell)
+                gc.collect()  # what a training held hangs together in circles
             if file.exists():
                 arm = pl.lit(arm_of(cell.start, cell.share))
                 frames.append(pl.read_parquet(file).with_columns(arm=arm, seed=pl.lit(cell.seed)))
