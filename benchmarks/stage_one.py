@@ -5,8 +5,10 @@ Measured on products held out of all training, those listed from the shop's cut 
 - picture to picture: a photo of the product (cluttered, cropped, rotated, re-lit; rendered by `own_photo_recall` from a seed stream of its own) seeks its catalogue picture.
 
 Notable choices
-- Random weights are drawn anew for the very architecture of `--start`; tokenizer, picture size and prompt are its own. Without `--start` all begins from the random
-  `--backbone`, and there are no real weights.
+- Random weights are drawn anew for the very architecture of `--start`; tokenizer, picture size and prompt are its own. The projector is scaled as the real one's is, and batch
+  normalisation has the statistics that the drawn weights make of a few catalogue pictures, or a deep random tower would say the same of all pictures. `real tower` keeps the real vision
+  tower, and draws language model and projector: what the tower alone brings. Without `--start` all begins from the random `--backbone`, and there are no real weights.
+- Where both trainings leave the tower as it is, what it makes of a picture is computed once for all cells (`--out`/features).
 - A pretraining is one a seed and a kind of start; all shares of the pairs go on from it. Shares are nested (`pairs_share`); share 0 is no post-training.
 - A cell that was measured is a Parquet file under `--out`, and is never run twice: a run that was stopped goes on with the same command, and several processes may share
   one folder by `--seeds` or `--starts`; a last call with all reads what they left (`--collect` trains nothing).
@@ -14,8 +16,10 @@ Notable choices
   part roughly, so each seed's own figure stands in the JSON.
 """
 
+import gc
 import sys
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,18 +42,23 @@ from moon_rec.outputs import check_output, remove_folder
 from moon_rec.progress import progress, say
 from moon_rec.seeds import generator
 from moon_rec.shop import Shop
+from moon_rec.shop.pictures import decode
 from representation.encoders.checkpoint import ENCODER, read_about
+from representation.model.composition import scale_projector
+from representation.pretraining.grading import Grader
 
 K = 10
-STARTS = ("random", "real", "random + pretrained", "real + pretrained")
+STATISTICS_OF = 64
+STARTS = ("random", "real tower", "real", "random + pretrained", "real + pretrained")
 AGAINST = {
-    "real": ("random",),
+    "real tower": ("random",),
+    "real": ("random", "real tower"),
     "random + pretrained": ("random",),
-    "real + pretrained": ("random", "real"),
+    "real + pretrained": ("random", "real tower", "real"),
 }
 DEFINITIONS = {
-    "text": "share of {count:,} titles of products held out of all training whose own picture is among the top {k} of all {items:,} pictures; mean over {seeds} seeds",
-    "picture": "share of {count:,} photos rendered of products held out of all training whose own catalogue picture is among the top {k} of all {items:,}; mean over {seeds} seeds",
+    "text": "share of {count:,} titles of products held out of all training whose own picture is among the top {k} of {items:,} pictures; mean over {seeds} seeds",
+    "picture": "share of {count:,} photos rendered of products held out of all training whose own catalogue picture is among the top {k} of {items:,}; mean over {seeds} seeds",
 }
 POSTTRAINING = {"text->image": 0.5, "image->image": 0.5}
 """What is measured is what is trained: a title, or words, to a picture, and a picture to one."""
@@ -59,7 +68,7 @@ class Searches(NamedTuple):
     """What is asked, of products held out.
 
     Attributes:
-        gallery: all products with a picture: item_id, title, image; ascending.
+        gallery: products with a picture, all of them or so many, those that are sought among them: item_id, title, image; ascending.
         items: `(searches,)` ids of the products sought, ascending.
         queries: by kind, `query_text` and `query_image` of each.
     """
@@ -77,8 +86,13 @@ class Cell(NamedTuple):
     seed: int
 
 
-def held_out_searches(shop: Shop, most: int, seed: int) -> Searches:
+def held_out_searches(
+    shop: Shop, most: int, seed: int, most_in_gallery: int | None = None
+) -> Searches:
     """Up to `most` products listed from the cut on, that have a title and a picture.
+
+    Args:
+        most_in_gallery: of all products with a picture, so many are drawn beside those that are sought; None: all.
 
     Raises:
         ShopError: there are fewer than two.
@@ -92,6 +106,10 @@ def held_out_searches(shop: Shop, most: int, seed: int) -> Searches:
     ids = later["item_id"].to_numpy()
     chosen = np.sort(generator(seed, "held out").permutation(ids)[:most])
     asked = later.filter(pl.col("item_id").is_in(chosen.tolist()))
+    if most_in_gallery is not None:
+        others = gallery.filter(~pl.col("item_id").is_in(chosen.tolist()))["item_id"].to_numpy()
+        kept = generator(seed, "gallery").permutation(others)[: max(most_in_gallery - len(chosen), 0)]  # fmt: skip
+        gallery = gallery.filter(pl.col("item_id").is_in([*chosen.tolist(), *kept.tolist()]))
     photos = rendered(asked.select("item_id", "image"), seed)
     kinds = {"query_text": pl.String, "query_image": pl.Binary}
     none = [None] * len(chosen)
@@ -104,11 +122,23 @@ def held_out_searches(shop: Shop, most: int, seed: int) -> Searches:
     return Searches(gallery, chosen, queries)
 
 
-def measure(path: Path, searches: Searches, seed: int) -> pl.DataFrame:
-    """Of every search, by kind (`modality`), the share of its top k's hold of the product sought: a column `hit@k`, a row a search."""
-    from representation.encoder import open_encoder
+def measure(
+    path: Path, searches: Searches, seed: int, features: tuple[Path, str] | None = None
+) -> pl.DataFrame:
+    """Of every search, by kind (`modality`), the share of its top k's hold of the product sought: a column `hit@k`, a row a search.
 
-    encoder = open_encoder(path)
+    Args:
+        features: folder of what the frozen tower makes of pictures, and the shop's digest.
+    """
+    from representation.encoder import open_encoder
+    from representation.training.picture_store import PictureStore
+
+    encoder: Any = open_encoder(path)
+    if features is not None:
+        pictures = [*searches.gallery["image"], *searches.queries["picture"]["query_image"]]
+        store = PictureStore(pictures, [f"picture {row}" for row in range(len(pictures))], encoder.image_size, keep=False)  # fmt: skip
+        take = {"pictures sought": (len(pictures), lambda first, end: store.take(range(first, end)))}  # fmt: skip
+        encoder.remember({}, take, *features)
     vectors = encoder.encode_items(searches.gallery, modality="image")
     ids, frames = searches.gallery["item_id"].to_numpy(), []
     for name, queries in searches.queries.items():
@@ -124,6 +154,7 @@ class Trainings:
 
     Args:
         start: an encoder's folder with real weights; None: the random backbone of `posttraining`.
+        graded: of how many products listed from the cut on answers are graded before, in the midst of and after a pretraining; its log keeps the grades.
     """
 
     def __init__(
@@ -134,9 +165,10 @@ class Trainings:
         pretraining: Any,
         posttraining: Any,
         keep: bool,
+        graded: int = 0,
     ) -> None:
         self._shop, self._folder, self._start, self._keep = shop, folder, start, keep
-        self._pretraining, self._posttraining = pretraining, posttraining
+        self._pretraining, self._posttraining, self._graded = pretraining, posttraining, graded
         self._real = "" if start is None else digest_of(read_about(start) or str(start))
 
     def name(self, cell: Cell) -> str:
@@ -152,8 +184,22 @@ class Trainings:
         if not path.exists():
             from representation.posttraining import posttrain
 
-            posttrain(self._shop, path, with_backbone_of_start(self._config(cell)), start=start)
+            config = with_backbone_of_start(self._config(cell))
+            features = self.features[0] if self.features is not None else None
+            posttrain(self._shop, path, config, start=start, features=features)
         return path
+
+    @cached_property
+    def features(self) -> tuple[Path, str] | None:
+        """Where what frozen towers make of the shop's pictures is kept, and of which shop; None where a training moves them."""
+        from representation.encoder import open_trainable
+        from representation.training.trained import keeps_towers
+
+        if self._start is None:
+            return None
+        encoder = open_trainable(self._start)
+        stays = all(keeps_towers(encoder, each) for each in (self._pretraining, self._posttraining))
+        return (self._folder / "features", self._shop.digest) if stays else None
 
     def done(self, cell: Cell) -> None:
         """The cell is measured."""
@@ -181,26 +227,59 @@ class Trainings:
         path = self._folder / f"start-{kind}-{cell.seed}-{made_of}"
         if path.exists():
             return path
-        if cell.start == "random":
-            return self._random(path, cell.seed)
+        if cell.start in ("random", "real tower"):
+            return self._random(path, cell.seed, keeps_tower=cell.start == "real tower")
         from representation.pretraining import pretrain
 
         before = self._start_of(cell._replace(start=cell.start.split(" + ")[0]))
-        config = self._pretraining.model_copy(update={"seed": cell.seed})
-        pretrain(self._shop, path, with_backbone_of_start(config), start=before)
+        every = self._pretraining.steps // 2 if self._graded else 0
+        config = self._pretraining.model_copy(update={"seed": cell.seed, "grade_every": every})
+        grade = Grader.of(self._shop, self._graded) if self._graded else None
+        pretrain(self._shop, path, with_backbone_of_start(config), start=before, grade=grade)
         return path
 
-    def _random(self, path: Path, seed: int) -> Path:
-        """The start's architecture with random weights, as its own class draws them; or the random backbone."""
+    def _random(self, path: Path, seed: int, keeps_tower: bool) -> Path:
+        """The start's architecture with random weights, as its own class draws them, its tower's own where it is to be kept; or the random backbone."""
         from representation.encoder import ProductEncoder, build_encoder
+        from representation.model.backbone import part_of
+        from representation.model.llava import LlavaBackbone
 
         if self._start is None:
             return build_encoder(self._shop, path, self._posttraining.backbone, seed)
         encoder = ProductEncoder.from_pretrained(self._start)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            drawn = type(encoder.module)(encoder.module.config)
+            drawn: Any = type(encoder.module)(encoder.module.config).eval()
+            if keeps_tower:
+                real = encoder.module.state_dict().items()
+                kept = {name: value for name, value in real if part_of(name) == "vision"}
+                drawn.load_state_dict(kept, strict=False)
+            else:
+                self._take_statistics(encoder.with_module(drawn))
+            if isinstance(encoder.backbone, LlavaBackbone):
+                scale_projector(drawn, encoder.image_size, encoder.layout.num_tokens)
         return encoder.with_module(drawn.to(encoder.device)).save_pretrained(path)
+
+    def _take_statistics(self, encoder: Any) -> None:
+        """Give batch normalisation the mean and variance of what reaches it of the shop's first `STATISTICS_OF` pictures, layer by layer."""
+        images = self._shop.items.filter(pl.col("image").is_not_null()).sort("item_id")
+        images = images.select("image").head(STATISTICS_OF).collect()["image"]
+        squares = [
+            encoder.cut(decode(image, "items.image"), encoder.image_size) for image in images
+        ]
+
+        def take(norm: Any, inputs: Any) -> None:
+            norm.running_var, norm.running_mean = torch.var_mean(inputs[0], dim=(0, 2, 3))
+
+        norms = [
+            each for each in encoder.module.modules() if isinstance(each, torch.nn.BatchNorm2d)
+        ]
+        hooks = [each.register_forward_pre_hook(take) for each in norms]
+        if hooks:
+            with torch.no_grad():
+                encoder.backbone.tower_states(encoder.layout.pixels(np.stack(squares)))
+        for hook in hooks:
+            hook.remove()
 
 
 def cells_of(options: Any) -> list[Cell]:
@@ -218,18 +297,21 @@ def collected(
 ) -> pl.DataFrame:
     """Hits of all cells that are there, those that are missing trained and measured first unless `--collect`."""
     frames = []
-    asked = digest_of([searches.items.tolist(), options.search_seed])
+    sought = searches.gallery["item_id"].to_list()
+    asked = digest_of([searches.items.tolist(), sought, options.search_seed])
     with progress("cells", len(cells)) as bar:
         for cell in cells:
             file = options.out / f"{trainings.name(cell)}-{asked}.parquet"
             if not file.exists() and not options.collect:
                 say(f"seed {cell.seed}: {cell.start}, {cell.share:.0%} of the pairs")
                 started = time.monotonic()
-                hits = measure(trainings.made(cell), searches, options.search_seed)
+                path = trainings.made(cell)
+                hits = measure(path, searches, options.search_seed, trainings.features)
                 seconds = pl.lit(time.monotonic() - started)
                 with atomic_file(file) as temporary:
                     hits.with_columns(seconds=seconds).write_parquet(temporary)
                 trainings.done(cell)
+                gc.collect()  # what a training held hangs together in circles
             if file.exists():
                 arm = pl.lit(arm_of(cell.start, cell.share))
                 frames.append(pl.read_parquet(file).with_columns(arm=arm, seed=pl.lit(cell.seed)))
@@ -293,7 +375,7 @@ def show(rows: list[dict[str, Any]], title: str) -> None:
 def main(argv: list[str] | None = None) -> None:
     """The command."""
     options = _parser().parse_args(argv)
-    starts = STARTS if options.start is not None else ("random", "random + pretrained")
+    starts = [one for one in STARTS if options.start is not None or "real" not in one]
     options.starts = [one for one in options.starts or starts if one in starts]
     if not options.starts:
         raise ConfigError("real weights need --start, an encoder's folder")
@@ -302,8 +384,16 @@ def main(argv: list[str] | None = None) -> None:
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     pretraining, posttraining = _settings(options)
-    searches = held_out_searches(shop, options.searches, options.search_seed)
-    trainings = Trainings(shop, options.out, options.start, pretraining, posttraining, options.keep)
+    searches = held_out_searches(shop, options.searches, options.search_seed, options.gallery)
+    trainings = Trainings(
+        shop,
+        options.out,
+        options.start,
+        pretraining,
+        posttraining,
+        options.keep,
+        options.graded,
+    )
     cells = cells_of(options)
     hits = collected(trainings, cells, searches, options)
     rows = summarise(hits, cells, searches.gallery.height)
@@ -381,6 +471,19 @@ def _parser() -> Parser:
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument(
         "--searches", type=count, default=1000, help="most products held out that are asked for"
+    )
+    parser.add_argument(
+        "--gallery",
+        type=count,
+        metavar="PRODUCTS",
+        help="how many products are searched among, those sought and others drawn; default: all",
+    )
+    parser.add_argument(
+        "--graded",
+        type=count,
+        default=0,
+        metavar="PRODUCTS",
+        help="grade the answers of pretraining on so many products held out; takes longer than short pretrainings do",
     )
     parser.add_argument(
         "--search-seed", type=int, default=0, help="draws the products held out and their photos"

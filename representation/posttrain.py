@@ -95,7 +95,7 @@ def _parser() -> Parser:
         "--features",
         type=Path,
         metavar="DIR",
-        help="folder for what frozen towers make of texts and pictures, computed once and taken up by later trainings; default: OUT.features. Read by encoders of representation.locked",
+        help="folder for what frozen towers make of texts and pictures, computed once and taken up by later trainings; default: OUT.features for encoders of representation.locked, none for composed ones, whose tower must stay as it is (lora, or trained_parts without vision)",
     )
     parser.add_argument(
         "--pairs",

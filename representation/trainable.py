@@ -125,7 +125,14 @@ class Trainable(Encoder, Protocol):
 
 @runtime_checkable
 class Remembers(Protocol):
-    """An encoder with frozen towers, which can compute ahead what they make of known rows."""
+    """An encoder that can compute ahead what frozen towers make of known rows.
+
+    Attributes:
+        features_are_small: a vector a row, so that they may be kept beside what is trained without being asked for.
+    """
+
+    @property
+    def features_are_small(self) -> bool: ...
 
     def remember(
         self,

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -151,3 +152,14 @@ def digest_of_weights(
 def where_to(device: Any) -> torch.device:
     """`device`, or a GPU where there is one."""
     return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def in_float32(device: torch.device) -> AbstractContextManager[Any]:
+    """Matrix products in float32 within the block, also where a training has them narrower.
+
+    Only where it has: leaving `torch.autocast` drops the narrow copies of weights that all threads share. A batch made beside a step would have that step make them twice, and
+    gradients add up otherwise.
+    """
+    if torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()

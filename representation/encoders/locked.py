@@ -36,7 +36,7 @@ from representation.encoders.checkpoint import (
     refuse_changed,
 )
 from representation.encoders.frame_encoder import FrameEncoder, Seen, computed_once
-from representation.encoders.frame_inputs import digest_of_weights, where_to
+from representation.encoders.frame_inputs import digest_of_weights, in_float32, where_to
 from representation.encoders.frozen_features import FrozenFeatures
 from representation.encoders.projections import LockedConfig, LockedRows, Projections
 from representation.encoders.text import TextEncoder
@@ -60,6 +60,7 @@ class LockedEncoder(FrameEncoder):
 
     family = "locked"
     modalities = frozenset({"text", "image"})
+    features_are_small = True
 
     def __init__(
         self, text: TextEncoder, vision: Any, module: Projections, config: LockedConfig
@@ -226,11 +227,11 @@ class LockedEncoder(FrameEncoder):
         return seen(self.vision, torch.from_numpy(squares).to(self.device), self.config)
 
     def _one_text(self, row: np.ndarray) -> Tensor:
-        with torch.autocast(self.device.type, enabled=False):
+        with in_float32(self.device):
             return self._of_texts([row.tolist()])
 
     def _one_square(self, row: np.ndarray) -> Tensor:
-        with torch.autocast(self.device.type, enabled=False):
+        with in_float32(self.device):
             return self._of_squares(row[None])
 
 

@@ -179,12 +179,14 @@ class Inputs:
         mask: `(batch, length)`, True where a token is real.
         pixels: `(pictures, ...)`, what the backbone's layout makes of pictures, in row order, as many entries of each row that has a picture; None without pictures.
         roles: `(batch, length)`, which tokens go to guided experts (`mixture.guided`); None: none.
+        seen: in place of `pixels`, what a frozen tower made of these pictures (`Backbone.tower_states`), each `(pictures, ...)`; empty: the tower is still to be run.
     """
 
     token_ids: Tensor
     mask: Tensor
     pixels: Tensor | None = None
     roles: Tensor | None = None
+    seen: Sequence[Tensor] = ()
 
     def __len__(self) -> int:
         return len(self.mask)
@@ -202,13 +204,16 @@ class Inputs:
             assert not left
             pixels = pixels[each * first : each * end]
         roles = self.roles[first:end] if self.roles is not None else None
-        return Inputs(self.token_ids[first:end], self.mask[first:end], pixels, roles)
+        assert all(len(kept) == len(self) for kept in self.seen)
+        seen = [kept[first:end] for kept in self.seen]
+        return Inputs(self.token_ids[first:end], self.mask[first:end], pixels, roles, seen)
 
     def to(self, device: torch.device | str) -> "Inputs":
         """The same batch on `device`."""
         pixels = self.pixels.to(device) if self.pixels is not None else None
         roles = self.roles.to(device) if self.roles is not None else None
-        return Inputs(self.token_ids.to(device), self.mask.to(device), pixels, roles)
+        seen = [each.to(device) for each in self.seen]
+        return Inputs(self.token_ids.to(device), self.mask.to(device), pixels, roles, seen)
 
 
 class Embedded(NamedTuple):
@@ -304,11 +309,14 @@ class Backbone(ABC):
         """Rows as they enter the language model."""
         states = self.module.get_input_embeddings()(inputs.token_ids)
         is_picture = inputs.token_ids == self.image_token_id
-        if inputs.pixels is None:
+        if inputs.pixels is None and not inputs.seen:
             if self.module.training and torch.is_grad_enabled() and not states.requires_grad:
                 states.requires_grad_()  # nothing of these rows is trained: a step leaves no gradient
             return Embedded(states, is_picture, (), self._routing(inputs))
-        tokens, *added = self.picture_tokens(inputs.pixels)
+        if inputs.pixels is None:
+            tokens, *added = self.projected(inputs.seen)
+        else:
+            tokens, *added = self.picture_tokens(inputs.pixels)
         states = _put_pictures(states, is_picture, tokens)
         return Embedded(states, is_picture, added, self._routing(inputs))
 

@@ -154,12 +154,12 @@ def composed(
         module.lm_head.load_state_dict(language.get_output_embeddings().state_dict())
         module.tie_weights()
         num_places = (tower.image_size // vision.patch_size) ** 2
-        _scale_projector(module, tower.image_size, num_places)
+        scale_projector(module, tower.image_size, num_places)
     return module.eval()
 
 
 @torch.no_grad()
-def _scale_projector(module: Any, image_size: int, num_places: int) -> None:
+def scale_projector(module: Any, image_size: int, num_places: int) -> None:
     """Choose whether a class token is dropped, and draw a projector that makes tokens as large as words' of what the tower makes of made-up pictures."""
     coarse = torch.randn(4, 3, 8, 8)
     pictures = functional.interpolate(coarse, (image_size, image_size), mode="bilinear")

@@ -101,6 +101,7 @@ class _Pretrained(PreTrainedModel):
     base_model_prefix = "tower"
     main_input_name = "pixel_values"
     input_modalities = ["image"]  # noqa: RUF012
+    _supports_sdpa = True  # it has no attention, so a model around it may take either kernel
 
 
 class EfficientNetLiteModel(_Pretrained):

@@ -95,7 +95,8 @@ class Batches:
         }
         self._tokens: dict[tuple[Side, TextKind], list[list[int]]] = {}
         for kind in ("title", "richer"):
-            self._tokens_of("item", kind)
+            if any(form.item.startswith(kind) for form in schedule.pairs):
+                self._tokens_of("item", kind)
         self._size, self._device = encoder.image_size or 1, encoder.device
         self._cut = encoder.cut
         forms = {form for kind in schedule.pairs for form in kind}

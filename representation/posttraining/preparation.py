@@ -28,7 +28,7 @@ from representation.posttraining.pairs import (
 )
 from representation.posttraining.schedule import Schedule
 from representation.posttraining.start_vectors import start_vectors, stored_vectors
-from representation.trainable import Trainable
+from representation.trainable import Remembers, Trainable
 
 Pairs = dict[QueryKind, pl.DataFrame]
 
@@ -64,7 +64,7 @@ def prepare(
         encoder: the one to train, as it is before.
         given: pairs that were curated before, trained on in place of all.
         vectors: folder of `representation.embed` with what curation measures likeness by; None: computed with `encoder`.
-        features: where outputs of frozen towers are kept, by the first of several processes; None: in memory.
+        features: where outputs of frozen towers are kept, by the first of several processes; None: in memory, where they are small.
 
     Raises:
         EncoderError: no pair of any kind in the mixture, or no vectors at `vectors`.
@@ -115,7 +115,8 @@ def prepare(
         alignment=config.alignment,
     )
     batches.decode_ahead()
-    batches.remember_ahead(features if rank == 0 else None, shop.digest)
+    if features is not None or (isinstance(encoder, Remembers) and encoder.features_are_small):
+        batches.remember_ahead(features if rank == 0 else None, shop.digest)
     return Prepared(batches, known, curated)
 
 

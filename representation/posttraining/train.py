@@ -46,6 +46,7 @@ from representation.training.divergence import warn_of_chance, warn_of_collapse
 from representation.training.loop import Checkpoint, train
 from representation.training.optimisation import Log
 from representation.training.stage import Stage
+from representation.training.trained import keeps_towers
 
 LOG_FILE = "posttraining_log.json"
 
@@ -72,7 +73,8 @@ def posttrain(
         vectors: folder of `representation.embed` with the vectors that curation measures likeness by; None: computed with the encoder that training starts from.
         overwrite: replace encoders that stand at `out` and where checkpoints will be.
         pairs: folder of `representation.curate` whose pairs are trained on; None: all of the log, or what `config.curation` leaves of them.
-        features: folder where what frozen towers make of the shop's texts and pictures is kept, and taken up from; None: `OUT.features`. Read by locked pairs alone.
+        features: folder where what frozen towers make of the shop's texts and pictures is kept, and taken up from; None: of locked pairs `OUT.features`; of composed
+            encoders, whose towers hand on many numbers a picture, nothing is kept. Read where towers stay as they are.
         teacher: folder of tables as `representation.embed` writes them, of another model, that `score_distillation` and `vector_distillation` learn from.
 
     Raises:
@@ -121,9 +123,9 @@ class PostTraining(Stage[PairBatch, Outcome]):
         check_mixture_of_experts(self._config, encoder)
         check_core_region(self._config, encoder)
         readable(self._config, encoder)
-        if self._features is not None and not isinstance(encoder, Remembers):
+        if self._features is not None and not keeps_towers(encoder, self._config):
             raise ConfigError(
-                f"features {self._features} change nothing: only an encoder with frozen towers (representation.locked) reads them; leave them out"
+                f"features {self._features} change nothing: only an encoder whose towers stay as they are reads them (representation.locked; a composed one with lora, or without 'vision' in trained_parts); leave them out"
             )
         if self._config.gradient_checkpointing and not isinstance(encoder.module, PreTrainedModel):
             raise ConfigError(
@@ -146,19 +148,19 @@ class PostTraining(Stage[PairBatch, Outcome]):
             self._vectors,
             rank(),
             world_size(),
-            self._features_folder,
+            self._features_folder(encoder),
             self._curated,
         )
         kinds = self._prepared.batches.schedule.pairs.values()
         check_shares(min(self._config.batch_size, *(rows.height for rows in kinds)), "pairs")
         return self._prepared.batches
 
-    @property
-    def _features_folder(self) -> Path | None:
-        """Where outputs of frozen towers are kept."""
-        if self._features is not None or self._out is None:
-            return Path(self._features) if self._features is not None else None
-        return self._out.with_name(f"{self._out.name}.features")
+    def _features_folder(self, encoder: Trainable) -> Path | None:
+        """Where outputs of frozen towers are kept; None: nowhere, or in memory alone."""
+        if self._features is not None:
+            return Path(self._features)
+        is_small = isinstance(encoder, Remembers) and encoder.features_are_small
+        return self._out.with_name(f"{self._out.name}.features") if is_small and self._out else None
 
     def begin(self, encoder: Trainable) -> None:
         config = self._config

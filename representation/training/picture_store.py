@@ -27,7 +27,7 @@ from moon_rec.errors import EncoderError
 from moon_rec.progress import progress, say
 from moon_rec.shop.pictures import decode
 from representation.core_region.box import Box
-from representation.core_region.crops import cut_at
+from representation.core_region.crops import CoreRegion, cut_at
 from representation.model.pixels import square
 from representation.trainable import Cut
 from representation.training.distributed import wait, world_size

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from moon_rec.errors import ConfigError
-from representation.trainable import Trainable
+from representation.trainable import Remembers, Trainable
 from representation.training.config import TrainingConfig
 
 _LAYER = re.compile(r"\.(?:layers?|blocks)\.(\d+)\.")
@@ -56,6 +56,17 @@ def choose_trained(encoder: Trainable, config: TrainingConfig) -> None:
     for name, value in encoder.module.named_parameters():
         is_chosen = encoder.part_of(name) in config.trained_parts
         value.requires_grad_(is_chosen or (config.lora is not None and value.requires_grad))
+
+
+def keeps_towers(encoder: Trainable, config: TrainingConfig) -> bool:
+    """Whether the encoder can compute ahead what towers make of known rows (`Remembers`), and `config` leaves these as they are."""
+    if not isinstance(encoder, Remembers):
+        return False
+    if all(encoder.part_of(name) != "vision" for name, _ in encoder.module.named_parameters()):
+        return True
+    adapted = config.lora is not None and config.lora.vision
+    chosen = config.trained_parts
+    return not adapted and (config.lora is not None if chosen is None else "vision" not in chosen)
 
 
 def num_trained(encoder: Trainable, config: TrainingConfig) -> int:

@@ -5,12 +5,14 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from benchmarks import stage_one
 from benchmarks.stage_one import Cell, Trainings, held_out_searches, main, summarise
 from moon_rec.errors import ShopError
 from representation.encoder import ProductEncoder
+from representation.encoders.composed import compose_encoder
 from representation.posttraining import PosttrainConfig
 from representation.pretraining import PretrainConfig
 from tests.representation.conftest import (  # noqa: F401
@@ -19,6 +21,7 @@ from tests.representation.conftest import (  # noqa: F401
     little_shop,
     tiny_config,
 )
+from tests.representation.encoders.composed_parts import language_folder, vision_folder
 
 QUICK = ["--steps", "2", "--pretraining-steps", "2", "--batch-size", "4", "--threads", "1"]
 
@@ -38,6 +41,16 @@ def test_searches_are_of_products_listed_from_the_cut_on(little_shop):  # noqa: 
     )
     whole = little_shop.items.filter(pl.col("image").is_not_null()).collect()
     assert searches.gallery["item_id"].to_list() == sorted(whole["item_id"])
+
+
+def test_a_smaller_gallery_holds_what_is_sought(little_shop):  # noqa: F811
+    whole = held_out_searches(little_shop, 3, 0).gallery["item_id"].to_list()
+    small = held_out_searches(little_shop, 3, 0, 5)
+    found = small.gallery["item_id"].to_list()
+    assert len(found) == 5 and found == sorted(found) and set(small.items) <= set(found)
+    assert set(found) < set(whole)
+    fewer = held_out_searches(little_shop, 3, 0, 2).gallery["item_id"].to_list()
+    assert fewer == small.items.tolist()
 
 
 def test_a_shop_with_nothing_listed_later_is_refused(little_shop, monkeypatch):  # noqa: F811
@@ -60,9 +73,9 @@ def test_cells_are_trained_once_and_the_table_is_written(
     assert "random + pretrained" in said and "minus random" in said
     found = json.loads((tmp_path / "stage_one.json").read_text())
     rows = found["rows"]
-    assert len(rows) == 2 * 2 * 4
+    assert len(rows) == 2 * 2 * 5
     assert {row["start"] for row in rows if "minus real" in row} == {"real + pretrained"}
-    assert len(list(tmp_path.glob("cell-*.parquet"))) == 8
+    assert len(list(tmp_path.glob("cell-*.parquet"))) == 10
     assert not [path for path in tmp_path.glob("cell-*") if path.is_dir()]
 
     def no_more(*_):
@@ -89,6 +102,35 @@ def test_random_weights_are_of_the_starts_architecture(
     opened = ProductEncoder.from_pretrained(paths[0])
     assert opened.config == ProductEncoder.from_pretrained(encoder_path).config
     assert made.made(Cell("real", 0, 5)) == encoder_path
+
+
+def test_a_random_tower_tells_pictures_apart_and_the_real_one_stays(
+    little_shop,  # noqa: F811
+    tmp_path,
+):
+    """A tower of this depth, drawn as its class draws it, says the same of all pictures: its batch normalisation has seen none."""
+    parts = (
+        vision_folder("efficientnet_lite", tmp_path / "tower"),
+        language_folder("llama", tmp_path / "language"),
+    )
+    start = compose_encoder(*parts).save_pretrained(tmp_path / "start")
+    given = {"trained_parts": ("projector", "language")}
+    settings = PretrainConfig(**given), PosttrainConfig(**given)
+    made = Trainings(little_shop, tmp_path / "made", start, *settings, True)
+    paths = {name: made.made(Cell(name, 0, 0)) for name in ("random", "real tower")}
+    states = {name: load_file(path / "model.safetensors") for name, path in paths.items()}
+    real = load_file(start / "model.safetensors")
+    shown = little_shop.items.filter(pl.col("image").is_not_null()).head(8).collect()
+    for name, weight in real.items():
+        if not weight.is_floating_point() or weight.std() == 0:  # counts, norms' ones and zeros
+            continue
+        assert torch.equal(states["real tower"][name], weight) == ("vision_tower" in name), name
+        assert not torch.equal(states["random"][name], weight), name
+    vectors = ProductEncoder.from_pretrained(paths["random"]).encode_items(shown, "image")
+    assert (vectors @ vectors.T).min() < 0.999
+    assert made.features == (tmp_path / "made" / "features", little_shop.digest)
+    moved = Trainings(little_shop, tmp_path, start, PretrainConfig(), settings[1], True)
+    assert moved.features is None
 
 
 def test_differences_are_paired_by_search_and_seed():

@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from moon_rec.files import write_json
+from representation.model.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteModel
 
 PAIRS = (
     ("dinov2", "llama"),
@@ -87,12 +88,15 @@ def vision_folder(kind: str, path: Path) -> Path:
         tower = SiglipVisionModel(SiglipVisionConfig(**_VISION | wide))
     elif kind == "vit":
         tower = ViTModel(ViTConfig(**_VISION | wide), add_pooling_layer=False)
+    elif kind == "efficientnet_lite":
+        tower = EfficientNetLiteModel(EfficientNetLiteConfig(image_size=32))
     else:
         text = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 99}  # fmt: skip
         tower = CLIPModel(CLIPConfig(text_config=text, vision_config=_VISION | wide))
     tower.save_pretrained(path)
     about = {"image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.3, 0.4]}
-    write_json(path / "preprocessor_config.json", about | {"size": {"height": 16, "width": 16}})
+    side = 32 if kind == "efficientnet_lite" else 16
+    write_json(path / "preprocessor_config.json", about | {"size": {"height": side, "width": side}})
     return path
 
 

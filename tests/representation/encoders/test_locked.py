@@ -211,7 +211,7 @@ def test_what_is_frozen_takes_no_adapters_and_has_no_states_to_keep(pair, little
 
 
 def test_features_beside_an_encoder_without_frozen_towers(checkpoints, little_shop, tmp_path):
-    with pytest.raises(ConfigError, match="change nothing: only an encoder with frozen towers"):
+    with pytest.raises(ConfigError, match="change nothing: only an encoder whose towers stay"):
         posttrain(
             little_shop,
             tmp_path / "out",
