@@ -1,6 +1,6 @@
 """Own photos of products held out of every training, by picture alone: frozen towers, and EfficientNet-Lite0 tuned on altered catalogue pictures.
 
-    python -m benchmarks.held_out_photos SHOP --weights STARTERS --work DIR --out FILE [--steps 450] [--frozen efficientnet-lite0 dinov2-small]
+    python -m benchmarks.held_out_photos SHOP --weights STARTERS --work DIR --out FILE [--steps 250] [--frozen efficientnet-lite0 dinov2-small]
 
 The products are those of `benchmarks.title_to_picture`: 2,000 held out, 1,000 more to look at, the gallery is all with a picture. A photo is rendered from its product's picture (cluttered, cropped,
 turned, re-lit: `benchmarks.own_photo_recall`), hence simulated; recall@k is whether its product is among the first k. No training sees a rendered photo or a held-out product.
@@ -219,7 +219,7 @@ def _parser() -> Parser:
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
     parser.add_argument("--frozen", nargs="*", default=["efficientnet-lite0", "dinov2-small"])
     parser.add_argument("--side", type=count, default=64, help="of a square, in pixels; a photo's")
-    parser.add_argument("--steps", type=int, default=450, help="of tuning; 0: frozen towers alone")
+    parser.add_argument("--steps", type=int, default=250, help="of tuning; 0: frozen towers alone")
     parser.add_argument("--batch-size", type=count, default=256)
     parser.add_argument("--tower-rate", type=float, default=5e-4)
     parser.add_argument("--dim", type=count, default=256)

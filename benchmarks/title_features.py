@@ -15,7 +15,7 @@ import torch
 from PIL import ImageOps
 from torch import Tensor
 
-from benchmarks.title_towers import FRAME, make_views
+from benchmarks.title_towers import CHUNK, FRAME, LateBlocks, make_views
 from moon_rec.files import atomic_file
 from moon_rec.progress import progress
 from moon_rec.seeds import generator, seed_of
@@ -119,6 +119,21 @@ class Features:
                 return make_views(model, frames[first:end], size, self.pair.config, seed)
 
             found.append(self._pieces(f"early-{size[0]}x{size[1]}-{self._options.seed}-{view}", of))
+        return found
+
+    def outputs(
+        self, late: LateBlocks, views: list[np.ndarray], size: tuple[int, int]
+    ) -> list[np.ndarray]:
+        """What untrained late blocks make of each view, in float16."""
+        found = []
+        for view, states in enumerate(views):
+
+            def of(first: int, end: int, states: np.ndarray = states) -> np.ndarray:
+                with self._autocast():
+                    parts = torch.from_numpy(states[first:end]).split(CHUNK)
+                    return torch.cat([late(part) for part in parts]).half().numpy()
+
+            found.append(self._pieces(f"late-{size[0]}x{size[1]}-{self._options.seed}-{view}", of))
         return found
 
     def words(self, train: np.ndarray) -> Any:

@@ -10,7 +10,7 @@ What stays as it is is computed once and kept in `DIR` (`title_features.py`); a 
 not of a clock, for the machine may be busy; on a GPU it is the clock's.
 
 - `linear`, `hidden`: `encoders.locked.Projections`, without and with a hidden layer, of frozen towers; InfoNCE both ways, AdamW, cosine; products of one title are no negatives of each other.
-- `tuned`: the vision tower is trained, too, from its weights, of altered pictures (`title_towers.py`): on a processor its late blocks, on a GPU all of it.
+- `tuned`: the vision tower is trained, too, from its weights, of altered pictures (`title_towers.py`): on a processor its late blocks, after `--still` epochs, on a GPU all of it.
 - `both tuned`: the text tower as well.
 - `+ words`: the title's TF-IDF beside the tower's output, as a projection of its own that is added: what a frozen text tower leaves out, brands above all.
 - `+ colour`: an 8 x 8 grid of the picture's mean colours beside the tower's output: what a tower trained to name things leaves out.
@@ -40,7 +40,7 @@ from benchmarks.title_features import (
     split_of,
     vectorizer,
 )
-from benchmarks.title_towers import LateTower, WholeTower, saved_state, taken_up
+from benchmarks.title_towers import LateBlocks, LateTower, WholeTower, saved_state, taken_up
 from moon_rec.command import Parser, count, run
 from moon_rec.errors import MoonRecError
 from moon_rec.files import read_json, write_json
@@ -191,7 +191,8 @@ def _tower(options: argparse.Namespace, features: Features) -> tuple[nn.Module, 
         return WholeTower(pair.vision.requires_grad_(True), size, pair.config, frames), width
     if pair.vision.config.model_type != "efficientnet_lite":
         raise MoonRecError(f"--vision {options.vision} is tuned on a GPU only: on a processor give --vision efficientnet-lite0")  # fmt: skip
-    return LateTower(pair.vision, size, features.views(options.views, size)), width
+    late, views = LateBlocks(pair.vision, size), features.views(options.views, size)
+    return LateTower(late, views, features.outputs(late, views, size)), width
 
 
 def trained(name: str, options: argparse.Namespace, features: Features, titles: list[str], split: Split) -> dict[str, Any]:  # fmt: skip
@@ -213,6 +214,8 @@ def trained(name: str, options: argparse.Namespace, features: Features, titles: 
         random = torch.Generator(pair.device).manual_seed(seed_of(options.seed, "altered", epoch))
         order = generator(options.seed, name, epoch).permutation(split.train)
         pair.train()
+        if isinstance(pair.tower, LateTower):
+            pair.tower.is_still = epoch < options.still
         for step in range(steps):
             share = _share_of_rate(epoch * steps + step, total)
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
@@ -393,6 +396,12 @@ def _parser() -> Parser:
     parser.add_argument("--validation", type=count, default=VALIDATION)
     parser.add_argument("--seconds", type=float, default=6_000.0, help="of training, each")
     parser.add_argument("--epochs", type=count, default=20)
+    parser.add_argument(
+        "--still",
+        type=int,
+        default=5,
+        help="first epochs, in which a tuned tower stays as it is, on a processor",
+    )
     parser.add_argument("--look-every", type=count, default=4, help="epochs from one look at the validation products to the next")  # fmt: skip
     parser.add_argument("--batch-size", type=count, default=1_024)
     parser.add_argument("--learning-rate", type=float, default=2e-3)

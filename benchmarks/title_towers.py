@@ -161,17 +161,25 @@ class LateTower(nn.Module):
 
     Args:
         views: for each view, `(products, channels * places)`; the first is of plain pictures.
+        outputs: for each view, what the late blocks made of it before training `(products, 1280)`.
+
+    Attributes:
+        is_still: give `outputs`, while what follows learns the beginning.
     """
 
-    def __init__(self, model: Any, size: tuple[int, int], views: list[np.ndarray]) -> None:
+    def __init__(
+        self, late: LateBlocks, views: list[np.ndarray], outputs: list[np.ndarray]
+    ) -> None:
         super().__init__()
-        self.late, self._views = LateBlocks(model, size), views
+        self.late, self._views, self._outputs, self.is_still = late, views, outputs, False
 
     def forward(self, rows: Tensor, random: torch.Generator | None) -> Tensor:
         """Outputs `(rows, 1280)`; of a view by chance where there is a generator, else of the plain pictures."""
         view = 0
         if random is not None:
             view = int(torch.randint(len(self._views), (), generator=random))
+        if self.is_still:
+            return torch.from_numpy(self._outputs[view][rows.numpy()]).float()
         return self.late(torch.from_numpy(self._views[view][rows.numpy()]))
 
 
