@@ -24,8 +24,15 @@ from torch.nn import functional
 from benchmarks.chain import describe_machine
 from benchmarks.own_photo_recall import rendered
 from benchmarks.title_features import HELD_OUT, VALIDATION, pieces, split_of
-from benchmarks.title_to_picture import recalls, with_intervals
-from benchmarks.title_towers import LateBlocks, early_states, normalised, saved_state, taken_up
+from benchmarks.title_recall import recalls, with_intervals
+from benchmarks.title_towers import (
+    LateBlocks,
+    both_ways,
+    early_states,
+    normalised,
+    saved_state,
+    taken_up,
+)
 from moon_rec.command import Parser, count, run
 from moon_rec.files import write_json
 from moon_rec.progress import say
@@ -33,7 +40,6 @@ from moon_rec.seeds import generator, seed_of
 from moon_rec.shop import Shop
 from moon_rec.shop.pictures import decode
 from representation.encoders.locked import locked_pair
-from representation.losses import infonce
 from representation.model.pixels import square
 from representation.posttraining.augmentation import AugmentationConfig, altered
 
@@ -168,7 +174,7 @@ def _tuned(
         rows = random.choice(train, options.batch_size, replace=False)
         views = early(altered(squares[rows], ALTERED, random, new_ground=True))
         with torch.autocast("cpu", torch.bfloat16):
-            loss = _loss(seeing(views), seeing(plain[rows]), same[rows], seeing.log_temperature)
+            loss = both_ways(seeing(views), seeing(plain[rows]), same[rows], seeing.log_temperature)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -187,18 +193,6 @@ def _tuned(
     seeing.eval()
     asked = {what: vectors(early(_squares(some, side))) for what, some in photos.items()}
     return vectors(plain), asked, {"seconds": done["seconds"], "curve": done["curve"]}
-
-
-def _loss(queries: Tensor, items: Tensor, same: Tensor, log_temperature: Tensor) -> Tensor:
-    """InfoNCE both ways; products with one picture are no negatives of each other."""
-    blocked = same[:, None] == same[None]
-    blocked.fill_diagonal_(False)
-    known: dict[str, Any] = {
-        "blocked": blocked,
-        "positives": torch.arange(len(same)),
-        "temperature": log_temperature.exp().clamp(min=0.01),
-    }
-    return (infonce(queries, items, **known) + infonce(items, queries, **known)) / 2
 
 
 def _same_picture(pictures: list[bytes]) -> Tensor:

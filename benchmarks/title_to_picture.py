@@ -19,8 +19,8 @@ not of a clock, for the machine may be busy; on a GPU it is the clock's.
 """
 
 import argparse
+import copy
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -38,23 +38,26 @@ from benchmarks.title_features import (
     Split,
     bag,
     split_of,
-    vectorizer,
 )
-from benchmarks.title_towers import LateBlocks, LateTower, WholeTower, saved_state, taken_up
+from benchmarks.title_recall import ceiling, named, recalls, ridge, with_intervals
+from benchmarks.title_towers import (
+    LateBlocks,
+    LateTower,
+    WholeTower,
+    both_ways,
+    saved_state,
+    taken_up,
+)
 from moon_rec.command import Parser, count, run
 from moon_rec.errors import MoonRecError
 from moon_rec.files import read_json, write_json
 from moon_rec.progress import say
 from moon_rec.seeds import generator, seed_of
-from moon_rec.shares import wilson
 from moon_rec.shop import Shop
 from moon_rec.texts import normal_texts
 from representation.encoders.locked import locked_pair
 from representation.encoders.projections import LockedConfig, Projections
-from representation.losses import infonce
 
-DEPTHS = (1, 10, 50)
-PENALTIES = (1.0, 3.0, 10.0, 30.0)
 WARM_UP = 0.05
 """Share of the steps in which the learning rate rises."""
 IN_GALLERY = 512
@@ -89,19 +92,16 @@ def main(argv: list[str] | None = None) -> None:
     for name in options.contestants:
         file = _file(options, name, "json")
         if not file.is_file():
-            make = {"ridge": ridge, "sum": summed}.get(name, trained)
-            write_json(file, make(name, options, features, titles, split))
+            if name == "ridge":
+                write_json(file, ridge(features, titles, split))
+            elif name == "sum":
+                write_json(file, summed(options, split))
+            else:
+                write_json(file, trained(name, options, features, titles, split))
         record[name] = read_json(file)
         _print(name, record[name])
     write_json(options.out, record)
     print(f"written to {options.out}")
-
-
-def ceiling(titles: list[str], asked: np.ndarray) -> dict[str, float]:
-    """Recall@k where all products of the right title come first, in any order: the most that titles tell."""
-    many = Counter(titles)
-    of_asked = np.array([many[titles[row]] for row in asked])
-    return _named({depth: float(np.minimum(depth / of_asked, 1).mean()) for depth in DEPTHS})
 
 
 class _Pair(nn.Module):
@@ -120,6 +120,7 @@ class _Pair(nn.Module):
             self._pictures = self._on_device(features.pictures())
             width = self._pictures.shape[1]
         if "both tuned" in name:
+            self._text = self._text.with_module(copy.deepcopy(self._text.module))
             self.read, text_width = self._text.module.requires_grad_(True), self._text.dim
             self._ids = self._text.tokens(titles, "item", "title")
         else:
@@ -188,7 +189,8 @@ def _tower(options: argparse.Namespace, features: Features) -> tuple[nn.Module, 
     width = pair.vision.config.hidden_size
     if options.device != "cpu":
         frames = torch.from_numpy(features.frames()).to(options.device)
-        return WholeTower(pair.vision.requires_grad_(True), size, pair.config, frames), width
+        model = copy.deepcopy(pair.vision).requires_grad_(True)  # other contestants start anew
+        return WholeTower(model, size, pair.config, frames), width
     if pair.vision.config.model_type != "efficientnet_lite":
         raise MoonRecError(f"--vision {options.vision} is tuned on a GPU only: on a processor give --vision efficientnet-lite0")  # fmt: skip
     late, views = LateBlocks(pair.vision, size), features.views(options.views, size)
@@ -203,43 +205,21 @@ def trained(name: str, options: argparse.Namespace, features: Features, titles: 
     same = torch.tensor([one_title[title] for title in titles], device=pair.device)
     optimizer = torch.optim.AdamW(pair.groups(options), fused=True)
     rates = [group["lr"] for group in optimizer.param_groups]
-    steps, state = len(split.train) // options.batch_size, _file(options, name, "pt")
-    total = steps * options.epochs
+    state = _file(options, name, "pt")
     done = taken_up(state, {"pair": pair, "optimizer": optimizer})
     done = done or {"curve": [], "best": None, "weights": None, "seconds": 0.0, "looking": 0.0}
     autocast = torch.autocast(pair.device.type, torch.bfloat16, enabled=options.precision == "bfloat16")  # fmt: skip
     for epoch in range(len(done["curve"]), options.epochs):
-        start, losses = _clock(options), []
-        torch.manual_seed(seed_of(options.seed, name, epoch))
-        random = torch.Generator(pair.device).manual_seed(seed_of(options.seed, "altered", epoch))
-        order = generator(options.seed, name, epoch).permutation(split.train)
-        pair.train()
-        if isinstance(pair.tower, LateTower):
-            pair.tower.is_still = epoch < options.still
-        for step in range(steps):
-            share = _share_of_rate(epoch * steps + step, total)
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * share
-            rows = order[step * options.batch_size : (step + 1) * options.batch_size]
-            with autocast:
-                queries, items = pair.queries(rows), pair.items(rows, random)
-            loss = _loss(queries, items, same[pair._places(rows)], pair.log_temperature)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.detach())
+        start = _clock(options)
+        loss = _epoch(pair, optimizer, rates, epoch, name, options, split.train, same, autocast)
         done["seconds"] += _clock(options) - start
-        point = {
-            "epoch": epoch + 1,
-            "seconds": done["seconds"],
-            "loss": torch.stack(losses).mean().item(),
-        }
+        point = {"epoch": epoch + 1, "seconds": done["seconds"], "loss": loss}
         is_last = epoch + 1 == options.epochs or done["seconds"] > options.seconds
         if is_last or (epoch + 1) % options.look_every == 0:
             start = _clock(options)
             with autocast:
                 vectors = _vectors(pair, split)
-            point |= _named(recalls(vectors["validation"], vectors["gallery"], split.validation))
+            point |= named(recalls(vectors["validation"], vectors["gallery"], split.validation))
             done["looking"] += _clock(options) - start
             if done["best"] is None or point["R@10"] > done["best"]["R@10"]:
                 done["best"] = point
@@ -260,6 +240,30 @@ def trained(name: str, options: argparse.Namespace, features: Features, titles: 
     return {"recall": with_intervals(held_out, len(split.held_out)), "best": done["best"], "seconds": seconds, "curve": done["curve"]}  # fmt: skip
 
 
+def _epoch(pair: _Pair, optimizer: torch.optim.Optimizer, rates: list[float], epoch: int, name: str, options: argparse.Namespace, train: np.ndarray, same: Tensor, autocast: Any) -> float:  # fmt: skip
+    """One epoch; its mean loss."""
+    torch.manual_seed(seed_of(options.seed, name, epoch))
+    random = torch.Generator(pair.device).manual_seed(seed_of(options.seed, "altered", epoch))
+    order = generator(options.seed, name, epoch).permutation(train)
+    steps, losses = len(train) // options.batch_size, []
+    pair.train()
+    if isinstance(pair.tower, LateTower):
+        pair.tower.is_still = epoch < options.still
+    for step in range(steps):
+        share = _share_of_rate(epoch * steps + step, steps * options.epochs)
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * share
+        rows = order[step * options.batch_size : (step + 1) * options.batch_size]
+        with autocast:
+            queries, items = pair.queries(rows), pair.items(rows, random)
+        loss = both_ways(queries, items, same[pair._places(rows)], pair.log_temperature)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+    return torch.stack(losses).mean().item()
+
+
 def _clock(options: argparse.Namespace) -> float:
     return time.process_time() if options.device == "cpu" else time.perf_counter()
 
@@ -268,18 +272,6 @@ def _share_of_rate(step: int, total: int) -> float:
     """Rises for `WARM_UP` of the steps; a cosine to zero over all."""
     rising = min((step + 1) / max(WARM_UP * total, 1), 1.0)
     return rising * 0.5 * (1 + float(np.cos(np.pi * step / total)))
-
-
-def _loss(queries: Tensor, items: Tensor, same: Tensor, log_temperature: Tensor) -> Tensor:
-    """InfoNCE both ways; products of one title are no negatives of each other."""
-    blocked = same[:, None] == same[None]
-    blocked.fill_diagonal_(False)
-    known: dict[str, Any] = {
-        "blocked": blocked,
-        "positives": torch.arange(len(same), device=same.device),
-        "temperature": log_temperature.exp().clamp(min=0.01),
-    }
-    return (infonce(queries, items, **known) + infonce(items, queries, **known)) / 2
 
 
 @torch.no_grad()
@@ -294,67 +286,16 @@ def _vectors(pair: _Pair, split: Split) -> dict[str, Tensor]:
     }
 
 
-def recalls(queries: Tensor, gallery: Tensor, own: np.ndarray) -> dict[int, float]:
-    """Share of queries whose own picture is among the first k; a tie counts as before it."""
-    ranks, wanted = [], torch.from_numpy(own).to(gallery.device)
-    for first in range(0, len(queries), 250):
-        scores = queries[first : first + 250].float() @ gallery.float().T
-        right = scores.gather(1, wanted[first : first + 250, None])
-        ranks.append((scores >= right).sum(dim=1) - 1)
-    rank = torch.cat(ranks)
-    return {depth: (rank < depth).float().mean().item() for depth in DEPTHS}
-
-
-def summed(name: str, options: argparse.Namespace, features: Features, titles: list[str], split: Split) -> dict[str, Any]:  # fmt: skip
+def summed(options: argparse.Namespace, split: Split) -> dict[str, Any]:
     """The similarities of all trained contestants before it, summed."""
-    members = [each for each in options.contestants[: options.contestants.index(name)] if each != "ridge"]  # fmt: skip
+    members = [each for each in options.contestants[: options.contestants.index("sum")] if each != "ridge"]  # fmt: skip
     held = [np.load(_file(options, each, "npz"), allow_pickle=False) for each in members]
     gallery, validation, held_out = (
         torch.cat([torch.from_numpy(one[what]) for one in held], dim=1)
         for what in ("gallery", "validation", "held_out")
     )
-    best = {"members": members, **_named(recalls(validation, gallery, split.validation))}
+    best = {"members": members, **named(recalls(validation, gallery, split.validation))}
     return {"recall": with_intervals(recalls(held_out, gallery, split.held_out), len(split.held_out)), "best": best, "seconds": {}}  # fmt: skip
-
-
-def ridge(name: str, options: argparse.Namespace, features: Features, titles: list[str], split: Split) -> dict[str, Any]:  # fmt: skip
-    """TF-IDF -> the vision tower's outputs, centred."""
-    pictures = features.pictures()
-    start = time.process_time()
-    words = vectorizer(max_features=6_000)
-    words.fit([titles[row] for row in split.train])
-    matrix = words.transform(titles)
-    centre = pictures[split.train].mean(axis=0)
-    wanted = pictures - centre
-    gallery = functional.normalize(torch.from_numpy(wanted), dim=-1)
-    x = matrix[split.train]
-    gram, moments = (x.T @ x).toarray(), x.T @ wanted[split.train]
-
-    def asked(slope: np.ndarray, rows: np.ndarray) -> dict[int, float]:
-        found = torch.from_numpy((matrix[rows] @ slope).astype(np.float32))
-        return recalls(functional.normalize(found, dim=-1), gallery, rows)
-
-    slopes = {one: np.linalg.solve(gram + one * np.eye(len(gram)), moments) for one in PENALTIES}
-    curve = [
-        {"penalty": one, **_named(asked(slope, split.validation))}
-        for one, slope in slopes.items()
-    ]  # fmt: skip
-    best = max(curve, key=lambda point: point["R@10"])
-    held_out = asked(slopes[best["penalty"]], split.held_out)
-    seconds = {**features.seconds, "training": time.process_time() - start}
-    return {"recall": with_intervals(held_out, len(split.held_out)), "best": best, "seconds": seconds, "curve": curve}  # fmt: skip
-
-
-def _named(shares: dict[int, float]) -> dict[str, float]:
-    return {f"R@{depth}": share for depth, share in shares.items()}
-
-
-def with_intervals(shares: dict[int, float], asked: int) -> dict[str, Any]:
-    found = {}
-    for depth, share in shares.items():
-        low, high = (float(each) for each in wilson(share, asked))
-        found[f"R@{depth}"] = {"share": share, "low": low, "high": high, "count": asked}
-    return found
 
 
 def _file(options: argparse.Namespace, name: str, kind: str) -> Path:

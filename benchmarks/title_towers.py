@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from representation.losses import infonce
 from representation.model.efficientnet_lite import EfficientNetLiteModel, RunningNorm
 
 FRAME = (80, 60)
@@ -232,3 +233,15 @@ def taken_up(file: Path, parts: dict[str, Any]) -> dict[str, Any] | None:
     for name, one in parts.items():
         one.load_state_dict(held["parts"][name])
     return held["done"]
+
+
+def both_ways(queries: Tensor, items: Tensor, same: Tensor, log_temperature: Tensor) -> Tensor:
+    """InfoNCE both ways; rows of one number in `same` are no negatives of each other."""
+    blocked = same[:, None] == same[None]
+    blocked.fill_diagonal_(False)
+    known: dict[str, Any] = {
+        "blocked": blocked,
+        "positives": torch.arange(len(same), device=same.device),
+        "temperature": log_temperature.exp().clamp(min=0.01),
+    }
+    return (infonce(queries, items, **known) + infonce(items, queries, **known)) / 2

@@ -8,7 +8,8 @@ import torch
 
 from benchmarks import title_to_picture
 from benchmarks.title_features import split_of
-from benchmarks.title_to_picture import ceiling, main, recalls
+from benchmarks.title_recall import ceiling, recalls
+from benchmarks.title_to_picture import main
 from benchmarks.title_towers import FRAME, LateBlocks, WholeTower, altered, early_states, resized
 from moon_rec.errors import MoonRecError
 from representation.encoders.locked import LockedConfig
