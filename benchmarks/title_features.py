@@ -102,21 +102,17 @@ class Features:
     def frames(self) -> np.ndarray:
         """Pictures of `FRAME`, white around those of another shape, `(products, *FRAME, 3)` uint8."""
 
-        def of(first: int, end: int) -> np.ndarray:
-            size = FRAME[::-1]
-            return np.stack([np.asarray(ImageOps.pad(decode(one), size, color="white")) for one in self._images[first:end]])  # fmt: skip
-
-        return self._pieces("frames", of)
+        return self._pieces("frames", self._frames)
 
     def views(self, count: int, size: tuple[int, int]) -> list[np.ndarray]:
         """Early states of the plain frames and of `count - 1` altered views."""
-        frames, found = self.frames(), []
+        found = []
         model = self.pair.vision.to(memory_format=torch.channels_last)
         for view in range(count):
 
             def of(first: int, end: int, view: int = view) -> np.ndarray:
                 seed = seed_of(self._options.seed, "view", view, first) if view else None
-                return make_views(model, frames[first:end], size, self.pair.config, seed)
+                return make_views(model, self._frames(first, end), size, self.pair.config, seed)
 
             found.append(self._pieces(f"early-{size[0]}x{size[1]}-{self._options.seed}-{view}", of))
         return found
@@ -141,6 +137,12 @@ class Features:
         found = vectorizer(min_df=2)
         found.fit([self._titles[row] for row in train])
         return found.transform(self._titles).tocsr()
+
+    def _frames(self, first: int, end: int) -> np.ndarray:
+        pictures = [decode(one) for one in self._images[first:end]]
+        return np.stack(
+            [np.asarray(ImageOps.pad(one, FRAME[::-1], color="white")) for one in pictures]
+        )
 
     def _squares(self, first: int, end: int, side: int) -> np.ndarray:
         return np.stack([square(decode(one), side) for one in self._images[first:end]])

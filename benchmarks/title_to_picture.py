@@ -10,7 +10,8 @@ What stays as it is is computed once and kept in `DIR` (`title_features.py`); a 
 not of a clock, for the machine may be busy; on a GPU it is the clock's.
 
 - `linear`, `hidden`: `encoders.locked.Projections`, without and with a hidden layer, of frozen towers; InfoNCE both ways, AdamW, cosine; products of one title are no negatives of each other.
-- `tuned`: the vision tower is trained, too, from its weights, of altered pictures (`title_towers.py`): on a processor its late blocks, after `--still` epochs, on a GPU all of it.
+- `tuned`: the vision tower is trained, too, from its weights, of altered pictures (`title_towers.py`): on a processor its late blocks, after `--still` epochs; on a GPU, or with `--whole`, all of it.
+- `views`: as `tuned`, on a processor, and the tower stays as it is to the end: what altered pictures alone are worth.
 - `both tuned`: the text tower as well.
 - `+ words`: the title's TF-IDF beside the tower's output, as a projection of its own that is added: what a frozen text tower leaves out, brands above all.
 - `+ colour`: an 8 x 8 grid of the picture's mean colours beside the tower's output: what a tower trained to name things leaves out.
@@ -114,7 +115,7 @@ class _Pair(nn.Module):
         self.dropout, self.tower, self.read = nn.Dropout(options.dropout), None, None
         self._words = features.words(split.train) if "words" in name else None
         self._colours = self._on_device(features.colours()) if "colour" in name else None
-        if "tuned" in name:
+        if "tuned" in name or "views" in name:
             self.tower, width = _tower(options, features)
         else:
             self._pictures = self._on_device(features.pictures())
@@ -187,12 +188,12 @@ def _tower(options: argparse.Namespace, features: Features) -> tuple[nn.Module, 
     """The trained vision tower and the width of its outputs."""
     size, pair = (options.height, options.width), features.pair
     width = pair.vision.config.hidden_size
-    if options.device != "cpu":
+    if options.whole or options.device != "cpu":
         frames = torch.from_numpy(features.frames()).to(options.device)
         model = copy.deepcopy(pair.vision).requires_grad_(True)  # other contestants start anew
         return WholeTower(model, size, pair.config, frames), width
     if pair.vision.config.model_type != "efficientnet_lite":
-        raise MoonRecError(f"--vision {options.vision} is tuned on a GPU only: on a processor give --vision efficientnet-lite0")  # fmt: skip
+        raise MoonRecError(f"--vision {options.vision} has no late blocks to tune on a processor; give --whole or --vision efficientnet-lite0")  # fmt: skip
     late, views = LateBlocks(pair.vision, size), features.views(options.views, size)
     return LateTower(late, views, features.outputs(late, views, size)), width
 
@@ -248,7 +249,7 @@ def _epoch(pair: _Pair, optimizer: torch.optim.Optimizer, rates: list[float], ep
     steps, losses = len(train) // options.batch_size, []
     pair.train()
     if isinstance(pair.tower, LateTower):
-        pair.tower.is_still = epoch < options.still
+        pair.tower.is_still = epoch < options.still or "views" in name
     for step in range(steps):
         share = _share_of_rate(epoch * steps + step, steps * options.epochs)
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
@@ -328,6 +329,9 @@ def _parser() -> Parser:
     parser.add_argument("--height", type=count, default=96, help="of a picture, for a tuned tower")
     parser.add_argument("--width", type=count, default=72, help="of a picture, for a tuned tower")
     parser.add_argument("--views", type=count, default=3, help="of a picture that are kept, for a tuned tower on a processor")  # fmt: skip
+    parser.add_argument(
+        "--whole", action="store_true", help="tune the whole vision tower, as on a GPU"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument(

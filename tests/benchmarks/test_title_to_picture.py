@@ -24,10 +24,11 @@ TUNED = "tuned + words + colour"
 def model() -> EfficientNetLiteModel:
     torch.manual_seed(0)
     found = EfficientNetLiteModel(EfficientNetLiteConfig()).eval()
-    for (
-        name,
-        value,
-    ) in found.named_buffers():  # as after a training: means and variances of their own
+    for convolution in found.modules():
+        if isinstance(convolution, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(convolution.weight)
+    # as after a training: means and variances of their own
+    for name, value in found.named_buffers():
         if name.endswith("running_mean"):
             value.normal_(0, 0.1)
         elif name.endswith("running_var"):
@@ -161,6 +162,16 @@ def test_trains_from_where_it_was_stopped_and_asks_for_what_is_held_out_once(
         ]
     assert again[TUNED]["recall"] == record[TUNED]["recall"]
     assert "together" in capsys.readouterr().out
+
+
+def test_whole_training_as_on_a_gpu(little_shop, starters, tmp_path):  # noqa: F811
+    name = "both tuned + words + colour"
+    main(given(little_shop, starters, tmp_path, "--epochs", "1", "--whole", "--contestants", name))
+    held = torch.load(tmp_path / f"minilm-efficientnet-lite0-0-{name.replace(' ', '')}.pt", weights_only=False)  # fmt: skip
+    trained, before = held["parts"]["pair"], EfficientNetLiteModel.from_pretrained(starters / "efficientnet-lite0")  # fmt: skip
+    for key in ("stem.weight", "blocks.3.depthwise.weight", "head.weight"):
+        assert not torch.equal(trained[f"tower.model.{key}"], before.state_dict()[key])
+    assert any(key.startswith("read.") for key in trained)
 
 
 def test_what_cannot_be_done_is_one_line(little_shop, starters, tmp_path, monkeypatch):  # noqa: F811
