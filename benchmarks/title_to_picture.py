@@ -1,25 +1,29 @@
-"""A title asks for its own product's picture among all pictures of a shop: frozen towers with trained projections, and TF-IDF with ridge regression.
+"""A title asks for its own product's picture among all pictures of a shop: towers with trained projections, and TF-IDF with ridge regression.
 
-    python -m benchmarks.title_to_picture SHOP --weights STARTERS --work DIR [--text minilm] [--vision efficientnet-lite0] [--seconds 600] --out FILE
+    python -m benchmarks.title_to_picture SHOP --weights STARTERS --work DIR --out FILE [--contestants "tuned + words + colour"] [--seconds 3600] [--device cuda]
 
-2,000 products are held out of every training, 1,000 more choose when to stop; the gallery is all products with a picture. Recall@k of a title is whether its own
-picture is among the first k, ties counted against it; a product of the same title is a miss. `STARTERS` holds folders as `python -m representation.starters` unpacks them.
+2,000 products are held out of every training, 1,000 more choose the epoch; the gallery is all products with a picture. Recall@k of a title is whether its own
+picture is among the first k, ties counted against it; a product of the same title is a miss, which bounds what can be reached (`ceiling`). Held-out products are asked for once, by the epoch that
+the validation products chose. `STARTERS` holds folders as `python -m representation.starters` unpacks them.
 
-Towers' outputs are kept in `DIR`, piece by piece, and taken up by a run that follows; so is the curve of each contestant that is done. Towers run in batches, in
-bfloat16 where the processor multiplies it (`--precision`): their outputs differ from the library's in the third digit, and what is measured by less than its interval.
-Time is that of the process on its processor, not of a clock, for the machine may be busy; loading and extraction are told apart.
+What stays as it is is computed once and kept in `DIR` (`title_features.py`); a contestant goes on from its last epoch, and one that is done is taken up. Time on a processor is that of the process,
+not of a clock, for the machine may be busy; on a GPU it is the clock's.
 
-- `linear`, `hidden`: `encoders.locked.Projections` to 256, without and with a hidden layer; InfoNCE both ways, AdamW, cosine; products of one title are no negatives of each other.
-- `tuned`: the vision tower is trained, too, from its weights, with pictures mirrored and moved by chance; a quarter of the batch, a tenth of the rate for the tower.
+- `linear`, `hidden`: `encoders.locked.Projections`, without and with a hidden layer, of frozen towers; InfoNCE both ways, AdamW, cosine; products of one title are no negatives of each other.
+- `tuned`: the vision tower is trained, too, from its weights, of altered pictures (`title_towers.py`): on a processor its late blocks, after `--still` epochs; on a GPU, or with `--whole`, all of it.
+- `views`: as `tuned`, on a processor, and the tower stays as it is to the end: what altered pictures alone are worth.
+- `both tuned`: the text tower as well.
 - `+ words`: the title's TF-IDF beside the tower's output, as a projection of its own that is added: what a frozen text tower leaves out, brands above all.
 - `+ colour`: an 8 x 8 grid of the picture's mean colours beside the tower's output: what a tower trained to name things leaves out.
+- `sum`: the similarities of all trained contestants before it, summed; one whose name differs by a number alone is another draw of the same.
 - `ridge`: TF-IDF of words and pairs of words, ridge regression onto the tower's outputs, penalty by the same 1,000 products.
 """
 
 import argparse
+import copy
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -28,382 +32,276 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.chain import describe_machine
+from benchmarks.title_features import (
+    HELD_OUT,
+    VALIDATION,
+    Features,
+    Split,
+    bag,
+    split_of,
+)
+from benchmarks.title_recall import ceiling, named, recalls, ridge, with_intervals
+from benchmarks.title_towers import (
+    LateBlocks,
+    LateTower,
+    WholeTower,
+    both_ways,
+    saved_state,
+    taken_up,
+)
 from moon_rec.command import Parser, count, run
-from moon_rec.files import atomic_file, read_json, write_json
-from moon_rec.progress import progress, say
+from moon_rec.errors import MoonRecError
+from moon_rec.files import read_json, write_json
+from moon_rec.progress import say
 from moon_rec.seeds import generator, seed_of
-from moon_rec.shares import wilson
 from moon_rec.shop import Shop
-from moon_rec.shop.pictures import decode
 from moon_rec.texts import normal_texts
 from representation.encoders.locked import locked_pair
 from representation.encoders.projections import LockedConfig, Projections
-from representation.encoders.vision_tower import seen
-from representation.losses import infonce
-from representation.model.pixels import square
 
-HELD_OUT, VALIDATION = 2_000, 1_000
-DEPTHS = (1, 10, 50)
-PIECE, BATCH = 2_048, 32
-PENALTIES = (1.0, 3.0, 10.0, 30.0)
-
-
-class Split(NamedTuple):
-    """Places of products: trained on, for choosing, held out."""
-
-    train: np.ndarray
-    validation: np.ndarray
-    held_out: np.ndarray
+WARM_UP = 0.05
+"""Share of the steps in which the learning rate rises."""
+IN_GALLERY = 512
 
 
 def main(argv: list[str] | None = None) -> None:
     """Extract, train, print and write."""
     options = _parser().parse_args(argv)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise MoonRecError("--device cuda finds no GPU here; try --device cpu")
     torch.set_num_threads(options.threads)
     shop = Shop.open(options.shop)
     items = shop.items.select("item_id", "title", "image").filter(pl.col("image").is_not_null())
     items = items.sort("item_id").collect()
     titles = normal_texts(items["title"].to_list())
-    split = split_of(items.height, options.seed)
+    if items.height <= options.held_out + options.validation:
+        raise MoonRecError(f"{options.shop} has {items.height:,} products with a picture, {options.held_out:,} + {options.validation:,} are not trained on; give smaller --held-out and --validation")  # fmt: skip
+    split = split_of(items.height, options.seed, options.held_out, options.validation)
+    pair = locked_pair(
+        options.weights / options.text, options.weights / options.vision, device=options.device, image_size=options.image_size,
+    )  # fmt: skip
+    features = Features(options, items, titles, pair)
     record: dict[str, Any] = {
         "about": "title to own picture",
         "hardware": describe_machine(),
         "shop": shop.digest,
         "products": items.height,
         "held_out": len(split.held_out),
+        "ceiling": {name: ceiling(titles, getattr(split, name)) for name in ("validation", "held_out")},
         "settings": {name: str(value) for name, value in vars(options).items()},
-    }
-    texts, pictures, seconds = features(options, items, titles)
-    record["seconds_of_extraction"] = seconds
-    if "ridge" in options.contestants:
-        record["ridge"] = kept(options, "ridge", lambda: ridge(titles, pictures, split))
-        _print("ridge", record["ridge"])
+    }  # fmt: skip
     for name in options.contestants:
-        if name != "ridge":
-            extra = extras(name, items, titles, options.work)
-            run_of = _Training(name, options, items, titles, texts, pictures, extra, split)
-            record[name] = kept(options, name, run_of.go)
-            _print(name, record[name])
+        file = _file(options, name, "json")
+        if not file.is_file():
+            if name == "ridge":
+                write_json(file, ridge(features, titles, split))
+            elif name == "sum":
+                write_json(file, summed(options, split))
+            else:
+                write_json(file, trained(name, options, features, titles, split))
+        record[name] = read_json(file)
+        _print(name, record[name])
     write_json(options.out, record)
     print(f"written to {options.out}")
 
 
-def split_of(products: int, seed: int) -> Split:
-    """Products by chance: the last to be held out."""
-    order = generator(seed, "title to picture").permutation(products)
-    cut = products - HELD_OUT
-    return Split(order[: cut - VALIDATION], order[cut - VALIDATION : cut], order[cut:])
+class _Pair(nn.Module):
+    """A contestant: towers or their outputs, projections, words, temperature."""
 
-
-def features(
-    options: argparse.Namespace, items: pl.DataFrame, titles: list[str]
-) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
-    """The towers' outputs `(products, width)` of titles and pictures, and what each took on the processor."""
-    weights, dtype = options.weights, torch.bfloat16
-    pair = locked_pair(
-        weights / options.text, weights / options.vision, device=options.device, image_size=options.image_size,
-    )  # fmt: skip
-    on = pair.device.type
-
-    def of_titles(first: int, end: int) -> np.ndarray:
-        ids = pair.tokens(titles[first:end], "item", "title")
-        order = np.argsort([len(row) for row in ids], kind="stable")
-        found = np.empty((len(ids), pair.text.dim), np.float32)
-        for part in np.split(order, range(BATCH, len(order), BATCH)):
-            with torch.autocast(on, dtype, enabled=options.precision == "bfloat16"):
-                found[part] = pair._of_texts([ids[row] for row in part]).float().cpu().numpy()
-        return found
-
-    def of_pictures(first: int, end: int) -> np.ndarray:
-        found = []
-        for start in range(first, end, BATCH):
-            data = items["image"][start : min(start + BATCH, end)]
-            squares = np.stack([square(decode(one), pair.image_size) for one in data])
-            with torch.autocast(on, dtype, enabled=options.precision == "bfloat16"):
-                found.append(pair._of_squares(squares).float().cpu().numpy())
-        return np.concatenate(found)
-
-    named = {
-        f"text-{options.text}": of_titles,
-        f"vision-{options.vision}-{pair.image_size}": of_pictures,
-    }
-    with torch.no_grad():
-        made = {name: pieces(options.work, name, items.height, of) for name, of in named.items()}
-    (texts, _), (pictures, _) = made.values()
-    return texts, pictures, {name: seconds for name, (_, seconds) in made.items()}
-
-
-def pieces(work: Path, name: str, products: int, of: Any) -> tuple[np.ndarray, float]:
-    """Rows in files of `PIECE`, those that are there taken up; and the seconds of the others."""
-    work.mkdir(parents=True, exist_ok=True)
-    found, start = [], time.process_time()
-    with progress(name, products) as bar:
-        for first in range(0, products, PIECE):
-            file, end = work / f"{name}-{first:08d}.npy", min(first + PIECE, products)
-            if not file.is_file():
-                with atomic_file(file) as temporary, open(temporary, "wb") as out:
-                    np.save(out, of(first, end))
-            found.append(np.load(file, allow_pickle=False))
-            bar.advance(end - first)
-    return np.concatenate(found), time.process_time() - start
-
-
-def extras(
-    name: str, items: pl.DataFrame, titles: list[str], work: Path
-) -> tuple[Tensor | None, Tensor | None]:
-    """Besides the towers' outputs: words as a sparse matrix, colours."""
-    words = colours = None
-    if "words" in name:
-        matrix = _vectorizer(min_df=2).fit_transform(titles).tocoo()
-        places = torch.from_numpy(np.stack([matrix.row, matrix.col]).astype(np.int64))
-        values = torch.from_numpy(matrix.data.astype(np.float32))
-        words = torch.sparse_coo_tensor(places, values, matrix.shape).coalesce().to_sparse_csr()
-    if "colour" in name:
-
-        def of(first: int, end: int) -> np.ndarray:
-            squares = np.stack([square(decode(one), 64) for one in items["image"][first:end]])
-            cells = squares.reshape(-1, 8, 8, 8, 8, 3).mean(axis=(2, 4)) / 127.5 - 1
-            return cells.reshape(len(cells), -1).astype(np.float32)
-
-        found, _ = pieces(work, "colours", items.height, of)
-        colours = torch.from_numpy(found)
-    return words, colours
-
-
-class _Training:
-    """A contestant's training, told by its curve."""
-
-    def __init__(
-        self,
-        name: str,
-        options: argparse.Namespace,
-        items: pl.DataFrame,
-        titles: list[str],
-        texts: np.ndarray,
-        pictures: np.ndarray,
-        extra: tuple[Tensor | None, Tensor | None],
-        split: Split,
-    ) -> None:
-        self.name, self.options, self.split = name, options, split
-        self.words, colours = extra
-        self.texts, self.pictures = torch.from_numpy(texts), torch.from_numpy(pictures)
-        if colours is not None:
-            self.pictures = torch.cat([self.pictures, colours], dim=1)
-        of_title = {title: number for number, title in enumerate(dict.fromkeys(titles))}
-        self.same = torch.tensor([of_title[title] for title in titles])
-        hidden = options.hidden if "hidden" in name else 0
-        config = LockedConfig(dim=options.dim, hidden=hidden)
-        torch.manual_seed(seed_of(options.seed, name))
-        self.module = Projections(self.texts.shape[1], self.pictures.shape[1], config)
-        self.dropout = nn.Dropout(options.dropout)
-        self.of_words = None
-        if self.words is not None:
-            self.of_words = nn.Parameter(torch.randn(self.words.shape[1], options.dim) * 0.05)
-        self.tower = _Tower(options, items) if "tuned" in name else None
-        self.batch_size = options.batch_size // (4 if self.tower is not None else 1)
+    def __init__(self, name: str, options: argparse.Namespace, features: Features, titles: list[str], split: Split) -> None:  # fmt: skip
+        super().__init__()
+        self.device, self._text = torch.device(options.device), features.pair.text
+        self.products = len(titles)
+        self.dropout, self.tower, self.read = nn.Dropout(options.dropout), None, None
+        self._words = features.words(split.train) if "words" in name else None
+        self._colours = self._on_device(features.colours()) if "colour" in name else None
+        if "tuned" in name or "views" in name:
+            self.tower, width = _tower(options, features)
+        else:
+            self._pictures = self._on_device(features.pictures())
+            width = self._pictures.shape[1]
+        if "both tuned" in name:
+            self._text = self._text.with_module(copy.deepcopy(self._text.module))
+            self.read, text_width = self._text.module.requires_grad_(True), self._text.dim
+            self._ids = self._text.tokens(titles, "item", "title")
+        else:
+            self._texts = self._on_device(features.texts())
+            text_width = self._texts.shape[1]
+        if self._colours is not None:
+            width += self._colours.shape[1]
+        hidden = 0 if "linear" in name else options.hidden
+        self.projections = Projections(
+            text_width, width, LockedConfig(dim=options.dim, hidden=hidden)
+        )
+        if self._words is not None:
+            self.of_words = nn.Parameter(torch.randn(self._words.shape[1], options.dim) * 0.05)
         self.log_temperature = nn.Parameter(torch.tensor(0.07).log())
+        self.to(self.device)
 
-    def go(self) -> dict[str, Any]:
-        """The curve over processor seconds, and the held-out recall of the best epoch by the validation products."""
-        options, train = self.options, self.split.train
-        steps = len(train) // self.batch_size
-        more = [self.of_words] if self.of_words is not None else []
-        parameters = [*self.module.parameters(), *more]
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": parameters, "weight_decay": options.weight_decay},
-                {"params": [self.log_temperature], "weight_decay": 0.0},
-                *([{"params": self.tower.parameters()}] if self.tower is not None else []),
-            ],
-            lr=options.learning_rate,
-        )
-        rates = [options.learning_rate * share for share in (1, 1, 0.1)]
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            rates[: len(optimizer.param_groups)],
-            total_steps=steps * options.epochs,
-            pct_start=0.1,
-        )
-        curve: list[dict[str, Any]] = []
-        best: dict[str, Any] = {}
-        spent = 0.0
-        for epoch in range(options.epochs):
-            start = time.process_time()
-            order = generator(options.seed, self.name, epoch).permutation(train)
-            losses = []
-            for first in range(0, steps * self.batch_size, self.batch_size):
-                losses.append(self._step(order[first : first + self.batch_size], optimizer))
-                schedule.step()
-            spent += time.process_time() - start
-            found = {"epoch": epoch + 1, "seconds": spent, "loss": float(np.mean(losses))}
-            found |= self._recalls()
-            curve.append(found)
-            say(
-                f"{self.name}, epoch {epoch + 1}, {spent:.0f} s: loss {found['loss']:.3f}, validation R@10 {found['validation_10']:.3f}, held out {found['held_out_10']:.3f}"
+    def groups(self, options: argparse.Namespace) -> list[dict[str, Any]]:
+        """Towers at a rate of their own."""
+        of_towers = [*(self.tower.parameters() if self.tower is not None else []), *(self.read.parameters() if self.read is not None else [])]  # fmt: skip
+        known = {id(one) for one in [*of_towers, self.log_temperature]}
+        rest = [one for one in self.parameters() if id(one) not in known]
+        found = [
+            {"params": rest, "lr": options.learning_rate, "weight_decay": options.weight_decay},
+            {"params": [self.log_temperature], "lr": options.learning_rate, "weight_decay": 0.0},
+            {"params": [one for one in of_towers if one.requires_grad], "lr": options.tower_rate, "weight_decay": 0.01},
+        ]  # fmt: skip
+        return [group for group in found if group["params"]]
+
+    def queries(self, rows: np.ndarray) -> Tensor:
+        """Unit vectors of titles `(rows, dim)`."""
+        if self.read is not None:
+            inputs = self._text.prepare("item", [self._ids[row] for row in rows], None)
+            texts = self._text.embed(inputs.to(self.device)) * self._text.dim**0.5
+        else:
+            texts = self._texts[self._places(rows)]
+        found = self.projections.text(self.dropout(texts))
+        if self._words is not None:
+            places, offsets, weights = bag(self._words, rows, self.device)
+            found = found + functional.embedding_bag(
+                places, self.of_words, offsets, mode="sum", per_sample_weights=self.dropout(weights)
             )
-            if not best or found["validation_10"] > best["validation_10"]:
-                best = found
-            if spent > options.seconds:
-                break
-        return {"recall": _with_intervals(best), "best": best, "curve": curve}
+        return functional.normalize(found.float(), dim=-1)
 
-    def _step(self, rows: np.ndarray, optimizer: torch.optim.Optimizer) -> float:
-        self.module.train()
-        if self.tower is not None:
-            self.tower.draw()
-        chosen = torch.from_numpy(rows)
-        queries, items = self._queries(chosen), self._items(chosen)
-        same = self.same[chosen]
-        blocked = same[:, None] == same[None]
-        blocked.fill_diagonal_(False)
-        known: dict[str, Any] = {"blocked": blocked, "positives": torch.arange(len(rows))}
-        temperature = self.log_temperature.exp().clamp(min=0.01)
-        loss = infonce(queries, items, temperature=temperature, **known)
-        loss = (loss + infonce(items, queries, temperature=temperature, **known)) / 2
+    def items(self, rows: np.ndarray, random: torch.Generator | None = None) -> Tensor:
+        """Unit vectors of pictures `(rows, dim)`, altered by the generator."""
+        places = self._places(rows)
+        if self.tower is None:
+            states = self._pictures[places]
+        else:
+            states = functional.normalize(self.tower(torch.from_numpy(rows), random), dim=-1)
+            states = states * states.shape[1] ** 0.5
+        if self._colours is not None:
+            states = torch.cat([states, self._colours[places]], dim=1)
+        return functional.normalize(self.projections.vision(self.dropout(states)).float(), dim=-1)
+
+    def _places(self, rows: np.ndarray) -> Tensor:
+        return torch.from_numpy(rows).to(self.device)
+
+    def _on_device(self, rows: np.ndarray) -> Tensor:
+        return torch.from_numpy(rows).to(self.device)
+
+
+def _tower(options: argparse.Namespace, features: Features) -> tuple[nn.Module, int]:
+    """The trained vision tower and the width of its outputs."""
+    size, pair = (options.height, options.width), features.pair
+    width = pair.vision.config.hidden_size
+    if options.whole or options.device != "cpu":
+        frames = torch.from_numpy(features.frames()).to(options.device)
+        model = copy.deepcopy(pair.vision).requires_grad_(True)  # other contestants start anew
+        return WholeTower(model, size, pair.config, frames), width
+    if pair.vision.config.model_type != "efficientnet_lite":
+        raise MoonRecError(f"--vision {options.vision} has no late blocks to tune on a processor; give --whole or --vision efficientnet-lite0")  # fmt: skip
+    late, views = LateBlocks(pair.vision, size), features.views(options.views, size)
+    return LateTower(late, views, features.outputs(late, views, size)), width
+
+
+def trained(name: str, options: argparse.Namespace, features: Features, titles: list[str], split: Split) -> dict[str, Any]:  # fmt: skip
+    """The curve over seconds, and the held-out recall of the best epoch by the validation products."""
+    torch.manual_seed(seed_of(options.seed, name))
+    pair = _Pair(name, options, features, titles, split)
+    one_title = {title: number for number, title in enumerate(dict.fromkeys(titles))}
+    same = torch.tensor([one_title[title] for title in titles], device=pair.device)
+    optimizer = torch.optim.AdamW(pair.groups(options), fused=True)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    state = _file(options, name, "pt")
+    done = taken_up(state, {"pair": pair, "optimizer": optimizer})
+    done = done or {"curve": [], "best": None, "weights": None, "seconds": 0.0, "looking": 0.0}
+    autocast = torch.autocast(pair.device.type, torch.bfloat16, enabled=options.precision == "bfloat16")  # fmt: skip
+    for epoch in range(len(done["curve"]), options.epochs):
+        start = _clock(options)
+        loss = _epoch(pair, optimizer, rates, epoch, name, options, split.train, same, autocast)
+        done["seconds"] += _clock(options) - start
+        point = {"epoch": epoch + 1, "seconds": done["seconds"], "loss": loss}
+        is_last = epoch + 1 == options.epochs or done["seconds"] > options.seconds
+        if is_last or (epoch + 1) % options.look_every == 0:
+            start = _clock(options)
+            with autocast:
+                vectors = _vectors(pair, split)
+            point |= named(recalls(vectors["validation"], vectors["gallery"], split.validation))
+            done["looking"] += _clock(options) - start
+            if done["best"] is None or point["R@10"] > done["best"]["R@10"]:
+                done["best"] = point
+                done["weights"] = {
+                    key: value.detach().cpu().clone() for key, value in pair.state_dict().items()
+                }
+        done["curve"].append(point)
+        say(f"{name}, epoch {epoch + 1}, {done['seconds']:.0f} s: loss {point['loss']:.3f}, validation R@10 {point.get('R@10', float('nan')):.3f}")  # fmt: skip
+        saved_state(state, {"pair": pair, "optimizer": optimizer}, done)
+        if is_last:
+            break
+    pair.load_state_dict(done["weights"])
+    with autocast:
+        vectors = _vectors(pair, split)
+    np.savez(_file(options, name, "npz"), **{what: rows.cpu().half().numpy() for what, rows in vectors.items()})  # fmt: skip
+    held_out = recalls(vectors["held_out"], vectors["gallery"], split.held_out)
+    seconds = {**features.seconds, "training": done["seconds"], "validation": done["looking"]}
+    return {"recall": with_intervals(held_out, len(split.held_out)), "best": done["best"], "seconds": seconds, "curve": done["curve"]}  # fmt: skip
+
+
+def _epoch(pair: _Pair, optimizer: torch.optim.Optimizer, rates: list[float], epoch: int, name: str, options: argparse.Namespace, train: np.ndarray, same: Tensor, autocast: Any) -> float:  # fmt: skip
+    """One epoch; its mean loss."""
+    torch.manual_seed(seed_of(options.seed, name, epoch))
+    random = torch.Generator(pair.device).manual_seed(seed_of(options.seed, "altered", epoch))
+    order = generator(options.seed, name, epoch).permutation(train)
+    steps, losses = len(train) // options.batch_size, []
+    pair.train()
+    if isinstance(pair.tower, LateTower):
+        pair.tower.is_still = epoch < options.still or "views" in name
+    for step in range(steps):
+        share = _share_of_rate(epoch * steps + step, steps * options.epochs)
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * share
+        rows = order[step * options.batch_size : (step + 1) * options.batch_size]
+        with autocast:
+            queries, items = pair.queries(rows), pair.items(rows, random)
+        loss = both_ways(queries, items, same[pair._places(rows)], pair.log_temperature)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        return loss.item()
-
-    def _queries(self, rows: Tensor) -> Tensor:
-        found = self.module.text(self._dropped(self.texts[rows]))
-        if self.words is not None and self.of_words is not None:
-            crow, col, value = self.words.crow_indices(), self.words.col_indices(), self.words.values()  # fmt: skip
-            starts, ends = crow[rows], crow[rows + 1]
-            counts = ends - starts
-            offsets = torch.cumsum(counts, 0) - counts
-            inside = torch.arange(int(counts.sum())) - torch.repeat_interleave(offsets, counts)
-            places = torch.repeat_interleave(starts, counts) + inside
-            found = found + functional.embedding_bag(
-                col[places], self.of_words, offsets, mode="sum", per_sample_weights=value[places]
-            )
-        return functional.normalize(found, dim=-1)
-
-    def _items(self, rows: Tensor) -> Tensor:
-        states = self.pictures[rows] if self.tower is None else self.tower.seen(rows)
-        return functional.normalize(self.module.vision(self._dropped(states)), dim=-1)
-
-    def _dropped(self, rows: Tensor) -> Tensor:
-        return self.dropout(rows) if self.module.training else rows
-
-    @torch.no_grad()
-    def _recalls(self) -> dict[str, float]:
-        self.module.eval()
-        gallery = torch.cat([self._items(rows) for rows in torch.arange(len(self.same)).split(256)])
-        found = {}
-        for what in ("validation", "held_out"):
-            rows = getattr(self.split, what)
-            of_rows = recalls(self._queries(torch.from_numpy(rows)), gallery, rows)
-            found |= {f"{what}_{depth}": value for depth, value in of_rows.items()}
-        return found
+        losses.append(loss.detach())
+    return torch.stack(losses).mean().item()
 
 
-class _Tower:
-    """A vision tower that is trained; squares are decoded once."""
-
-    def __init__(self, options: argparse.Namespace, items: pl.DataFrame) -> None:
-        side = options.image_size
-
-        def squares(first: int, end: int) -> np.ndarray:
-            return np.stack([square(decode(one), side) for one in items["image"][first:end]])
-
-        kept, _ = pieces(options.work, f"squares-{side}", items.height, squares)
-        self._squares = torch.from_numpy(kept)
-        text, vision = options.weights / options.text, options.weights / options.vision
-        pair = locked_pair(text, vision, device="cpu", image_size=side)
-        self._model = pair.vision.requires_grad_(True).to(memory_format=torch.channels_last)
-        self._config, self._is_bfloat16 = pair.config, options.precision == "bfloat16"
-        self._random: np.random.Generator | None = None
-        self._seed, self._steps = options.seed, 0
-
-    def parameters(self) -> list[nn.Parameter]:
-        return list(self._model.parameters())
-
-    def draw(self) -> None:
-        """The next rows are altered, by chance."""
-        self._random = generator(self._seed, "altered", self._steps)
-        self._steps += 1
-
-    def seen(self, rows: Tensor) -> Tensor:
-        """The tower's outputs; altered right after `draw`."""
-        squares = self._squares[rows]
-        if self._random is not None:
-            squares, self._random = _altered(squares, self._random), None
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._is_bfloat16):
-            return seen(self._model, squares, self._config)
+def _clock(options: argparse.Namespace) -> float:
+    return time.process_time() if options.device == "cpu" else time.perf_counter()
 
 
-def _altered(squares: Tensor, random: np.random.Generator) -> Tensor:
-    """Half of them mirrored, all moved by up to a sixteenth, white coming in."""
-    side = squares.shape[1]
-    most = max(side // 16, 1)
-    mirrored = torch.from_numpy(random.random(len(squares)) < 0.5)
-    squares = torch.where(mirrored[:, None, None, None], squares.flip(2), squares)
-    padded = functional.pad(squares, (0, 0, most, most, most, most), value=255)
-    moves = random.integers(0, 2 * most + 1, (len(squares), 2))
-    cut = [one[y : y + side, x : x + side] for one, (y, x) in zip(padded, moves, strict=True)]
-    return torch.stack(cut)
+def _share_of_rate(step: int, total: int) -> float:
+    """Rises for `WARM_UP` of the steps; a cosine to zero over all."""
+    rising = min((step + 1) / max(WARM_UP * total, 1), 1.0)
+    return rising * 0.5 * (1 + float(np.cos(np.pi * step / total)))
 
 
-def recalls(queries: Tensor, gallery: Tensor, own: np.ndarray) -> dict[int, float]:
-    """Share of queries whose own picture is among the first k; a tie counts as before it."""
-    ranks = []
-    for first in range(0, len(queries), 250):
-        scores = queries[first : first + 250] @ gallery.T
-        right = scores[torch.arange(len(scores)), torch.from_numpy(own[first : first + 250])]
-        ranks.append((scores >= right[:, None]).sum(dim=1) - 1)
-    rank = torch.cat(ranks)
-    return {depth: (rank < depth).float().mean().item() for depth in DEPTHS}
+@torch.no_grad()
+def _vectors(pair: _Pair, split: Split) -> dict[str, Tensor]:
+    """Unit vectors of all pictures, and of the titles that are not trained on."""
+    pair.eval()
+    parts = np.split(np.arange(pair.products), range(IN_GALLERY, pair.products, IN_GALLERY))
+    return {
+        "gallery": torch.cat([pair.items(rows) for rows in parts]),
+        "validation": pair.queries(split.validation),
+        "held_out": pair.queries(split.held_out),
+    }
 
 
-def ridge(titles: list[str], pictures: np.ndarray, split: Split) -> dict[str, Any]:
-    """TF-IDF -> the vision tower's outputs, centred."""
-    start = time.process_time()
-    words = _vectorizer(max_features=6_000)
-    words.fit([titles[row] for row in split.train])
-    matrix = words.transform(titles)
-    centre = pictures[split.train].mean(axis=0)
-    wanted = pictures - centre
-    gallery = functional.normalize(torch.from_numpy(wanted), dim=-1)
-    x = matrix[split.train]
-    gram, moments = (x.T @ x).toarray(), x.T @ wanted[split.train]
-    best: dict[str, Any] = {}
-    for penalty in PENALTIES:
-        slope = np.linalg.solve(gram + penalty * np.eye(len(gram)), moments)
-        asked = torch.from_numpy((matrix @ slope).astype(np.float32))
-        found: dict[str, Any] = {"penalty": penalty}
-        for what, rows in (("validation", split.validation), ("held_out", split.held_out)):
-            of_rows = recalls(functional.normalize(asked[rows], dim=-1), gallery, rows)
-            found |= {f"{what}_{depth}": value for depth, value in of_rows.items()}
-        if not best or found["validation_10"] > best["validation_10"]:
-            best = found
-    best["seconds"] = time.process_time() - start
-    return {"recall": _with_intervals(best), "best": best}
-
-
-def _vectorizer(**settings: Any) -> Any:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    return TfidfVectorizer(
-        ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"[^\s]+", **settings
+def summed(options: argparse.Namespace, split: Split) -> dict[str, Any]:
+    """The similarities of all trained contestants before it, summed."""
+    members = [each for each in options.contestants[: options.contestants.index("sum")] if each != "ridge"]  # fmt: skip
+    held = [np.load(_file(options, each, "npz"), allow_pickle=False) for each in members]
+    gallery, validation, held_out = (
+        torch.cat([torch.from_numpy(one[what]) for one in held], dim=1)
+        for what in ("gallery", "validation", "held_out")
     )
+    best = {"members": members, **named(recalls(validation, gallery, split.validation))}
+    return {"recall": with_intervals(recalls(held_out, gallery, split.held_out), len(split.held_out)), "best": best, "seconds": {}}  # fmt: skip
 
 
-def _with_intervals(best: dict[str, Any]) -> dict[str, Any]:
-    found = {}
-    for depth in DEPTHS:
-        share = best[f"held_out_{depth}"]
-        low, high = (float(each) for each in wilson(share, HELD_OUT))
-        found[f"R@{depth}"] = {"share": share, "low": low, "high": high, "count": HELD_OUT}
-    return found
-
-
-def kept(options: argparse.Namespace, name: str, make: Any) -> dict[str, Any]:
-    """What a contestant came to, from an earlier run where it is there."""
-    file = options.work / f"done-{options.text}-{options.vision}-{options.image_size}-{options.seed}-{name.replace(' ', '')}.json"  # fmt: skip
-    if not file.is_file():
-        write_json(file, make())
-    return read_json(file)
+def _file(options: argparse.Namespace, name: str, kind: str) -> Path:
+    """Of a contestant, in the folder for what is kept."""
+    return options.work / f"{options.text}-{options.vision}-{options.seed}-{name.replace(' ', '')}.{kind}"  # fmt: skip
 
 
 def _print(name: str, found: dict[str, Any]) -> None:
@@ -411,13 +309,14 @@ def _print(name: str, found: dict[str, Any]) -> None:
         f"{depth} {one['share']:.3f} [{one['low']:.3f}, {one['high']:.3f}]"
         for depth, one in found["recall"].items()
     )
-    print(f"{name}: {told}; {found['best']['seconds']:.0f} s on the processor", flush=True)
+    spent = ", ".join(f"{what} {seconds:.0f}" for what, seconds in found["seconds"].items())
+    print(f"{name}: {told}; seconds: {spent}; together {sum(found['seconds'].values()):.0f}", flush=True)  # fmt: skip
 
 
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m benchmarks.title_to_picture",
-        description="Recall of a title's own picture among all of a shop's, by frozen towers with trained projections.",
+        description="Recall of a title's own picture among all of a shop's, by towers with trained projections.",
         example="python -m benchmarks.title_to_picture runs/myntra/shop --weights runs/starters --work runs/title --out runs/title.json",
     )
     parser.add_argument("shop", type=Path, help="the shop's folder")
@@ -426,20 +325,36 @@ def _parser() -> Parser:
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
     parser.add_argument("--text", default="minilm", help="of the starters")
     parser.add_argument("--vision", default="efficientnet-lite0", help="of the starters")
-    parser.add_argument("--image-size", type=count, default=96, help="side of a picture, in pixels")
-    parser.add_argument("--device", default="cpu", help="of the towers")
+    parser.add_argument("--image-size", type=count, default=96, help="side of a square, for a frozen tower")  # fmt: skip
+    parser.add_argument("--height", type=count, default=96, help="of a picture, for a tuned tower")
+    parser.add_argument("--width", type=count, default=72, help="of a picture, for a tuned tower")
+    parser.add_argument("--views", type=count, default=3, help="of a picture that are kept, for a tuned tower on a processor")  # fmt: skip
+    parser.add_argument(
+        "--whole", action="store_true", help="tune the whole vision tower, as on a GPU"
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument(
-        "--contestants", nargs="+", default=["ridge", "linear", "hidden", "hidden + words + colour"]
+        "--contestants", nargs="+", default=["ridge", "linear", "hidden", "tuned + words + colour"]
     )
-    parser.add_argument("--seconds", type=float, default=600.0, help="of training, each")
-    parser.add_argument("--epochs", type=count, default=40)
-    parser.add_argument("--batch-size", type=count, default=2_048)
+    parser.add_argument("--held-out", type=count, default=HELD_OUT)
+    parser.add_argument("--validation", type=count, default=VALIDATION)
+    parser.add_argument("--seconds", type=float, default=6_000.0, help="of training, each")
+    parser.add_argument("--epochs", type=count, default=20)
+    parser.add_argument(
+        "--still",
+        type=int,
+        default=5,
+        help="first epochs, in which a tuned tower stays as it is, on a processor",
+    )
+    parser.add_argument("--look-every", type=count, default=4, help="epochs from one look at the validation products to the next")  # fmt: skip
+    parser.add_argument("--batch-size", type=count, default=1_024)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--tower-rate", type=float, default=3e-4, help="of towers that are tuned")
     parser.add_argument("--weight-decay", type=float, default=0.05)
     parser.add_argument("--dropout", type=float, default=0.2)
     parser.add_argument("--hidden", type=count, default=1_024)
-    parser.add_argument("--dim", type=count, default=256)
+    parser.add_argument("--dim", type=count, default=512)
     parser.add_argument("--threads", type=count, default=1)
     parser.add_argument("--seed", type=int, default=0)
     return parser

@@ -4,6 +4,7 @@ Locked tuning (Zhai et al., LiT, 2022) with both sides locked: towers that were 
 belongs together. So it learns in minutes on a processor. Ours -> theirs: `dim` -> the width of the embedding. Notable choices:
 - A tower's output is its pooled state at unit length times the root of its width, so that its numbers are about 1 whatever the tower; a projection is linear, or has one hidden
   layer (`hidden`).
+- A table of words (`words`) learns beside the text tower's projection: brands and names of a shop, which the tower never told apart.
 - `module` is the projections alone: what is trained, saved to go on from, wrapped and copied is small. The towers lie in the encoder's folder, in `text/` and `vision/`, as
   the folders that they were.
 - Pictures are squares with white margins, as of `ProductEncoder`, normalised as the tower's own processor says.
@@ -38,7 +39,12 @@ from representation.encoders.checkpoint import (
 from representation.encoders.frame_encoder import FrameEncoder, Seen, computed_once
 from representation.encoders.frame_inputs import digest_of_weights, in_float32, where_to
 from representation.encoders.frozen_features import FrozenFeatures
-from representation.encoders.projections import LockedConfig, LockedRows, Projections
+from representation.encoders.projections import (
+    LockedConfig,
+    LockedRows,
+    Projections,
+    word_places,
+)
 from representation.encoders.text import TextEncoder
 from representation.encoders.vision_tower import said_of_pictures, seen, width_of
 from representation.model.lora import LoraConfig
@@ -145,7 +151,8 @@ class LockedEncoder(FrameEncoder):
             squares = pictures.cpu().numpy() if isinstance(pictures, Tensor) else pictures
             shown = self._pictures.of(list(squares))
         counts = torch.tensor([len(ids) for ids in tokens])
-        return LockedRows(words if len(spoken) else None, has_words, shown, counts)
+        places = self._places(tokens)
+        return LockedRows(words if len(spoken) else None, has_words, shown, counts, places)
 
     def remember(
         self,
@@ -184,7 +191,8 @@ class LockedEncoder(FrameEncoder):
         """Unit vectors `(rows, dim)` in float32, with gradients to the projections."""
         words = pictures = None
         if inputs.words is not None:
-            words = functional.normalize(self.module.text(inputs.words).float(), dim=-1)
+            words = self.module.of_texts(inputs.words, inputs.places)
+            words = functional.normalize(words.float(), dim=-1)
         if inputs.pictures is not None:
             pictures = functional.normalize(self.module.vision(inputs.pictures).float(), dim=-1)
         if words is None or pictures is None:
@@ -212,8 +220,12 @@ class LockedEncoder(FrameEncoder):
             words[spoken.to(self.device)] = self._of_texts([tokens[row] for row in spoken.tolist()])
         shown = self._of_squares(pictures) if pictures is not None else None
         counts = torch.zeros(len(tokens))
-        rows = LockedRows(words if len(spoken) else None, has_words, shown, counts)
+        places = self._places(tokens)
+        rows = LockedRows(words if len(spoken) else None, has_words, shown, counts, places)
         return rows.to(self.device)
+
+    def _places(self, tokens: Sequence[list[int]]) -> Tensor | None:
+        return word_places(tokens, self.config.words) if self.config.words else None
 
     def _of_texts(self, tokens: Sequence[list[int]]) -> Tensor:
         """The text tower's outputs `(rows, width)`."""

@@ -250,7 +250,7 @@ EFFECTS: dict[type[Config], Effects] = {
         observed.of_locked,
         {"dim": 8, "image_size": 32},
         {
-            "dim": 12, "hidden": 4, "image_size": 16, "image_mean": (0.4, 0.5, 0.6), "image_std": (0.2, 0.3, 0.4), "text_weight": 0.1, "item_text": "title", "with_price": True,
+            "dim": 12, "hidden": 4, "words": 64, "image_size": 16, "image_mean": (0.4, 0.5, 0.6), "image_std": (0.2, 0.3, 0.4), "text_weight": 0.1, "item_text": "title", "with_price": True,
         },
     ),
     LoraConfig: Effects(

@@ -1,6 +1,7 @@
 """A locked pair: frozen towers as transformers runs them, trained projections against a literal loss, the same bits with and without kept features."""
 
 import io
+import itertools
 
 import numpy as np
 import polars as pl
@@ -87,6 +88,42 @@ def test_value_and_gradient_as_transformers_towers_and_a_literal_loss(
     np.testing.assert_allclose(pair.encode_items(frame(), progress=False), both, atol=1e-5)
     mixed = pair.embed(pair.prepare("item", tokens, squares())).detach().numpy()
     np.testing.assert_allclose(mixed, both, atol=1e-5)
+
+
+def test_a_table_of_words_adds_a_vector_for_each_token_and_pair(checkpoints, towers):
+    with_words, without = (
+        locked_pair(checkpoints["bert"], towers["dinov2"], device="cpu", dim=16, words=words)
+        for words in (64, 0)
+    )
+    plain = {name: value for name, value in with_words.module.state_dict().items() if name != "words.weight"}  # fmt: skip
+    without.module.load_state_dict(plain)
+    table = with_words.module.words.weight
+    tokens = [*with_words.tokens(WORDS, "query", "words"), []]
+    rows = with_words.prepare("query", tokens, None)
+    found = with_words.embed(rows)
+    bare = with_words.module.text(rows.words)
+    for row, ids in enumerate(tokens):
+        keys = [*ids, *((a + 1) * 0xC2B2AE3D27D4EB4F + b + 1 for a, b in itertools.pairwise(ids))]
+        places = [(key * 0x9E3779B97F4A7C15 % 2**64 >> 32) % 64 for key in keys]
+        summed = table[places].sum(dim=0) / max(len(places), 1) ** 0.5
+        wanted = functional.normalize(bare[row] + summed, dim=-1)
+        torch.testing.assert_close(found[row], wanted, atol=1e-6, rtol=0)
+    (found @ torch.ones(16)).sum().backward()
+    assert table.grad is not None and table.grad.abs().sum() > 0
+    assert (
+        without.embed(without.prepare("query", tokens[:3], None)) - found[:3]
+    ).abs().max() > 0.01
+
+
+def test_words_of_one_text_do_not_hang_on_the_others_in_its_batch(checkpoints, towers):
+    pair = locked_pair(checkpoints["bert"], towers["dinov2"], device="cpu", dim=16, words=1024)
+    texts = pl.DataFrame({"title": [*WORDS, "a " * 20]})
+    together = pair.encode_items(texts, "text", progress=False)
+    for row in range(len(texts)):
+        alone = pair.encode_items(texts[row : row + 1], "text", progress=False)
+        np.testing.assert_allclose(alone[0], together[row], atol=1e-6)
+    rows = pair.prepare("query", pair.tokens(WORDS, "query", "words"), None)
+    torch.testing.assert_close(pair.embed(rows.part(1, 3)), pair.embed(rows)[1:3])
 
 
 def settings(**given) -> PosttrainConfig:
@@ -191,9 +228,10 @@ def test_learns_which_word_goes_with_which_picture(checkpoints, towers, little_s
 def test_the_command_makes_a_pair_that_opens(checkpoints, towers, tmp_path, capsys):
     out = tmp_path / "pair"
     given = ["--text", str(checkpoints["bert"]), "--vision", str(towers["dinov2"]), "--out", str(out)]  # fmt: skip
-    locked.main([*given, "--set", "dim=8", "--set", "image_size=16"])
+    locked.main([*given, "--set", "dim=8", "--set", "image_size=16", "--set", "words=32"])
     encoder = open_encoder(out, "cpu")
     assert (encoder.dim, encoder.image_size) == (8, 16)
+    assert encoder.module.words.weight.shape == (32, 8)
     assert encoder.digest in capsys.readouterr().out
     with pytest.raises(EncoderError, match="does not read pictures of 3 x 3"):
         locked_pair(checkpoints["bert"], towers["dinov2"], device="cpu", image_size=3)
