@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from representation.evaluation import tail_scores as tails
 from scipy import special, stats
 
 from moon_rec.errors import TableError
+from representation.metrics import tail_scores as tails
 from representation.metrics.larger_catalogues import recall_in_larger_catalogues
 from representation.metrics.recall import search_recall
 from representation.metrics.skew_normal import share_above
