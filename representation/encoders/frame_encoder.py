@@ -219,7 +219,7 @@ class FrameEncoder:
                 shown = None
                 if has_picture[rows[0]]:
                     shown = (
-                        decode(pictures[row] or b"", where=names[row]) for row in rows.tolist()
+                        decode(pictures[row] or b"", where=names[row]) for row in map(int, rows)
                     )
                 found = self._vectors(side, [tokens[row] for row in rows], shown)
                 vectors[rows] = found.cpu().numpy()
