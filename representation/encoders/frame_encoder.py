@@ -247,7 +247,7 @@ class FrameEncoder:
                             cut,
                             None if boxes is None else boxes[row],
                         )
-                        for row in rows.tolist()
+                        for row in map(int, rows)
                     )
                 found = self._vectors(side, [tokens[row] for row in rows], shown)
                 vectors[rows] = found.cpu().numpy()
