@@ -27,7 +27,7 @@ from ranking.training.devices import process_group
 from ranking.training.distributed import ShardedTrainer
 from tests.ranking.training import large_table
 
-KILLED_AT = 150
+EVERY, KILLED_AT = 9, 60
 
 
 class Killed(Exception):
@@ -80,7 +80,7 @@ def run(job, folder, tables, config, vectors) -> None:
     ranking.training.course._trainer = make
     checkpoints = None
     if job in ("break", "resume"):
-        checkpoints = Checkpoints(folder / f"checkpoints-{name}", 23, job == "resume")
+        checkpoints = Checkpoints(folder / f"checkpoints-{name}", EVERY, job == "resume")
     try:
         ranker = train_on_rank(tables, config, *vectors, checkpoints=checkpoints)
     except Killed:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from moon_rec.embedding_table import EmbeddingTable
@@ -20,10 +21,11 @@ from ranking.trained import TrainedRanker
 from ranking.training import train_ranker
 from ranking.training.checkpoint import Checkpoints, read_position
 from ranking.training.trainer import LocalTrainer
+from tests.ranking.conftest import plant_part
 
 WORKER = Path(__file__).with_name("sharded_worker.py")
 TOLERANCE = 1e-4
-EVERY, KILLED_AT = 23, 150  # as in the worker
+EVERY, KILLED_AT = 9, 60  # as in the worker; in the second epoch
 FEATURES = FeatureConfig(history_length=10, query_history_length=5, counters="none")
 CONFIG = RankerConfig(
     content="make+cube",  # MAKE's content model is pretrained by all ranks together
@@ -39,6 +41,13 @@ CONFIG = RankerConfig(
 
 class Killed(Exception):
     """Ends a training."""
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """Two requests in five, less one that would fill the last batch: six trainings are made of them."""
+    few = (pl.col("request_id") % 5).is_in([1, 2]) & (pl.col("request_id") > 1)
+    return plant_part(tmp_path_factory.mktemp("planted"), few)
 
 
 def launch(ranks: int, folder: Path, *jobs: str) -> None:
