@@ -11,7 +11,7 @@ import polars as pl
 from moon_rec.errors import ShopError
 from moon_rec.progress import progress, say
 from moon_rec.shop.schema import ATTRIBUTES
-from representation.sets.benchmark_set import QUERY_TYPES, BenchmarkSet, QueryType
+from representation.sets.benchmark_set import QUERY_TYPES, BenchmarkSet, QueryType, Rows
 from representation.sets.published.layout import PictureLayout
 from representation.sets.published.picture_files import PictureFiles
 from representation.sets.published.raw_rows import Row, read_rows
@@ -134,22 +134,26 @@ class Collector:
             what = "query" if self._products else "product"
             raise ShopError(f"{self.name}: no {what} was read; see the columns named in its layout")
         self._tell()
-        found = {kind: [*known.values()] for kind, known in self._queries.items()}
-        own = {kind: [{one["query_item_id"]} - {None} for one in found[kind]] for kind in found}
+        queries: dict[QueryType, pl.DataFrame] = {}
+        relevant: dict[QueryType, Rows] = {}
+        excluded: dict[QueryType, Rows] = {}
+        for kind, known in self._queries.items():
+            found = [*known.values()]
+            queries[kind] = pl.DataFrame(found, QUERY)
+            relevant[kind] = [sorted(one["answers"] - {one["query_item_id"]}) for one in found]
+            own = [one["query_item_id"] for one in found]
+            excluded[kind] = [[] if row is None else [row] for row in own]
         return BenchmarkSet(
             name=self.name,
             source=f"{self.name}{source}",
             is_simulated=False,
             licence=licence,
             gallery=pl.DataFrame(self._products, PRODUCT),
-            queries={kind: pl.DataFrame(found[kind], QUERY) for kind in found},
-            relevant={
-                kind: [sorted(one["answers"] - it) for one, it in zip(found[kind], own[kind], strict=True)]
-                for kind in found
-            },
-            excluded={kind: [[*it] for it in own[kind]] for kind in found},
+            queries=queries,
+            relevant=relevant,
+            excluded=excluded,
             asked={**asked},
-        )  # fmt: skip
+        )
 
     def _tell(self) -> None:
         if self._pictures:
@@ -174,8 +178,7 @@ def _open_pictures(folder: Path, layout: PictureLayout) -> PictureFiles | None:
     if layout.missing_pictures == "none":
         return None
     path = folder / layout.pictures
-    archive = path.with_name(f"{path.name}.zip")
-    there = next(
-        (one for one in (path, archive) if os.path.exists(one)), None
-    )  # a name may be too long for any file
-    return PictureFiles(there, layout.missing_pictures == "count", layout.longest_side or None)  # fmt: skip
+    places = (path, path.with_name(f"{path.name}.zip"))
+    # a name may be too long for any file
+    there = next((one for one in places if os.path.exists(one)), None)
+    return PictureFiles(there, layout.missing_pictures == "count", layout.longest_side or None)
