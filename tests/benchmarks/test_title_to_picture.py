@@ -51,7 +51,7 @@ def starters(model, checkpoints, tmp_path_factory):  # noqa: F811
 )
 def test_late_blocks_as_matrix_products_are_the_tower(model, size, first, grid):
     pictures = torch.randn(3, 3, *size)
-    kept = early_states(model, pictures, first)
+    kept = early_states(model, pictures, first).detach()
     late = LateBlocks(model, size, first)
     found = late(kept)
     states = kept.float().unflatten(1, (-1, *grid))  # float16 rounds them
