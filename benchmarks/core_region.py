@@ -176,7 +176,8 @@ def eyes(folder: Path) -> Any:
 
     with quiet():
         tower = AutoModel.from_pretrained(folder, trust_remote_code=False).eval()
-    config = LockedConfig(**(said_of_pictures(folder, tower) | {"image_size": SIDE, "dim": 8}))
+    said: dict[str, Any] = said_of_pictures(folder, tower) | {"image_size": SIDE, "dim": 8}
+    config = LockedConfig(**said)
 
     def see(pictures: Sequence[Image.Image]) -> np.ndarray:
         parts = []

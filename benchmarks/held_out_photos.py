@@ -41,7 +41,11 @@ from moon_rec.shop import Shop
 from moon_rec.shop.pictures import decode
 from representation.encoders.locked import locked_pair
 from representation.model.pixels import square
-from representation.posttraining.augmentation import AugmentationConfig, altered
+from representation.posttraining.augmentation import (
+    AugmentationConfig,
+    apply_views,
+    draw_views,
+)
 
 FIRST_LATE = 5
 CHUNK = 128
@@ -172,7 +176,7 @@ def _tuned(
     for step in range(done["steps"], options.steps):
         start, random = time.process_time(), generator(options.seed, "photos", step)
         rows = random.choice(train, options.batch_size, replace=False)
-        views = early(altered(squares[rows], ALTERED, random, new_ground=True))
+        views = early(_altered(squares[rows], random))
         with torch.autocast("cpu", torch.bfloat16):
             loss = both_ways(seeing(views), seeing(plain[rows]), same[rows], seeing.log_temperature)
         optimizer.zero_grad(set_to_none=True)
@@ -193,6 +197,14 @@ def _tuned(
     seeing.eval()
     asked = {what: vectors(early(_squares(some, side))) for what, some in photos.items()}
     return vectors(plain), asked, {"seconds": done["seconds"], "curve": done["curve"]}
+
+
+def _altered(squares: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """A view of each picture on a ground of another."""
+    views = draw_views(len(squares), squares.shape[1], ALTERED, random, new_ground=True)
+    assert views.grounds is not None
+    shown = torch.from_numpy(squares)
+    return apply_views(shown, views, shown[torch.from_numpy(views.grounds.others)]).numpy()
 
 
 def _same_picture(pictures: list[bytes]) -> Tensor:

@@ -141,7 +141,7 @@ class Features:
     def _frames(self, first: int, end: int) -> np.ndarray:
         pictures = [decode(one) for one in self._images[first:end]]
         return np.stack(
-            [np.asarray(ImageOps.pad(one, FRAME[::-1], color="white")) for one in pictures]
+            [np.asarray(ImageOps.pad(one, (FRAME[1], FRAME[0]), color="white")) for one in pictures]
         )
 
     def _squares(self, first: int, end: int, side: int) -> np.ndarray:

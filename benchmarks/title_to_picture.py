@@ -235,7 +235,8 @@ def trained(name: str, options: argparse.Namespace, features: Features, titles: 
     pair.load_state_dict(done["weights"])
     with autocast:
         vectors = _vectors(pair, split)
-    np.savez(_file(options, name, "npz"), **{what: rows.cpu().half().numpy() for what, rows in vectors.items()})  # fmt: skip
+    kept: dict[str, Any] = {what: rows.cpu().half().numpy() for what, rows in vectors.items()}
+    np.savez(_file(options, name, "npz"), **kept)
     held_out = recalls(vectors["held_out"], vectors["gallery"], split.held_out)
     seconds = {**features.seconds, "training": done["seconds"], "validation": done["looking"]}
     return {"recall": with_intervals(held_out, len(split.held_out)), "best": done["best"], "seconds": seconds, "curve": done["curve"]}  # fmt: skip

@@ -83,6 +83,7 @@ class _Depthwise(nn.Module):
         self.weight, self.bias = folded(convolution, norm)
         taps, self.grid = taps_of(grid, convolution.kernel_size[0], convolution.stride[0])
         self.places = grid[0] * grid[1]
+        self.taps: Tensor
         self.register_buffer("taps", taps.flatten(1), persistent=False)
 
     def forward(self, states: Tensor) -> Tensor:
@@ -124,11 +125,12 @@ class LateBlocks(nn.Module):
         self, model: EfficientNetLiteModel, size: tuple[int, int], first: int = FIRST_LATE
     ) -> None:
         super().__init__()
-        grid = size
-        for layer in (model.stem, *(block.depthwise for block in list(model.blocks)[:first])):
-            grid = tuple(-(-side // layer.stride[0]) for side in grid)
+        grid: tuple[int, int] = size
+        layers: list[Any] = list(model.blocks)
+        for layer in (model.stem, *(block.depthwise for block in layers[:first])):
+            grid = (-(-grid[0] // layer.stride[0]), -(-grid[1] // layer.stride[0]))
         self.places, blocks, self._is_residual = grid[0] * grid[1], [], []
-        for block in list(model.blocks)[first:]:
+        for block in layers[first:]:
             deep = _Depthwise(block.depthwise, block.depthwise_norm, grid)
             wide = _Pointwise(block.expand, block.expand_norm, True)
             blocks.append(

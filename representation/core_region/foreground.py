@@ -7,6 +7,7 @@ distances parts product and ground, holes are filled, and the box is around all 
 
 from collections.abc import Sequence
 from functools import cache
+from typing import cast
 
 import numpy as np
 from PIL import Image
@@ -72,7 +73,7 @@ def parts_box(values: np.ndarray, least_range: float) -> Box | None:
     if values.size == 0 or np.ptp(values) <= least_range:
         return None
     stands_out = ndimage.binary_fill_holes(values > otsu(values))
-    parts, count = ndimage.label(stands_out)
+    parts, count = cast(tuple[np.ndarray, int], ndimage.label(stands_out))
     sizes = ndimage.sum_labels(np.ones(values.shape), parts, range(1, count + 1))
     kept = np.isin(parts, 1 + np.flatnonzero(sizes >= SMALL_PART * sizes.max()))
     rows, columns = np.flatnonzero(kept.any(axis=1)), np.flatnonzero(kept.any(axis=0))

@@ -70,7 +70,9 @@ class ZeroShot:
             options |= {"text_threshold": 0.0, "input_ids": inputs["input_ids"]}
         found = after(outputs, threshold=self.threshold, **options)[0]
         scored = zip(found["boxes"].tolist(), found["scores"].tolist(), strict=True)
-        boxes = [within(Box(*sides, score=score), *picture.size) for sides, score in scored]
+        boxes = [
+            within(Box(x0, y0, x1, y1, score), *picture.size) for (x0, y0, x1, y1), score in scored
+        ]
         return max((box for box in boxes if box), key=lambda box: box.score, default=None)
 
 
