@@ -169,7 +169,7 @@ def _tuned(
         fused=True,
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [options.tower_rate, 2e-3], total_steps=options.steps, pct_start=0.1)  # fmt: skip
-    state, parts = options.work / f"photos-{options.seed}.pt", {"seeing": seeing, "optimizer": optimizer, "schedule": schedule}  # fmt: skip
+    state, parts = options.work / f"photos-{options.seed}.safetensors", {"seeing": seeing, "optimizer": optimizer, "schedule": schedule}  # fmt: skip
     done = taken_up(state, parts) or {"steps": 0, "seconds": took, "curve": []}
     done["seconds"] += time.process_time() - start
     same = _same_picture(pictures)

@@ -206,7 +206,7 @@ def trained(name: str, options: argparse.Namespace, features: Features, titles: 
     same = torch.tensor([one_title[title] for title in titles], device=pair.device)
     optimizer = torch.optim.AdamW(pair.groups(options), fused=True)
     rates = [group["lr"] for group in optimizer.param_groups]
-    state = _file(options, name, "pt")
+    state = _file(options, name, "safetensors")
     done = taken_up(state, {"pair": pair, "optimizer": optimizer})
     done = done or {"curve": [], "best": None, "weights": None, "seconds": 0.0, "looking": 0.0}
     autocast = torch.autocast(pair.device.type, torch.bfloat16, enabled=options.precision == "bfloat16")  # fmt: skip

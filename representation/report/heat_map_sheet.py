@@ -75,11 +75,11 @@ def draw_attention(
     """
     if not texts:
         raise EncoderError("no text given; give the words whose place in the picture is sought")
+    attention_modules(encoder)
     if encoder.config.core_region is not None:
         raise EncoderError(
             "heat maps are of one picture, and this encoder sees two (core_region); draw them of an encoder without"
         )
-    attention_modules(encoder)
     size = encoder.config.image_size
     ids = list(item_ids) if item_ids is not None else _drawn_items(shop, count, seed)
     pictures = pictures_of(shop.items, "item_id", "image", ids, size)

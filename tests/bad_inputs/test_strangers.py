@@ -360,4 +360,4 @@ def test_a_tokenizer_that_makes_no_token_is_one_line():
 
     nothing = SimpleNamespace(token_ids=torch.zeros(3, 0, dtype=torch.long))
     with pytest.raises(EncoderError, match="makes no token"):
-        ProductEncoder.embed(SimpleNamespace(), nothing)  # type: ignore[arg-type]
+        ProductEncoder._embedded(SimpleNamespace(), nothing)  # type: ignore[arg-type]

@@ -11,7 +11,15 @@ from benchmarks import title_to_picture
 from benchmarks.title_features import split_of
 from benchmarks.title_recall import ceiling, recalls
 from benchmarks.title_to_picture import main
-from benchmarks.title_towers import FRAME, LateBlocks, WholeTower, altered, early_states, resized
+from benchmarks.title_towers import (
+    FRAME,
+    LateBlocks,
+    WholeTower,
+    altered,
+    early_states,
+    held_in,
+    resized,
+)
 from moon_rec.errors import MoonRecError
 from representation.encoders.locked import LockedConfig
 from representation.model.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteModel
@@ -179,7 +187,7 @@ def test_trains_from_where_it_was_stopped_and_asks_for_what_is_held_out_once(
 def test_whole_training_as_on_a_gpu(little_shop, starters, tmp_path):  # noqa: F811
     name = "both tuned + words + colour"
     main(given(little_shop, starters, tmp_path, "--epochs", "1", "--whole", "--contestants", name))
-    held = torch.load(tmp_path / f"minilm-efficientnet-lite0-0-{name.replace(' ', '')}.pt", weights_only=False)  # fmt: skip
+    held = held_in(tmp_path / f"minilm-efficientnet-lite0-0-{name.replace(' ', '')}.safetensors")
     trained, before = held["parts"]["pair"], EfficientNetLiteModel.from_pretrained(starters / "efficientnet-lite0")  # fmt: skip
     for key in ("stem.weight", "blocks.3.depthwise.weight", "head.weight"):
         assert not torch.equal(trained[f"tower.model.{key}"], before.state_dict()[key])

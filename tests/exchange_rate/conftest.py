@@ -8,6 +8,7 @@ from collections import Counter
 from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,6 +26,7 @@ from exchange_rate.study.preflight import Measurable
 from exchange_rate.study.run import run_study
 from moon_rec.errors import StudyError
 from moon_rec.estimate import Estimate
+from moon_rec.shop import Shop
 from moon_rec.tracking import Tracker
 from moon_rec.tracking.store import Store
 from moon_rec.user_draws import UnitValues
@@ -44,7 +46,7 @@ def estimate(value, half=0.01, words="planted"):
 def make_shop(folder) -> Any:
     """As much of a shop as a study asks for."""
     rows = pl.LazyFrame({"row": range(10)})
-    return SimpleNamespace(
+    shop = SimpleNamespace(
         path=folder / "shop",
         name="planted",
         digest="0123456789abcdef",
@@ -57,6 +59,8 @@ def make_shop(folder) -> Any:
         searches=rows,
         impressions=rows,
     )
+    shop.about = partial(Shop.about, shop)
+    return shop
 
 
 def make_plan():

@@ -29,6 +29,7 @@ COMMANDS = (
     "representation.pretrain",
     "representation.reason",
     "representation.recall",
+    "representation.starters.__main__",
     "exchange_rate.demo",
     "exchange_rate.laws.command",
     "exchange_rate.log",
