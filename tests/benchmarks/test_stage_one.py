@@ -59,6 +59,7 @@ def test_a_shop_with_nothing_listed_later_is_refused(little_shop, monkeypatch): 
         held_out_searches(little_shop, 3, 0)
 
 
+@pytest.mark.slow
 def test_cells_are_trained_once_and_the_table_is_written(
     little_shop,  # noqa: F811
     encoder_path,  # noqa: F811

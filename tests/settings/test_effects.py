@@ -274,8 +274,7 @@ EFFECTS: dict[type[Config], Effects] = {
         observed.of_posttraining,
         TINY_STEPS,
         {
-            **TRAINING, "backbone": TINY.model_copy(update={"text_layers": 1}), "mixture": {"image->image": 1.0}, "engagement": "clicked",
-            "query_engagement": "carted", "split_mixed": False, "pairs_share": 0.5, "pairs": "catalogue", "alter_photos": False, "own_picture_share": 0.0, "own_words_share": 0.0,
+            "mixture": {"image->image": 1.0}, "engagement": "clicked", "query_engagement": "carted", "split_mixed": False, "pairs_share": 0.5, "pairs": "catalogue", "alter_photos": False, "own_picture_share": 0.0, "own_words_share": 0.0,
             "augmentation": AugmentationConfig(turn=90), "curation": CurationConfig(hardest_query=False), "loss": "circle", "temperature": 0.5,
             "learn_temperature": False, "matryoshka_weights": "equal", "prefix_loss": "same", "symmetric": True, "circle_margin": 0.5, "circle_scale": 10.0,
             "triplet_weight": 1.0, "triplet_margin": 1.0, "hard_negatives": 2, "hard_negative_kinds": ("category",), "num_negatives": 2, "queue_length": 5,
@@ -284,7 +283,7 @@ EFFECTS: dict[type[Config], Effects] = {
             "filtering": FilterConfig(first_margin=1.0),
         },
         {
-            **WARMING, "query_engagement": {"mixture": {"richer-text+image->richer-text+image": 1.0}, "engagement": "clicked"}, "split_mixed": {"mixture": {"image->image": 1.0}},
+            "query_engagement": {"mixture": {"richer-text+image->richer-text+image": 1.0}, "engagement": "clicked"}, "split_mixed": {"mixture": {"image->image": 1.0}},
             "alter_photos": {"mixture": {"image->image": 1.0}}, "own_picture_share": {"mixture": {"image->image": 1.0}},
             "own_words_share": {"mixture": {"text->title+image": 1.0}}, "augmentation": {"mixture": {"image->image": 1.0}, "alter_photos": False},
             "balance_weight": {"experts": ExpertsConfig(num_experts=2, top_k=1)}, "filtering": HARD,
@@ -369,7 +368,7 @@ LIKE = {
 }
 """A class that is only a part of another, and which has all of its settings."""
 
-LOOPED = {ReasonConfig: TrainingConfig}
+LOOPED = {ReasonConfig: TrainingConfig, PosttrainConfig: TrainingConfig}
 """A class whose settings of that part are read by the loop alone, and are seen with another that has them."""
 
 
@@ -493,15 +492,15 @@ IDLE_BESIDE: dict[tuple[type[Config], str], Values] = {
     (TextConfig, "with_price"): {"item_text": "title"},
     (DualConfig, "with_price"): {"item_text": "title"},
     (LockedConfig, "with_price"): {"item_text": "title"},
-    **{(kind, "warmup_share"): {"steps": 10} for kind in (PretrainConfig, PosttrainConfig)},
-    **{(kind, "final_rate_share"): {"steps": 2} for kind in (PretrainConfig, PosttrainConfig)},
+    **{(kind, "warmup_share"): {"steps": 10} for kind in (PretrainConfig,)},
+    **{(kind, "final_rate_share"): {"steps": 2} for kind in (PretrainConfig,)},
     **{(PosttrainConfig, name): CATALOGUE for name in ("engagement", "split_mixed", "query_engagement", "own_picture_share", "alter_photos", "own_words_share")},
     (PosttrainConfig, "augmentation"): {"mixture": {"text->image": 1.0}},
     (PosttrainConfig, "alignment"): {"mixture": {"text->richer-text": 1.0}},
     (AlignmentConfig, "intra_temperature"): {"intra_weight": 0.0},
     (PosttrainConfig, "temperature"): {"loss": "circle", "prefix_loss": "same"},
     (PosttrainConfig, "learn_temperature"): {"loss": "circle", "prefix_loss": "same"},
-    **{(kind, name): {"steps": 1} for kind in (PretrainConfig, PosttrainConfig) for name in ("checkpoint_steps", "resume_every")},
+    **{(kind, name): {"steps": 1} for kind in (PretrainConfig,) for name in ("checkpoint_steps", "resume_every")},
     (PretrainConfig, "grade_every"): {"steps": 1},
     (ReasonConfig, "grade_every"): {"steps": 1},
     **{(ReasonConfig, name): {"policy_weight": 0.0} for name in ("kl_weight", "accuracy_weight", "retrieval_weight", "invalid_reward", "success_at")},
@@ -514,7 +513,7 @@ IDLE_BESIDE: dict[tuple[type[Config], str], Values] = {
     (BenchmarkConfig, "attribute_wording"): {"num_attributes": 0},
 }  # fmt: skip
 IDLE_VALUES = {
-    **{(kind, "warmup_share"): 0.99 for kind in (PretrainConfig, PosttrainConfig)},
+    **{(kind, "warmup_share"): 0.99 for kind in (PretrainConfig,)},
     (PosttrainConfig, "chunk_size"): 500,
     (BackboneConfig, "patch_size"): 4,
     (BackboneConfig, "vision_heads"): 2,

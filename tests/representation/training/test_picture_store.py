@@ -141,6 +141,7 @@ def test_for_another_device_it_gives_a_tensor_there():
     assert (once.take([0, 5]) == into).all()
 
 
+@pytest.mark.slow  # that a training of two processes, whose stores share a file, is that of one: posttraining/test_two_processes
 def test_processes_of_a_machine_decode_each_picture_once_and_see_all(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     module = "tests.representation.training.shared_store_worker"
