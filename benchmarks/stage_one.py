@@ -364,7 +364,8 @@ def summarise(
 def show(rows: list[dict[str, Any]], title: str) -> None:
     """The table, a row a start, share and kind of search."""
     table = Table(title=title)
-    columns = (f"recall@{K} [95 %]", "minus random", "minus real tower", "minus real")
+    against = ("minus random", "minus real tower", "minus real")
+    columns = (f"recall@{K} [95 %]", *(name for name in against if any(name in row for row in rows)))  # fmt: skip
     for name in ("search", "pairs", "start", *columns):
         table.add_column(name, no_wrap=True)
     for row in rows:
