@@ -326,18 +326,20 @@ def arm_of(start: str, share: float) -> str:
     return f"{start} at {share:g}"
 
 
-def summarise(hits: pl.DataFrame, cells: list[Cell], num_items: int) -> list[dict[str, Any]]:
-    """By kind of search, share and start: recall@K and its differences to the starts of `AGAINST`, over the seeds that both have."""
+def summarise(
+    hits: pl.DataFrame, cells: list[Cell], num_items: int, k: int = K
+) -> list[dict[str, Any]]:
+    """By kind of search, share and start: recall@`k` and its differences to the starts of `AGAINST`, over the seeds that both have."""
     rows = []
     kinds = list(dict.fromkeys((cell.share, cell.start) for cell in cells))
     for modality in DEFINITIONS:
         for share, start in kinds:
-            mine = hits_by_seed(hits, arm_of(start, share), modality, K)
+            mine = hits_by_seed(hits, arm_of(start, share), modality, k)
             if not mine:
                 continue
             values = np.stack(list(mine.values()))
             about = DEFINITIONS[modality].format(
-                count=values.shape[1], k=K, items=num_items, seeds=len(values)
+                count=values.shape[1], k=k, items=num_items, seeds=len(values)
             )
             row: dict[str, Any] = {
                 "search": modality,
@@ -347,12 +349,12 @@ def summarise(hits: pl.DataFrame, cells: list[Cell], num_items: int) -> list[dic
                 "by_seed": values.mean(axis=1).tolist(),
             }
             for other in AGAINST.get(start, ()):
-                theirs = hits_by_seed(hits, arm_of(other, share), modality, K)
+                theirs = hits_by_seed(hits, arm_of(other, share), modality, k)
                 common = [seed for seed in mine if seed in theirs]
                 if common:
                     gaps = np.stack([mine[seed] - theirs[seed] for seed in common])
                     about = (
-                        f"recall@{K} of {start} minus that of {other}, same searches, same seeds"
+                        f"recall@{k} of {start} minus that of {other}, same searches, same seeds"
                     )
                     row[f"minus {other}"] = estimate_over_seeds(gaps, about, (-1.0, 1.0)).as_dict()
             rows.append(row)
@@ -362,7 +364,8 @@ def summarise(hits: pl.DataFrame, cells: list[Cell], num_items: int) -> list[dic
 def show(rows: list[dict[str, Any]], title: str) -> None:
     """The table, a row a start, share and kind of search."""
     table = Table(title=title)
-    columns = (f"recall@{K} [95 %]", "minus random", "minus real")
+    against = ("minus random", "minus real tower", "minus real")
+    columns = (f"recall@{K} [95 %]", *(name for name in against if any(name in row for row in rows)))  # fmt: skip
     for name in ("search", "pairs", "start", *columns):
         table.add_column(name, no_wrap=True)
     for row in rows:
@@ -411,6 +414,9 @@ def main(argv: list[str] | None = None) -> None:
             "posttraining": posttraining.model_dump(mode="json"),
             "seconds_of_cells": seconds,
             "rows": rows,
+            "rows_at_other_cuts": {
+                str(k): summarise(hits, cells, searches.gallery.height, k) for k in KS if k != K
+            },
         },
     )
     print(f"{len(cells)} cells, {seconds / 60:.0f} minutes of them; written to {options.out}/stage_one.json")  # fmt: skip
