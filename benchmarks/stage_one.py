@@ -362,10 +362,9 @@ def summarise(
 
 
 def show(rows: list[dict[str, Any]], title: str) -> None:
-    """The table, a row a start, share and kind of search."""
+    """The table, a row a start, share and kind of search; further differences are in the figures' file."""
     table = Table(title=title)
-    against = ("minus random", "minus real tower", "minus real")
-    columns = (f"recall@{K} [95 %]", *(name for name in against if any(name in row for row in rows)))  # fmt: skip
+    columns = (f"recall@{K} [95 %]", "minus random", "minus real")
     for name in ("search", "pairs", "start", *columns):
         table.add_column(name, no_wrap=True)
     for row in rows:
