@@ -57,12 +57,13 @@ def draw(
     encoder.module.eval()
 
     def choose(logits: Tensor) -> Tensor:
-        assert temperature is not None
-        chances = functional.softmax(logits.float() / temperature, dim=-1)
+        scores = sayable(encoder.backbone, logits)
+        if temperature is None:
+            return likeliest(scores)
+        chances = functional.softmax(scores.float() / temperature, dim=-1)
         return torch.multinomial(chances, 1).squeeze(1)
 
-    by = likeliest if temperature is None else choose
-    said, has_ended = continued(encoder, inputs, end[0], most_tokens, by)
+    said, has_ended = continued(encoder, inputs, end[0], most_tokens, choose)
     encoder.module.train(was_training)
     rows, labels = [], []
     for place, (tokens, ended) in enumerate(zip(said, has_ended, strict=True)):
@@ -72,6 +73,12 @@ def draw(
         labels.append([*[IGNORED] * len(question), *tokens, *drawn])
     answers = [str(encoder.tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in said]
     return RollOuts(rows, labels, answers, has_ended)
+
+
+def sayable(backbone: Backbone, logits: Tensor) -> Tensor:
+    """Scores `(..., vocabulary)` without the token that keeps a picture's place: said, it would ask for a picture that is not there."""
+    place = torch.tensor([backbone.image_token_id], device=logits.device)
+    return logits.index_fill(-1, place, -torch.inf)
 
 
 class Read(NamedTuple):
@@ -97,7 +104,7 @@ def read(backbone: Backbone, inputs: Inputs, labels: Tensor, temperature: float)
     states = backbone.output_states(inputs, causal=True)
     wanted = labels[:, 1:]
     said = wanted != IGNORED
-    chosen = backbone.logits(states[:, :-1][said]).float() / temperature
+    chosen = sayable(backbone, backbone.logits(states[:, :-1][said])).float() / temperature
     of_drawn = -functional.cross_entropy(chosen, wanted[said], reduction="none")
     log_probs = torch.zeros(said.shape, dtype=torch.float32, device=said.device)
     log_probs = log_probs.masked_scatter(said, of_drawn)

@@ -42,6 +42,26 @@ def test_the_seed_decides_what_is_drawn(encoder, asked):
         assert row[: len(question)] == question and row[-1] == asked[0].end[-1]
 
 
+@pytest.mark.parametrize("temperature", [TEMPERATURE, None])
+def test_the_token_of_pictures_is_never_said(encoder, asked, temperature, monkeypatch):
+    """A model to which it is the likeliest of all: rows would ask for pictures that are not there."""
+    place, plain = encoder.backbone.image_token_id, encoder.backbone.logits
+
+    def logits(states):
+        found = plain(states)
+        found[..., place] += 100
+        return found
+
+    monkeypatch.setattr(encoder.backbone, "logits", logits)
+    found = drawn(encoder, asked, temperature=temperature)
+    inputs, labels = as_inputs(encoder, found, asked[2])
+    with torch.no_grad():
+        seen = read(encoder.backbone, inputs, labels, TEMPERATURE)
+    assert torch.isfinite(seen.log_probs).all()
+    for at, row in enumerate(found.rows):
+        assert place not in row[len(asked[1][at // COUNT]) :]
+
+
 def test_an_end_that_was_not_drawn_is_not_learnt(encoder, asked):
     dialogue, _, _ = asked
     found = drawn(encoder, asked)
@@ -70,6 +90,7 @@ def test_chances_and_vectors_are_those_of_one_row_at_a_time(encoder, asked):
                 assert not together.said[place, at - 1] and not together.log_probs[place, at - 1]
                 continue
             logits = encoder.backbone.logits(states[at - 1]) / TEMPERATURE
+            logits[encoder.backbone.image_token_id] = -torch.inf
             wanted = functional.log_softmax(logits, dim=-1)[row[at]]
             torch.testing.assert_close(together.log_probs[place, at - 1], wanted, atol=1e-5, rtol=1e-5)  # fmt: skip
         vector = functional.normalize(states[len(row) - 1], dim=-1)
