@@ -81,13 +81,7 @@ class Grader:
 
     def __call__(self, encoder: ProductEncoder) -> dict[str, float]:
         """Figures as a training's log keeps them: `NAME`, `NAME_low`, `NAME_high` and `NAME_products`; each is said in a line, too."""
-        found = self.estimates(encoder)
-        numbers = {}
-        for name, one in found.items():
-            say(f"{name} {one} over {one.count:,} products: {one.definition}")
-            parts = {"": one.value, "_low": one.low, "_high": one.high, "_products": one.count}
-            numbers |= {f"{name}{end}": float(value) for end, value in parts.items()}
-        return numbers
+        return as_logged(self.estimates(encoder))
 
     def estimates(self, encoder: ProductEncoder) -> dict[str, Estimate]:
         """The figures that there are answers for, by name; the count of each is its products."""
@@ -225,6 +219,16 @@ def words_of(text: str) -> list[str]:
     """The words of a text in normal form."""
     normal = pl.DataFrame({"text": [text]}).select(normal_words("text", part_unspaced=False))
     return [word for word in (normal.item() or "").split(" ") if word]
+
+
+def as_logged(found: Mapping[str, Estimate]) -> dict[str, float]:
+    """Figures of products as a training's log keeps them: `NAME`, `NAME_low`, `NAME_high` and `NAME_products`; each is said in a line, too."""
+    numbers = {}
+    for name, one in found.items():
+        say(f"{name} {one} over {one.count:,} products: {one.definition}")
+        parts = {"": one.value, "_low": one.low, "_high": one.high, "_products": one.count}
+        numbers |= {f"{name}{end}": float(value) for end, value in parts.items()}
+    return numbers
 
 
 def grades_as_lines(

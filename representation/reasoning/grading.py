@@ -12,6 +12,7 @@ from moon_rec.seeds import generator
 from moon_rec.shares import mean_share
 from moon_rec.shop import Shop
 from representation.encoder import ProductEncoder
+from representation.pretraining.grading import as_logged
 from representation.reasoning.encoder import ReasoningEncoder
 from representation.reasoning.rewards import AttributeNames, attribute_f1, true_pairs
 
@@ -51,12 +52,7 @@ class WritingGrader:
 
     def __call__(self, encoder: ProductEncoder) -> dict[str, float]:
         """Figures as a training's log keeps them: `NAME`, `NAME_low`, `NAME_high` and `NAME_products`; each is said in a line, too."""
-        numbers = {}
-        for name, one in self.estimates(encoder).items():
-            say(f"{name} {one} over {one.count:,} products: {one.definition}")
-            parts = {"": one.value, "_low": one.low, "_high": one.high, "_products": one.count}
-            numbers |= {f"{name}{end}": float(value) for end, value in parts.items()}
-        return numbers
+        return as_logged(self.estimates(encoder))
 
     def estimates(self, encoder: ProductEncoder) -> dict[str, Estimate]:
         """The figures by name."""
