@@ -27,7 +27,7 @@ from representation.training.divergence import warn_of_chance
 from representation.training.loop import Checkpoint, train
 from representation.training.optimisation import Log, lower_precision
 from representation.training.picture_file import PictureFile
-from representation.training.stage import Stage
+from representation.training.stage import Graded, Stage
 
 LOG_FILE = "pretraining_log.json"
 
@@ -98,7 +98,7 @@ class Answered:
     loss: Tensor
 
 
-class Pretraining(Stage[QuestionBatch, Answered]):
+class Pretraining(Graded, Stage[QuestionBatch, Answered]):
     """Pretraining as a stage of the loop; arguments as of `pretrain`."""
 
     title, log_file = "pretrain", LOG_FILE
@@ -152,15 +152,6 @@ class Pretraining(Stage[QuestionBatch, Answered]):
             loss = batch.weight * shared.forward(batch.inputs.to(device), batch.labels.to(device))
         loss.backward()
         return Answered(loss.detach())
-
-    def is_graded(self, step: int) -> bool:
-        every = self._config.grade_every
-        is_due = step in (0, self._config.steps) or (every > 0 and step % every == 0)
-        return self._grade is not None and is_due
-
-    def grade(self, encoder: ProductEncoder) -> dict[str, float]:
-        assert self._grade is not None
-        return self._grade(encoder)
 
     def warn(self, numbers: Mapping[str, float], encoder: ProductEncoder) -> None:
         warn_of_chance(numbers["loss"], math.log(len(encoder.tokenizer)))

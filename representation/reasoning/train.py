@@ -51,7 +51,7 @@ from representation.training.distributed import SharedEncoder, world_size
 from representation.training.loop import Checkpoint, train
 from representation.training.optimisation import Log, lower_precision
 from representation.training.picture_file import PictureFile
-from representation.training.stage import Stage
+from representation.training.stage import Graded, Stage
 
 LOG_FILE = "reasoning_log.json"
 CLIP = 0.2
@@ -149,7 +149,7 @@ class Reasoned:
     rewards: Tensor = field(repr=False)
 
 
-class Reasoning(Stage[ReasoningBatch, Reasoned]):
+class Reasoning(Graded, Stage[ReasoningBatch, Reasoned]):
     """The policy stage of the loop; arguments as of `reason`."""
 
     title, log_file = "reason", LOG_FILE
@@ -293,15 +293,6 @@ class Reasoning(Stage[ReasoningBatch, Reasoned]):
             numbers["kl"] = found.policy.kl.item()
             numbers["groups_that_differ"] = spread(found.rewards.cpu().numpy())
         return numbers
-
-    def is_graded(self, step: int) -> bool:
-        every = self._config.grade_every
-        is_due = step in (0, self._config.steps) or (every > 0 and step % every == 0)
-        return self._grade is not None and is_due
-
-    def grade(self, encoder: ProductEncoder) -> dict[str, float]:
-        assert self._grade is not None
-        return self._grade(encoder)
 
     def warn(self, numbers: Mapping[str, float], encoder: ProductEncoder) -> None:
         if self._config.policy_weight and not numbers.get("groups_that_differ", 1.0):

@@ -135,3 +135,21 @@ class Stage(ABC, Generic[OneBatch, OneFound]):
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take up `state_dict()`."""
+
+
+class Graded:
+    """What a stage has that is graded by a function that is handed in: before the first step, every `grade_every`, and after the last. Stands before `Stage` among the bases."""
+
+    _config: Any
+    _grade: Callable[[Any], dict[str, float]] | None
+
+    def is_graded(self, step: int) -> bool:
+        """See `Stage.is_graded`."""
+        every = self._config.grade_every
+        is_due = step in (0, self._config.steps) or (every > 0 and step % every == 0)
+        return self._grade is not None and is_due
+
+    def grade(self, encoder: Any) -> dict[str, float]:
+        """See `Stage.grade`."""
+        assert self._grade is not None
+        return self._grade(encoder)
