@@ -17,6 +17,7 @@ COMMANDS = {
     "doctor": ("moon_rec.doctor", "check that the installed packages work together"),
 }
 STAGES = """\
+python -m representation.recipes    the systems of the MOON family, how faithful each part is
 python -m representation.pretrain   stage 1: next-token prediction on product questions
 python -m representation.posttrain  stage 2: contrastive, on what users searched and purchased
 python -m representation.reason     attributes written before the vector, by rewards and by contrast
