@@ -271,12 +271,16 @@ def _ranker(spec: CellSpec, cells: Path, folder: Path) -> CellResult:
 def _trained(
     settings: dict[str, Any], tables: Any, vectors: dict[str, EmbeddingTable]
 ) -> tuple[Any, dict[str, float]]:
-    """What scores, and figures of its training; settings without `config` are those of trees."""
+    """What scores, and figures of its training; settings without `config` are those of trees, or of the reference that they name."""
     from ranking.config import RankerConfig
+    from ranking.factorisation import train_factors
     from ranking.train import train_ranker
     from ranking.trees import train_trees
 
     tables_of = vectors.get("items"), vectors.get("queries")
+    if settings["reference"] == "factorisation":
+        factors = train_factors(tables, settings["seed"])
+        return factors, {"validation_auc": factors.validation_auc}
     if settings["config"] is None:
         trees = train_trees(tables, settings["seed"], *tables_of)
         return trees, {"num_trees": float(trees.num_trees)}
