@@ -34,7 +34,7 @@ from moon_rec.shop.readers.interactions import InteractionsConfig, import_intera
 from moon_rec.shop.readers.myntra import read_pictures, read_products
 from ranking.config import RankerConfig
 from ranking.features import FeatureConfig, RankingTables
-from ranking.judging.side_by_side import paired_scores
+from ranking.judging.paired_scores import paired_scores
 from ranking.train import train_ranker
 from ranking.trained import TrainedRanker
 from ranking.training.checkpoint import Checkpoints, Position, load_state, read_position

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.chain import describe_machine
+from benchmarks.pair_training import numbered, saved_state, step_both_ways, taken_up
 from benchmarks.title_features import (
     HELD_OUT,
     VALIDATION,
@@ -41,14 +42,7 @@ from benchmarks.title_features import (
     split_of,
 )
 from benchmarks.title_recall import ceiling, named, recalls, ridge, with_intervals
-from benchmarks.title_towers import (
-    LateBlocks,
-    LateTower,
-    WholeTower,
-    both_ways,
-    saved_state,
-    taken_up,
-)
+from benchmarks.title_towers import LateBlocks, LateTower, WholeTower
 from moon_rec.command import Parser, count, run
 from moon_rec.errors import MoonRecError
 from moon_rec.files import read_json, write_json
@@ -202,8 +196,7 @@ def trained(name: str, options: argparse.Namespace, features: Features, titles: 
     """The curve over seconds, and the held-out recall of the best epoch by the validation products."""
     torch.manual_seed(seed_of(options.seed, name))
     pair = _Pair(name, options, features, titles, split)
-    one_title = {title: number for number, title in enumerate(dict.fromkeys(titles))}
-    same = torch.tensor([one_title[title] for title in titles], device=pair.device)
+    same = numbered(titles).to(pair.device)
     optimizer = torch.optim.AdamW(pair.groups(options), fused=True)
     rates = [group["lr"] for group in optimizer.param_groups]
     state = _file(options, name, "safetensors")
@@ -258,11 +251,10 @@ def _epoch(pair: _Pair, optimizer: torch.optim.Optimizer, rates: list[float], ep
         rows = order[step * options.batch_size : (step + 1) * options.batch_size]
         with autocast:
             queries, items = pair.queries(rows), pair.items(rows, random)
-        loss = both_ways(queries, items, same[pair._places(rows)], pair.log_temperature)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.detach())
+        same_in_batch = same[pair._places(rows)]
+        losses.append(
+            step_both_ways(optimizer, queries, items, same_in_batch, pair.log_temperature)
+        )
     return torch.stack(losses).mean().item()
 
 

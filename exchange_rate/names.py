@@ -5,6 +5,8 @@ A ranker of the plan is trained in three roles:
     baseline   reads no vectors; otherwise the same settings, or those that the plan gives
     content    reads an encoder's vectors
     permuted   reads the vectors of an encoder dealt out anew among items: what it gains is not content
+
+Beside them may stand references, which read no vectors either and are of another kind than the ranker.
 """
 
 from dataclasses import asdict, dataclass
@@ -12,10 +14,14 @@ from typing import Any, Literal
 
 from ranking.config import RankerConfig
 
-Role = Literal["baseline", "content", "permuted"]
+Role = Literal["baseline", "content", "permuted", "reference"]
 BASELINE: Role = "baseline"
 CONTENT: Role = "content"
 PERMUTED: Role = "permuted"
+REFERENCE: Role = "reference"
+
+Reference = Literal["trees", "factorisation"]
+"""Gradient-boosted trees (`ranking.trees`), matrix factorisation of ids (`ranking.factorisation`)."""
 
 WAYS = {
     "vector": "target vector",
@@ -84,7 +90,7 @@ class RankerNames:
     @classmethod
     def of_trees(cls, name: str, has_counters: bool = False) -> "RankerNames":
         """Of gradient-boosted trees, which read similarities of vectors; the baseline's read none."""
-        plain = f"trees on {'counters' if has_counters else 'plain features'}"
+        plain = reference_name("trees", has_counters)
         content = name or f"{plain} and similarities"
         return cls(content, content, plain, f"{content} on permuted vectors")
 
@@ -106,6 +112,13 @@ def ranker_name(config: RankerConfig, has_counters: bool = False) -> str:
     else:
         name = f"{sequence} on ids {'and counters' if has_counters else 'only'}"
     return name + (f", {config.search} search" if config.search != "none" else "")
+
+
+def reference_name(reference: Reference, has_counters: bool = False) -> str:
+    """`trees on counters`, `matrix factorisation of ids`."""
+    if reference == "factorisation":
+        return "matrix factorisation of ids"
+    return f"trees on {'counters' if has_counters else 'plain features'}"
 
 
 def run_name(ranker: str, encoder: str | None, seed: int) -> str:

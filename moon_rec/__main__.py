@@ -17,27 +17,28 @@ COMMANDS = {
     "doctor": ("moon_rec.doctor", "check that the installed packages work together"),
 }
 STAGES = """\
-python -m representation.recipes    the systems of the MOON family, how faithful each part is
-python -m representation.pretrain   stage 1: next-token prediction on product questions
-python -m representation.posttrain  stage 2: contrastive, on what users searched and purchased
-python -m representation.reason     attributes written before the vector, by rewards and by contrast
-python -m representation.locked     frozen towers of texts and pictures, with projections to train
-python -m representation.curate     which positive pairs are worth training on, and why
-python -m representation.embed      a whole catalogue and its searches -> embedding tables
-python -m representation.recall     image-, text- and mixed-search recall of those tables
-python -m representation.bring      vectors made elsewhere -> an embedding table
-python -m representation.benchmark  retrieval, classification, collapse: encoders side by side
-python -m representation.look       what an encoder finds, and where in a picture it looks
-python -m ranking.train             stage 3: a CTR model over frozen embeddings
-python -m ranking.evaluate          AUC, GAUC, losses, calibration; warm, cold, any segment
-python -m ranking.compare           two rankers, paired, over users and seeds; power table
-python -m ranking.ways              every way of using frozen vectors beside ids only
-python -m ranking.score             impressions of any number -> click probabilities
-python -m ranking.handover          tables and vectors for FuxiCTR and TorchEasyRec
-python -m exchange_rate.study       many encoders, many seeds, tracked in MLflow
-python -m exchange_rate.log         a run of your own CTR model joins a study in MLflow
-python -m exchange_rate.report      what recall brings in AUC: HTML, Markdown, JSON, figures
-python -m exchange_rate.laws        how a metric grows with tokens, negatives, history: a law or why none"""
+python -m representation.recipes      the systems of the MOON family, how faithful each part is
+python -m representation.pretrain     stage 1: next-token prediction on product questions
+python -m representation.posttrain    stage 2: contrastive, on what users searched and purchased
+python -m representation.reason       attributes written before the vector, by rewards and by contrast
+python -m representation.locked       frozen towers of texts and pictures, with projections to train
+python -m representation.core_region  where the product is on each picture, as a column of the shop
+python -m representation.curate       which positive pairs are worth training on, and why
+python -m representation.embed        a whole catalogue and its searches -> embedding tables
+python -m representation.recall       image-, text- and mixed-search recall of those tables
+python -m representation.bring        vectors made elsewhere -> an embedding table
+python -m representation.benchmark    retrieval, classification, collapse: encoders side by side
+python -m representation.look         what an encoder finds, and where in a picture it looks
+python -m ranking.train               stage 3: a CTR model over frozen embeddings
+python -m ranking.evaluate            AUC, GAUC, losses, calibration; warm, cold, any segment
+python -m ranking.compare             two rankers, paired, over users and seeds; power table
+python -m ranking.ways                every way of using frozen vectors beside ids only
+python -m ranking.score               impressions of any number -> click probabilities
+python -m ranking.handover            tables and vectors for FuxiCTR and TorchEasyRec
+python -m exchange_rate.study         many encoders, many seeds, tracked in MLflow
+python -m exchange_rate.log           a run of your own CTR model joins a study in MLflow
+python -m exchange_rate.report        what recall brings in AUC: HTML, Markdown, JSON, figures
+python -m exchange_rate.laws          how a metric grows with tokens, negatives, history: a law or why none"""
 
 
 def usage() -> str:

@@ -1,6 +1,6 @@
-"""Pictures to look at: `python -m representation.look {neighbours,attention}`.
+"""Pictures to look at: `python -m representation.look {neighbours,attention,boxes}`.
 
-`neighbours` draws what searches find; `attention` where in products' pictures an encoder looks for given words. Each writes one sheet: a page (`.html`) or a picture (`.png`).
+`neighbours` draws what searches find; `attention` where in products' pictures an encoder looks for given words; `boxes` what is taken for the product on pictures (`representation.core_region`). Each writes one sheet: a page (`.html`) or a picture (`.png`).
 """
 
 import argparse
@@ -59,10 +59,11 @@ def _parser() -> Parser:
         example=f"{PROGRAM} neighbours runs/demo/shop {TABLES} --out sheet.png",
     )
     commands: Any = parser.add_subparsers(
-        dest="command", required=True, metavar="{neighbours,attention}"
+        dest="command", required=True, metavar="{neighbours,attention,boxes}"
     )
     _add_neighbours(commands)
     _add_attention(commands)
+    _add_boxes(commands)
     return parser
 
 
@@ -117,8 +118,19 @@ def _add_attention(commands: Any) -> None:
     parser.set_defaults(run=_attention)
 
 
+def _add_boxes(commands: Any) -> None:
+    parser = commands.add_parser(
+        "boxes",
+        help="pictures with the boxes of a shop's column core_box",
+        description="Draw pictures with their core_box, of a simulated shop also with the true box: then the worst by IoU come first.",
+        example=f"{PROGRAM} boxes runs/boxed --out boxes.html",
+    )
+    _add_shared(parser, 24, "pictures of items, and of searches")
+    parser.set_defaults(run=_boxes)
+
+
 def _add_shared(parser: Parser, number: int, counted: str) -> None:
-    """The options of both sheets."""
+    """The options of all sheets."""
     add_shop(parser)
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="the sheet, .png or .html"
@@ -200,6 +212,16 @@ def _attention(options: argparse.Namespace) -> None:
     for text, maps in drawn.items():
         cosines = ", ".join(f"{cosine:+.2f}" for cosine in maps.cosine)
         print(f"{text!r}: cosines {cosines}")
+    for line in about_simulation(shop, "the shop"):
+        print(line)
+
+
+def _boxes(options: argparse.Namespace) -> None:
+    from representation.report.box_sheet import draw_boxes
+
+    shop = Shop.open(options.shop)
+    for line in draw_boxes(options.out, shop, options.count, options.seed):
+        print(line)
     for line in about_simulation(shop, "the shop"):
         print(line)
 

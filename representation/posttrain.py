@@ -36,6 +36,10 @@ def main(argv: list[str] | None = None) -> None:
                 f"--vectors {chosen.vectors} changes nothing: only curation.hardest_query reads them; set curation, or leave them out"
             )
         check_teacher(config, chosen.teacher)
+        if chosen.features is not None and chosen.features.is_file():
+            raise ConfigError(
+                f"--features {chosen.features} is a file; name a folder, which is made where there is none"
+            )
         check_out(chosen.out, chosen.overwrite, inputs=(chosen.shop, chosen.start))
         tracker = tracker_of(chosen)
         shop = Shop.open(chosen.shop)

@@ -10,7 +10,7 @@ import polars as pl
 from exchange_rate.analysis.quantities import SEGMENTS, by_segment, tracked
 from exchange_rate.analysis.results import BySegment, Number
 from exchange_rate.evidence.records import Study, table_of
-from exchange_rate.names import CONTENT, PERMUTED, Role
+from exchange_rate.names import BASELINE, CONTENT, PERMUTED, REFERENCE, Role
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,15 @@ class Cells:
             for one in self.comparisons
             if (one.labels["ranker"], one.labels["role"], one.labels["against"]) == wanted
         }
+
+    def references(self, ranker: str) -> list[Cell]:
+        """The comparisons of every reference with that ranker's baseline."""
+        wanted = (ranker, REFERENCE, BASELINE)
+        return [
+            one
+            for one in self.comparisons
+            if (one.labels["ranker"], one.labels["role"], one.labels["against"]) == wanted
+        ]
 
     @cached_property
     def chosen(self) -> str:

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from exchange_rate.analysis.cells import Cells
+from exchange_rate.analysis.cells import Cell, Cells
 from exchange_rate.analysis.encoders import seed_means
 from exchange_rate.analysis.quantities import nothing
 from exchange_rate.analysis.results import BySegment, Comparison, Named, Number, Ranker, Rate
-from exchange_rate.names import BASELINE, CONTENT, PERMUTED, Role
+from exchange_rate.names import BASELINE, CONTENT, PERMUTED, REFERENCE, Role
 
 PAIRS: tuple[tuple[Role, Role], ...] = (
     (CONTENT, BASELINE),
@@ -19,34 +19,38 @@ PAIRS: tuple[tuple[Role, Role], ...] = (
 
 
 def comparisons_of(cells: Cells) -> tuple[Comparison, ...]:
-    """Of every ranker on the chosen encoder, the headline's first."""
+    """Of every ranker on the chosen encoder, and of the references with its baseline; the headline's first."""
     found = []
     for names in cells.rankers:
         for role, against in PAIRS:
             cell = cells.comparison(names["name"], role, against).get(cells.chosen)
-            if cell is None:
-                continue
-            found.append(
-                Comparison(
-                    ranker=names["name"],
-                    role=role,
-                    name=names[role],
-                    against_role=against,
-                    against=names[against],
-                    encoder=cells.chosen,
-                    auc=cell.by_segment("auc_b"),
-                    auc_against=cell.by_segment("auc_a"),
-                    gain=cell.by_segment("auc_gain"),
-                    by_segment=tuple(
-                        Named(name=one["name"], number=number)
-                        for one in cells.study.about.get("segments", ())
-                        if (number := cell.number(f"auc_gain{one['key']}")).value is not None
-                    ),
-                    share=cell.by_segment("share_of_the_way"),
-                    best=cell.by_segment("auc_best"),
-                )
-            )
+            if cell is not None:
+                found.append(_comparison(cells, cell, names[role], names[against]))
+        for cell in cells.references(names["name"]):
+            found.append(_comparison(cells, cell, cell.labels[REFERENCE], names[BASELINE]))
     return tuple(found)
+
+
+def _comparison(cells: Cells, cell: Cell, name: str, against: str) -> Comparison:
+    """What a cell found, of two rankers that are called so."""
+    return Comparison(
+        ranker=cell.labels["ranker"],
+        role=cell.labels["role"],
+        name=name,
+        against_role=cell.labels["against"],
+        against=against,
+        encoder=cell.labels["encoder"] or "",
+        auc=cell.by_segment("auc_b"),
+        auc_against=cell.by_segment("auc_a"),
+        gain=cell.by_segment("auc_gain"),
+        by_segment=tuple(
+            Named(name=one["name"], number=number)
+            for one in cells.study.about.get("segments", ())
+            if (number := cell.number(f"auc_gain{one['key']}")).value is not None
+        ),
+        share=cell.by_segment("share_of_the_way"),
+        best=cell.by_segment("auc_best"),
+    )
 
 
 def rankers_of(

@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from exchange_rate.evidence.study_file import ABOUT, read_about, read_cell
-from exchange_rate.names import BASELINE, CONTENT
+from exchange_rate.names import BASELINE, CONTENT, REFERENCE
 from moon_rec.errors import MoonRecError, StudyError
 from moon_rec.progress import say
 from moon_rec.shown import visible
@@ -26,7 +26,7 @@ NAN = float("nan")
 HUGE = 1e300
 """Stores that know no infinity keep the largest number in its place."""
 MOST_NAMED = 5
-IDENTITY = ("encoder", "ranker", "role", "seed", "against")
+IDENTITY = ("encoder", "ranker", "role", "seed", "against", "reference")
 """Labels that say which cell of its kind it is."""
 READS = "moon_rec.reads."
 
@@ -177,8 +177,8 @@ def _check_run(cell: dict[str, Any], run: dict[str, Any] | None, shop: str) -> N
         raise StudyError(f"{name} has key {run['key']!r}, the cell {cell['key']!r}: another's run")
     if (read := run["tags"].get(f"{READS}shop")) != shop:
         raise StudyError(f"{name} read the shop {read!r}, the study's is {shop!r}")
-    # a baseline's run is that of every ranker that shares it
-    shared = {"ranker"} if cell["labels"].get("role") == BASELINE else set()
+    # a baseline's run, and a reference's comparison with it, is that of every ranker that shares it
+    shared = {"ranker"} if cell["labels"].get("role") in (BASELINE, REFERENCE) else set()
     for label in IDENTITY:
         is_told = label in cell["labels"] and label not in shared
         if is_told and run["params"].get(label) != str(cell["labels"][label]):
@@ -244,7 +244,7 @@ def table_of(study: Study) -> pl.DataFrame:
     """One row a ranker run.
 
     Returns:
-        Columns `ranker` (its name in the plan), `role` (baseline, content or permuted), `encoder` (null for a baseline), `seed`, `run`; the ranker's metrics (`auc`,
+        Columns `ranker` (its name in the plan), `role` (baseline, content, permuted or reference), `encoder` (null for a baseline and a reference), `seed`, `run`; the ranker's metrics (`auc`,
         `auc.low`, ...); for rankers on vectors also `encoder_run`, the encoder's labels (`path`, `is_trained`, `origin`, `stages`, `training_tokens`, ...) and its
         metrics; digests of what was read. A baseline that several rankers share has a row for each, of one `run`.
     """

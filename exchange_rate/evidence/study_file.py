@@ -10,7 +10,7 @@ import pydantic
 from pydantic import Field
 
 from exchange_rate.evidence.draw_file import MOST_DRAWS, MOST_SPLITS
-from exchange_rate.names import Role
+from exchange_rate.names import REFERENCE, Role
 from moon_rec.errors import MoonRecError, StudyError
 from moon_rec.files import read_json
 from moon_rec.shop.engagement import Engagement
@@ -164,8 +164,8 @@ class RankerLabels(Fields):
     """Labels of a `ranker` cell.
 
     Attributes:
-        ranker: its name in the plan; a baseline that several rankers share stands once for each.
-        encoder: None for a baseline.
+        ranker: its name in the plan, or a reference's; a baseline that several rankers share stands once for each.
+        encoder: None for a baseline and for a reference.
     """
 
     ranker: Short
@@ -175,12 +175,26 @@ class RankerLabels(Fields):
 
 
 class ComparisonLabels(Fields):
-    """Labels of a `comparison` cell."""
+    """Labels of a `comparison` cell.
+
+    Attributes:
+        reference: what is compared, in that role; it reads no encoder.
+    """
 
     ranker: Short
-    role: Literal["content", "permuted"]
-    encoder: Short
+    role: Literal["content", "permuted", "reference"]
+    encoder: Short | None
     against: Literal["baseline", "permuted"]
+    reference: Short | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _is_of_an_encoder_or_a_reference(self) -> "ComparisonLabels":
+        is_reference = self.role == REFERENCE
+        if (self.reference is None) is is_reference or (self.encoder is None) is not is_reference:
+            raise ValueError(
+                f"role {self.role!r} with encoder {self.encoder!r} and reference {self.reference!r}: wanted an encoder, or in the role reference a reference and no encoder"
+            )
+        return self
 
 
 class NoLabels(Fields):
@@ -264,7 +278,8 @@ def read_cell(value: Any, num_definitions: int) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise StudyError(f"a {type(value).__name__}, no cell")
     cell = _checked(AboutCell, value).model_dump()
-    cell["labels"] = _checked(LABELS[cell["kind"]], cell["labels"]).model_dump()
+    labels = _checked(LABELS[cell["kind"]], cell["labels"])
+    cell["labels"] = labels.model_dump(exclude_unset=True)
     if over := [place for place in cell["definitions"].values() if place >= num_definitions]:
         raise StudyError(f"definition {over[0]} of {num_definitions}")
     return cell

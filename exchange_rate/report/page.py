@@ -223,6 +223,7 @@ def _columns(found: Results) -> dict[str, Columns]:
             ("over permuted", [one.over_permuted for one in encoders]),
             ("gain", [one.gains.all for one in encoders]),
             ("gain on cold", [one.gains.cold for one in encoders]),
+            *((one.name, [one.auc.all, one.gain.all]) for one in found.references),
             *_of_references(content),
         ],
         "share_numbers": [

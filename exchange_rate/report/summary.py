@@ -50,10 +50,9 @@ def _add_references(table: Table, found: Results) -> None:
     baseline = content.auc_against.all if content else None
     name = found.ranker.baseline or "baseline"
     table.add_row(as_console_text(name), "", as_console_text(interval(baseline)), "", "")
-    if control is not None:
-        gains = [_points(control.gain.all), _points(control.gain.cold)]
-        cells = [control.name, "", interval(control.auc.all), *gains]
-        table.add_row(*map(as_console_text, cells))
+    for one in (*found.references, *([control] if control is not None else [])):
+        gains = [_points(one.gain.all), _points(one.gain.cold)]
+        table.add_row(*map(as_console_text, [one.name, "", interval(one.auc.all), *gains]))
     if content is not None and content.best.all is not None:
         best = as_console_text(interval(content.best.all))
         table.add_row("true click probability", "", best, "", "")

@@ -1,7 +1,7 @@
 """The plan of `python -m moon_rec demo`: eight trained encoders on seven paths, and random weights.
 
 Trainings are short and unlike each other (steps, negatives, pairs, seeds), for a rate stands on the number of paths, not on the length of one. Rankers are trained for one epoch with two seeds, over
-short histories: each encoder's permuted control doubles them.
+short histories: each encoder's permuted control doubles them. Trees on the counters stand beside the baseline, as a shop without embeddings would serve them.
 """
 
 from pathlib import Path
@@ -63,6 +63,7 @@ def demo_plan(seed: int = 0, brought: Path | None = None) -> StudyConfig:
         backbone=BackboneConfig.preset("demo"),
         encoders=tuple(encoders),
         rankers=(RankerPlan(ranker=RankerConfig(content="cube", epochs=1)),),
+        references=("trees",),
         features=FeatureConfig(history_length=20, query_history_length=10),
         num_seeds=2,
         num_resamples=200,

@@ -30,7 +30,7 @@ class Failure:
 
     Attributes:
         name: of the cell in its study, such as `encoder 7 negatives` or `ranker 7 negatives · CUBE · seed 1`.
-        kind: as in `exchange_rate.study.cells.KINDS`.
+        kind: as in `exchange_rate.study.cell_kinds.KINDS`.
         error: one line; of a cell that was not run, which failed cells it needs.
         because: names of those; empty where the cell itself failed.
         folder: the cell's, which holds `error.txt`; empty where there is none.

@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from exchange_rate.names import BASELINE, CONTENT, PERMUTED, Role, run_name
+from exchange_rate.names import (
+    BASELINE,
+    CONTENT,
+    PERMUTED,
+    REFERENCE,
+    Reference,
+    Role,
+    run_name,
+)
 from exchange_rate.study.cell_list import (
     SECONDS_PER_IMPRESSION,
     SECONDS_PER_RESAMPLED_IMPRESSION,
@@ -18,6 +26,7 @@ from moon_rec.files import digest_of
 from moon_rec.shop import Shop
 from ranking.chosen_settings import SHARES
 from ranking.config import RankerConfig
+from ranking.features import FeatureConfig
 
 
 def study_cells(
@@ -57,13 +66,23 @@ class _RankerGrid:
                     own = [self._add_ranker(plan, PERMUTED, encoder, one) for one in self._seeds]
                     self._compare(plan, encoder, (BASELINE, baseline), (PERMUTED, own))
                     self._compare(plan, encoder, (PERMUTED, own), (CONTENT, content))
+        for reference, name in self._config.reference_names().items():
+            self._add_reference(reference, name)
+
+    def _add_reference(self, reference: Reference, name: str) -> None:
+        """Its trainings, and its comparison with every baseline."""
+        own = [self._add_reference_training(reference, name, seed) for seed in self._seeds]
+        for key, baseline in self._baselines.items():
+            self._compare_reference(name, own, self._sharing(key), baseline)
+
+    def _sharing(self, key: str) -> list[RankerPlan]:
+        """The rankers over one baseline."""
+        return [one for one in self._config.rankers if _baseline_key(self._config, one) == key]
 
     def _add_baseline(self, plan: RankerPlan) -> list[str]:
         key = _baseline_key(self._config, plan)
         if key not in self._baselines:
-            sharing = [
-                one for one in self._config.rankers if _baseline_key(self._config, one) == key
-            ]
+            sharing = self._sharing(key)
             self._baselines[key] = [
                 self._add_ranker(plan, BASELINE, None, seed, sharing) for seed in self._seeds
             ]
@@ -108,16 +127,9 @@ class _RankerGrid:
         own = plan.without_content() if role == BASELINE else plan.ranker
         own = None if plan.trees else own.model_copy(update={"seed": seed})
         choice = self._choice(plan)
-        settings = {
+        settings = self._settings(seed, features) | {
             "config": None if own is None else own.model_dump(mode="json"),
-            "seed": seed,
-            "features": features.model_dump(mode="json"),
-            "label": features.label,
-            "period": self._list.period,
-            "width": config.width,
             "permuted": seed if role == PERMUTED else None,
-            "num_resamples": config.num_resamples,
-            "draws": config.draws,
             "keep_rankers": config.keep_rankers,
         }
         names = plan.names(config.features)
@@ -151,20 +163,78 @@ class _RankerGrid:
         cost += self._resampling(2)
         return self._list.add(f"ranker {name}", "ranker", needs, cost, make)
 
+    def _add_reference_training(self, reference: Reference, name: str, seed: int) -> str:
+        settings = self._settings(seed, self._config.features) | {"reference": reference}
+        labels = {"ranker": name, "role": REFERENCE, "encoder": None, "seed": seed}
+        run = run_name(name, REFERENCE, seed)
+
+        def make(done: Finished) -> Any:
+            return self._list.spec("ranker", run, settings, {}, labels)
+
+        cost = SECONDS_PER_IMPRESSION * self._list.num_impressions + self._resampling(2)
+        return self._list.add(f"ranker {run}", "ranker", (), cost, make)
+
+    def _settings(self, seed: int, features: FeatureConfig) -> dict[str, Any]:
+        """What every training that is scored is told."""
+        return {
+            "seed": seed,
+            "features": features.model_dump(mode="json"),
+            "label": features.label,
+            "period": self._list.period,
+            "width": self._config.width,
+            "config": None,
+            "reference": None,
+            "permuted": None,
+            "num_resamples": self._config.num_resamples,
+            "draws": self._config.draws,
+            "keep_rankers": False,
+        }
+
+    def _compare_reference(
+        self, name: str, own: list[str], sharing: list[RankerPlan], baseline: list[str]
+    ) -> None:
+        """Against a baseline, which may be that of several rankers."""
+        names = [plan.names(self._config.features) for plan in sharing]
+        labels = [
+            {
+                "ranker": one.name,
+                "role": REFERENCE,
+                "encoder": None,
+                "against": BASELINE,
+                "reference": name,
+            }
+            for one in names
+        ]
+        title = f"{REFERENCE} · {name} against {names[0].baseline}"
+        if len(self._baselines) > 1:
+            title += f", for {names[0].name}"
+        self._add_comparison(title, (names[0].baseline, baseline), (name, own), labels)
+
     def _compare(
         self, plan: RankerPlan, encoder: str, a: tuple[Role, list[str]], b: tuple[Role, list[str]]
     ) -> None:
         """B against A, over all seeds."""
         names = plan.names(self._config.features)
+        labels = {"ranker": names.name, "role": b[0], "encoder": encoder, "against": a[0]}
+        sides = [(names.of_role(role), cells) for role, cells in (a, b)]
+        name = f"{encoder} · {sides[1][0]} against {sides[0][0]}"
+        self._add_comparison(name, *sides, [labels])
+
+    def _add_comparison(
+        self,
+        name: str,
+        a: tuple[str, list[str]],
+        b: tuple[str, list[str]],
+        labels: list[dict[str, Any]],
+    ) -> None:
+        """B against A, each what it is called and the cells of its trainings."""
         settings = {
-            "a": names.of_role(a[0]),
-            "b": names.of_role(b[0]),
+            "a": a[0],
+            "b": b[0],
             "label": self._config.features.label,
             "num_resamples": self._config.num_resamples,
             "segments": [*self._config.segments],
         }
-        labels = {"ranker": names.name, "role": b[0], "encoder": encoder, "against": a[0]}
-        name = f"{encoder} · {settings['b']} against {settings['a']}"
 
         def make(done: Finished) -> Any:
             inputs = {
@@ -172,7 +242,7 @@ class _RankerGrid:
                 for side, (_, cells) in (("a", a), ("b", b))
                 for place, cell in enumerate(cells)
             }
-            return self._list.spec("comparison", name, settings, inputs, labels)
+            return self._list.spec("comparison", name, settings, inputs, labels[0], also=labels[1:])
 
         cost = self._resampling(len(self._seeds))
         self._list.add(f"comparison {name}", "comparison", (*a[1], *b[1]), cost, make)

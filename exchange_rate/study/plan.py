@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from exchange_rate.estimation.draws import MIN_DRAWS
 from exchange_rate.evidence.draw_file import MOST_DRAWS, MOST_SPLITS
-from exchange_rate.names import RankerNames
+from exchange_rate.names import RankerNames, Reference, reference_name
 from exchange_rate.study.encoder_plan import EncoderRun
 from moon_rec.bounds import Cuts, Name, Names, Resamples, Seed, Threads, Width, distinct
 from moon_rec.config import Config, CountsWhen, Rules, nearest
@@ -121,6 +121,11 @@ class StudyConfig(Config):
         min_length=1,
         description="the rankers, each trained on every encoder; the first is that of the report's first sentence",
     )
+    references: Annotated[tuple[Reference, ...], AfterValidator(distinct)] = Field(
+        default=(),
+        description="models without vectors that stand beside the baseline as rows of their own, with their difference from it: trees (gradient-boosted, on counters and plain features) "
+        "and factorisation (of users' and items' ids). They read the plan's features, with the plan's seeds",
+    )
     follow_validation: bool = Field(
         default=True,
         description="the share of hidden ids and the number of epochs of networks are those of the best validation AUC: chosen once for each baseline, without content and with the first seed, "
@@ -166,7 +171,8 @@ class StudyConfig(Config):
         default=20, description="how often users are split in halves, the same for all"
     )
     keep_rankers: bool = Field(
-        default=False, description="save each ranker's weights in its cell's folder"
+        default=False,
+        description="save each ranker's weights in its cell's folder; references are not kept",
     )
     num_threads: Threads = Field(default=1, description="torch threads of one cell")
 
@@ -253,6 +259,11 @@ class StudyConfig(Config):
     def ranker_names(self) -> list[RankerNames]:
         """What each ranker is called."""
         return [one.names(self.features) for one in self.rankers]
+
+    def reference_names(self) -> dict[Reference, str]:
+        """What each reference is called."""
+        has_counters = self.features.counters != "none"
+        return {one: reference_name(one, has_counters) for one in self.references}
 
     def features_of(self, ranker: RankerPlan) -> FeatureConfig:
         """What a ranker reads of the shop."""

@@ -170,6 +170,11 @@ def told_before(
             for one in own.values()
         ),
         f"rankers: {'; '.join(f'{one.name} over {one.baseline}' for one in config.ranker_names())}; {len(seeds)} seeds each: {', '.join(map(str, seeds[:MOST_NAMED]))}",
+        *(
+            [f"references without vectors: {', '.join(config.reference_names().values())}"]
+            if config.references
+            else []
+        ),
         f"hidden ids and epochs of networks: {_choices(config, kinds['choice'])}",
         _controls(config, cells),
         f"cells: {len(cells)} ({', '.join(parts)}), {len(done)} of them finished before",

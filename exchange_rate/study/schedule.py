@@ -30,7 +30,7 @@ class Cell:
 
     Attributes:
         name: unique in the study.
-        kind: as in `exchange_rate.study.cells.KINDS`.
+        kind: as in `exchange_rate.study.cell_kinds.KINDS`.
         needs: names of the cells that come before.
         make: the specification, from the finished cells it needs.
         cost: expected seconds.

@@ -26,7 +26,7 @@ from moon_rec.shop.readers.interactions.typed import value_reading
 from moon_rec.values import read_as, shown, whole_ids
 from ranking.features import Period
 from ranking.judging.judgement import IS_PROBABILITY
-from ranking.judging.side_by_side import KEYS, check_same_rows
+from ranking.judging.paired_scores import KEYS, check_same_rows
 from ranking.seed_folders import seed_name
 
 NEEDED = {True: ("item_id", "score"), False: ("item_id", "user_id", "label", "score")}

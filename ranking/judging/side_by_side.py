@@ -1,8 +1,6 @@
 """Two folders of scores side by side: `python -m ranking.compare A B` prints tables and draws pictures.
 
-A folder is what `ranking.evaluate` wrote: `scores.parquet`, or folders that hold one, one a training seed,
-paired by name. Rows are matched by request and item, so their order in the files is of no matter.
-All metrics, segments, seeds and both rankers see the same draws of users.
+Which tables a folder holds, and how they are paired, stands in `paired_scores.py`. All metrics, segments, seeds and both rankers see the same draws of users.
 
 A ranker is called better by the interval over users and seeds alone; of one seed a side it is said that these
 two trainings differ.
@@ -19,8 +17,8 @@ import numpy as np
 import polars as pl
 
 from moon_rec.command import Parser, count, positive
-from moon_rec.errors import RankingError, first_line
-from moon_rec.files import read_json, write_json
+from moon_rec.errors import RankingError
+from moon_rec.files import write_json
 from moon_rec.outputs import (
     PICTURE,
     OutputKind,
@@ -29,23 +27,20 @@ from moon_rec.outputs import (
     json_that,
     json_with,
 )
-from moon_rec.parquet_bounds import refuse_bombs
 from moon_rec.processes import refuse_many_processes
-from moon_rec.shop.integrity import UNREADABLE
-from moon_rec.shown import visible
 from ranking.comparison import ONE_SEED, TWO_SEEDS, Comparison
 from ranking.groups import group_codes
 from ranking.judging import figures
-from ranking.judging.judgement import are_probabilities, check_columns, check_scores
+from ranking.judging.judgement import are_probabilities
 from ranking.judging.noise import Noise, noise_of_one_ranker
-from ranking.judging.non_clicks import print_non_clicks, sampled_in
+from ranking.judging.non_clicks import print_non_clicks
+from ranking.judging.paired_scores import about_scores, check_same_rows, paired_scores, read_scores
 from ranking.judging.power import TARGET, PowerTable, power_table, power_text
 from ranking.judging.reliability import CalibrationCurve, curve_of
 from ranking.judging.resampling import MIN_USERS
 from ranking.judging.score_coverage import told_coverage
 from ranking.judging.segments import Segment, Segments, segments_of
 from ranking.metrics import Weight
-from ranking.seed_folders import SCORES_FILE, files_by_seed
 from ranking.significance import (
     LOWER_IS_BETTER,
     Metric,
@@ -55,7 +50,6 @@ from ranking.significance import (
     statistic_of,
 )
 
-KEYS = ("request_id", "item_id")
 MEASURES: dict[str, tuple[Metric, Weight | None]] = {
     "auc": ("auc", None),
     "gauc": ("gauc", "impressions"),
@@ -86,78 +80,6 @@ WRITTEN = WRITTEN_OF_ONE | {
     "calibration.png": PICTURE,
 }
 """What the command writes into its folder."""
-
-
-def read_scores(folder: Path) -> dict[str, pl.DataFrame]:
-    """The tables of scores in a folder by the seed folders' names, each sorted by request and item.
-
-    The one table of a folder without seed folders is named "".
-
-    Raises:
-        RankingError: no `scores.parquet` in the folder or in its subfolders, or both; a file that is not one.
-    """
-    return {name: _read(file) for name, file in _files(folder).items()}
-
-
-def paired_scores(a: Path, b: Path) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
-    """The tables of two folders, seed by seed of the same name.
-
-    Raises:
-        RankingError: seeds that only one side has, or what `read_scores` refuses.
-    """
-    sides = [_files(folder) for folder in (a, b)]
-    if sides[0].keys() != sides[1].keys():
-        alone = [sorted(one.keys() - other.keys()) for one, other in (sides, sides[::-1])]
-        only = [
-            f"{', '.join(name or 'scores.parquet without a seed folder' for name in names)} only in {folder}"
-            for names, folder in zip(alone, (a, b), strict=True)
-            if names
-        ]
-        raise RankingError(
-            f"seeds are paired by the names of their folders, and these have no partner: {'; '.join(only)}; "
-            "score the same seeds of both rankers, or name their folders alike"
-        )
-    tables = [[_read(files[name]) for name in sides[0]] for files in sides]
-    return tables[0], tables[1]
-
-
-def about_scores(folder: Path) -> str:
-    """Shop and period of a folder of scores as `ranking.evaluate` noted them; empty where it did not."""
-    beside = next(iter(_files(folder).values())).parent / "metrics.json"
-    try:
-        about = read_json(beside)
-        if not about["shop"]:  # scores of another model, without its shop
-            return ""
-        simulated = " (simulated)" if about["is_simulated"] else ""
-        sampled = sampled_in(folder)
-        return visible(f"{about['shop']}{simulated}, {about['period']} period")[:200] + sampled
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    files = files_by_seed(folder, SCORES_FILE)
-    if not files:
-        raise RankingError(
-            f"no scores.parquet in {folder} or its subfolders: write it with ranking.evaluate --out"
-        )
-    return files
-
-
-def _read(file: Path) -> pl.DataFrame:
-    refuse_bombs(file, RankingError)
-    try:
-        table = pl.read_parquet(file)
-    except UNREADABLE as error:  # polars panics on some damages
-        reason = first_line(error)
-        raise RankingError(
-            f"{file} cannot be read ({reason}); write it again with ranking.evaluate"
-        ) from None
-    try:
-        check_scores(table)
-    except RankingError as error:
-        raise RankingError(f"{file}: {error}") from None
-    return table.sort(KEYS)
 
 
 def side_by_side(
@@ -197,38 +119,6 @@ def side_by_side(
                 continue
             questions[name + segment.key] = _question(name, segment, a, b, users)
     return answer(questions, int(users.max()) + 1, num_resamples, seed, description=description)
-
-
-def check_same_rows(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """The first table of scores; raise RankingError where another is of other impressions, labels or users."""
-    first = tables[0]
-    check_columns(first)
-    for table in tables[1:]:
-        check_columns(table)
-        if table.height != first.height or any(_unlike(first, table, name).any() for name in KEYS):
-            raise RankingError(
-                f"the scores are of different impressions ({first.height} and {table.height} rows); "
-                "compare scores of one shop and period"
-            )
-        for name in ("label", "user_id"):
-            unlike = _unlike(first, table, name)
-            if unlike.any():
-                row = int(unlike.arg_max() or 0)
-                one = first.row(row, named=True)
-                raise RankingError(
-                    f"request {one['request_id']}, item {one['item_id']} has {name} {one[name]!r} in one table "
-                    f"and {table[name][row]!r} in another ({unlike.sum():,} of {first.height:,} rows); compare "
-                    "scores of one shop and period"
-                )
-    return first
-
-
-def _unlike(one: pl.DataFrame, other: pl.DataFrame, name: str) -> pl.Series:
-    """Where a column of two tables of as many rows differs, `(rows,)` boolean."""
-    sides = one[name], other[name]
-    if len({side.dtype == pl.String for side in sides}) > 1:  # 7 and "7" are not the same
-        return pl.repeat(True, one.height, eager=True)
-    return sides[0] != sides[1]
 
 
 def _question(

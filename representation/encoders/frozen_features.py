@@ -4,7 +4,8 @@ A tower that stays as it is gives the same numbers for the same row, so an epoch
 - A row is known by the digest of what the tower is given: token ids, or the pixels of its square. Altered views, which are never seen twice, are not kept.
 - A row goes through the tower alone, in float32, whether it is kept or not: what a processor makes of one row of a batch may differ in its last bits with the
   other rows, and a training would then depend on what happened to be kept. So the same bits come with and without what is kept.
-- On disk a file holds digests and features; it is taken up if it is whole, added to, and written atomically.
+- On disk a file holds digests and features; it is taken up if it is whole, added to, and written atomically. It is named `TOWER-SHOP` or `TOWER-SIDE-SHOP`; what lies beside it, of another
+  tower, size of pictures or shop, is not taken up, which is said.
 """
 
 import hashlib
@@ -91,13 +92,14 @@ class FrozenFeatures:
             self._places.update({key: first + place for place, key in enumerate(keys)})
 
     def _take_up(self, file: Path | None) -> None:
-        if file is None or not file.is_file():
+        if file is None:
+            return
+        if not file.is_file():
+            _tell_others(file)
             return
         try:
             held = load_file(file)
-            keys, values = held["digests"].numpy(), held["features"].numpy()
-            if keys.shape != (len(values), DIGEST_BYTES) or values.shape[1:] != (self.dim,):
-                raise ValueError("its tables do not fit")
+            keys, values = _checked(held["digests"], held["features"], self.dim)
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             say(f"{file} cannot be used ({' '.join(str(error).split())[:120]}): computed anew")
             return
@@ -110,6 +112,34 @@ class FrozenFeatures:
         with atomic_file(file) as temporary:
             tensors = {"digests": keys.copy(), "features": self._values}
             save_file({name: torch.from_numpy(one) for name, one in tensors.items()}, temporary)
+
+
+def _checked(keys: Tensor, values: Tensor, dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """A file's tables.
+
+    Raises:
+        ValueError: they are not what `FrozenFeatures` writes.
+    """
+    if keys.shape != (len(values), DIGEST_BYTES) or values.shape[1:] != (dim,):
+        raise ValueError("its tables do not fit")
+    if (keys.dtype, values.dtype) != (torch.uint8, torch.float32):
+        raise ValueError(
+            f"its tables are {keys.dtype} and {values.dtype}, wanted uint8 and float32"
+        )
+    if not torch.isfinite(values).all():
+        raise ValueError("it holds values that are not finite")
+    return keys.numpy(), values.numpy()
+
+
+def _tell_others(file: Path) -> None:
+    """Say what lies in the folder in a missing file's place, and why it is of no use."""
+    own = file.stem.split("-")
+    names = ("tower", "shop") if len(own) == 2 else ("tower", "size of pictures", "shop")
+    for other in sorted(file.parent.glob("*.safetensors")):
+        parts = other.stem.split("-")
+        if len(parts) == len(own) == len(names):
+            differ = [name for name, a, b in zip(names, own, parts, strict=True) if a != b]
+            say(f"{other} is of another {', '.join(differ)}: not taken up")
 
 
 def _digest(row: np.ndarray) -> bytes:

@@ -68,6 +68,8 @@ PLANS = [
     plan("num_seeds = 0\n" + TWO_ENCODERS, ("StudyConfig.num_seeds = 0", "greater than or equal to 1"), "no seed"),
     plan('segments = ["colour"]\n' + TWO_ENCODERS, ("segments has 'colour'", "category:1"), "segments of what products do not have"),
     plan('segments = ["brand", "brand"]\n' + TWO_ENCODERS, ("'brand' is named twice",), "segments twice"),
+    plan('references = ["tree"]\n' + TWO_ENCODERS, ("StudyConfig.references.0 = 'tree'", "'trees' or 'factorisation'"), "a reference of an unknown kind"),
+    plan('references = ["trees", "trees"]\n' + TWO_ENCODERS, ("'trees' is named twice",), "a reference twice"),
     plan("num_seeds = 2.5\n" + TWO_ENCODERS, ("StudyConfig.num_seeds = 2.5",), "two and a half seeds"),
     plan("seeds = [1, 2, 1]\n" + TWO_ENCODERS, ("StudyConfig.seeds = [1, 2, 1]", "1 is named twice"), "a seed twice"),
     plan("seeds = []\n" + TWO_ENCODERS, ("StudyConfig.seeds = []",), "no seeds by name"),

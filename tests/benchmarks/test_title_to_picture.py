@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from benchmarks import title_to_picture
+from benchmarks.pair_training import held_in
 from benchmarks.title_features import split_of
 from benchmarks.title_recall import ceiling, recalls
 from benchmarks.title_to_picture import main
@@ -17,7 +18,6 @@ from benchmarks.title_towers import (
     WholeTower,
     altered,
     early_states,
-    held_in,
     resized,
 )
 from moon_rec.errors import MoonRecError

@@ -1,4 +1,4 @@
-"""A study whose cells cost nothing: every function of `exchange_rate.study.cells.KINDS` is replaced by one that plants its numbers."""
+"""A study whose cells cost nothing: every function of `exchange_rate.study.cell_kinds.KINDS` is replaced by one that plants its numbers."""
 
 import contextlib
 import itertools

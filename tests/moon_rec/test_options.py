@@ -21,6 +21,7 @@ COMMANDS = (
     "representation.benchmark",
     "representation.bring",
     "representation.compose",
+    "representation.core_region.command",
     "representation.curate",
     "representation.embed",
     "representation.locked",

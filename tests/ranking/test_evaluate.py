@@ -14,13 +14,12 @@ from ranking.evaluate import COLUMNS, evaluate, refuse_equal_periods, score, sha
 from ranking.evaluate import main as evaluate_main
 from ranking.features import FeatureConfig, RankingTables
 from ranking.judging.judgement import GAUC_NAMES
+from ranking.judging.paired_scores import paired_scores, read_scores
 from ranking.judging.side_by_side import main as compare_main
 from ranking.judging.side_by_side import (
     multiplicity,
     noise_tables,
-    paired_scores,
     power_tables,
-    read_scores,
     side_by_side,
     table_of,
 )

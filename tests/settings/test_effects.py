@@ -348,7 +348,7 @@ EFFECTS: dict[type[Config], Effects] = {
         {
             "seed": 1, "backbone": TINY, "encoders": (EncoderRun(name="second", random=True),), "features": FeatureConfig(history_length=3), "rankers": (RankerPlan(ranker=RankerConfig(content="make")),),
             "seeds": (4, 9), "num_seeds": 2, "width": 16, "permuted_encoders": (), "num_draws": 21, "num_splits": 2, "engagement": "clicked", "ks": (1, 10),
-            "num_resamples": 7, "keep_rankers": True, "follow_validation": False, "segments": ("category:1",),
+            "num_resamples": 7, "keep_rankers": True, "follow_validation": False, "segments": ("category:1",), "references": ("trees",),
         },
     ),
 }  # fmt: skip

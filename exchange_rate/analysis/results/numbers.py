@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Role = Literal["baseline", "content", "permuted"]
-"""Of a ranker: without vectors, on each encoder's, on those dealt out anew."""
+Role = Literal["baseline", "content", "permuted", "reference"]
+"""Of a ranker: without vectors, on each encoder's, on those dealt out anew; or another model without vectors that stands beside it."""
 
 
 class Result(BaseModel):

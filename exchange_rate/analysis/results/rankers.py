@@ -44,7 +44,7 @@ class Comparison(Result):
     against: str
     """What it is called in that one."""
     encoder: str
-    """Whose vectors are read."""
+    """Whose vectors are read; empty of a reference, which reads none."""
     auc: BySegment
     """AUC of the one that is compared."""
     auc_against: BySegment

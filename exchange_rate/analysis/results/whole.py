@@ -60,7 +60,7 @@ class Results(Result):
     rankers: tuple[Ranker, ...]
     """All rankers side by side; the headline's first."""
     comparisons: tuple[Comparison, ...]
-    """Rankers on the chosen encoder, on the same rows."""
+    """Rankers on the chosen encoder, and references without vectors, on the same rows."""
     chosen_encoder: str
     """The encoder of the comparisons."""
     is_chosen_on_validation: bool
@@ -91,6 +91,15 @@ class Results(Result):
     def ranker(self) -> Ranker:
         """The headline's ranker."""
         return self.rankers[0]
+
+    @property
+    def references(self) -> list[Comparison]:
+        """Models without vectors beside the headline's baseline, against it."""
+        return [
+            one
+            for one in self.comparisons
+            if (one.ranker, one.role) == (self.about.ranker, "reference")
+        ]
 
     def comparison(self, role: Role, against: Role) -> Comparison | None:
         """The headline's ranker in one role against another, on the chosen encoder."""

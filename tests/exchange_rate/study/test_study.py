@@ -8,6 +8,7 @@ import pytest
 
 from exchange_rate.evidence.draws import read_draws
 from exchange_rate.evidence.records import read_study, records_table
+from exchange_rate.study import cell_kinds
 from exchange_rate.study import cell_list as grid_module
 from exchange_rate.study import cells as cells_module
 from exchange_rate.study.cell_files import CellSpec
@@ -105,7 +106,7 @@ def test_a_shop_that_changes_under_a_study_is_refused(small_shop):
     shop = small_shop
     spec = CellSpec("ranker", "one", {}, shop=(str(shop.path), "0123456789abcdef"))
     with pytest.raises(StudyError, match=f"had digest 0123456789abcdef, .* has {shop.digest}"):
-        cells_module._shop(spec)
+        cell_kinds._shop(spec)
 
 
 def test_one_more_encoder_runs_only_what_is_new(shop, plan, planted, tmp_path, memory):

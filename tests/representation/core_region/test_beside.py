@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from moon_rec.errors import ConfigError, EncoderError
 from moon_rec.shop import Shop, ShopWriter
@@ -29,26 +29,6 @@ def seeing(encoder_path) -> ProductEncoder:
     found = ProductEncoder.from_pretrained(encoder_path, "cpu")
     found.add_core_region(CoreRegionConfig())
     return found
-
-
-def planted(number: int) -> bytes:
-    """PNG of 24 x 24: a product of two colours, not at the border, on a grey ground with a dot on it."""
-    picture = Image.new("RGB", (24, 24), (225, 225, 225))
-    left, top = 4 + number % 5, 5 + number % 4
-    pen = ImageDraw.Draw(picture)
-    pen.rectangle((left, top, left + 11, top + 9), fill=(40 + 4 * number, 30, 200 - 3 * number))
-    pen.rectangle((left + 3, top + 2, left + 6, top + 6), fill=(250, 220, 20))
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-@pytest.fixture(scope="module")
-def items(little_shop) -> pl.DataFrame:
-    """The shop's products with pictures whose product the detector finds; item 107 has none."""
-    frame = little_shop.items.collect()
-    shown = [None if data is None else planted(place) for place, data in enumerate(frame["image"])]
-    return frame.with_columns(image=pl.Series(shown, dtype=pl.Binary))
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from moon_rec.errors import ConfigError
+from representation.core_region.config import CoreRegionConfig
 from representation.encoder import ProductEncoder
 from representation.encoders.composed import compose_encoder
 from representation.model.lora import LoraConfig
@@ -23,6 +24,7 @@ TRAINED = {
     "frozen tower": {"trained_parts": ("projector", "language")},
     "frozen language model": {"trained_parts": ("projector", "vision")},
     "layer rates": {"layer_rate_decay": 0.5, "gradient_checkpointing": True},
+    "core region": {"core_region": CoreRegionConfig()},
 }
 MOVED = {
     "whole": {"vision", "projector", "language"},
@@ -32,6 +34,7 @@ MOVED = {
     "frozen tower": {"projector", "language"},
     "frozen language model": {"projector", "vision"},
     "layer rates": {"vision", "projector", "language"},
+    "core region": {"vision", "projector", "language"},
 }
 
 
