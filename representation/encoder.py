@@ -211,16 +211,20 @@ class ProductEncoder(FrameEncoder):
     def prepare(
         self, side: Side, tokens: Sequence[list[int]], pictures: np.ndarray | Tensor | None
     ) -> Inputs:
-        """See `Trainable.prepare`."""
-        start = self._start_of(side)
-        rows = [self.composer.row(start, pictures is not None, text) for text in tokens]
+        """See `Trainable.prepare`; rows may have several pictures each, `(rows, squares, image_size, image_size, 3)`."""
+        start, count = self._start_of(side), 0
+        if pictures is not None:
+            squares = pictures.shape[1] if pictures.ndim == 5 else 1
+            count = squares // self.composer.num_squares
+        rows = [self.composer.row(start, count, text) for text in tokens]
         return self._batch(rows, pictures)
 
     def _batch(self, rows: Sequence[list[int]], pictures: np.ndarray | Tensor | None) -> Inputs:
         """As `Composer.batch`; with what the tower makes of the pictures where `remember` was asked for."""
         if self._tower is None or pictures is None:
             return self.composer.batch(rows, pictures)
-        return replace(self.composer.batch(rows, None), seen=self._tower.of(pictures))
+        squares = pictures.reshape(-1, *pictures.shape[-3:])
+        return replace(self.composer.batch(rows, None), seen=self._tower.of(squares))
 
     def remember(
         self,

@@ -4,7 +4,7 @@ MOON turns a generative multimodal model into an embedder by changing causal att
 report, post-training architecture). Two constructions serve: a Qwen-VL (`qwen.py`), and any vision tower, a projector and any causal language model put
 together as transformers' LLaVA (`llava.py`). Notable choices:
 - Attention is switched per call, not in the weights' config: one set of weights serves next-token prediction and embedding.
-- A row holds at most one picture, and all pictures are one size, so a batch of pictures is one dense tensor.
+- The rows of a batch that have pictures have as many each, and all pictures are one size, so a batch of pictures is one dense tensor.
 - The language-model head is applied only where a caller asks for logits.
 - A backbone holds a `module`, which is what is trained, saved and wrapped, and keeps no weights besides: `with_module` puts another in its place.
 - Large checkpoints: `dtype` keeps weights in bfloat16, `checkpoint_gradients` trades time for memory, `lora.with_lora` trains few weights. A training loop
@@ -204,16 +204,17 @@ class Inputs:
     def part(self, first: int, end: int) -> "Inputs":
         """Some rows of a batch in which all have a picture of their own, or none has."""
         assert self.which is None
-        pixels = self.pixels
-        if pixels is not None:
-            each, left = divmod(len(pixels), len(self))
+
+        def of_rows(pictures: Tensor) -> Tensor:
+            each, left = divmod(len(pictures), len(self))
             assert not left
-            pixels = pixels[each * first : each * end]
+            return pictures[each * first : each * end]
+
+        pixels = of_rows(self.pixels) if self.pixels is not None else None
         roles, words = (
             each[first:end] if each is not None else None for each in (self.roles, self.words)
         )
-        assert all(len(kept) == len(self) for kept in self.seen)
-        seen = [kept[first:end] for kept in self.seen]
+        seen = [of_rows(kept) for kept in self.seen]
         return Inputs(self.token_ids[first:end], self.mask[first:end], pixels, roles, seen, words)
 
     def to(self, device: torch.device | str) -> "Inputs":

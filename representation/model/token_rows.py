@@ -36,7 +36,7 @@ class Composer:
     """Knows the tokenizer and how many visual tokens a picture takes.
 
     Args:
-        num_pictures: of a row that has any: 2, where the core region stands behind the picture.
+        num_squares: that stand for a picture: 2, where its core region stands behind it.
         tells_words: `Inputs.words` says which tokens are of a product's or a search's own words, and no prompt's.
     """
 
@@ -44,7 +44,7 @@ class Composer:
         self,
         tokenizer: PreTrainedTokenizerBase,
         layout: PictureLayout,
-        num_pictures: int = 1,
+        num_squares: int = 1,
         tells_words: bool = False,
     ) -> None:
         known = tokenizer.get_vocab()
@@ -57,7 +57,8 @@ class Composer:
         self.tokenizer, self.layout, self._tells_words = tokenizer, layout, tells_words
         self._start, _ = framing_tokens(tokenizer)  # of a text: Gemma and Llama begin with one
         self.special = {name: known[name] for name in SPECIAL_TOKENS if name in known}
-        self._pictures = num_pictures * [
+        self.num_squares = num_squares
+        self._pictures = num_squares * [
             self.special[VISION_START],
             *[self.special[IMAGE_PAD]] * layout.num_tokens,
             self.special[VISION_END],
@@ -90,9 +91,9 @@ class Composer:
             for ids in encode_plain(tokenizer, texts, prompt=prompt, marked=marked)
         ]
 
-    def row(self, prompt: list[int], has_picture: bool, text: list[int]) -> list[int]:
-        """Prompt, the places of a picture if there is one, then text; these two where the prompt has a place for them."""
-        content = self._pictures + text if has_picture else text
+    def row(self, prompt: list[int], num_pictures: int, text: list[int]) -> list[int]:
+        """Prompt, the places of each picture (with its core region), then text; these two where the prompt has a place for them."""
+        content = self._pictures * int(num_pictures) + text
         if CONTENT_ID not in prompt:
             return [*self._start, *prompt, *content]
         place = prompt.index(CONTENT_ID)
@@ -102,7 +103,7 @@ class Composer:
         """Pad rows on the right to the longest.
 
         Args:
-            pictures: `(rows with a picture, image_size, image_size, 3)` uint8, in row order, an array or a tensor on any device; `(rows, num_pictures, ...)` of several; None or empty
+            pictures: `(rows with a picture, image_size, image_size, 3)` uint8, in row order, an array or a tensor on any device; `(rows, squares, ...)` of several; None or empty
                 without pictures.
         """
         length = max(len(row) for row in rows)

@@ -23,6 +23,7 @@ from moon_rec.bounds import (
 from moon_rec.config import LENIENT, CountsWhen, Rules, nearest
 from moon_rec.errors import ConfigError
 from moon_rec.shop.engagement import Engagement
+from representation.co_augmentation.config import CoAugmentationConfig
 from representation.core_region.config import CoreRegionConfig
 from representation.curation.config import CurationConfig
 from representation.fusion.config import FusionConfig, ResidualEnhancementConfig
@@ -48,6 +49,7 @@ Entries = Annotated[int, Field(ge=1, le=2**27)]
 
 _MAY_BE_NONE = (
     "alignment",
+    "co_augmentation",
     "curation",
     "core_region",
     "experts",
@@ -73,6 +75,12 @@ def _read_of_log(*queries: QueryKind) -> CountsWhen:
 def _alters_pictures(config: "PosttrainConfig") -> bool:
     of_products = config.pairs == "catalogue" or config.own_picture_share != 0
     return "image" in config.queries and (config.alter_photos or of_products)
+
+
+def _shows_augmented(config: "PosttrainConfig") -> bool:
+    of_titles = config.co_augmentation.titles != "none"
+    of_pictures = config.co_augmentation.pictures != "none"
+    return any((of_titles and item != "image") or (of_pictures and "image" in item) for item in config.items)  # fmt: skip
 
 
 class PosttrainConfig(TrainingConfig):
@@ -130,6 +138,7 @@ class PosttrainConfig(TrainingConfig):
         alignment: MOON2.0's dual-level alignment, see `AlignmentConfig`; None: none.
         filtering: pairs that the encoder is unsure of count less, see `FilterConfig` (MOON2.0's dynamic sample filtering); None: all count alike. A pair is held against its own hard
             negatives, the one most like the query; without one it counts whole.
+        co_augmentation: show products with enriched titles and expanded pictures, see `CoAugmentationConfig` (MOON2.0); of training alone. None: as they are.
         chunk_size: rows embedded at a time, with gradients cached, so that memory does not grow with the batch; None: all at once.
     """
 
@@ -180,6 +189,7 @@ class PosttrainConfig(TrainingConfig):
     balance_weight: Strength = 0.01
     alignment: AlignmentConfig | None = None
     filtering: FilterConfig | None = None
+    co_augmentation: CoAugmentationConfig | None = None
     chunk_size: Count | None = None
 
     counts_when: ClassVar[Rules] = {
@@ -217,6 +227,10 @@ class PosttrainConfig(TrainingConfig):
                 lambda config: config.hard_negatives > 0,
                 "hard_negatives is 0; leave it out or raise that",
             ),
+        ),
+        "co_augmentation": CountsWhen(
+            _shows_augmented,
+            "no item of this mixture shows what it adds (titles = {self.co_augmentation.titles!r}, pictures = {self.co_augmentation.pictures!r}); leave it out",
         ),
         "alignment": CountsWhen(
             lambda config: any("image" in item for item in config.items),
