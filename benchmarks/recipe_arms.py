@@ -5,6 +5,7 @@ direction alone is compared.
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from moon_rec.config import make_config, merged
@@ -76,11 +77,17 @@ PARTS: dict[RecipeName, dict[str, Part]] = {
         "dual-level alignment": Part(
             {"alignment": "none"}, _moon2(37.99, 65.72, 67.45, 31.45, 23.35, 57.12, 67.24)
         ),
+        "co-augmentation": Part(
+            {"co_augmentation": "none"}, _moon2(59.69, 78.17, 80.62, 64.79, 58.68, 66.21, 77.77)
+        ),
         "filtering": Part(
             {"filtering": "none"}, _moon2(60.63, 83.40, 80.00, 70.40, 63.21, 67.99, 84.04)
         ),
     },
-    "moon3": {},
+    "moon3": {
+        "fusion": Part({"fusion": "none"}),
+        "residual enhancement": Part({"residual_enhancement": "none"}),
+    },
 }
 """What is switched off in turn. Of MOON Embedding and of MOON3.0 no ablation is public."""
 
@@ -96,13 +103,17 @@ def without(recipe: str, part: str) -> str:
 
 
 def arms_of(
-    recipe: str, settings: dict[str, Any], num_experts: int | None = None
+    recipe: str,
+    settings: dict[str, Any],
+    num_experts: int | None = None,
+    augmented: Path | None = None,
 ) -> dict[str, PosttrainConfig]:
     """A configuration an arm: the whole recipe first, then without each of its parts. `plain` is the start's own training going on, on purchases.
 
     Args:
         settings: over those of every arm.
         num_experts: of a layer, where a recipe has experts; None: the recipe's.
+        augmented: folder of `representation.augment`, for MOON2.0's co-augmentation; None: without that part.
     """
     if recipe == PLAIN:
         values = {"preset": "broad", "engagement": "purchased", **settings}
@@ -110,8 +121,13 @@ def arms_of(
     values = merged(recipe_values(RECIPES[recipe], "posttraining"), settings)  # type: ignore[index]
     if num_experts is not None and "experts" in values:
         values["experts"]["num_experts"] = num_experts
+    if recipe == "moon2":
+        shown = {} if augmented is None else {"folder": str(augmented)}
+        values["co_augmentation"] = {**values.get("co_augmentation", {}), **shown} or "none"
     found = {whole(recipe): make_config(PosttrainConfig, values)}
     for name, part in PARTS[recipe].items():  # type: ignore[index]
+        if all(values.get(setting) == "none" == off for setting, off in part.off.items()):
+            continue  # it is not there to be left out
         found[without(recipe, name)] = make_config(PosttrainConfig, _over(values, part.off))
     return found
 

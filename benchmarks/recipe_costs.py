@@ -70,7 +70,7 @@ def measured(shop: Shop, options: Any) -> list[dict[str, Any]]:
     for number in range(options.rounds):
         for name, found in rounds.items():
             settings: dict[str, Any] = {"steps": 2 * options.steps, "log_every": options.steps, "batch_size": options.batch_size, "num_threads": options.threads, "seed": number}  # fmt: skip
-            config = arms_of(name, settings, options.experts)[name]
+            config = arms_of(name, settings, options.experts, options.augmented)[name]
             found.append(cost_of(shop, config, options, catalogue, name))
             say(f"round {number + 1}, {name}: {found[-1]['seconds_a_step']:.3f} s a step")
     rows: list[dict[str, Any]] = []
@@ -112,6 +112,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for the encoders")
     parser.add_argument("--recipes", nargs="+", choices=tuple(RECIPES), default=[*RECIPES])
     parser.add_argument("--experts", type=count, help="experts of a layer; default: the recipe's")
+    parser.add_argument(
+        "--augmented", type=Path, help="folder of representation.augment, for MOON2.0"
+    )
     parser.add_argument("--steps", type=count, default=10, help="timed steps of a round")
     parser.add_argument("--rounds", type=count, default=3)
     parser.add_argument("--batch-size", type=count, default=128)

@@ -73,7 +73,7 @@ def cells_of(options: Any) -> Iterator[tuple[int, str, PosttrainConfig]]:
         for recipe in options.recipes:
             steps = budget_of(options.steps, recipe, options.budget, costs)
             settings = {**_common(options, seed), "steps": steps, "learning_rate": options.learning_rate}  # fmt: skip
-            arms = arms_of(recipe, settings, options.experts)
+            arms = arms_of(recipe, settings, options.experts, options.augmented)
             for arm, config in list(arms.items())[: None if options.compare == "parts" else 1]:
                 yield seed, arm, config
 
@@ -227,6 +227,11 @@ def _parser() -> Parser:
     )
     parser.add_argument("--backbone", choices=("demo", "small"), default="small")
     parser.add_argument("--experts", type=count, help="experts of a layer; default: the recipe's")
+    parser.add_argument(
+        "--augmented",
+        type=Path,
+        help="folder of representation.augment, for MOON2.0's co-augmentation; default: without it",
+    )
     parser.add_argument("--stage1-steps", type=count, default=1000)
     parser.add_argument("--stage1-learning-rate", type=float, default=1e-3)
     parser.add_argument("--steps", type=count, default=300, help="of each arm, after stage 1")
