@@ -20,7 +20,6 @@ from typing import Any
 
 import polars as pl
 import torch
-from rich.table import Table
 
 from benchmarks.ablation import curation_vectors
 from benchmarks.cells import Cell, Cells
@@ -30,10 +29,8 @@ from benchmarks.over_seeds import rows_of
 from benchmarks.recipe_arms import PARTS, PLAIN, RECIPES, Part, arms_of, whole, without
 from benchmarks.recipe_tasks import LABELS, TASKS, K, benchmark_set, measure
 from moon_rec.command import Parser, count, run
-from moon_rec.console import table_console
 from moon_rec.errors import ConfigError
-from moon_rec.estimate import Estimate
-from moon_rec.files import digest_of, read_json, write_json
+from moon_rec.files import atomic_file, digest_of, read_json, write_json
 from moon_rec.outputs import check_output
 from moon_rec.shop import Shop
 from representation.model.backbone import BackboneConfig
@@ -148,26 +145,46 @@ def beside_paper(row: dict[str, Any], part: Part, task: str) -> dict[str, Any]:
     return said | {"direction": PARTS_SAID[-side if part.is_lower(task) else side]}
 
 
-def show(rows: list[dict[str, Any]], recipe: str, title: str) -> None:
-    """The table of a recipe: a row an arm, a column a task."""
-    mine = [row for row in rows if row["arm"].split(" without ")[0] == recipe]
-    tasks = list(dict.fromkeys(row["modality"] for row in mine))
-    table = Table(title=f"{title}\n{read_card(recipe).line()}" if recipe in NAMES else title)
-    for name in ("arm", *tasks):
-        table.add_column(name, no_wrap=True)
+def tables_of(rows: list[dict[str, Any]], recipes: list[str], compare: str) -> list[str]:
+    """Markdown: of parts a table a recipe, of budgets one for all; each under the cards of its recipes."""
+    groups = [[recipe] for recipe in recipes] if compare == "parts" else [recipes]
+    found = []
+    for group in groups:
+        mine = [row for row in rows if row["arm"].split(" without ")[0] in group]
+        cards = [f"{name}: {read_card(name).line()}" for name in group if name in NAMES]
+        found.append("\n".join([*cards, "", table_of(mine)]))
+    return found
+
+
+def table_of(rows: list[dict[str, Any]]) -> str:
+    """A row an arm, a column a task: in the first row what it reaches, in the others how they differ from it; below each what the paper has."""
+    if not rows:
+        return "no cell is there yet"
+    mine, tasks = rows, list(dict.fromkeys(row["modality"] for row in rows))
+    lines = [f"| arm | seeds | {' | '.join(tasks)} |", "|---|--:|" + "---|" * len(tasks)]
     for arm in dict.fromkeys(row["arm"] for row in mine):
         of = {row["modality"]: row for row in mine if row["arm"] == arm}
-        table.add_row(arm, *(_cell(of[task]) if task in of else "" for task in tasks))
-    table_console().print(table)
-
-
-def _cell(row: dict[str, Any]) -> str:
-    gap = row.get("minus_whole") or row.get("minus_plain")
-    lines = [str(Estimate(**row["recall"])) if gap is None else f"{Estimate(**gap)}"]
-    paper, direction = row.get("paper"), row.get("direction")
-    if direction:
-        lines.append(f"paper {paper:+.1f}: {direction}" if isinstance(paper, float) else f"paper lower: {direction}")  # fmt: skip
+        seeds = max(len(row["by_seed"]) for row in of.values())
+        cells = [_figure(of[task]) if task in of else "" for task in tasks]
+        lines.append(f"| {arm} | {seeds} | {' | '.join(cells)} |")
+        said = [_beside(of[task]) if task in of else "" for task in tasks]
+        lines += [f"| the paper | | {' | '.join(said)} |"] if any(said) else []
     return "\n".join(lines)
+
+
+def _figure(row: dict[str, Any]) -> str:
+    gap = row.get("minus_whole") or row.get("minus_plain")
+    if gap is None:
+        one = row["recall"]
+        return f"{one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}]"
+    return f"{gap['value']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]"
+
+
+def _beside(row: dict[str, Any]) -> str:
+    paper, direction = row.get("paper"), row.get("direction")
+    if not direction:
+        return ""
+    return f"{paper:+.1f}: {direction}" if isinstance(paper, float) else f"lower: {direction}"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -183,8 +200,11 @@ def main(argv: list[str] | None = None) -> None:
     hits = found_hits(shop, options)
     rows = summarise(hits, options.recipes, options.compare)
     kind = "SIMULATED shop" if shop.is_simulated else "shop"
-    for recipe in options.recipes:
-        show(rows, recipe, f"{kind} {shop.name}: {shop.source}")
+    tables = tables_of(rows, options.recipes, options.compare)
+    text = "\n\n".join([f"{kind} {shop.name}: {shop.source}", *tables]) + "\n"
+    print(text)
+    with atomic_file(file.with_suffix(".md")) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     given = {name: str(value) for name, value in vars(options).items() if name != "out"}
     about = {"name": shop.name, "digest": shop.digest, "source": shop.source}
     steps = {f"{arm}, seed {seed}": config.steps for seed, arm, config in cells_of(options)}
@@ -200,7 +220,7 @@ def main(argv: list[str] | None = None) -> None:
             "rows": rows,
         },
     )
-    print(f"written to {file}")
+    print(f"written to {file} and {file.stem}.md")
 
 
 def _parser() -> Parser:

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from benchmarks.recipe_arms import PARTS, PLAIN, RECIPES, TASKS, Part, arms_of, without
-from benchmarks.recipes import beside_paper, budget_of, summarise
+from benchmarks.recipes import beside_paper, budget_of, summarise, tables_of
 from moon_rec.errors import ConfigError
 from representation.posttraining import PosttrainConfig
 from representation.recipes.recipe import recipe_values
@@ -84,6 +84,10 @@ def test_a_part_is_held_against_the_whole_recipe_and_a_recipe_against_plain():
     gap = found["moon2 without experts"]
     assert gap["minus_whole"]["value"] == -0.25 and gap["direction"] == "agrees"
     assert "minus_plain" not in found["moon2"]
+    (table,) = tables_of(list(found.values()), ["moon2"], "parts")
+    assert table.startswith("moon2: MOON2.0 (arXiv 2511.12449")
+    assert "| moon2 | 1 | 0.500 [" in table and "| moon2 without experts | 1 | -0.250 [" in table
+    assert table.endswith("| the paper | | -11.8: agrees |")
     found = {row["arm"]: row for row in summarise(hits, [PLAIN, "moon2"], "budgets")}
     assert found["moon2"]["minus_plain"]["value"] == -0.5
     assert "top 10 of 9 products" in found[PLAIN]["recall"]["definition"]
