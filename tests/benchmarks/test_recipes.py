@@ -1,5 +1,7 @@
 """The recipes' ablations: what each arm leaves out, what a budget buys, and what is said beside the paper."""
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -15,12 +17,11 @@ SETTINGS = {"steps": 7, "batch_size": 8, "seed": 3}
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_an_arm_leaves_out_what_its_part_says_and_nothing_else(recipe):
-    first, *others = arms_of(recipe, SETTINGS).items()
+    first, *others = arms_of(recipe, SETTINGS, augmented=Path("made")).items()
     assert first[0] == recipe and (first[1].steps, first[1].seed) == (7, 3)
     of_recipe = recipe_values(RECIPES[recipe], "posttraining")
-    assert (
-        first[1].model_dump() == PosttrainConfig.model_validate(of_recipe | SETTINGS).model_dump()
-    )
+    beside = {"co_augmentation": {"folder": "made"}} if recipe == "moon2" else {}
+    assert first[1] == PosttrainConfig.model_validate(of_recipe | SETTINGS | beside)
     assert [name for name, _ in others] == [without(recipe, part) for part in PARTS[recipe]]
     for (_, config), part in zip(others, PARTS[recipe].values(), strict=True):
         changed = {
@@ -31,6 +32,12 @@ def test_an_arm_leaves_out_what_its_part_says_and_nothing_else(recipe):
         # a part's own settings fall back where they count for nothing without it
         assert set(part.off) <= changed
         assert changed <= set(part.off) | first[1].model_fields_set | set(of_recipe)
+
+
+def test_what_is_not_there_is_not_left_out():
+    """Without a folder of augmented products MOON2.0 has no co-augmentation."""
+    assert without("moon2", "co-augmentation") not in arms_of("moon2", SETTINGS)
+    assert arms_of("moon2", SETTINGS)["moon2"].co_augmentation is None
 
 
 def test_experts_are_as_many_as_asked_for_where_a_recipe_has_them():
