@@ -127,7 +127,9 @@ def main(argv: list[str] | None = None) -> None:
     rows = measured(shop, options)
     show(rows)
     if options.out:
-        given = {name: str(value) for name, value in vars(options).items()}
+        given = {
+            name: value for name, value in vars(options).items() if not isinstance(value, Path)
+        }
         about = {"name": shop.name, "digest": shop.digest, "source": shop.source}
         write_json(
             options.out, {**describe_machine(), "shop": about, "settings": given, "rows": rows}

@@ -205,7 +205,7 @@ def main(argv: list[str] | None = None) -> None:
     print(text)
     with atomic_file(file.with_suffix(".md")) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    given = {name: str(value) for name, value in vars(options).items() if name != "out"}
+    given = {name: value for name, value in vars(options).items() if not isinstance(value, Path)}
     about = {"name": shop.name, "digest": shop.digest, "source": shop.source}
     steps = {f"{arm}, seed {seed}": config.steps for seed, arm, config in cells_of(options)}
     cards = {name: read_card(name).line() for name in options.recipes if name in NAMES}
