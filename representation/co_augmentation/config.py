@@ -1,5 +1,6 @@
 """Settings of co-augmentation: how it is made, and how post-training takes it."""
 
+from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
@@ -73,6 +74,13 @@ class CoAugmentationConfig(Config):
             "pictures = {self.pictures!r}, and only pictures beside the own one are counted; leave it out",
         ),
     }
+
+    def adds_to(self, forms: Iterable[str]) -> bool:
+        """Whether products of any of these forms, such as `title+image`, are shown otherwise."""
+        of_titles, of_pictures = self.titles != "none", self.pictures != "none"
+        return any(
+            (of_titles and form != "image") or (of_pictures and "image" in form) for form in forms
+        )
 
     @model_validator(mode="after")
     def _shows_something(self) -> "CoAugmentationConfig":

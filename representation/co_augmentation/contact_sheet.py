@@ -13,7 +13,7 @@ from representation.co_augmentation.generator import Product
 from representation.model.pixels import square
 from representation.report.sheet import PICTURE_PIXELS, Cell, Part, Sheet, sheet_figure
 
-PRODUCTS = 12
+PRODUCTS = 8
 
 
 class Made(NamedTuple):

@@ -7,11 +7,13 @@ MOON2.0 has a multimodal language model write enriched titles from title, pictur
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import polars as pl
 from PIL import Image
 
+from moon_rec.shop.pictures import decode
 from representation.co_augmentation.config import PictureKind
 
 
@@ -23,14 +25,25 @@ class Product:
         title: in normal form; "" where it has none.
         entities: that its title, category, attributes and description name, in their order.
         in_title: those of them that its title names.
-        picture: RGB; None where it has none.
+        image: its encoded picture; None where it has none.
     """
 
     item_id: int
     title: str
     entities: tuple[str, ...] = ()
     in_title: frozenset[str] = frozenset()
-    picture: Image.Image | None = None
+    image: bytes | None = None
+
+    @cached_property
+    def picture(self) -> Image.Image | None:
+        """RGB; None where it has none.
+
+        Raises:
+            ShopError: bytes that are no picture.
+        """
+        if self.image is None:
+            return None
+        return decode(self.image, f"items.image of item {self.item_id}")
 
     @property
     def unsaid(self) -> tuple[str, ...]:

@@ -175,11 +175,9 @@ class _Making:
         ):
             for piece in self._pieces():
                 rows = np.arange(piece.start, piece.stop)
-                has = self._items["has_picture"][piece].to_list()
-                pictures = [self._decoded(int(row)) if is_one else None for row, is_one in zip(rows, has, strict=True)]  # fmt: skip
-                products = products_of(self._items[piece], pictures, recogniser)
                 own = [self._pictures[int(row)] for row in rows]
-                titles.append(self._titles(products, own))
+                products = products_of(self._items[piece], own, recogniser)
+                titles.append(self._titles(products))
                 found = self._expanded(products)
                 made.write_table(found.to_arrow().cast(schema))
                 scores.append(_scores_of(found))
@@ -191,9 +189,9 @@ class _Making:
         for first in range(0, self._items.height, PIECE):
             yield slice(first, min(first + PIECE, self._items.height))
 
-    def _titles(self, products: Sequence[Product], own: Sequence[bytes | None]) -> pl.DataFrame:
+    def _titles(self, products: Sequence[Product]) -> pl.DataFrame:
         enriched = self._writer.enriched(products) if self._config.titles else [""] * len(products)
-        scores = self._scores(own, enriched)
+        scores = self._scores([one.image for one in products], enriched)
         rows = [
             (one.item_id, one.title, text, list(one.entities), score)
             for one, text, score in zip(products, enriched, scores, strict=True)

@@ -170,9 +170,9 @@ def _places(augmentation: Augmentation, item_ids: pl.Series) -> np.ndarray:
     rows = pl.DataFrame({"item_id": item_ids}).with_row_index("row")
     found = augmentation.pictures.with_row_index("place").join(rows, on="item_id").sort("place")
     found = found.with_columns(turn=pl.int_range(pl.len()).over("row"))
-    most = (found["turn"].max() or 0) + 1 if found.height else 0  # type: ignore[operator]
-    places = np.full((len(item_ids), most), -1, np.int64)
-    places[found["row"].to_numpy(), found["turn"].to_numpy()] = found["place"].to_numpy()
+    turns = found["turn"].to_numpy()
+    places = np.full((len(item_ids), int(turns.max(initial=-1)) + 1), -1, np.int64)
+    places[found["row"].to_numpy(), turns] = found["place"].to_numpy()
     return places
 
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
-from PIL import Image
 
 from moon_rec.seeds import generator
 from moon_rec.texts import normal_texts
@@ -50,12 +49,13 @@ class TemplateTitles:
 
 
 def products_of(
-    items: pl.DataFrame, pictures: Sequence[Image.Image | None], recogniser: EntityRecogniser
+    items: pl.DataFrame, pictures: Sequence[bytes | None], recogniser: EntityRecogniser
 ) -> list[Product]:
     """Products with the entities of their texts.
 
     Args:
         items: `item_id` and the columns of `prompt.TEXT_COLUMNS`.
+        pictures: encoded, as many.
     """
     titles, texts = product_texts(items, "title"), product_texts(items, "richer")
     named = recogniser.entities(pl.Series("text", [str(text) for text in texts], dtype=pl.String))

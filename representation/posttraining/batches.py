@@ -99,8 +99,8 @@ class Batches:
             "richer": product_texts(items, "richer", encoder.says_price),
         }
         self._tokens: dict[tuple[Side, TextKind], list[list[int]]] = {}
-        kinds = {kind: text_kind(kind.item) for kind in schedule.pairs}
-        said: list[TextKind] = sorted({kind for kind in kinds.values() if kind is not None})
+        of_forms = {text_kind(kind.item) for kind in schedule.pairs}
+        said: list[TextKind] = [kind for kind in ("title", "richer") if kind in of_forms]
         for kind in said:
             self._tokens_of("item", kind)
         self._size, self._device = encoder.image_size or 1, encoder.device

@@ -77,12 +77,6 @@ def _alters_pictures(config: "PosttrainConfig") -> bool:
     return "image" in config.queries and (config.alter_photos or of_products)
 
 
-def _shows_augmented(config: "PosttrainConfig") -> bool:
-    of_titles = config.co_augmentation.titles != "none"
-    of_pictures = config.co_augmentation.pictures != "none"
-    return any((of_titles and item != "image") or (of_pictures and "image" in item) for item in config.items)  # fmt: skip
-
-
 class PosttrainConfig(TrainingConfig):
     """Settings of post-training; those of `TrainingConfig` besides.
 
@@ -229,7 +223,7 @@ class PosttrainConfig(TrainingConfig):
             ),
         ),
         "co_augmentation": CountsWhen(
-            _shows_augmented,
+            lambda config: config.co_augmentation.adds_to(config.items),
             "no item of this mixture shows what it adds (titles = {self.co_augmentation.titles!r}, pictures = {self.co_augmentation.pictures!r}); leave it out",
         ),
         "alignment": CountsWhen(
