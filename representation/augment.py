@@ -15,6 +15,7 @@ from moon_rec.processes import refuse_many_processes
 from moon_rec.shop import Shop
 from representation.co_augmentation.config import AugmentConfig
 from representation.co_augmentation.files import AUGMENTATION
+from representation.recipes.option import add_recipe_option, chosen_recipe
 
 if TYPE_CHECKING:
     from representation.co_augmentation.generator import TitleWriter
@@ -24,7 +25,8 @@ def main(argv: list[str] | None = None) -> None:
     """The command."""
     refuse_many_processes("representation.augment")
     chosen = _parser().parse_args(argv)
-    config = load_config(AugmentConfig, chosen.config, chosen.settings)
+    recipe = chosen_recipe(chosen, "augmentation")
+    config = load_config(AugmentConfig, chosen.config, chosen.settings, base=recipe)
     if chosen.generator == "model" and chosen.encoder is None:
         raise ConfigError(
             "--generator model writes titles by a language model that sees; name its folder with --encoder"
@@ -71,6 +73,7 @@ def _parser() -> Parser:
         "--out", type=Path, required=True, help="folder for titles, pictures and a sheet to look at"
     )
     add_overwrite_option(parser, "the co-augmentation")
+    add_recipe_option(parser, "augmentation")
     parser.add_argument(
         "--generator",
         choices=("templates", "model"),

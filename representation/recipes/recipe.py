@@ -1,6 +1,6 @@
 """A recipe: the settings that make a system of the family, stage by stage; plain TOML that reads as the paper's overview.
 
-`settings/NAME.toml` has `[pretraining]`, where the system pretrains, `[posttraining.PART]` for each part of its post-training, `[reasoning]`, where it writes before it embeds, and `[benchmark]`, how its
+`settings/NAME.toml` has `[pretraining]`, where the system pretrains, `[posttraining.PART]` for each part of its post-training, `[reasoning]`, where it writes before it embeds, `[augmentation]`, where products are enriched for training, and `[benchmark]`, how its
 paper's tables are taken. They are settings like any others, under whatever a user says besides; a preset may be among them. Curation is a part of post-training: its settings are those there. What of the paper
 each is, and is not, the recipe's card says.
 """
@@ -12,7 +12,7 @@ from moon_rec.errors import ConfigError
 from representation.recipes.card import FOLDER, NAMES
 
 SETTINGS = FOLDER / "settings"
-Stage = Literal["pretraining", "posttraining", "curation", "reasoning", "benchmark"]
+Stage = Literal["augmentation", "pretraining", "posttraining", "curation", "reasoning", "benchmark"]
 _STARTS_LATER = ": it starts from weights that are there"
 
 

@@ -10,6 +10,7 @@ import pytest
 from exchange_rate.study.encoder_plan import EncoderRun
 from moon_rec.config import load_config, make_config, read_toml
 from moon_rec.errors import ConfigError
+from representation.co_augmentation.config import AugmentConfig
 from representation.curation import CurationConfig
 from representation.metrics.benchmark_config import BenchmarkConfig
 from representation.posttraining import PosttrainConfig
@@ -98,7 +99,7 @@ def test_what_is_no_recipe_is_refused(recipe, stage, said):
 
 
 def test_every_stage_that_a_recipe_has_makes_settings():
-    kinds = {"pretraining": PretrainConfig, "posttraining": PosttrainConfig, "curation": CurationConfig, "reasoning": ReasonConfig, "benchmark": BenchmarkConfig}  # fmt: skip
+    kinds = {"augmentation": AugmentConfig, "pretraining": PretrainConfig, "posttraining": PosttrainConfig, "curation": CurationConfig, "reasoning": ReasonConfig, "benchmark": BenchmarkConfig}  # fmt: skip
     assert set(kinds) == set(get_args(Stage))
     for stage, kind in kinds.items():
         names = with_stage(stage)
@@ -113,6 +114,7 @@ def test_every_stage_that_a_recipe_has_makes_settings():
 @pytest.mark.parametrize(
     ("command", "stage"),
     [
+        ("augment", "augmentation"),
         ("pretrain", "pretraining"),
         ("posttrain", "posttraining"),
         ("curate", "curation"),
