@@ -6,8 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from benchmarks import recipe_arms
 from benchmarks.recipe_arms import PARTS, PLAIN, RECIPES, TASKS, Part, arms_of, without
 from benchmarks.recipes import beside_paper, budget_of, summarise, tables_of
+from exchange_rate.study.plan import StudyConfig
+from moon_rec.config import load_config
 from moon_rec.errors import ConfigError
 from representation.posttraining import PosttrainConfig
 from representation.recipes.recipe import recipe_values
@@ -65,6 +68,18 @@ def test_a_budget_of_tokens_or_seconds_buys_steps():
         budget_of(80, "moon1", "tokens", None)
     with pytest.raises(ConfigError, match="--costs has no 'moon2'; it has plain, moon1"):
         budget_of(80, "moon2", "tokens", costs)
+
+
+def test_the_study_over_the_recipes_is_a_plan():
+    """All four recipes and some without a part, one start and one number of pairs; each part is one that `PARTS` switches off."""
+    plan = load_config(StudyConfig, Path(recipe_arms.__file__).with_name("recipes_study.toml"))
+    first, *trained = plan.encoders
+    assert len(trained) >= 8 and {RECIPES[name] for name in RECIPES} <= {one.recipe for one in trained}  # fmt: skip
+    assert {one.start for one in trained} == {first.folder}
+    made = [one.posttraining for one in trained if one.posttraining is not None]
+    assert len({(one.steps, one.batch_size, one.learning_rate) for one in made}) == 1
+    names = {PLAIN, *RECIPES} | {without(name, part) for name in RECIPES for part in PARTS[name]}
+    assert {one.name for one in trained} <= names
 
 
 @pytest.mark.parametrize(
