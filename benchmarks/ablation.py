@@ -15,28 +15,28 @@ rough, so each seed's own figure stands beside.
 
 import sys
 import textwrap
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
 from rich.table import Table
 
+from benchmarks.cells import Cell, Cells
 from benchmarks.chain import describe_machine
 from benchmarks.figures_file import FIGURES
+from benchmarks.over_seeds import rows_of
 from moon_rec.command import Parser, count, run
 from moon_rec.console import table_console
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import ConfigError
 from moon_rec.estimate import Estimate
 from moon_rec.figure_files import save_figure
-from moon_rec.files import atomic_file, digest_of, write_json
-from moon_rec.outputs import PICTURE, OutputKind, atomic_folder, check_output, remove_folder
+from moon_rec.files import write_json
+from moon_rec.outputs import PICTURE, OutputKind, atomic_folder, check_output
 from moon_rec.palette import BY_MODALITY, GREY
-from moon_rec.progress import say
-from moon_rec.seeds import generator
-from moon_rec.shares import interval
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import engagements
 from moon_rec.texts import has_text
@@ -88,13 +88,6 @@ MIXTURES = {"table2": dict(TABLE_2), "gallery": GALLERY_MIXTURE}
 DEFINITION = "share of {count:,} {modality} searches of the {period} period whose top {k} of {items:,} items hold an item purchased after it; mean over {seeds} seeds"
 
 
-class Cells(NamedTuple):
-    """What was measured: one row a search, arm and seed."""
-
-    hits: pl.DataFrame
-    num_items: int
-
-
 def arms(settings: dict[str, Any]) -> dict[str, Any]:
     """A configuration an arm, each with all that those before it have; the last is the refinement preset with `settings`."""
     from representation.posttraining import PosttrainConfig
@@ -130,12 +123,7 @@ def names_of(compare: str) -> list[str]:
     return list(OPTIONS) if compare == "options" else [name for name, _ in ADDED]
 
 
-def with_backbone_of_start(config: Any) -> Any:
-    """The configuration of a training that goes on from an encoder, which has its own backbone."""
-    return config.model_copy(update={"backbone": type(config.backbone)()})
-
-
-def measure(shop: Shop, path: Path, period: str) -> Cells:
+def measure(shop: Shop, path: Path, period: str) -> pl.DataFrame:
     """Every search of the period against the whole gallery: did its top k hold what was purchased after it."""
     from representation.encoder import ProductEncoder
     from representation.metrics.recall import search_recall
@@ -170,75 +158,30 @@ def measure(shop: Shop, path: Path, period: str) -> Cells:
         hits = {f"hit@{k}": result.hits[:, at] for at, k in enumerate(KS)}
         frame = pl.DataFrame({"search_id": cases.search_ids[result.searches], **hits})
         frames.append(frame.with_columns(modality=pl.lit(modality)))
-    return Cells(pl.concat(frames), len(gallery))
+    return pl.concat(frames).with_columns(num_items=pl.lit(len(gallery)))
 
 
-def variance_of_mean(values: np.ndarray, seed: int, num_resamples: int = 2000) -> float:
-    """Of the mean of `values` `(seeds, searches)`, by bootstrap: seeds and searches drawn anew."""
-    random = generator(seed, "ablation", values.size)
-    means = np.empty(num_resamples)
-    for at in range(num_resamples):
-        seeds = random.integers(0, len(values), len(values))
-        searches = random.integers(0, values.shape[1], values.shape[1])
-        means[at] = values[seeds].mean(axis=0)[searches].mean()
-    return float(means.var())
-
-
-def hits_by_seed(hits: pl.DataFrame, arm: str, modality: str, k: int) -> dict[int, np.ndarray]:
-    """Of each seed that the arm has, rising, its hits `(searches,)` as float64, searches ascending."""
-    chosen = hits.filter((pl.col("arm") == arm) & (pl.col("modality") == modality))
-    return {
-        int(seed): part.sort("search_id")[f"hit@{k}"].to_numpy().astype(np.float64)
-        for (seed,), part in chosen.sort("seed").group_by("seed", maintain_order=True)  # type: ignore[misc]
-    }
-
-
-def summarise(cells: Cells, period: str, k: int, compare: str = "parts") -> list[dict[str, Any]]:
+def summarise(
+    hits: pl.DataFrame, period: str, k: int, compare: str = "parts"
+) -> list[dict[str, Any]]:
     """By arm and modality: recall, its difference to the first arm and (of parts) to the arm before over the seeds that both have, and each seed's recall."""
-    rows = []
-    present = set(cells.hits["arm"].unique())
-    every = names_of(compare)
+    present, every = set(hits["arm"].unique()), names_of(compare)
     names = [name for name in every if name in present]
-    for modality in sorted(cells.hits["modality"].unique()):
-        found = {name: hits_by_seed(cells.hits, name, modality, k) for name in names}
-        for at, name in enumerate(names):
-            values = np.stack(list(found[name].values()))
-            definition = DEFINITION.format(
-                count=values.shape[1],
-                modality=modality,
-                period=period,
-                k=k,
-                items=cells.num_items,
-                seeds=len(values),
-            )
-            row: dict[str, Any] = {
-                "arm": name,
-                "modality": modality,
-                "k": k,
-                "recall": estimate_over_seeds(values, definition).as_dict(),
-                "by_seed": values.mean(axis=1).tolist(),
-            }
-            others = {"first": every[0], "previous": names[at - 1]} if at else {}
-            if compare == "options":
-                others.pop("previous", None)
-            for against, other in others.items():
-                common = [seed for seed in found[name] if seed in found.get(other, {})]
-                if common:
-                    gaps = np.stack([found[name][seed] - found[other][seed] for seed in common])
-                    about = f"recall@{k} of this arm minus that of '{other}', same searches, same seeds: {', '.join(map(str, common))}"
-                    row[f"minus_{against}"] = estimate_over_seeds(
-                        gaps, about, (-1.0, 1.0)
-                    ).as_dict()
-            rows.append(row)
+    against: dict[str, dict[str, str]] = {}
+    for at, name in enumerate(names):
+        against[name] = {"minus_first": every[0]} if at else {}
+        if at and compare == "parts":
+            against[name]["minus_previous"] = names[at - 1]
+    num_items = int(hits["num_items"][0])
+    rows = []
+    for modality in sorted(hits["modality"].unique()):
+
+        def define(count: int, seeds: int, modality: str = modality) -> str:
+            kind = {"modality": modality, "period": period, "items": num_items}
+            return DEFINITION.format(count=count, k=k, seeds=seeds, **kind)
+
+        rows += rows_of(hits, modality, k, against, define)
     return rows
-
-
-def estimate_over_seeds(
-    values: np.ndarray, definition: str, bounds: tuple[float, float] = (0.0, 1.0)
-) -> Estimate:
-    """Mean of `values` `(seeds, searches)`, within the bounds, with an interval over both."""
-    low, high = interval(values.mean(), variance_of_mean(values, 0), values.shape[1], bounds=bounds)
-    return Estimate(float(values.mean()), float(low), float(high), values.shape[1], definition)
 
 
 SHOWN_AS = {"image": "by picture", "text": "by words", "mixed": "by both"}
@@ -311,14 +254,16 @@ def curation_vectors(shop: Shop, stage1: Path) -> Path:
     return folder
 
 
-def train_cells(shop: Shop, options: Any) -> Cells:
-    """Train and measure what is not there yet; each measured cell is a Parquet file under `--out`."""
-    from representation.encoders.checkpoint import ENCODER
+def train_cells(shop: Shop, options: Any) -> pl.DataFrame:
+    """Hits of all cells: those that are not there yet are trained and measured first; each measured cell is a Parquet file under `--out`."""
     from representation.model.backbone import BackboneConfig
-    from representation.posttraining import PosttrainConfig, posttrain
+    from representation.posttraining import PosttrainConfig
 
-    backbone = BackboneConfig.preset(options.backbone)
-    frames = []
+    def measure_it(encoder: Path) -> pl.DataFrame:
+        return measure(shop, encoder, options.period)
+
+    cells = Cells(shop, options.out, options.period, measure_it, options.collect, options.keep)
+    backbone, frames = BackboneConfig.preset(options.backbone), []
     for seed in options.seeds:
         given = {
             "backbone": backbone,
@@ -331,47 +276,23 @@ def train_cells(shop: Shop, options: Any) -> Cells:
         broad = PosttrainConfig.preset("broad").model_copy(
             update={**given, "steps": options.stage1_steps, "seed": first}
         )
-        start = str(options.start or "")
-        made_of = [shop.digest, start, broad.digest()]
-        stage1 = options.out / f"stage1-{digest_of(made_of)}"
-        if not stage1.exists() and not options.collect:
-            say(f"seed {first}: stage 1, {options.stage1_steps} steps")
-            taken = broad if options.start is None else with_backbone_of_start(broad)
-            posttrain(shop, stage1, taken, start=options.start)
+        stage1, made_of = cells.start(broad, options.start)
         later = {**given, "steps": options.steps, "learning_rate": options.learning_rate}
         chosen = options_of(later) if options.compare == "options" else arms(later)
         for number, (name, config) in enumerate(chosen.items()):
-            if options.arms and number not in options.arms:
-                continue
             taught = config.score_distillation > 0 or config.vector_distillation > 0
-            if taught and options.teacher is None:
+            is_left_out = bool(options.arms) and number not in options.arms
+            if is_left_out or (taught and options.teacher is None):
                 continue
-            teacher = options.teacher if taught else None
-            key = [*made_of, config.digest(), *([str(teacher)] if teacher else [])]
-            encoder = options.out / f"arm-{digest_of(key)}"
-            file = encoder.with_name(f"{encoder.name}-{options.period}.parquet")
-            if not file.exists() and options.collect:
-                continue
-            if not file.exists():
-                say(f"seed {seed}: {name}")
-                if not encoder.exists():
-                    vectors = curation_vectors(shop, stage1) if config.curation else None
-                    taken = with_backbone_of_start(config)
-                    posttrain(shop, encoder, taken, stage1, vectors=vectors, teacher=teacher)
-                _write(file, measure(shop, encoder, options.period))
-                if not options.keep:
-                    remove_folder(encoder, ENCODER)
-            frames.append(pl.read_parquet(file).with_columns(arm=pl.lit(name), seed=pl.lit(seed)))
+            vectors = partial(curation_vectors, shop, stage1) if config.curation else lambda: None
+            cell = Cell(name, seed, config, vectors, options.teacher if taught else None)
+            found = cells.hits(cell, stage1, made_of)
+            frames += [] if found is None else [found]
     if not frames:
         raise ConfigError(
             f"no cell of these settings in {options.out}; leave out --collect to train and measure them"
         )
-    return Cells(pl.concat(frames), frames[0]["num_items"][0])
-
-
-def _write(file: Path, cells: Cells) -> None:
-    with atomic_file(file) as temporary:
-        cells.hits.with_columns(num_items=pl.lit(cells.num_items)).write_parquet(temporary)
+    return pl.concat(frames)
 
 
 def show(rows: list[dict[str, Any]], title: str) -> None:
@@ -449,8 +370,8 @@ def main(argv: list[str] | None = None) -> None:
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     shop = Shop.open(options.shop)
-    cells = train_cells(shop, options)
-    rows = [row for k in KS for row in summarise(cells, options.period, k, options.compare)]
+    hits = train_cells(shop, options)
+    rows = [row for k in KS for row in summarise(hits, options.period, k, options.compare)]
     kind = "SIMULATED shop" if shop.is_simulated else "shop"
     title = f"{kind} {shop.name}, {options.period} period, recall@{options.k}: {shop.source}"
     chosen = [row for row in rows if row["k"] == options.k]

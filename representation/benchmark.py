@@ -30,6 +30,7 @@ from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.options import add_device, add_engagement, add_period
+from moon_rec.shown import as_markdown
 from moon_rec.tracking import Tracker
 from moon_rec.vector_pairs import (
     Coverage,
@@ -39,6 +40,7 @@ from moon_rec.vector_pairs import (
     open_pair,
     told_unlike,
 )
+from representation.recipes.option import add_recipe_option, card_line, chosen_recipe
 
 if TYPE_CHECKING:
     from representation.metrics.benchmark import Result
@@ -65,7 +67,8 @@ def main(argv: list[str] | None = None) -> None:
     from representation.report.record import track
     from representation.sets.sampling import sample
 
-    config = load_config(BenchmarkConfig, options.config, options.settings)
+    recipe = chosen_recipe(options, "benchmark")
+    config = load_config(BenchmarkConfig, options.config, options.settings, base=recipe)
     encoders = [_named(word) for word in options.encoder]
     tables = [_tables(word) for word in options.tables]
     names = [name for name, _ in (*encoders, *tables)]
@@ -90,7 +93,7 @@ def main(argv: list[str] | None = None) -> None:
             results.append(measure(contestant, bench, config))
             if tracker is not None:
                 track(tracker, results[-1], bench, config)
-        _write(options.out, results, bench, config)
+        _write(options.out, results, bench, config, card_line(options))
 
 
 def _parser() -> Parser:
@@ -119,6 +122,7 @@ def _parser() -> Parser:
     add_engagement(parser, "what makes a product a query", "--query-engagement", "clicked")
     about = "products to classify: listed since the cut, or all"
     parser.add_argument("--labelled", choices=("new", "gallery"), default="new", help=about)
+    add_recipe_option(parser, "benchmark")
     add_overwrite_option(parser, "benchmark.json, .md and .png")
     add_device(parser)
     parser.add_argument(
@@ -207,7 +211,11 @@ def _contestants(
 
 
 def _write(
-    out: Path, results: list["Result"], bench: "BenchmarkSet", config: "BenchmarkConfig"
+    out: Path,
+    results: list["Result"],
+    bench: "BenchmarkSet",
+    config: "BenchmarkConfig",
+    card: str | None,
 ) -> None:
     from representation.report.benchmark_figure import draw
     from representation.report.record import whole_record
@@ -220,11 +228,15 @@ def _write(
     }
     record = whole_record(results, bench, config)
     record["coverage"] = {name: one.as_dict() for name, one in coverages.items()}
+    record["card"] = card
     write_json(out / "benchmark.json", record)
     with atomic_file(out / "benchmark.md") as temporary:
-        temporary.write_text(markdown(results, bench, config), encoding="utf-8")
+        below = "" if card is None else f"\n{as_markdown(card)}\n"
+        temporary.write_text(markdown(results, bench, config) + below, encoding="utf-8")
     draw(out / "benchmark.png", results, bench, config)
     print_tables(results, bench, config, table_console())
+    if card is not None:
+        print(card)
     for name, one in coverages.items():
         print(f"{name}: {one}")
     if unlike := told_unlike(coverages):

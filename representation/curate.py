@@ -22,13 +22,15 @@ from moon_rec.tracking import Tracker
 from moon_rec.vector_pairs import about_pair, add_table_options, open_pair
 from representation.curation import Curated, CurationConfig, curate
 from representation.curation.files import PAIRS, write_pairs
+from representation.recipes.option import add_recipe_option, chosen_recipe
 
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
     refuse_many_processes("representation.curate")
     options = _parser().parse_args(argv)
-    config = load_config(CurationConfig, options.config, options.settings)
+    recipe = chosen_recipe(options, "curation")
+    config = load_config(CurationConfig, options.config, options.settings, base=recipe)
     shop = Shop.open(options.shop)
     reads = (options.shop, options.items, options.queries, options.config)
     check_output(options.out, PAIRS, options.overwrite, inputs=reads)
@@ -80,6 +82,7 @@ def _parser() -> Parser:
         "--picture", type=Path, metavar="FILE", help="draw the steps and the mixes (PNG)"
     )
     add_overwrite_option(parser, "pairs and picture")
+    add_recipe_option(parser, "curation")
     parser.add_argument("--track", metavar="URI", help="log the steps to this MLflow store")
     add_config_options(
         parser,

@@ -12,6 +12,7 @@ from moon_rec.config import load_config
 from moon_rec.errors import ConfigError
 from moon_rec.outputs import add_overwrite_option
 from moon_rec.shop import Shop
+from representation.recipes.option import add_recipe_option, chosen_recipe
 from representation.training.tracking import add_track_option, tracked, tracker_of
 
 
@@ -21,13 +22,12 @@ def main(argv: list[str] | None = None) -> None:
     from representation.posttraining import PosttrainConfig, posttrain
     from representation.posttraining.teacher import check_teacher
     from representation.posttraining.train import LOG_FILE
-    from representation.recipes.recipe import recipe_values
     from representation.training.distributed import is_main, processes
     from representation.training.output_places import check_out
 
     with processes():
         preset = [f"preset={chosen.preset}"] if chosen.preset else []
-        recipe = recipe_values(chosen.recipe, "posttraining") if chosen.recipe else {}
+        recipe = chosen_recipe(chosen, "posttraining")
         config = load_config(
             PosttrainConfig, chosen.config, [*preset, *chosen.settings], base=recipe
         )
@@ -79,11 +79,7 @@ def _parser() -> Parser:
     parser.add_argument("--out", type=Path, required=True, help="folder for the encoder")
     add_overwrite_option(parser, "the encoder and its checkpoints")
     settings = parser.add_mutually_exclusive_group()
-    settings.add_argument(
-        "--recipe",
-        metavar="NAME",
-        help="settings of a system of the MOON family (python -m representation.recipes lists them), with its part where it has several, such as moon.refinement; --set overrides them",
-    )
+    add_recipe_option(settings, "posttraining")
     settings.add_argument(
         "--preset",
         choices=("broad", "refinement", "scl"),

@@ -12,6 +12,7 @@ from moon_rec.files import read_json
 from moon_rec.outputs import add_overwrite_option
 from moon_rec.progress import say
 from moon_rec.shop import Shop
+from representation.recipes.option import add_recipe_option, chosen_recipe
 from representation.training.tracking import add_track_option, tracked, tracker_of
 
 
@@ -29,11 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--start", type=Path, help="an encoder to start from instead of random weights"
     )
-    parser.add_argument(
-        "--recipe",
-        metavar="NAME",
-        help="settings of a system of the MOON family that pretrains (python -m representation.recipes lists them); --set overrides them",
-    )
+    add_recipe_option(parser, "pretraining")
     parser.add_argument(
         "--graded",
         type=seed_number,
@@ -58,12 +55,11 @@ def main(argv: list[str] | None = None) -> None:
     from representation.pretraining import PretrainConfig, pretrain
     from representation.pretraining.grading import Grader, grades_as_lines
     from representation.pretraining.train import LOG_FILE
-    from representation.recipes.recipe import recipe_values
     from representation.training.distributed import is_main, processes
     from representation.training.output_places import check_out
 
     with processes():
-        recipe = recipe_values(chosen.recipe, "pretraining") if chosen.recipe else {}
+        recipe = chosen_recipe(chosen, "pretraining")
         config = load_config(PretrainConfig, chosen.config, chosen.settings, base=recipe)
         check_out(chosen.out, chosen.overwrite, inputs=(chosen.shop, chosen.start))
         tracker = tracker_of(chosen)

@@ -12,6 +12,7 @@ from moon_rec.files import read_json
 from moon_rec.outputs import add_overwrite_option
 from moon_rec.progress import say
 from moon_rec.shop import Shop
+from representation.recipes.option import add_recipe_option, chosen_recipe
 from representation.training.tracking import add_track_option, tracked, tracker_of
 
 
@@ -36,6 +37,7 @@ def main(argv: list[str] | None = None) -> None:
         metavar="PRODUCTS",
         help="how many of the products listed from the cut on are written about before and after, and every grade_every steps; 0: none",
     )
+    add_recipe_option(parser, "reasoning")
     add_track_option(parser)
     add_config_options(
         parser,
@@ -56,7 +58,8 @@ def main(argv: list[str] | None = None) -> None:
     from representation.reasoning.train import LOG_FILE
     from representation.training.output_places import check_out
 
-    config = load_config(ReasonConfig, chosen.config, chosen.settings)
+    recipe = chosen_recipe(chosen, "reasoning")
+    config = load_config(ReasonConfig, chosen.config, chosen.settings, base=recipe)
     check_out(chosen.out, chosen.overwrite, inputs=(chosen.shop, chosen.start))
     tracker = tracker_of(chosen)
     shop = Shop.open(chosen.shop)

@@ -36,14 +36,20 @@ class Foreground:
 
 def foreground_box(picture: Image.Image) -> Box | None:
     """The box of what stands out from a picture's border; its score is the share of the box that stands out."""
+    found = foreground_parts(picture)
+    if found is None:
+        return None
+    box = _around(found)
+    across, down = picture.width / found.shape[1], picture.height / found.shape[0]
+    return Box(box.x0 * across, box.y0 * down, box.x1 * across, box.y1 * down, box.score)
+
+
+def foreground_parts(picture: Image.Image) -> np.ndarray | None:
+    """What stands out from a picture's border, boolean `(height, width)` of the picture made small; None of a picture of one colour."""
     small = picture.convert("YCbCr")
     small.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
     distance = border_distance(np.asarray(small, dtype=np.float64))
-    found = parts_box(distance, least_range=2 * LEAST_STEP * sum(distance.shape))
-    if found is None:
-        return None
-    across, down = picture.width / small.width, picture.height / small.height
-    return Box(found.x0 * across, found.y0 * down, found.x1 * across, found.y1 * down, found.score)
+    return _parts(distance, least_range=2 * LEAST_STEP * sum(distance.shape))
 
 
 def border_distance(pixels: np.ndarray) -> np.ndarray:
@@ -70,12 +76,22 @@ def parts_box(values: np.ndarray, least_range: float) -> Box | None:
         values: `(height, width)`, the higher, the more a pixel is the product's.
         least_range: of the values, for any part to stand out: of distances what steps between equal pixels alone make.
     """
+    found = _parts(values, least_range)
+    return None if found is None else _around(found)
+
+
+def _parts(values: np.ndarray, least_range: float) -> np.ndarray | None:
+    """The connected parts that `parts_box` is around, boolean as `values`."""
     if values.size == 0 or np.ptp(values) <= least_range:
         return None
     stands_out = ndimage.binary_fill_holes(values > otsu(values))
     parts, count = cast(tuple[np.ndarray, int], ndimage.label(stands_out))
     sizes = ndimage.sum_labels(np.ones(values.shape), parts, range(1, count + 1))
-    kept = np.isin(parts, 1 + np.flatnonzero(sizes >= SMALL_PART * sizes.max()))
+    return np.isin(parts, 1 + np.flatnonzero(sizes >= SMALL_PART * sizes.max()))
+
+
+def _around(kept: np.ndarray) -> Box:
+    """The box around what is kept, scored by the share of it that is."""
     rows, columns = np.flatnonzero(kept.any(axis=1)), np.flatnonzero(kept.any(axis=0))
     x0, y0, x1, y1 = (int(side) for side in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
     return Box(x0, y0, x1, y1, float(kept[y0:y1, x0:x1].mean()))

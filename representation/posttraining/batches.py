@@ -13,6 +13,9 @@ from torch import Tensor
 
 from moon_rec.seeds import generator, seed_of
 from moon_rec.shop import Shop
+from representation.co_augmentation.config import CoAugmentationConfig
+from representation.co_augmentation.files import Augmentation
+from representation.co_augmentation.shown import CoAugmented
 from representation.core_region.crops import CoreRegion, known_boxes
 from representation.mixture.modality_driven import Objective
 from representation.model.prompt import TEXT_COLUMNS, product_texts
@@ -24,7 +27,7 @@ from representation.posttraining.augmentation import (
     apply_views,
     draw_views,
 )
-from representation.posttraining.mixture import ItemKind, PairKind, QueryKind
+from representation.posttraining.mixture import ItemKind, PairKind, QueryKind, text_kind
 from representation.posttraining.own_words import OwnWords
 from representation.posttraining.pair_batch import HardItems, PairBatch
 from representation.posttraining.schedule import Schedule
@@ -58,6 +61,7 @@ class Batches:
             those not listed before the cut, count as none.
         rank, world_size: make the inputs of this process's share of the rows only.
         alignment: which views of queries and items a batch has besides.
+        co_augmentation: how products are shown in further ways, and these (`co_augmentation.shown`); None: as they are.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class Batches:
         scratch_bytes: int = MOST_SCRATCH_BYTES,
         alter_photos: bool = True,
         alignment: AlignmentConfig | None = None,
+        co_augmentation: tuple[CoAugmentationConfig, Augmentation] | None = None,
     ) -> None:
         self._encoder, self.schedule, self._alignment = encoder, schedule, alignment
         self._of_photos = augmentation if alter_photos else None
@@ -94,14 +99,20 @@ class Batches:
             "richer": product_texts(items, "richer", encoder.says_price),
         }
         self._tokens: dict[tuple[Side, TextKind], list[list[int]]] = {}
-        for kind in ("title", "richer"):
-            if any(form.item.startswith(kind) for form in schedule.pairs):
-                self._tokens_of("item", kind)
+        of_forms = {text_kind(kind.item) for kind in schedule.pairs}
+        said: list[TextKind] = [kind for kind in ("title", "richer") if kind in of_forms]
+        for kind in said:
+            self._tokens_of("item", kind)
         self._size, self._device = encoder.image_size or 1, encoder.device
         self._cut = encoder.cut
         forms = {form for kind in schedule.pairs for form in kind}
         shows = any("image" in form for form in forms)
         self._images = self._store(shop, "items", self._item_ids if shows else None, scratch_bytes)
+        self._augmented = None
+        if co_augmentation is not None:
+            shows = any("image" in kind.item for kind in schedule.pairs)
+            of_items = (encoder, items, said, shows, seed, scratch_bytes)
+            self._augmented = CoAugmented(*co_augmentation, *of_items)
         searches = _used_searches(shop, schedule)
         self._search_ids = searches["search_id"].to_numpy()
         words = [text or "" for text in searches["query_text"]]
@@ -162,8 +173,8 @@ class Batches:
         forms = {form for kind in self.schedule.pairs for form in kind}
         said: set[tuple[Side, TextKind]] = set()
         for kind in self.schedule.pairs:
-            if kind.item != "image":
-                said.add(("item", "title" if kind.item.startswith("title") else "richer"))
+            if (text := text_kind(kind.item)) is not None:
+                said.add(("item", text))
             if kind.query == "richer-text+image":
                 said.add(("query", "richer"))
             elif kind.query != "image" and self._own_words is None:
@@ -215,7 +226,7 @@ class Batches:
         return PairBatch(
             kind=kind,
             queries=self._encoder.prepare("query", *shown),
-            items=self._items("item", item_rows[own], kind.item),
+            items=self._items(item_rows, own, kind.item, step, "positives"),
             blocked=self._blocked(rows, own),
             rows=rows,
             item_ids=_tensor(rows["item_id"]),
@@ -243,7 +254,8 @@ class Batches:
             return ()
         of_all = self._tokens_of("item", "title" if kind.item == "title+image" else "richer")
         texts = self._encoder.prepare("item", [of_all[row] for row in rows], None)
-        return self._items("item", rows, "image"), texts
+        pictures = self._encoder.prepare("item", *self._shown_of("item", rows, "image"))
+        return pictures, texts
 
     def _places(self, item_ids: pl.Series) -> np.ndarray:
         return np.searchsorted(self._item_ids, item_ids.to_numpy())
@@ -268,8 +280,9 @@ class Batches:
         ids = np.where(mask, ids, -1)
         spu_ids = np.where(mask, self._spu_ids[places], -1)
         blocked = self._known.blocked(rows[own], ids.reshape(-1), spu_ids.reshape(-1))
+        of_own = slice(own.start * self._num_hard, own.stop * self._num_hard)
         return HardItems(
-            items=self._items("item", places[own].reshape(-1), kind.item),
+            items=self._items(places.reshape(-1), of_own, kind.item, step, "hard negatives"),
             ids=torch.from_numpy(ids),
             spu_ids=torch.from_numpy(spu_ids),
             mask=torch.from_numpy(mask),
@@ -277,14 +290,18 @@ class Batches:
             blocked=torch.from_numpy(blocked | ~mask.reshape(-1)),
         )
 
-    def _items(self, side: Side, rows: np.ndarray, kind: ItemKind) -> Rows:
-        return self._encoder.prepare(side, *self._shown_of(side, rows, kind))
+    def _items(self, rows: np.ndarray, own: slice, kind: ItemKind, step: int, role: str) -> Rows:
+        """The own rows among products of the batch, with what co-augmentation adds to a step's."""
+        shown = self._shown_of("item", rows[own], kind)
+        if self._augmented is not None and self._augmented.is_in(step):
+            shown = self._augmented.of(shown, text_kind(kind), rows, own, role, step)
+        return self._encoder.prepare("item", *shown)
 
     def _shown_of(self, side: Side, rows: np.ndarray, kind: ItemKind) -> Shown:
         """What a side shows of products."""
         texts: list[list[int]] = [[]] * len(rows)
-        if kind != "image":
-            of_all = self._tokens_of(side, "title" if kind.startswith("title") else "richer")
+        if (said := text_kind(kind)) is not None:
+            of_all = self._tokens_of(side, said)
             texts = [of_all[row] for row in rows]
         return texts, self._images.take_to(rows, self._device) if "image" in kind else None
 

@@ -23,8 +23,10 @@ from moon_rec.bounds import (
 from moon_rec.config import LENIENT, CountsWhen, Rules, nearest
 from moon_rec.errors import ConfigError
 from moon_rec.shop.engagement import Engagement
+from representation.co_augmentation.config import CoAugmentationConfig
 from representation.core_region.config import CoreRegionConfig
 from representation.curation.config import CurationConfig
+from representation.fusion.config import FusionConfig, ResidualEnhancementConfig
 from representation.losses.filtering import FilterConfig
 from representation.mixture.config import ExpertsConfig
 from representation.negatives.hard import HardKind
@@ -47,10 +49,13 @@ Entries = Annotated[int, Field(ge=1, le=2**27)]
 
 _MAY_BE_NONE = (
     "alignment",
+    "co_augmentation",
     "curation",
     "core_region",
     "experts",
     "filtering",
+    "fusion",
+    "residual_enhancement",
     "lora",
     "num_negatives",
     "queue_length",
@@ -121,10 +126,13 @@ class PosttrainConfig(TrainingConfig):
         momentum: of a slow copy of the encoder whose vectors are kept as past negatives, see `momentum.py`; 0: the encoder's own.
         core_region: from here on encode beside each picture what it shows of the product, see `CoreRegionConfig` (MOON); None: as the encoder does that training starts from.
         experts: put experts in place of the feed-forward layers of the encoder that training starts from, see `mixture.ExpertsConfig` (MOON, MOON2.0); None: as it is.
+        fusion: fuse vectors with the raw picture and words they are of, see `fusion.FusionConfig` (MOON3.0); None: as the encoder does that training starts from.
+        residual_enhancement: give layers' states fine detail back, see `fusion.ResidualEnhancementConfig` (MOON3.0); None: as the encoder does that training starts from.
         balance_weight: of the load balance loss where the encoder has experts (MOON2.0: rho); the papers are silent; chosen: .01, as Switch Transformer.
         alignment: MOON2.0's dual-level alignment, see `AlignmentConfig`; None: none.
         filtering: pairs that the encoder is unsure of count less, see `FilterConfig` (MOON2.0's dynamic sample filtering); None: all count alike. A pair is held against its own hard
             negatives, the one most like the query; without one it counts whole.
+        co_augmentation: show products with enriched titles and expanded pictures, see `CoAugmentationConfig` (MOON2.0); of training alone. None: as they are.
         chunk_size: rows embedded at a time, with gradients cached, so that memory does not grow with the batch; None: all at once.
     """
 
@@ -170,9 +178,12 @@ class PosttrainConfig(TrainingConfig):
     momentum: ShareBelowOne = 0.0
     core_region: CoreRegionConfig | None = None
     experts: ExpertsConfig | None = None
+    fusion: FusionConfig | None = None
+    residual_enhancement: ResidualEnhancementConfig | None = None
     balance_weight: Strength = 0.01
     alignment: AlignmentConfig | None = None
     filtering: FilterConfig | None = None
+    co_augmentation: CoAugmentationConfig | None = None
     chunk_size: Count | None = None
 
     counts_when: ClassVar[Rules] = {
@@ -210,6 +221,10 @@ class PosttrainConfig(TrainingConfig):
                 lambda config: config.hard_negatives > 0,
                 "hard_negatives is 0; leave it out or raise that",
             ),
+        ),
+        "co_augmentation": CountsWhen(
+            lambda config: config.co_augmentation.adds_to(config.items),
+            "no item of this mixture shows what it adds (titles = {self.co_augmentation.titles!r}, pictures = {self.co_augmentation.pictures!r}); leave it out",
         ),
         "alignment": CountsWhen(
             lambda config: any("image" in item for item in config.items),

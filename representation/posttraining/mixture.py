@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 from moon_rec.config import nearest
 from moon_rec.errors import ConfigError
 from representation.mixture.modality_driven import Objective
+from representation.trainable import TextKind
 
 QueryKind = Literal["text", "image", "title+image", "richer-text+image"]
 ItemKind = Literal["richer-text", "image", "title+image", "richer-text+image"]
@@ -49,6 +50,13 @@ CATALOGUE_KINDS = (
 """Kinds that are left when products are their own queries: a title must not find an item that shows it."""
 
 KINDS = {name: PairKind(*name.split("->")) for name in TABLE_2}  # type: ignore[arg-type]
+
+
+def text_kind(form: ItemKind) -> TextKind | None:
+    """Which text an item of that form shows."""
+    if form == "image":
+        return None
+    return "title" if form.startswith("title") else "richer"
 
 
 def check_mixture(mixture: dict[str, float]) -> dict[str, float]:

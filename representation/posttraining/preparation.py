@@ -11,6 +11,7 @@ from moon_rec.errors import EncoderError
 from moon_rec.progress import say
 from moon_rec.seeds import generator
 from moon_rec.shop import Shop
+from representation.co_augmentation.files import Augmentation
 from representation.curation import Curated, curate
 from representation.negatives import HardNegatives, KnownPositives
 from representation.posttraining.batches import Batches
@@ -57,6 +58,7 @@ def prepare(
     world_size: int = 1,
     features: Path | None = None,
     given: CuratedPairs | None = None,
+    augmentation: Augmentation | None = None,
 ) -> Prepared:
     """Find the pairs before the cut, curate them where asked, and make ready to make batches.
 
@@ -64,6 +66,7 @@ def prepare(
         encoder: the one to train, as it is before.
         given: pairs that were curated before, trained on in place of all.
         vectors: folder of `representation.embed` with what curation measures likeness by; None: computed with `encoder`.
+        augmentation: the folder of `config.co_augmentation`, opened.
         features: where outputs of frozen towers are kept, by the first of several processes; None: in memory, where they are small.
 
     Raises:
@@ -96,6 +99,9 @@ def prepare(
     hard = None
     if config.hard_negatives:
         hard = HardNegatives(shop, known, config.hard_negative_kinds, config.seed)
+    augmented = None
+    if config.co_augmentation is not None and augmentation is not None:
+        augmented = config.co_augmentation, augmentation
     batches = Batches(
         shop,
         encoder,
@@ -113,6 +119,7 @@ def prepare(
         scratch_bytes=int(config.scratch_gb * 1e9),
         alter_photos=config.alter_photos,
         alignment=config.alignment,
+        co_augmentation=augmented,
     )
     batches.decode_ahead()
     if features is not None or (isinstance(encoder, Remembers) and encoder.features_are_small):

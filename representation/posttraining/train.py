@@ -17,6 +17,8 @@ from transformers import PreTrainedModel
 
 from moon_rec.errors import ConfigError
 from moon_rec.shop import Shop
+from representation.co_augmentation.files import read_augmentation
+from representation.co_augmentation.shown import check_co_augmentation
 from representation.encoder import ProductEncoder, open_trainable
 from representation.posttraining.alignment import (
     check_core_region,
@@ -34,6 +36,7 @@ from representation.posttraining.start_vectors import open_vectors
 from representation.posttraining.step import ContrastiveStep
 from representation.posttraining.teacher import Teacher, check_teacher
 from representation.trainable import Remembers, Trainable
+from representation.training.added_fusion import add_fusion, check_fusion
 from representation.training.distributed import (
     SharedEncoder,
     average_gradients,
@@ -83,7 +86,8 @@ def posttrain(
     """
     check_teacher(config, teacher)
     stage = PostTraining(shop, config, vectors, pairs, teacher, features, Path(out))
-    inputs = (vectors, pairs, teacher)
+    augmentation = None if config.co_augmentation is None else config.co_augmentation.folder
+    inputs = (vectors, pairs, teacher, augmentation)
     return train(stage, shop, out, config, start, on_log, overwrite, inputs=inputs)
 
 
@@ -106,6 +110,8 @@ class PostTraining(Stage[PairBatch, Outcome]):
         self._out, self._features = out, features
         self._curated = None if pairs is None else CuratedPairs(pairs, shop, config)
         self._taught = None if teacher is None else open_vectors(shop, teacher)
+        augmented = config.co_augmentation
+        self._augmentation = None if augmented is None else read_augmentation(augmented.folder, shop)  # fmt: skip
         self._prepared: Prepared
         self._step: ContrastiveStep
         self._slow: MomentumEncoder | None = None
@@ -115,6 +121,8 @@ class PostTraining(Stage[PairBatch, Outcome]):
 
     def reads(self) -> dict[str, str]:
         found = {} if self._curated is None else {"pairs": self._curated.digest}
+        if self._augmentation is not None:
+            found["co_augmentation"] = self._augmentation.digest
         taught = zip(("teacher_items", "teacher_queries"), self._taught or (), strict=False)
         return found | {name: table.digest for name, table in taught}
 
@@ -122,6 +130,8 @@ class PostTraining(Stage[PairBatch, Outcome]):
         refuse_idle(self._config, encoder.widths)
         check_mixture_of_experts(self._config, encoder)
         check_core_region(self._config, encoder)
+        check_fusion(self._config, encoder)
+        check_co_augmentation(self._config.co_augmentation, encoder)
         readable(self._config, encoder)
         if self._features is not None and not keeps_towers(encoder, self._config):
             raise ConfigError(
@@ -139,6 +149,7 @@ class PostTraining(Stage[PairBatch, Outcome]):
         if self._config.experts is not None:
             assert isinstance(encoder, ProductEncoder)
             encoder.add_experts(self._config.experts, self._config.seed)
+        add_fusion(self._config, encoder)
 
     def prepare(self, encoder: Trainable) -> Batches:
         self._prepared = prepare(
@@ -150,6 +161,7 @@ class PostTraining(Stage[PairBatch, Outcome]):
             world_size(),
             self._features_folder(encoder),
             self._curated,
+            self._augmentation,
         )
         kinds = self._prepared.batches.schedule.pairs.values()
         check_shares(min(self._config.batch_size, *(rows.height for rows in kinds)), "pairs")

@@ -25,7 +25,8 @@ here, why it differs, and the test that pins it. A mechanism has one of four sta
 | OMITTED | not built |
 
 The papers were not at hand in full, and none has public code. How each mechanism is known stands with it: from a *figure* or table of the paper, from its *abstract*, from a *note* of somebody who read it,
-*inferred* by us, or *unknown*. Figures that the papers report are nothing to compare with: data, sizes and definitions differ."""
+*inferred* by us, or *unknown*. Figures that the papers report are nothing to compare with: data, sizes and definitions differ.
+What each part that is a switch is worth here, beside the direction that the papers' own ablations have, stands in [Results](results.md#the-recipes-of-the-moon-family-part-by-part)."""
 
 
 def page() -> str:

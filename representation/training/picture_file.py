@@ -9,11 +9,12 @@ copied once, a row group at a time, into a scratch file in the folder for tempor
 import os
 import tempfile
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import polars as pl
 
 from moon_rec.errors import EncoderError
 from moon_rec.shop import Shop
@@ -41,7 +42,18 @@ class PictureFile(Sequence[bytes | None]):
         Raises:
             EncoderError: no room for the file.
         """
-        file, (starts, sizes) = shared_file(lambda: _copy(shop, table, ids), "rb")
+        return cls.of_pieces(lambda: shop.pictures(table), ids, table)
+
+    @classmethod
+    def of_pieces(
+        cls, pieces: Callable[[], Iterable[pl.DataFrame]], ids: np.ndarray, what: str
+    ) -> "PictureFile":
+        """The pictures of `ids` (rising) among pieces of two columns, key and picture; `what` they are of, for errors. All processes call.
+
+        Raises:
+            EncoderError: no room for the file.
+        """
+        file, (starts, sizes) = shared_file(lambda: _copy(pieces(), ids, what), "rb")
         return cls(file, starts, sizes)
 
     def __len__(self) -> int:
@@ -54,14 +66,16 @@ class PictureFile(Sequence[bytes | None]):
         return os.pread(self._file.fileno(), size, int(self._starts[row]))
 
 
-def _copy(shop: Shop, table: str, ids: np.ndarray) -> tuple[Path, tuple[np.ndarray, np.ndarray]]:
+def _copy(
+    pieces: Iterable[pl.DataFrame], ids: np.ndarray, what: str
+) -> tuple[Path, tuple[np.ndarray, np.ndarray]]:
     """A file of the pictures, and where each lies."""
     starts, sizes = np.zeros(len(ids), np.int64), np.full(len(ids), NONE, np.int64)
     at = 0
     descriptor, name = tempfile.mkstemp(prefix="moon-rec-pictures-")
     try:
         with open(descriptor, "wb") as file:
-            for piece in shop.pictures(table):
+            for piece in pieces:
                 for key, data in piece.iter_rows():
                     row = int(np.searchsorted(ids, key))
                     if data is None or row == len(ids) or ids[row] != key:
@@ -73,7 +87,7 @@ def _copy(shop: Shop, table: str, ids: np.ndarray) -> tuple[Path, tuple[np.ndarr
         os.unlink(name)
         if isinstance(error, OSError):
             raise EncoderError(
-                f"pictures of {table} cannot be copied to {name}: {error.strerror}; name a folder with more room in TMPDIR"
+                f"pictures of {what} cannot be copied to {name}: {error.strerror}; name a folder with more room in TMPDIR"
             ) from None
         raise
     return Path(name), (starts, sizes)

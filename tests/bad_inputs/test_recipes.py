@@ -11,6 +11,9 @@ CASES = [
     Case("recipes: a system of two parts without its part", "representation.posttrain shop --out new --recipe moon", ("several parts of posttraining", "moon.broad, moon.refinement")),
     Case("recipes: beside a preset", "representation.posttrain shop --out new --recipe moon2 --preset broad", ("--preset", "not allowed with argument --recipe")),
     Case("recipes: pretraining of one that has none", "representation.pretrain shop --out new --recipe moon1", ("recipe moon1 has no pretraining",)),
+    Case("recipes: curation of one that has none", "representation.curate shop --out new --recipe moon1", ("recipe moon1 has no curation", "moon.refinement")),
+    Case("recipes: reasoning of one that has none", "representation.reason shop --start encoder --out new --recipe moon2", ("recipe moon2 has no reasoning", "take one that has: moon3")),
+    Case("recipes: a benchmark of one that is unknown", "representation.benchmark shop --encoder encoder --out new --recipe moon33", ("no recipe 'moon33'", "did you mean 'moon3'")),
 ]  # fmt: skip
 
 

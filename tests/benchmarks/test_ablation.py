@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from benchmarks import ablation
-from benchmarks.ablation import ADDED, Cells, arms, draw, hits_by_seed, summarise, variance_of_mean
+from benchmarks.ablation import ADDED, arms, draw, summarise
+from benchmarks.over_seeds import hits_by_seed, variance_of_mean
 from moon_rec.errors import ConfigError
 from representation.posttraining import PosttrainConfig
 from representation.posttraining.mixture import check_mixture
@@ -63,7 +64,7 @@ def made_up(searches=400):
                     modality=pl.lit("image"), arm=pl.lit(name), seed=pl.lit(seed)
                 )
             )
-    return Cells(pl.concat(frames).sample(fraction=1.0, shuffle=True, seed=1), 50)
+    return pl.concat(frames).sample(fraction=1.0, shuffle=True, seed=1).with_columns(num_items=50)
 
 
 def test_differences_are_paired_and_the_picture_is_drawn(tmp_path):
@@ -80,11 +81,10 @@ def test_differences_are_paired_and_the_picture_is_drawn(tmp_path):
 
 
 def test_without_the_first_arm_nothing_is_held_against_it():
-    cells = made_up()
-    hits = cells.hits.with_columns(
+    hits = made_up().with_columns(
         arm=pl.col("arm").replace({"stage 1 only": "+ curation", "+ purchase pairs": "+ queue"})
     )
-    first, second = summarise(Cells(hits, 50), "test", 10)
+    first, second = summarise(hits, "test", 10)
     assert "minus_previous" in second and "minus_first" not in second
     assert (
         "'+ curation'" in second["minus_previous"]["definition"] and "minus_previous" not in first
@@ -100,11 +100,11 @@ def test_seeds_count_in_the_interval():
 
 def test_arms_are_compared_on_the_seeds_that_both_have():
     """Seed 2 of the second arm, which finds nothing, has nothing to be held against."""
-    hits = made_up().hits
+    hits = made_up()
     is_first = pl.col("arm") == "stage 1 only"
     nothing = pl.when(~is_first & (pl.col("seed") == 2)).then(False).otherwise(pl.col("hit@10"))
     hits = hits.with_columns(nothing.alias("hit@10")).filter(~is_first | (pl.col("seed") < 2))
-    first, second = summarise(Cells(hits, 50), "test", 10)
+    first, second = summarise(hits, "test", 10)
     assert first["by_seed"] == [0.25, 0.25] and second["by_seed"] == [0.5, 0.5, 0.0]
     gap = second["minus_first"]
     assert gap["value"] == 0.25 and gap["definition"].endswith("same seeds: 0, 1")

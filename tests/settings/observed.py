@@ -24,7 +24,7 @@ from exchange_rate.study.grid import study_cells
 from exchange_rate.study.plan import RankerPlan, StudyConfig
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import ConfigError, MoonRecError
-from moon_rec.shop import Shop
+from moon_rec.shop import Shop, ShopWriter
 from moon_rec.shop.non_clicks import sample_non_clicks
 from moon_rec.shop.readers import import_movielens, import_online_retail, import_tables
 from moon_rec.shop.readers.interactions import InteractionsConfig, import_interactions
@@ -32,6 +32,10 @@ from moon_rec.shop.simulate import simulate_shop
 from ranking.features import RankingTables
 from ranking.loader import Loader
 from ranking.training.course import train_ranker
+from representation.co_augmentation.config import AugmentConfig
+from representation.co_augmentation.files import read_augmentation
+from representation.co_augmentation.image_title_filter import ImageTitleFilter
+from representation.co_augmentation.make import augment
 from representation.curation import curate
 from representation.encoder import ProductEncoder, build_encoder, untrained_encoder
 from representation.encoders.dual import DualEncoder
@@ -54,6 +58,8 @@ from tests.moon_rec.shop import test_non_clicks
 from tests.moon_rec.shop.readers import test_movielens, test_online_retail
 from tests.ranking import conftest as ranking_data
 from tests.representation import conftest as shop_data
+from tests.representation.co_augmentation import conftest as augmented_data
+from tests.representation.core_region import test_beside
 from tests.representation.curation import conftest as curation_data
 from tests.representation.encoders import conftest as checkpoint_data
 from tests.representation.word_set import WordEncoder, word_set
@@ -366,6 +372,10 @@ def of_encoder(config: Any) -> str:
     made = _plain_encoder()
     if config.experts is not None:
         made = _mixed_encoder(config.experts)
+    if config.fusion is not None:
+        made = _fused_encoder("fusion", config.fusion)
+    if config.residual_enhancement is not None:
+        made = _fused_encoder("residual_enhancement", config.residual_enhancement)
     kind = ReasoningEncoder if config.reasoning_tokens else ProductEncoder
     return digest(*_vectors(kind(made.module, made.tokenizer, config)))
 
@@ -397,6 +407,26 @@ def of_experts(config: Any) -> str:
     return digest(*_vectors(encoder), sorted(dict(encoder.module.named_parameters())))
 
 
+def _fused_encoder(name: str, config: Any) -> ProductEncoder:
+    """With fusion or residual enhancement that does something."""
+    encoder = untrained_encoder(little_shop(), shop_data.TINY, 3, device="cpu")
+    add = encoder.add_fusion if name == "fusion" else encoder.add_residual_enhancement
+    add(config, 0)
+    draws = torch.Generator().manual_seed(0)
+    for parameter, value in encoder.module.named_parameters():
+        if name in parameter:
+            value.data += torch.randn(value.shape, generator=draws) / 5
+    return encoder
+
+
+def of_fusion(config: Any) -> str:
+    return digest(*_vectors(_fused_encoder("fusion", config)))
+
+
+def of_residual_enhancement(config: Any) -> str:
+    return digest(*_vectors(_fused_encoder("residual_enhancement", config)))
+
+
 def of_alignment(config: Any) -> str:
     """The loss of a step, and what a batch has besides."""
     from representation.mixture import ExpertsConfig
@@ -415,6 +445,60 @@ def of_alignment(config: Any) -> str:
     with torch.no_grad():
         vectors = [encoder.embed_with_gates(side) for side in batch.sides]
         return digest(step.loss(batch, 0, vectors)[0])
+
+
+@functools.cache
+def augmented_places() -> tuple[str, str]:
+    """Where the little shop's co-augmentations are, once `augmented` has made them."""
+    return str(fresh() / "one"), str(fresh() / "other")
+
+
+@functools.cache
+def augmented() -> None:
+    """All products, and the first half of them."""
+    for place, names in zip(augmented_places(), (("clean", "view", "detail"), ("view",)), strict=True):  # fmt: skip
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("representation.co_augmentation.make.save", lambda _, path: path.touch())
+            settings = AugmentConfig.model_validate({"pictures": names})
+            augment(little_shop(), place, settings, augmented_data.Writer(), augmented_data.Painter())  # fmt: skip
+
+
+def of_augment(config: Any) -> str:
+    """Titles and pictures kept, of products that stand out from their ground."""
+    out = fresh() / "made"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("representation.co_augmentation.make.save", lambda _, path: path.touch())
+        augment(planted_shop(), out, config, image_filter=ImageTitleFilter(_plain_encoder()))
+    return digest(*(pl.read_parquet(out / f"{name}.parquet").to_dicts() for name in ("titles", "pictures")))  # fmt: skip
+
+
+@functools.cache
+def planted_shop() -> Shop:
+    """Six of the little shop's products, on a ground of their own."""
+    of = little_shop()
+    items = of.items.head(6).collect()
+    shown = pl.Series([test_beside.planted(number) for number in range(6)])
+    about = {"name": "planted", "source": "a test", "is_simulated": True}
+    out = fresh() / "shop"
+    with ShopWriter(out, cut_time=of.cut_time, test_time=of.test_time, **about) as writer:  # fmt: skip
+        writer.write("items", items.with_columns(image=shown, title=pl.lit("thing")))
+        writer.write("searches", of.searches.collect())
+        bought = of.impressions.filter(pl.col("item_id").is_in(items["item_id"].implode()))
+        writer.write("impressions", bought.collect())
+    return Shop.open(out)
+
+
+def of_co_augmentation(config: Any) -> str:
+    """What a few steps show of products."""
+    from representation.posttraining.preparation import prepare
+
+    augmented()
+    mixture = {"text->title+image": 1.0}
+    settings = PosttrainConfig(steps=6, batch_size=6, mixture=mixture, co_augmentation=config)
+    found = read_augmentation(config.folder, little_shop())
+    batches = prepare(little_shop(), settings, _plain_encoder(), augmentation=found).batches
+    made = [batches.make(step).items for step in range(6)]
+    return digest(*(one.token_ids for one in made), *(one.pixels for one in made))
 
 
 def of_filtering(config: Any) -> str:
@@ -507,7 +591,10 @@ def of_reasoning(config: Any) -> str:
 
     def half_right(*given: Any) -> Any:
         drawn = roll_outs.draw(*given)
-        return replace(drawn, has_ended=[place % 2 == 0 for place in range(len(drawn.answers))])
+        answers = [
+            one._replace(has_ended=place % 2 == 0) for place, one in enumerate(drawn.answers)
+        ]
+        return replace(drawn, answers=answers)
 
     stated = frozenset({("colour", "red")})
     started = functools.partial(reason, start=_start(), grade=lambda _: {"grade": 1.0})
@@ -519,6 +606,7 @@ def of_reasoning(config: Any) -> str:
 
 def of_posttraining(config: Any) -> str:
     inside = "representation.posttraining."
+    augmented()
     taught = config.score_distillation or config.vector_distillation
     return of_training(
         functools.partial(posttrain, teacher=teacher_tables() if taught else None),

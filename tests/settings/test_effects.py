@@ -26,12 +26,14 @@ from moon_rec.shop.readers.interactions.config import FileForm, TimeColumns
 from moon_rec.shop.simulate.config import SimulationConfig
 from ranking.config import RankerConfig
 from ranking.features import FeatureConfig
+from representation.co_augmentation.config import AugmentConfig, CoAugmentationConfig
 from representation.core_region.config import CoreRegionConfig
 from representation.curation.config import CurationConfig
 from representation.encoders.dual import DualConfig
 from representation.encoders.projections import LockedConfig
 from representation.encoders.qwen import EncoderConfig
 from representation.encoders.text import TextConfig
+from representation.fusion import FusionConfig, ResidualEnhancementConfig
 from representation.losses.filtering import FilterConfig
 from representation.metrics.benchmark_config import BenchmarkConfig
 from representation.mixture import ExpertsConfig
@@ -66,6 +68,7 @@ class Effects(NamedTuple):
 
 CUBE = {"content": "cube"}
 FILES = observed.outside_files()
+AUGMENTED = observed.augmented_places()
 TRAINED = {"random": False, "posttraining": PosttrainConfig(steps=4)}
 BROWSED = {"share_browse": 1.0}
 FORM = {"separator": "::", "encoding": "utf-16"}
@@ -221,7 +224,8 @@ EFFECTS: dict[type[Config], Effects] = {
         {"image_size": 16, "widths": (8, 32)},
         {
             "image_size": 32, "image_mean": (0.1, 0.5, 0.5), "image_std": (0.1, 0.5, 0.5), "widths": (16, 32), "prompt": PromptConfig(item_prompt="item"),
-            "pooling": "last", "attention": "causal", "experts": ExpertsConfig(num_experts=2), "core_region": CoreRegionConfig(), "reasoning_tokens": 3,
+            "pooling": "last", "attention": "causal", "experts": ExpertsConfig(num_experts=2), "core_region": CoreRegionConfig(), "reasoning_tokens": 3, "fusion": FusionConfig(heads=2),
+            "residual_enhancement": ResidualEnhancementConfig(rank=4),
         },
     ),
     CoreRegionConfig: Effects(observed.of_core_region, {}, {"detector": "none", "margin": 0.5}),
@@ -231,11 +235,24 @@ EFFECTS: dict[type[Config], Effects] = {
         {"num_experts": 3, "top_k": 1, "guided": True, "guided_share": 0.5, "every": 2, "router_range": 0.5},
         {"guided_share": {"guided": True}},
     ),
+    FusionConfig: Effects(observed.of_fusion, {}, {"heads": 2, "modalities": ("image",)}),
+    ResidualEnhancementConfig: Effects(observed.of_residual_enhancement, {}, {"rank": 4, "every": 2, "tokens": "picture"}),
     AlignmentConfig: Effects(
         observed.of_alignment,
         {},
         {"query_views": False, "intra_weight": 0.5, "intra_temperature": 0.2, "objective_weights": True, "sparsity_weight": 0.5},
         {"sparsity_weight": {"objective_weights": True}},
+    ),
+    AugmentConfig: Effects(
+        observed.of_augment,
+        {"quantile": 0.4},
+        {"titles": False, "pictures": ("view",), "side": 8, "threshold": 0.5, "quantile": 0.8, "seed": 1},
+        along={"threshold": {"quantile": 0.1}},
+    ),
+    CoAugmentationConfig: Effects(
+        observed.of_co_augmentation,
+        {"folder": AUGMENTED[0], "share": 0.3},
+        {"folder": AUGMENTED[1], "titles": "instead", "pictures": "instead", "num_pictures": 1, "share": 0.8},
     ),
     FilterConfig: Effects(observed.of_filtering, {}, {"scale": 3.0, "first_margin": 0.1, "last_margin": 0.1, "threshold": 0.9}),
     TextConfig: Effects(
@@ -268,6 +285,7 @@ EFFECTS: dict[type[Config], Effects] = {
         {
             "engagement": "clicked", "group_size": 3, "answer_tokens": 2, "sampling_temperature": 0.3, "policy_weight": 3.0, "contrastive_weight": 3.0,
             "kl_weight": 5.0, "accuracy_weight": 4.0, "retrieval_weight": 4.0, "invalid_reward": -1.0, "success_at": 2, "temperature": 0.5, "grade_every": 1,
+            "fusion": FusionConfig(heads=2), "residual_enhancement": ResidualEnhancementConfig(rank=4),
         },
     ),
     PosttrainConfig: Effects(
@@ -280,7 +298,8 @@ EFFECTS: dict[type[Config], Effects] = {
             "triplet_weight": 1.0, "triplet_margin": 1.0, "hard_negatives": 2, "hard_negative_kinds": ("category",), "num_negatives": 2, "queue_length": 5,
             "max_age": 1, "queue_drift": "kept", "queue_term": "joint", "momentum": 0.9, "chunk_size": 2, "other_positives": "positives", "above_positive_margin": 0.0, "score_distillation": 1.0,
             "vector_distillation": 1.0, "distillation_temperature": 0.5, "experts": ExpertsConfig(num_experts=2), "core_region": CoreRegionConfig(detector="none"), "balance_weight": 1.0, "alignment": AlignmentConfig(),
-            "filtering": FilterConfig(first_margin=1.0),
+            "filtering": FilterConfig(first_margin=1.0), "fusion": FusionConfig(heads=2), "residual_enhancement": ResidualEnhancementConfig(rank=4),
+            "co_augmentation": CoAugmentationConfig(folder=AUGMENTED[0], share=1.0),
         },
         {
             "query_engagement": {"mixture": {"richer-text+image->richer-text+image": 1.0}, "engagement": "clicked"}, "split_mixed": {"mixture": {"image->image": 1.0}},
@@ -498,6 +517,10 @@ IDLE_BESIDE: dict[tuple[type[Config], str], Values] = {
     (PosttrainConfig, "augmentation"): {"mixture": {"text->image": 1.0}},
     (PosttrainConfig, "alignment"): {"mixture": {"text->richer-text": 1.0}},
     (AlignmentConfig, "intra_temperature"): {"intra_weight": 0.0},
+    (PosttrainConfig, "co_augmentation"): {"mixture": {"text->richer-text": 1.0}},
+    (CoAugmentationConfig, "num_pictures"): {"folder": "augmented", "pictures": "none"},
+    (AugmentConfig, "quantile"): {"threshold": 0.2},
+    (AugmentConfig, "side"): {"pictures": ()},
     (PosttrainConfig, "temperature"): {"loss": "circle", "prefix_loss": "same"},
     (PosttrainConfig, "learn_temperature"): {"loss": "circle", "prefix_loss": "same"},
     **{(kind, name): {"steps": 1} for kind in (PretrainConfig,) for name in ("checkpoint_steps", "resume_every")},
@@ -515,6 +538,7 @@ IDLE_BESIDE: dict[tuple[type[Config], str], Values] = {
 IDLE_VALUES = {
     **{(kind, "warmup_share"): 0.99 for kind in (PretrainConfig,)},
     (PosttrainConfig, "chunk_size"): 500,
+    (PosttrainConfig, "co_augmentation"): CoAugmentationConfig(folder="augmented", titles="none"),
     (BackboneConfig, "patch_size"): 4,
     (BackboneConfig, "vision_heads"): 2,
     (BackboneConfig, "text_heads"): 2,

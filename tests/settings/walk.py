@@ -11,6 +11,7 @@ from representation.recipes.card import Card, Mechanism
 
 PACKAGES = ("moon_rec", "ranking", "representation", "exchange_rate")
 NEEDED = {
+    "CoAugmentationConfig": ["folder=augmented"],
     "EncoderConfig": ["image_size=16", "widths=[8]"],
     "EncoderRun": ["name=first", "random=true"],
     "StudyConfig": ["encoders=[{name='first',random=true}]"],

@@ -1,16 +1,24 @@
 """Recipes: what each sets, over what a user says, at every door."""
 
+import argparse
+import importlib
 import re
+from typing import get_args
 
 import pytest
 
 from exchange_rate.study.encoder_plan import EncoderRun
 from moon_rec.config import load_config, make_config, read_toml
 from moon_rec.errors import ConfigError
+from representation.co_augmentation.config import AugmentConfig
+from representation.curation import CurationConfig
+from representation.metrics.benchmark_config import BenchmarkConfig
 from representation.posttraining import PosttrainConfig
 from representation.pretraining import PretrainConfig
+from representation.reasoning import ReasonConfig
 from representation.recipes.card import NAMES, read_card
-from representation.recipes.recipe import SETTINGS, recipe_values
+from representation.recipes.option import chosen_recipe
+from representation.recipes.recipe import SETTINGS, Stage, recipe_values, with_stage
 
 
 def of(recipe: str, *words: str) -> PosttrainConfig:
@@ -64,6 +72,8 @@ def test_no_recipe_has_what_its_card_leaves_out():
         ("moon2", "mixture of experts", "experts"),
         ("moon2", "alignment", "alignment"),
         ("moon2", "sample filtering", "filtering"),
+        ("moon3", "modality fusion", "fusion"),
+        ("moon3", "fine detail", "residual_enhancement"),
     ):
         statuses = {one.status for one in read_card(name).of_subject(subject)}
         assert (getattr(of(name), setting) is not None) == (statuses != {"OMITTED"}), subject
@@ -77,11 +87,54 @@ def test_no_recipe_has_what_its_card_leaves_out():
         ("moon.refine", "posttraining", "moon has no part 'refine'; did you mean 'refinement'?"),
         ("moon1.broad", "posttraining", "moon1 has no part 'broad'"),
         ("moon2", "pretraining", "recipe moon2 has no pretraining: it starts from weights that are there"),
+        ("moon1", "curation", "recipe moon1 has no curation; leave out the recipe, or take one that has: moon.refinement"),
+        ("moon", "curation", "name one of moon.broad, moon.refinement"),
+        ("moon2", "reasoning", "recipe moon2 has no reasoning; leave out the recipe, or take one that has: moon3"),
+        ("moon3.one", "benchmark", "recipe moon3 has no parts of benchmark: leave out 'one'"),
     ],
 )  # fmt: skip
 def test_what_is_no_recipe_is_refused(recipe, stage, said):
     with pytest.raises(ConfigError, match=re.escape(said)):
         recipe_values(recipe, stage)
+
+
+def test_every_stage_that_a_recipe_has_makes_settings():
+    kinds = {"augmentation": AugmentConfig, "pretraining": PretrainConfig, "posttraining": PosttrainConfig, "curation": CurationConfig, "reasoning": ReasonConfig, "benchmark": BenchmarkConfig}  # fmt: skip
+    assert set(kinds) == set(get_args(Stage))
+    for stage, kind in kinds.items():
+        names = with_stage(stage)
+        assert names, stage
+        for name in names:
+            assert load_config(kind, base=recipe_values(name, stage)).idle() == {}
+    assert with_stage("posttraining") == ["moon.broad", "moon.refinement", "moon1", "moon2", "moon3"]  # fmt: skip
+    of_part = of("moon.refinement").curation
+    assert load_config(CurationConfig, base=recipe_values("moon.refinement", "curation")) == of_part
+
+
+@pytest.mark.parametrize(
+    ("command", "stage"),
+    [
+        ("augment", "augmentation"),
+        ("pretrain", "pretraining"),
+        ("posttrain", "posttraining"),
+        ("curate", "curation"),
+        ("reason", "reasoning"),
+        ("benchmark", "benchmark"),
+    ],
+)
+def test_every_command_of_a_stage_takes_a_recipe(command, stage, capsys):
+    module = importlib.import_module(f"representation.{command}")
+    with pytest.raises(SystemExit):
+        module.main(["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"for this stage: {', '.join(with_stage(stage))}" in said
+
+
+def test_the_card_is_said_where_a_recipe_is_chosen(capsys):
+    options = argparse.Namespace(recipe="moon.refinement")
+    assert chosen_recipe(options, "posttraining") == {"preset": "refinement"}
+    assert f"recipe moon.refinement: {read_card('moon').line()}" in capsys.readouterr().err
+    assert chosen_recipe(argparse.Namespace(recipe=None), "posttraining") == {}
 
 
 def test_an_encoder_of_a_study_may_be_a_recipe():
