@@ -1,5 +1,6 @@
 """ProductEncoder: products and queries to unit vectors, one shared backbone for both sides and all modalities."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from moon_rec.config import make_config
 from moon_rec.errors import EncoderError
+from moon_rec.files import digest_of
 from moon_rec.shop import Shop
 from representation.core_region.config import CoreRegionConfig
 from representation.core_region.crops import CoreRegion
@@ -49,6 +51,7 @@ from representation.model.lora import (
     LoraConfig,
     with_lora,
 )
+from representation.model.picture_pruning import Pruning, pruned
 from representation.model.pixels import PictureLayout, square
 from representation.model.prompt import Richness
 from representation.model.qwen import random_backbone, scale_tokens
@@ -83,6 +86,7 @@ class ProductEncoder(FrameEncoder):
         self._compose()
         self.family = family_of({"model_type": module.config.model_type}, "the backbone")
         self._tower: FrozenTower | None = None
+        self._pruning: Pruning | None = None
         self.dim = self.backbone.dim
         self.widths = config.widths
         if self.widths[-1] != self.dim:
@@ -274,6 +278,29 @@ class ProductEncoder(FrameEncoder):
         """From here on encode each picture's core region beside it; see `core_region.crops`."""
         self._changed(core_region=config)
 
+    def with_pruned_pictures(self, keep: float, layers: int = 1) -> Self:
+        """The same encoder, to embed with alone: of each picture's tokens a share goes on, see `model.picture_pruning`; 1 is this encoder itself.
+
+        Args:
+            keep: the share. layers: first layers of the language model whose attention says which.
+
+        Raises:
+            EncoderError: a share out of bounds, or more layers than there are.
+        """
+        pruning = Pruning(keep, layers)
+        pruning.check(self.backbone)
+        if keep == 1:
+            return self
+        other = copy.copy(self)
+        other._pruning = pruning
+        vars(other)["digest"] = digest_of([self.digest, "pruned", *pruning])
+        return other
+
+    def _write(self, folder: Path) -> None:
+        if self._pruning is not None:
+            raise EncoderError("pruned pictures are no setting of an encoder's folder; save the encoder that was pruned")  # fmt: skip
+        super()._write(folder)
+
     def embed(self, inputs: Inputs) -> Tensor:
         """Unit vectors `(batch, dim)` in float32 of a batch; with gradients, for training.
 
@@ -294,6 +321,9 @@ class ProductEncoder(FrameEncoder):
                 "the encoder's tokenizer makes no token of any of these texts; take its folder from whoever made it"
             )
         embedded = self.backbone.embedded(inputs)
+        if self._pruning is not None:
+            causal = self.config.attention == "causal"
+            embedded, inputs = pruned(self.backbone, embedded, inputs, causal, self._pruning)
         return self.vectors_of(embedded, inputs), embedded.routing
 
     def vectors_of(self, embedded: Embedded, inputs: Inputs) -> Tensor:

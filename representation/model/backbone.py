@@ -236,12 +236,14 @@ class Embedded(NamedTuple):
         added: what further layers of the vision tower add to the states of the language model's first layers at those places (Qwen3-VL's DeepStack), each
             `(pictures, tokens, dim)`; of other backbones empty.
         routing: what experts are told of these rows; they note there what their gates did. None without experts.
+        positions: of the tokens, as `Backbone.positions` gives them, where some are left out; None: all are there.
     """
 
     states: Tensor
     is_picture: Tensor
     added: Sequence[Tensor] = ()
     routing: Routing | None = None
+    positions: Tensor | None = None
 
 
 class Backbone(ABC):
@@ -330,6 +332,14 @@ class Backbone(ABC):
 
     def _routing(self, inputs: "Inputs") -> Routing | None:
         return Routing(inputs.mask, inputs.roles) if has_experts(self.module) else None
+
+    @abstractmethod
+    def positions(self, is_picture: Tensor) -> Tensor:
+        """Positions of the tokens of whole rows, `(..., batch, length)` int64, as the language model takes them.
+
+        Args:
+            is_picture: `(batch, length)`, True at a picture's tokens.
+        """
 
     @abstractmethod
     def states(self, embedded: Embedded, mask: Tensor, causal: bool) -> Tensor:

@@ -116,8 +116,8 @@ def test_words_are_those_of_the_product_alone(plain):
     shown = [plain.tokenizer.decode(ids[said]) for ids, said in zip(inputs.token_ids, inputs.words, strict=True)]  # fmt: skip
     cut = plain.config.prompt.richer_tokens
     for text, words in zip(product_texts(frame_of(3), "richer"), shown, strict=True):
-        said, text = ("".join(each.lower().split()) for each in (words, text))
-        assert said and text.startswith(said) and (said == text or len(said) >= cut - 4)
+        said, whole = ("".join(each.lower().split()) for each in (words, text))
+        assert said and whole.startswith(said) and (said == whole or len(said) >= cut - 4)
     assert rows_of(plain, 2, False, "query").words.any()
     assert inputs.part(1, 2).words.tolist() == inputs.words[1:2].tolist()
 
