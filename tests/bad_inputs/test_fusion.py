@@ -209,13 +209,13 @@ CASES = [
     Case(
         "fusion: a folder that has forgotten its heads, and keeps their weights",
         _started("fused"),
-        ("fusion", "weights"),
+        ("of parts that its moon_rec.json does not name, such as modality_fusion.", "as it was saved"),
         _lost("fusion"),
     ),
     Case(
         "fusion: a folder that has forgotten its residual enhancement",
         _started("fused"),
-        ("residual_enhancement", "weights"),
+        ("of parts that its moon_rec.json does not name", "residual_enhancement", "as it was saved"),
         _lost("residual_enhancement"),
     ),
 ]  # fmt: skip
