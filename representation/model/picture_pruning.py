@@ -100,7 +100,8 @@ def attention_received(
     first = _first_layers(backbone, layers)
     modules = [layer.self_attn for layer in backbone.language_model.layers[:layers]]  # type: ignore[index]
     with torch.no_grad(), eager(modules), weights_of(modules) as weights:
-        first.states(embedded._replace(routing=None), mask, causal)
+        routing = embedded.routing and replace(embedded.routing, layers={})
+        first.states(embedded._replace(routing=routing), mask, causal)
     asking = mask[:, None, :, None]
     return torch.stack(
         [(each.float() * asking).sum(dim=2).mean(dim=1) for each in weights]
