@@ -21,6 +21,7 @@ python -m representation.recipes      the systems of the MOON family, how faithf
 python -m representation.pretrain     stage 1: next-token prediction on product questions
 python -m representation.posttrain    stage 2: contrastive, on what users searched and purchased
 python -m representation.reason       attributes written before the vector, by rewards and by contrast
+python -m representation.write        those attributes of a whole catalogue, once, to embed behind
 python -m representation.locked       frozen towers of texts and pictures, with projections to train
 python -m representation.core_region  where the product is on each picture, as a column of the shop
 python -m representation.curate       which positive pairs are worth training on, and why

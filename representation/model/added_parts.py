@@ -13,7 +13,10 @@ from representation.fusion import (
     put_fusion,
     put_residual_enhancement,
 )
+from representation.fusion.modality_fusion import NAME as FUSION
+from representation.fusion.residual_enhancement import NAME as RESIDUAL_ENHANCEMENT
 from representation.mixture import ExpertsConfig, has_experts, put_experts
+from representation.mixture.experts import ROUTER
 
 
 class AddedParts(NamedTuple):
@@ -54,3 +57,9 @@ class AddedParts(NamedTuple):
 
 
 NOTHING_ADDED = AddedParts()
+
+
+def is_new(name: str) -> bool:
+    """Whether a parameter is of a part that is no copy of what the backbone had: a router of experts, fusion, residual enhancement."""
+    parts = name.split(".")
+    return ROUTER in name or FUSION in parts or RESIDUAL_ENHANCEMENT in parts
