@@ -23,6 +23,7 @@ python -m representation.posttrain  stage 2: contrastive, on what users searched
 python -m representation.reason     attributes written before the vector, by rewards and by contrast
 python -m representation.locked     frozen towers of texts and pictures, with projections to train
 python -m representation.curate     which positive pairs are worth training on, and why
+python -m representation.augment    products described and shown in further ways, for training alone
 python -m representation.embed      a whole catalogue and its searches -> embedding tables
 python -m representation.recall     image-, text- and mixed-search recall of those tables
 python -m representation.bring      vectors made elsewhere -> an embedding table
