@@ -32,7 +32,7 @@ class Painter:
 
 def painted(item_id: int, kind: str) -> np.ndarray:
     pixels = np.full((16, 16, 3), COLOURS[kind], np.uint8)
-    pixels[:8, :8] = 40 + 2 * (item_id - 100)
+    pixels[:8, :8] = 40 + 2 * (item_id % 100)
     return pixels
 
 
