@@ -103,7 +103,7 @@ def as_lines(title: str, rows: list[MissingRow], k: int) -> list[str]:
 
 def _cell(row: MissingRow) -> str:
     found = f"{row.recall.value:.3f} [{row.recall.low:.3f}, {row.recall.high:.3f}]"
-    if row.difference is None:
+    if row.difference is None or not row.num_completed:
         return found
     one = row.difference
     return f"{found}; {one.value:+.3f} [{one.low:+.3f}, {one.high:+.3f}]"

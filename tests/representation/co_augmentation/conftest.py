@@ -15,9 +15,10 @@ class Writer:
     """Of every other product a title; a `TitleWriter`."""
 
     about = {"titles": "made up"}  # noqa: RUF012
+    word = "splendid"
 
     def enriched(self, products):
-        return [f"{one.title} splendid" if one.item_id % 2 else "" for one in products]
+        return [f"{one.title} {self.word}" if one.item_id % 2 else "" for one in products]
 
 
 class Painter:
