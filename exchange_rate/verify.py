@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     refuse_many_processes("moon_rec verify")
     parser = Parser(
         prog="python -m moon_rec verify",
-        description="Verify folders that someone else made: shops, encoders, embedding tables, rankers, curations, checkpoints, studies and reports, one or many below "
+        description="Verify folders that someone else made: shops, encoders, embedding tables, rankers, curations, co-augmentations, checkpoints, studies and reports, one or many below "
         "one folder. Sizes are bounded, digests are computed again and compared with those recorded. Nothing of the folder is run, nothing is written.",
         example="python -m moon_rec verify runs/demo",
     )
@@ -93,6 +93,7 @@ def _kinds() -> list[tuple[str, Look]]:
         ("moon_rec.json", lambda folder: _representation().verify_encoder(folder)),
         ("ranker.json", lambda folder: _ranking().verify_ranker(folder)),
         ("curation.json", lambda folder: _representation().verify_curation(folder)),
+        ("augmentation.json", lambda folder: _representation().verify_augmentation(folder)),
         ("position.json", lambda folder: _ranking().verify_checkpoint(folder)),
         ("state.json", lambda folder: _representation().verify_save(folder)),
         ("report.json", verify_report),

@@ -25,6 +25,7 @@ python -m representation.write        those attributes of a whole catalogue, onc
 python -m representation.locked       frozen towers of texts and pictures, with projections to train
 python -m representation.core_region  where the product is on each picture, as a column of the shop
 python -m representation.curate       which positive pairs are worth training on, and why
+python -m representation.augment      products described and shown in further ways, for training alone
 python -m representation.embed        a whole catalogue and its searches -> embedding tables
 python -m representation.recall       image-, text- and mixed-search recall of those tables
 python -m representation.bring        vectors made elsewhere -> an embedding table

@@ -1,4 +1,4 @@
-"""What is looked at in an encoder, a plain checkpoint, a curation and a training's save, before any of them is used; see `moon_rec.verification`."""
+"""What is looked at in an encoder, a plain checkpoint, a curation, a co-augmentation and a training's save, before any of them is used; see `moon_rec.verification`."""
 
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,9 @@ from moon_rec.errors import EncoderError, first_line
 from moon_rec.files import read_json
 from moon_rec.parquet_bounds import refuse_bombs
 from moon_rec.verification import Verified, as_recorded, tensors_in
+from representation.co_augmentation.files import ABOUT as AUGMENTATION_FILE
+from representation.co_augmentation.files import PICTURES, TITLES
+from representation.co_augmentation.files import read_about as read_augmentation_about
 from representation.curation.files import ABOUT as CURATION_FILE
 from representation.curation.files import read_curation
 from representation.encoder import ABOUT_FILE, ProductEncoder, open_encoder
@@ -95,6 +98,23 @@ def verify_curation(folder: Path) -> Verified:
         return f"{len(files)} tables of pairs"
 
     return found.look_all({CURATION_FILE: look, "pairs": pairs})
+
+
+def verify_augmentation(folder: Path) -> Verified:
+    """Enriched titles and expanded pictures of a shop."""
+    found = Verified("co-augmentation")
+
+    def look() -> str:
+        about = read_augmentation_about(folder)
+        found.names["shop"] = about["shop"]["digest"]
+        return f"files: {as_recorded(about, folder / AUGMENTATION_FILE)}"
+
+    def tables() -> str:
+        for name in (TITLES, PICTURES):
+            refuse_bombs(folder / name, EncoderError)
+        return "both can be read"
+
+    return found.look_all({AUGMENTATION_FILE: look, "titles and pictures": tables})
 
 
 def verify_save(folder: Path) -> Verified:

@@ -74,11 +74,18 @@ class EncoderGrid:
             config = getattr(entry, kind)
             if config is None:
                 continue
-            before = (*before, kind, config.digest())
+            read = [one.digest for one in self._augmented(entry, kind).values()]
+            before = (*before, kind, config.digest(), *read)
             if before not in self._stages:
                 self._stages[before] = self._add_stage(entry, kind, stages[-1] if stages else None)
             stages.append(self._stages[before])
         return stages
+
+    def _augmented(self, entry: EncoderRun, kind: str) -> dict[str, Any]:
+        """The co-augmentation that a training of that kind reads, if any."""
+        found = self._outside[entry.name]
+        is_read = kind == "posttraining" and "co_augmentation" in found
+        return {"co_augmentation": found["co_augmentation"]} if is_read else {}
 
     def _add_stage(self, entry: EncoderRun, kind: str, start: str | None) -> str:
         config = getattr(entry, kind)
@@ -86,6 +93,7 @@ class EncoderGrid:
         name = f"{entry.name} · {STAGES[kind]}"
         per_row = SECONDS_PER_PAIR if kind == "posttraining" else SECONDS_PER_QUESTION
         outside = {} if start else {"start": _place(self._outside[entry.name]["start"])}
+        outside |= {key: _place(one) for key, one in self._augmented(entry, kind).items()}
 
         def make(done: Finished) -> Any:
             inputs = {"start": _last_of(done, start)} if start else {}
@@ -106,7 +114,11 @@ class EncoderGrid:
         }
         settings |= {"prefix": one.width} if one.width else _settings_of(entry)
         found = self._outside[entry.name]
-        outside = {} if one.width else {_READ_AS[key]: _place(found[key]) for key in found}
+        outside = (
+            {}
+            if one.width
+            else {read: _place(found[key]) for key, read in _READ_AS.items() if key in found}
+        )
         outside.pop("start", None)
         labels: dict[str, Any] = {"encoder": name, "path": self._paths[name]}
         labels |= {"is_trained": self._trained[name]}

@@ -53,6 +53,11 @@ def find_outside(shop: Shop, config: StudyConfig) -> Found:
             if given is not None:
                 with _said_of(f"encoders.{place}.{setting} = {given!r}"):
                     own[setting] = _LOOK[setting](given)
+        augmented = None if entry.posttraining is None else entry.posttraining.co_augmentation
+        if augmented is not None:
+            key = f"encoders.{place}.posttraining.co_augmentation.folder"
+            with _said_of(f"{key} = {augmented.folder!r}"):
+                own["co_augmentation"] = _augmentation(shop, augmented.folder)
         if entry.items is not None:
             with _said_of(f"encoders.{place} ({entry.name!r})"):
                 own.update(_tables(shop, entry))
@@ -117,6 +122,14 @@ def _hub(name: str) -> Outside:
             f"not in the local cache, and the hub gives nothing ({first_line(error)}); fetch it once with a network, or give folder = a copy of it"
         ) from None
     return Outside(name, commit, told=f"on the hub, commit {commit[:8]}, fetched by its first cell")
+
+
+def _augmentation(shop: Shop, folder: str) -> Outside:
+    from representation.co_augmentation.files import read_augmentation
+
+    found = read_augmentation(folder, shop)
+    told = f"{found.titles.height:,} enriched titles, {found.pictures.height:,} expanded pictures"
+    return Outside(folder, found.digest, told=told)
 
 
 _LOOK = {"start": _start, "folder": _folder, "hub": _hub}

@@ -20,6 +20,7 @@ FOLDERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "pretrain": ("representation.pretrain shop --set steps=2", "moon_rec.json", ("format_version", "digest", "config")),
     "posttrain": ("representation.posttrain shop --set steps=2", "moon_rec.json", ("format_version", "digest", "config")),
     "curate": (f"representation.curate shop {VECTORS}", "curation.json", ("shop", "config", "pairs")),
+    "augment": ("representation.augment shop", "augmentation.json", ("shop", "config", "made", "kept")),
     "bring": ("representation.bring items/table.safetensors", "table.json", ("format_version", "dim", "precision", "digest")),
     "train": ("ranking.train shop", "ranker.json", ("format_version", "config", "preparation")),
     "train, seeds": ("ranking.train shop --seeds 2", "seed-0/ranker.json", ("format_version", "config", "preparation")),

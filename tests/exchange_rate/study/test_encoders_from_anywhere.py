@@ -8,8 +8,10 @@ import pytest
 
 from exchange_rate.evidence.neighbour_file import read_neighbours
 from exchange_rate.evidence.records import read_study
+from exchange_rate.study.cells import CellResult
 from exchange_rate.study.command import EXAMPLE
 from exchange_rate.study.encoder_plan import EncoderRun
+from exchange_rate.study.grid import study_cells
 from exchange_rate.study.neighbours import SEARCHES
 from exchange_rate.study.plan import RankerPlan, StudyConfig
 from exchange_rate.study.run import planned, run_study
@@ -20,8 +22,12 @@ from moon_rec.errors import StudyError
 from moon_rec.shop import Shop
 from moon_rec.shop.simulate import SimulationConfig, simulate_shop
 from ranking.config import RankerConfig
+from representation.co_augmentation.config import AugmentConfig
+from representation.co_augmentation.make import augment
 from representation.sets.search_cases import gallery_of
+from representation.verification import verify_augmentation
 from tests.ranking.conftest import draw_frames, write_shop
+from tests.representation.co_augmentation.conftest import Painter, Writer
 
 LEAN = RankerConfig(content="cube", embedding_dim=4, tower=(8,), attention_dim=4, batch_size=256)
 
@@ -118,6 +124,38 @@ def test_another_file_in_its_place_is_another_encoder(folder, tmp_path, memory):
     after = {cell.name: cell.make({}).key for cell in planned(shop, few, tmp_path, "test", 1)[0] if not cell.needs}  # fmt: skip
     np.save(folder / "items.npy", vectors)
     assert {name for name in before if before[name] != after[name]} == {"encoder items alone"}
+
+
+def test_another_co_augmentation_in_its_place_is_another_training(folder, tmp_path, monkeypatch):
+    """And `moon_rec verify` looks at the folder."""
+    shop, place = Shop.open(folder / "shop"), tmp_path / "augmented"
+    monkeypatch.setattr("representation.co_augmentation.make.save", lambda _, path: path.touch())
+    shown = {"co_augmentation": {"folder": str(place)}, "steps": 2}
+    entries = (
+        EncoderRun.model_validate({"name": "plain", "random": False, "posttraining": {"steps": 2}}),
+        EncoderRun.model_validate({"name": "shown", "random": False, "posttraining": shown}),
+    )
+    config = plan(folder, encoders=entries)
+
+    def keys():
+        cells = study_cells(shop, config, "test")
+        start = next(cell for cell in cells if cell.kind == "start").make({})
+        done = {"start": (start, CellResult({}, {}, {}, {"encoder": "encoder"}))}
+        return {cell.name: cell.make(done).key for cell in cells if cell.kind == "posttraining"}
+
+    with pytest.raises(StudyError, match=r"encoders\.1\.posttraining\.co_augmentation\.folder = .* holds no augmentation\.json"):  # fmt: skip
+        study_cells(shop, config, "test")
+    found = []
+    for word in ("splendid", "plain"):
+        writer = Writer()
+        writer.word = word
+        augment(shop, place, AugmentConfig(), writer, Painter(), overwrite=True)
+        found.append(keys())
+    different = {name for name in found[0] if found[0][name] != found[1][name]}
+    assert len(found[0]) == 2 and {name.split(" ")[0] for name in different} == {"shown"}
+    looked = verify_augmentation(place)
+    assert looked.kind == "co-augmentation" and looked.names["shop"] == shop.digest
+    assert not any(one.fault for one in looked.seen)
 
 
 def test_a_mixtures_cosine_is_the_weighted_mean_of_its_parts():

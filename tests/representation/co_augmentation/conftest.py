@@ -15,9 +15,10 @@ class Writer:
     """Of every other product a title; a `TitleWriter`."""
 
     about = {"titles": "made up"}  # noqa: RUF012
+    word = "splendid"
 
     def enriched(self, products):
-        return [f"{one.title} splendid" if one.item_id % 2 else "" for one in products]
+        return [f"{one.title} {self.word}" if one.item_id % 2 else "" for one in products]
 
 
 class Painter:
@@ -32,7 +33,7 @@ class Painter:
 
 def painted(item_id: int, kind: str) -> np.ndarray:
     pixels = np.full((16, 16, 3), COLOURS[kind], np.uint8)
-    pixels[:8, :8] = 40 + 2 * (item_id - 100)
+    pixels[:8, :8] = 40 + 2 * (item_id % 100)
     return pixels
 
 
