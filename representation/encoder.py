@@ -202,9 +202,9 @@ class ProductEncoder(FrameEncoder):
         """See `Trainable.prepare`."""
         start = self._start_of(side)
         rows = [self.composer.row(start, pictures is not None, text) for text in tokens]
-        return self._batch(rows, pictures)
+        return self.batch(rows, pictures)
 
-    def _batch(self, rows: Sequence[list[int]], pictures: np.ndarray | Tensor | None) -> Inputs:
+    def batch(self, rows: Sequence[list[int]], pictures: np.ndarray | Tensor | None) -> Inputs:
         """As `Composer.batch`; with what the tower makes of the pictures where `remember` was asked for."""
         if self._tower is None or pictures is None:
             return self.composer.batch(rows, pictures)
@@ -234,6 +234,11 @@ class ProductEncoder(FrameEncoder):
         """Tokens of the side's prompt."""
         prompt = self.config.prompt
         return self.composer.prompt(prompt.query_prompt if side == "query" else prompt.item_prompt)
+
+    @property
+    def tower_parts(self) -> frozenset[str]:
+        """The vision tower; of a Qwen-VL its projector, too, which is part of the tower's own module."""
+        return self.backbone.tower_parts
 
     def part_of(self, name: str) -> str:
         """`vision`, `projector` or `language`."""

@@ -46,7 +46,7 @@ from representation.training.divergence import warn_of_chance, warn_of_collapse
 from representation.training.loop import Checkpoint, train
 from representation.training.optimisation import Log
 from representation.training.stage import Stage
-from representation.training.trained import keeps_towers
+from representation.training.trained import check_features
 
 LOG_FILE = "posttraining_log.json"
 
@@ -123,10 +123,7 @@ class PostTraining(Stage[PairBatch, Outcome]):
         check_mixture_of_experts(self._config, encoder)
         check_core_region(self._config, encoder)
         readable(self._config, encoder)
-        if self._features is not None and not keeps_towers(encoder, self._config):
-            raise ConfigError(
-                f"features {self._features} change nothing: only an encoder whose towers stay as they are reads them (representation.locked; a composed one with lora, or without 'vision' in trained_parts); leave them out"
-            )
+        check_features(encoder, self._config, self._features)
         if self._config.gradient_checkpointing and not isinstance(encoder.module, PreTrainedModel):
             raise ConfigError(
                 "gradient_checkpointing = True changes nothing: of a locked pair small projections alone are trained; leave it out"
