@@ -259,7 +259,7 @@ EFFECTS: dict[type[Config], Effects] = {
     PretrainConfig: Effects(
         observed.of_pretraining,
         TINY_STEPS,
-        {**TRAINING, "questions": ("title",), "context_tokens": 2, "answer_tokens": 2, "grade_every": 1, "backbone": TINY.model_copy(update={"text_layers": 1})},
+        {**TRAINING, "objective": "vector_words", "num_products": 5, "questions": ("title",), "context_tokens": 2, "answer_tokens": 2, "grade_every": 1, "backbone": TINY.model_copy(update={"text_layers": 1})},
         WARMING,
     ),
     ReasonConfig: Effects(
