@@ -9,7 +9,7 @@ Notable choices
   normalisation has the statistics that the drawn weights make of a few catalogue pictures, or a deep random tower would say the same of all pictures. `real tower` keeps the real vision
   tower, and draws language model and projector: what the tower alone brings. Without `--start` all begins from the random `--backbone`, and there are no real weights.
 - Where both trainings leave the tower as it is, what it makes of a picture is computed once for all cells (`--out`/features).
-- A pretraining is one a seed and a kind of start; all shares of the pairs go on from it. Shares are nested (`pairs_share`); share 0 is no post-training.
+- What comes before post-training may be several trainings (`--pretraining`, once each), as LLaVA trains its projector first. It is made once for a seed and a kind of start; all shares of the pairs go on from it. Shares are nested (`pairs_share`); share 0 is no post-training.
 - A cell that was measured is a Parquet file under `--out`, and is never run twice: a run that was stopped goes on with the same command, and several processes may share
   one folder by `--seeds` or `--starts`; a last call with all reads what they left (`--collect` trains nothing).
 - Intervals are of the variance in a bootstrap that draws searches and seeds anew; differences are paired, the same search and the same seed. Three seeds tell their
@@ -19,36 +19,31 @@ Notable choices
 import gc
 import sys
 import time
-from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
 from rich.table import Table
 
-from benchmarks.ablation import estimate_over_seeds, hits_by_seed, with_backbone_of_start
+from benchmarks.ablation import estimate_over_seeds, hits_by_seed
 from benchmarks.chain import describe_machine
 from benchmarks.figures_file import FIGURES
-from benchmarks.own_photo_recall import KS, own_recall, rendered
+from benchmarks.own_photo_recall import KS
+from benchmarks.stage_one_searches import Searches, held_out_searches, measure
+from benchmarks.stage_one_trainings import Cell, Trainings
 from moon_rec.command import Parser, count, run
 from moon_rec.config import load_config
 from moon_rec.console import table_console
-from moon_rec.errors import ConfigError, ShopError
+from moon_rec.errors import ConfigError
 from moon_rec.estimate import Estimate
 from moon_rec.files import atomic_file, digest_of, write_json
-from moon_rec.outputs import check_output, remove_folder
+from moon_rec.outputs import check_output
 from moon_rec.progress import progress, say
-from moon_rec.seeds import generator
 from moon_rec.shop import Shop
-from moon_rec.shop.pictures import decode
-from representation.encoders.checkpoint import ENCODER, read_about
-from representation.model.composition import scale_projector
-from representation.pretraining.grading import Grader
 
 K = 10
-STATISTICS_OF = 64
 STARTS = ("random", "real tower", "real", "random + pretrained", "real + pretrained")
 AGAINST = {
     "real tower": ("random",),
@@ -62,224 +57,6 @@ DEFINITIONS = {
 }
 POSTTRAINING = {"text->image": 0.5, "image->image": 0.5}
 """What is measured is what is trained: a title, or words, to a picture, and a picture to one."""
-
-
-class Searches(NamedTuple):
-    """What is asked, of products held out.
-
-    Attributes:
-        gallery: products with a picture, all of them or so many, those that are sought among them: item_id, title, image; ascending.
-        items: `(searches,)` ids of the products sought, ascending.
-        queries: by kind, `query_text` and `query_image` of each.
-    """
-
-    gallery: pl.DataFrame
-    items: np.ndarray
-    queries: dict[str, pl.DataFrame]
-
-
-class Cell(NamedTuple):
-    """A training to measure."""
-
-    start: str
-    share: float
-    seed: int
-
-
-def held_out_searches(
-    shop: Shop, most: int, seed: int, most_in_gallery: int | None = None
-) -> Searches:
-    """Up to `most` products listed from the cut on, that have a title and a picture.
-
-    Args:
-        most_in_gallery: of all products with a picture, so many are drawn beside those that are sought; None: all.
-
-    Raises:
-        ShopError: there are fewer than two.
-    """
-    gallery = shop.items.filter(pl.col("image").is_not_null()).sort("item_id").collect()
-    later = gallery.filter((pl.col("listed_at") >= shop.cut_time) & (pl.col("title") != ""))
-    if later.height < 2:
-        raise ShopError(
-            f"{shop.path}: {later.height} products with a title and a picture are listed from its cut on, and what is measured is held out of training; move the cut"
-        )
-    ids = later["item_id"].to_numpy()
-    chosen = np.sort(generator(seed, "held out").permutation(ids)[:most])
-    asked = later.filter(pl.col("item_id").is_in(chosen.tolist()))
-    if most_in_gallery is not None:
-        others = gallery.filter(~pl.col("item_id").is_in(chosen.tolist()))["item_id"].to_numpy()
-        kept = generator(seed, "gallery").permutation(others)[: max(most_in_gallery - len(chosen), 0)]  # fmt: skip
-        gallery = gallery.filter(pl.col("item_id").is_in([*chosen.tolist(), *kept.tolist()]))
-    photos = rendered(asked.select("item_id", "image"), seed)
-    kinds = {"query_text": pl.String, "query_image": pl.Binary}
-    none = [None] * len(chosen)
-    texts = {"query_text": asked["title"], "query_image": none}
-    pictures = {"query_text": none, "query_image": photos}
-    queries = {
-        name: pl.DataFrame(columns, schema=kinds)
-        for name, columns in (("text", texts), ("picture", pictures))
-    }
-    return Searches(gallery, chosen, queries)
-
-
-def measure(
-    path: Path, searches: Searches, seed: int, features: tuple[Path, str] | None = None
-) -> pl.DataFrame:
-    """Of every search, by kind (`modality`), the share of its top k's hold of the product sought: a column `hit@k`, a row a search.
-
-    Args:
-        features: folder of what the frozen tower makes of pictures, and the shop's digest.
-    """
-    from representation.encoder import open_encoder
-    from representation.training.picture_store import PictureStore
-
-    encoder: Any = open_encoder(path)
-    if features is not None:
-        pictures = [*searches.gallery["image"], *searches.queries["picture"]["query_image"]]
-        store = PictureStore(pictures, [f"picture {row}" for row in range(len(pictures))], encoder.image_size, keep=False)  # fmt: skip
-        take = {"pictures sought": (len(pictures), lambda first, end: store.take(range(first, end)))}  # fmt: skip
-        encoder.remember({}, take, *features)
-    vectors = encoder.encode_items(searches.gallery, modality="image")
-    ids, frames = searches.gallery["item_id"].to_numpy(), []
-    for name, queries in searches.queries.items():
-        found = own_recall(vectors, ids, encoder.encode_queries(queries), searches.items, seed)
-        hits = {f"hit@{k}": found.hits[:, at] for at, k in enumerate(KS)}
-        frame = pl.DataFrame({"search_id": searches.items[found.searches], **hits})
-        frames.append(frame.with_columns(modality=pl.lit(name)))
-    return pl.concat(frames)
-
-
-class Trainings:
-    """The encoders of the cells, made in the folder where they are needed, each once.
-
-    Args:
-        start: an encoder's folder with real weights; None: the random backbone of `posttraining`.
-        graded: of how many products listed from the cut on answers are graded before, in the midst of and after a pretraining; its log keeps the grades.
-    """
-
-    def __init__(
-        self,
-        shop: Shop,
-        folder: Path,
-        start: Path | None,
-        pretraining: Any,
-        posttraining: Any,
-        keep: bool,
-        graded: int = 0,
-    ) -> None:
-        self._shop, self._folder, self._start, self._keep = shop, folder, start, keep
-        self._pretraining, self._posttraining, self._graded = pretraining, posttraining, graded
-        self._real = "" if start is None else digest_of(read_about(start) or str(start))
-
-    def name(self, cell: Cell) -> str:
-        """Of the cell's encoder: by all that it is made of."""
-        return f"cell-{digest_of([*self._made_of(cell), self._config(cell).digest()])}"
-
-    def made(self, cell: Cell) -> Path:
-        """The cell's encoder, trained where it is not there."""
-        start = self._start_of(cell)
-        path = self._folder / self.name(cell)
-        if not cell.share:
-            return start
-        if not path.exists():
-            from representation.posttraining import posttrain
-
-            config = with_backbone_of_start(self._config(cell))
-            features = self.features[0] if self.features is not None else None
-            posttrain(self._shop, path, config, start=start, features=features)
-        return path
-
-    @cached_property
-    def features(self) -> tuple[Path, str] | None:
-        """Where what frozen towers make of the shop's pictures is kept, and of which shop; None where a training moves them."""
-        from representation.encoder import open_trainable
-        from representation.training.trained import keeps_towers
-
-        if self._start is None:
-            return None
-        encoder = open_trainable(self._start)
-        stays = all(keeps_towers(encoder, each) for each in (self._pretraining, self._posttraining))
-        return (self._folder / "features", self._shop.digest) if stays else None
-
-    def done(self, cell: Cell) -> None:
-        """The cell is measured."""
-        path = self._folder / self.name(cell)
-        if path.exists() and not self._keep:
-            remove_folder(path, ENCODER)
-
-    def _config(self, cell: Cell) -> Any:
-        update = {"seed": cell.seed, "pairs_share": cell.share or 1.0}
-        return self._posttraining.model_copy(update=update)
-
-    def _made_of(self, cell: Cell) -> list[str]:
-        made_of = [self._shop.digest, cell.start, str(cell.seed), str(bool(cell.share))]
-        of_start = [self._real, self._posttraining.backbone.digest()]
-        pretrained = [self._pretraining.digest()] if "pretrained" in cell.start else []
-        return [*made_of, *of_start, *pretrained]
-
-    def _start_of(self, cell: Cell) -> Path:
-        """Where the cell's post-training starts from."""
-        if cell.start == "real":
-            assert self._start is not None
-            return self._start
-        made_of = digest_of(self._made_of(cell)[:1] + self._made_of(cell)[4:])
-        kind = cell.start.replace(" + ", "-")
-        path = self._folder / f"start-{kind}-{cell.seed}-{made_of}"
-        if path.exists():
-            return path
-        if cell.start in ("random", "real tower"):
-            return self._random(path, cell.seed, keeps_tower=cell.start == "real tower")
-        from representation.pretraining import pretrain
-
-        before = self._start_of(cell._replace(start=cell.start.split(" + ")[0]))
-        every = self._pretraining.steps // 2 if self._graded else 0
-        config = self._pretraining.model_copy(update={"seed": cell.seed, "grade_every": every})
-        grade = Grader.of(self._shop, self._graded) if self._graded else None
-        pretrain(self._shop, path, with_backbone_of_start(config), start=before, grade=grade)
-        return path
-
-    def _random(self, path: Path, seed: int, keeps_tower: bool) -> Path:
-        """The start's architecture with random weights, as its own class draws them, its tower's own where it is to be kept; or the random backbone."""
-        from representation.encoder import ProductEncoder, build_encoder
-        from representation.model.backbone import part_of
-        from representation.model.llava import LlavaBackbone
-
-        if self._start is None:
-            return build_encoder(self._shop, path, self._posttraining.backbone, seed)
-        encoder = ProductEncoder.from_pretrained(self._start)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            drawn: Any = type(encoder.module)(encoder.module.config).eval()
-            if keeps_tower:
-                real = encoder.module.state_dict().items()
-                kept = {name: value for name, value in real if part_of(name) == "vision"}
-                drawn.load_state_dict(kept, strict=False)
-            else:
-                self._take_statistics(encoder.with_module(drawn))
-            if isinstance(encoder.backbone, LlavaBackbone):
-                scale_projector(drawn, encoder.image_size, encoder.layout.num_tokens)
-        return encoder.with_module(drawn.to(encoder.device)).save_pretrained(path)
-
-    def _take_statistics(self, encoder: Any) -> None:
-        """Give batch normalisation the mean and variance of what reaches it of the shop's first `STATISTICS_OF` pictures, layer by layer."""
-        images = self._shop.items.filter(pl.col("image").is_not_null()).sort("item_id")
-        images = images.select("image").head(STATISTICS_OF).collect()["image"]
-        squares = [
-            encoder.cut(decode(image, "items.image"), encoder.image_size) for image in images
-        ]
-
-        def take(norm: Any, inputs: Any) -> None:
-            norm.running_var, norm.running_mean = torch.var_mean(inputs[0], dim=(0, 2, 3))
-
-        norms = [
-            each for each in encoder.module.modules() if isinstance(each, torch.nn.BatchNorm2d)
-        ]
-        hooks = [each.register_forward_pre_hook(take) for each in norms]
-        if hooks:
-            with torch.no_grad():
-                encoder.backbone.tower_states(encoder.layout.pixels(np.stack(squares)))
-        for hook in hooks:
-            hook.remove()
 
 
 def cells_of(options: Any) -> list[Cell]:
@@ -377,6 +154,7 @@ def show(rows: list[dict[str, Any]], title: str) -> None:
 def main(argv: list[str] | None = None) -> None:
     """The command."""
     options = _parser().parse_args(argv)
+    options.pretrainings = options.pretrainings or [[]]
     starts = [one for one in STARTS if options.start is not None or "real" not in one]
     options.starts = [one for one in options.starts or starts if one in starts]
     if not options.starts:
@@ -385,16 +163,19 @@ def main(argv: list[str] | None = None) -> None:
     check_output(options.out / "stage_one.json", FIGURES, overwrite=True)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    pretraining, posttraining = _settings(options)
-    searches = held_out_searches(shop, options.searches, options.search_seed, options.gallery)
+    pretrainings, posttraining = _settings(options)
+    searches = held_out_searches(
+        shop, options.searches, options.search_seed, options.gallery, options.validation
+    )
     trainings = Trainings(
         shop,
         options.out,
         options.start,
-        pretraining,
+        pretrainings,
         posttraining,
         options.keep,
         options.graded,
+        _rates(options.rates),
     )
     cells = cells_of(options)
     hits = collected(trainings, cells, searches, options)
@@ -409,7 +190,7 @@ def main(argv: list[str] | None = None) -> None:
             **describe_machine(),
             "shop": {"name": shop.name, "digest": shop.digest, "source": shop.source},
             "settings": given,
-            "pretraining": pretraining.model_dump(mode="json"),
+            "pretrainings": [one.model_dump(mode="json") for one in pretrainings],
             "posttraining": posttraining.model_dump(mode="json"),
             "seconds_of_cells": seconds,
             "rows": rows,
@@ -421,8 +202,8 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{len(cells)} cells, {seconds / 60:.0f} minutes of them; written to {options.out}/stage_one.json")  # fmt: skip
 
 
-def _settings(options: Any) -> tuple[Any, Any]:
-    """Both trainings' settings, the budgets of the options in them."""
+def _settings(options: Any) -> tuple[list[Any], Any]:
+    """Settings of the pretrainings and of post-training, the options' in them."""
     from representation.model.backbone import BackboneConfig
     from representation.posttraining import PosttrainConfig
     from representation.pretraining import PretrainConfig
@@ -431,19 +212,34 @@ def _settings(options: Any) -> tuple[Any, Any]:
     common = {"batch_size": options.batch_size, "learning_rate": options.learning_rate, **backbone}
     if options.threads is not None:
         common["num_threads"] = options.threads
-    pretraining = {**common, "steps": options.pretraining_steps}
     posttraining = {**common, "steps": options.steps, "pairs": options.pairs, "mixture": POSTTRAINING}  # fmt: skip
     return (
-        load_config(PretrainConfig, None, options.pretrain_settings, base=pretraining),
+        [load_config(PretrainConfig, None, one, base=common) for one in options.pretrainings],
         load_config(PosttrainConfig, None, options.settings, base=posttraining),
     )
+
+
+def _rates(given: list[str]) -> dict[str, float]:
+    """Rates by start, as `--rate` names them."""
+    rates = {}
+    for one in given:
+        start, _, rate = one.rpartition("=")
+        try:
+            rates[start] = float(rate)
+        except ValueError:
+            rates[start] = 0.0
+        if start not in STARTS or not 0 < rates[start] <= 1:
+            raise ConfigError(
+                f"--rate {one}: wanted START=RATE, a rate above 0 and up to 1, and a start of {', '.join(STARTS)}"
+            )
+    return rates
 
 
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m benchmarks.stage_one",
         description="Post-train from random weights, real weights, and either after pretraining, at shares of the pairs; measured cells are kept and never run twice.",
-        example="python -m benchmarks.stage_one runs/demo/shop --out runs/stage_one --backbone demo --steps 60 --pretraining-steps 40 --seeds 0",
+        example="python -m benchmarks.stage_one runs/demo/shop --out runs/stage_one --backbone demo --steps 60 --seeds 0",
     )
     parser.add_argument("shop", type=Path, help="the shop's folder")
     parser.add_argument("--out", type=Path, required=True, help="folder for cells and figures")
@@ -471,9 +267,24 @@ def _parser() -> Parser:
         help="of searches, or each product its own query",
     )
     parser.add_argument("--steps", type=count, default=300, help="of each post-training")
-    parser.add_argument("--pretraining-steps", type=count, default=300)
+    parser.add_argument(
+        "--pretraining",
+        dest="pretrainings",
+        nargs="+",
+        action="append",
+        metavar="NAME=VALUE",
+        help="settings of a pretraining; given again, of another one that goes on from it; default: representation.pretrain's own",
+    )
     parser.add_argument("--batch-size", type=count, default=128)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument(
+        "--rate",
+        dest="rates",
+        action="append",
+        default=[],
+        metavar="START=RATE",
+        help="learning rate of post-training from one of the starts, in place of --learning-rate",
+    )
     parser.add_argument(
         "--searches", type=count, default=1000, help="most products held out that are asked for"
     )
@@ -503,12 +314,9 @@ def _parser() -> Parser:
         help="a setting of post-training",
     )
     parser.add_argument(
-        "--pretrain-set",
-        dest="pretrain_settings",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a setting of pretraining",
+        "--validation",
+        action="store_true",
+        help="seek other products held out than those that are measured: to choose settings by",
     )
     parser.add_argument(
         "--collect", action="store_true", help="train nothing: show the cells that are there"

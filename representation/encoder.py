@@ -206,9 +206,9 @@ class ProductEncoder(WithParts, FrameEncoder):
             squares = pictures.shape[1] if pictures.ndim == 5 else 1
             count = squares // self.composer.num_squares
         rows = [self.composer.row(start, count, text) for text in tokens]
-        return self._batch(rows, pictures)
+        return self.batch(rows, pictures)
 
-    def _batch(self, rows: Sequence[list[int]], pictures: np.ndarray | Tensor | None) -> Inputs:
+    def batch(self, rows: Sequence[list[int]], pictures: np.ndarray | Tensor | None) -> Inputs:
         """As `Composer.batch`; with what the tower makes of the pictures where `remember` was asked for."""
         if self._tower is None or pictures is None:
             return self.composer.batch(rows, pictures)
@@ -239,6 +239,11 @@ class ProductEncoder(WithParts, FrameEncoder):
         """Tokens of the side's prompt."""
         prompt = self.config.prompt
         return self.composer.prompt(prompt.query_prompt if side == "query" else prompt.item_prompt)
+
+    @property
+    def tower_parts(self) -> frozenset[str]:
+        """The vision tower; of a Qwen-VL its projector, too, which is part of the tower's own module."""
+        return self.backbone.tower_parts
 
     def part_of(self, name: str) -> str:
         """`vision`, `projector` or `language`."""

@@ -34,9 +34,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--graded",
         type=seed_number,
-        default=100,
         metavar="PRODUCTS",
-        help="how many of the products listed from the cut on are asked before and after, and every grade_every steps; 0: none",
+        help="how many of the products listed from the cut on are asked before and after, and every grade_every steps; 0: none; default: 100 where answers are learnt, else none",
+    )
+    parser.add_argument(
+        "--features",
+        type=Path,
+        metavar="DIR",
+        help="folder for what the vision tower makes of pictures, computed once and taken up by later trainings, where the tower stays as it is (lora, or trained_parts without vision); default: none",
     )
     add_track_option(parser)
     add_config_options(
@@ -65,8 +70,19 @@ def main(argv: list[str] | None = None) -> None:
         tracker = tracker_of(chosen)
         shop = Shop.open(chosen.shop)
         with tracked(tracker, "pretraining", LOG_FILE, chosen, config, shop) as on_log:
-            grade = Grader.of(shop, chosen.graded, config.seed) if chosen.graded else None
-            made = pretrain(shop, chosen.out, config, chosen.start, on_log, chosen.overwrite, grade)
+            count = 100 if config.objective == "answers" else 0
+            count = count if chosen.graded is None else chosen.graded
+            grade = Grader.of(shop, count, config.seed) if count else None
+            made = pretrain(
+                shop,
+                chosen.out,
+                config,
+                chosen.start,
+                on_log,
+                chosen.overwrite,
+                grade,
+                features=chosen.features,
+            )
         if is_main():
             for line in grades_as_lines(read_json(made[-1].path / LOG_FILE).get("grades", [])):
                 say(line)

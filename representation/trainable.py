@@ -128,8 +128,12 @@ class Remembers(Protocol):
     """An encoder that can compute ahead what frozen towers make of known rows.
 
     Attributes:
+        tower_parts: parts of the encoder (`part_of`) that what is kept depends on.
         features_are_small: a vector a row, so that they may be kept beside what is trained without being asked for.
     """
+
+    @property
+    def tower_parts(self) -> frozenset[str]: ...
 
     @property
     def features_are_small(self) -> bool: ...

@@ -67,6 +67,7 @@ class LockedEncoder(FrameEncoder):
     family = "locked"
     modalities = frozenset({"text", "image"})
     features_are_small = True
+    tower_parts: frozenset[str] = frozenset()  # frozen towers lie outside the module
 
     def __init__(
         self, text: TextEncoder, vision: Any, module: Projections, config: LockedConfig

@@ -194,9 +194,12 @@ class Backbone(ABC):
     """A multimodal language model over rows of at most one picture each.
 
     Attributes:
+        tower_parts: parts of the module that `tower_states` runs.
         module: transformers' model; all weights are its own.
         layout: how a picture becomes tokens.
     """
+
+    tower_parts: ClassVar[frozenset[str]] = frozenset({"vision"})
 
     def __init__(self, module: Any, layout: PictureLayout) -> None:
         if layout.num_tokens > MOST_PICTURE_TOKENS:

@@ -32,6 +32,7 @@ class QwenBackbone(Backbone):
     """A `Qwen3VLForConditionalGeneration` or `Qwen2_5_VLForConditionalGeneration`; its projector is part of the vision tower's own module."""
 
     layout: PatchLayout
+    tower_parts = frozenset({"vision", "projector"})
 
     @classmethod
     def of(cls, module: Any, image_size: int, mean: Channels, std: Channels) -> "QwenBackbone":

@@ -49,7 +49,7 @@ from representation.training.divergence import warn_of_chance, warn_of_collapse
 from representation.training.loop import Checkpoint, train
 from representation.training.optimisation import Log
 from representation.training.stage import Stage
-from representation.training.trained import keeps_towers
+from representation.training.trained import check_features
 
 LOG_FILE = "posttraining_log.json"
 
@@ -133,10 +133,7 @@ class PostTraining(Stage[PairBatch, Outcome]):
         check_fusion(self._config, encoder)
         check_co_augmentation(self._config.co_augmentation, encoder)
         readable(self._config, encoder)
-        if self._features is not None and not keeps_towers(encoder, self._config):
-            raise ConfigError(
-                f"features {self._features} change nothing: only an encoder whose towers stay as they are reads them (representation.locked; a composed one with lora, or without 'vision' in trained_parts); leave them out"
-            )
+        check_features(encoder, self._config, self._features)
         if self._config.gradient_checkpointing and not isinstance(encoder.module, PreTrainedModel):
             raise ConfigError(
                 "gradient_checkpointing = True changes nothing: of a locked pair small projections alone are trained; leave it out"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -9,12 +10,10 @@ import torch
 from torch import Tensor
 
 from moon_rec.seeds import generator
+from representation.encoder import ProductEncoder
 from representation.model.backbone import Inputs
-from representation.model.pixels import square
-from representation.model.token_rows import Composer
 from representation.pretraining.objective import IGNORED, Dialogue, pad_labels
 from representation.pretraining.questions import Asked
-from representation.trainable import Cut
 from representation.training.distributed import rank, share_of, world_size
 from representation.training.picture_store import PictureStore
 
@@ -54,14 +53,12 @@ class QuestionBatches:
 
     Args:
         items: what is asked about: `item_id` and `has_image`, in the order of `pictures`.
-        device: where the pictures are wanted.
-        cut: of the encoder.
         lengths: most tokens of what is said before the question, and of the answer.
     """
 
     def __init__(
         self,
-        composer: Composer,
+        encoder: ProductEncoder,
         items: pl.DataFrame,
         pictures: Sequence[bytes | None],
         asked: list[Asked],
@@ -69,27 +66,24 @@ class QuestionBatches:
         lengths: tuple[int, int],
         seed: int,
         scratch_bytes: int,
-        device: torch.device,
-        cut: Cut = square,
     ) -> None:
-        self._composer, self._asked, self._size, self._seed = composer, asked, batch_size, seed
-        self._device = device
-        self._dialogue = Dialogue(composer, *lengths)
+        self._encoder, self._asked, self._size, self._seed = encoder, asked, batch_size, seed
+        self._dialogue = Dialogue(encoder.composer, *lengths)
         self._has_image = items["has_image"].to_list()
         names = [f"items.image of item {item_id}" for item_id in items["item_id"]]
         self._pictures = PictureStore(
-            pictures, names, composer.layout.image_size, scratch_bytes=scratch_bytes, cut=cut
+            pictures,
+            names,
+            encoder.layout.image_size,
+            scratch_bytes=scratch_bytes,
+            cut=encoder.cut,
         )
         self._order = (-1, np.zeros(0, np.int64))
 
     def make(self, step: int) -> QuestionBatch:
         """The batch of a step."""
-        size, count = self._size, len(self._asked)
-        places = np.arange(step * size, (step + 1) * size)
-        chosen = [
-            self._asked[int(self._of_epoch(int(epoch))[place % count])]
-            for epoch, place in zip(places // count, places, strict=True)
-        ]
+        size = self._size
+        chosen = self._chosen(step * size, (step + 1) * size)
         has = [self._has_image[one.row] for one in chosen]
         rows, labels = self._dialogue.rows(
             [one.words for one in chosen],
@@ -99,12 +93,32 @@ class QuestionBatches:
         )
         own = share_of(size, rank(), world_size())
         seen = [one.row for one, pictured in zip(chosen[own], has[own], strict=True) if pictured]
-        pictures = self._pictures.take_to(seen, self._device) if seen else None
-        inputs = self._composer.batch(rows[own], pictures)
+        pictures = self._pictures.take_to(seen, self._encoder.device) if seen else None
+        inputs = self._encoder.batch(rows[own], pictures)
         weight = world_size() * _num_answered(labels[own]) / _num_answered(labels)
         return QuestionBatch(
             inputs, pad_labels(labels[own], inputs.token_ids.shape[1]), weight, size
         )
+
+    def remember_ahead(self, steps: int, folder: Path | None, shop_digest: str) -> None:
+        """Have the encoder compute ahead what its frozen tower makes of the pictures that the first `steps` steps show.
+
+        Args:
+            folder: where it is kept for other trainings; None: in memory alone.
+        """
+        asked = self._chosen(0, steps * self._size)
+        rows = np.unique([one.row for one in asked if self._has_image[one.row]])
+        take = {"pictures asked about": (len(rows), lambda first, end: self._pictures.take(rows[first:end]))}  # fmt: skip
+        self._encoder.remember({}, take, folder, shop_digest)
+
+    def _chosen(self, first: int, end: int) -> list[Asked]:
+        """The questions at these places of the order that steps go through."""
+        places = np.arange(first, end)
+        count = len(self._asked)
+        return [
+            self._asked[int(self._of_epoch(int(epoch))[place % count])]
+            for epoch, place in zip(places // count, places, strict=True)
+        ]
 
     def _of_epoch(self, epoch: int) -> np.ndarray:
         if self._order[0] != epoch:

@@ -208,7 +208,8 @@ class _Loop:
         found = load_state(self.folder, self.parameters, self.optimizer, self.settings)
         every = self.config.resume_every
         note_begins_again("no step is saved yet" if every else "resume_every is not set")
-        note_kept(self.folder, lambda: saved_step(self.folder, self.config.steps))
+        # noted for as long as the process runs: of the loop itself it would keep encoder and optimiser
+        note_kept(self.folder, partial(saved_step, self.folder, self.config.steps))
         if found is None:
             return 0
         self.stage.load_state_dict(found.others)

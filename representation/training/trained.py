@@ -8,6 +8,7 @@ head) learns at the full rate.
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from torch import Tensor
 
@@ -62,11 +63,26 @@ def keeps_towers(encoder: Trainable, config: TrainingConfig) -> bool:
     """Whether the encoder can compute ahead what towers make of known rows (`Remembers`), and `config` leaves these as they are."""
     if not isinstance(encoder, Remembers):
         return False
-    if all(encoder.part_of(name) != "vision" for name, _ in encoder.module.named_parameters()):
+    towers = encoder.tower_parts
+    if all(encoder.part_of(name) not in towers for name, _ in encoder.module.named_parameters()):
         return True
     adapted = config.lora is not None and config.lora.vision
     chosen = config.trained_parts
-    return not adapted and (config.lora is not None if chosen is None else "vision" not in chosen)
+    if chosen is None:
+        return config.lora is not None and not adapted
+    return not adapted and towers.isdisjoint(chosen)
+
+
+def check_features(encoder: Trainable, config: TrainingConfig, features: str | Path | None) -> None:
+    """Refuse a folder for what frozen towers make of rows where a training moves the towers, or the encoder has none that it computes ahead.
+
+    Raises:
+        ConfigError: as above.
+    """
+    if features is not None and not keeps_towers(encoder, config):
+        raise ConfigError(
+            f"features {features} change nothing: only an encoder whose towers stay as they are reads them (representation.locked; a composed one with lora, or without 'vision' in trained_parts, of a Qwen-VL without 'projector', too); leave them out"
+        )
 
 
 def num_trained(encoder: Trainable, config: TrainingConfig) -> int:

@@ -9,8 +9,10 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks import stage_one
-from benchmarks.stage_one import Cell, Trainings, held_out_searches, main, summarise
-from moon_rec.errors import ShopError
+from benchmarks.stage_one import main, summarise
+from benchmarks.stage_one_searches import held_out_searches
+from benchmarks.stage_one_trainings import Cell, Trainings
+from moon_rec.errors import ConfigError, ShopError
 from representation.encoder import ProductEncoder
 from representation.encoders.composed import compose_encoder
 from representation.posttraining import PosttrainConfig
@@ -23,7 +25,8 @@ from tests.representation.conftest import (  # noqa: F401
 )
 from tests.representation.encoders.composed_parts import language_folder, vision_folder
 
-QUICK = ["--steps", "2", "--pretraining-steps", "2", "--batch-size", "4", "--threads", "1"]
+QUICK = ["--steps", "2", "--batch-size", "4", "--threads", "1", "--rate", "random=1e-4"]
+QUICK += ["--pretraining", "objective=picture_words", "steps=1", "--pretraining", "steps=2"]
 
 
 def test_searches_are_of_products_listed_from_the_cut_on(little_shop):  # noqa: F811
@@ -59,6 +62,19 @@ def test_a_shop_with_nothing_listed_later_is_refused(little_shop, monkeypatch): 
         held_out_searches(little_shop, 3, 0)
 
 
+def test_validation_seeks_other_products(little_shop):  # noqa: F811
+    measured, chosen_on = (held_out_searches(little_shop, 2, 0, None, one) for one in (False, True))
+    assert len(chosen_on.items) == 2 and not set(chosen_on.items) & set(measured.items)
+    with pytest.raises(ShopError, match="1 are left for validation; lower --searches"):
+        held_out_searches(little_shop, 3, 0, None, True)
+
+
+def test_a_rate_of_a_start_that_there_is_not_is_refused(little_shop, tmp_path):  # noqa: F811
+    for wrong in ("reall=1e-3", "real=much", "real=0"):
+        with pytest.raises(ConfigError, match=f"--rate {wrong}: wanted START=RATE"):
+            main([str(little_shop.path), "--out", str(tmp_path), "--rate", wrong])
+
+
 @pytest.mark.slow
 def test_cells_are_trained_once_and_the_table_is_written(
     little_shop,  # noqa: F811
@@ -92,7 +108,9 @@ def test_random_weights_are_of_the_starts_architecture(
     encoder_path,  # noqa: F811
     tmp_path,
 ):
-    made = Trainings(little_shop, tmp_path, encoder_path, PretrainConfig(), PosttrainConfig(), True)
+    made = Trainings(
+        little_shop, tmp_path, encoder_path, [PretrainConfig()], PosttrainConfig(), True
+    )
     paths = [made.made(Cell("random", 0, seed)) for seed in (0, 1)]
     real = load_file(encoder_path / "model.safetensors")
     drawn = [load_file(path / "model.safetensors") for path in paths]
@@ -116,7 +134,7 @@ def test_a_random_tower_tells_pictures_apart_and_the_real_one_stays(
     )
     start = compose_encoder(*parts).save_pretrained(tmp_path / "start")
     given = {"trained_parts": ("projector", "language")}
-    settings = PretrainConfig(**given), PosttrainConfig(**given)
+    settings = [PretrainConfig(**given)], PosttrainConfig(**given)
     made = Trainings(little_shop, tmp_path / "made", start, *settings, True)
     paths = {name: made.made(Cell(name, 0, 0)) for name in ("random", "real tower")}
     states = {name: load_file(path / "model.safetensors") for name, path in paths.items()}
@@ -130,7 +148,7 @@ def test_a_random_tower_tells_pictures_apart_and_the_real_one_stays(
     vectors = ProductEncoder.from_pretrained(paths["random"]).encode_items(shown, "image")
     assert (vectors @ vectors.T).min() < 0.999
     assert made.features == (tmp_path / "made" / "features", little_shop.digest)
-    moved = Trainings(little_shop, tmp_path, start, PretrainConfig(), settings[1], True)
+    moved = Trainings(little_shop, tmp_path, start, [PretrainConfig()], settings[1], True)
     assert moved.features is None
 
 

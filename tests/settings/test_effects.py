@@ -276,7 +276,7 @@ EFFECTS: dict[type[Config], Effects] = {
     PretrainConfig: Effects(
         observed.of_pretraining,
         TINY_STEPS,
-        {**TRAINING, "questions": ("title",), "context_tokens": 2, "answer_tokens": 2, "grade_every": 1, "backbone": TINY.model_copy(update={"text_layers": 1})},
+        {**TRAINING, "objective": "vector_words", "num_products": 5, "questions": ("title",), "context_tokens": 2, "answer_tokens": 2, "grade_every": 1, "backbone": TINY.model_copy(update={"text_layers": 1})},
         WARMING,
     ),
     ReasonConfig: Effects(
@@ -491,6 +491,7 @@ def test_what_changes_nothing_is_refused_unless_at_its_default(kind, name):
 CATALOGUE = {"pairs": "catalogue"}
 IDLE_BESIDE: dict[tuple[type[Config], str], Values] = {
     (RankerConfig, "patience"): {"epochs": 2},
+    **{(PretrainConfig, name): {"objective": "picture_words"} for name in ("questions", "context_tokens", "answer_tokens")},
     (RankerConfig, "kept_epoch"): {"epochs": 1},
     (FeatureConfig, "history_kind"): {"history_length": 0},
     (StudyConfig, "num_seeds"): {"encoders": (EncoderRun(name="first", random=True),), "seeds": (1, 2)},

@@ -1,8 +1,10 @@
 """The loop that both stages share: what pretraining has by it, as post-training has (tests/representation/posttraining)."""
 
+import gc
 import json
 import os
 import signal
+import weakref
 
 import pytest
 import torch
@@ -134,3 +136,18 @@ def test_the_command_tracks(little_shop, encoder_path, tmp_path, monkeypatch):
     assert store.params["batch_size"] == 8 and store.artifacts == [LOG_FILE]
     log = json.loads((tmp_path / "out" / LOG_FILE).read_text())["log"]
     assert store.metrics["loss"] == log[-1]["loss"]
+
+
+def test_a_training_leaves_no_encoder_behind(little_shop, encoder_path, tmp_path, monkeypatch):
+    """A process that trains many, as a study does, would fill the memory with encoders and their optimisers."""
+    trained, go = [], loop._Loop.go
+
+    def watched(self):
+        trained.append(weakref.ref(self.encoder))
+        return go(self)
+
+    monkeypatch.setattr(loop._Loop, "go", watched)
+    settings = PretrainConfig(**SETTINGS | {"steps": 1})
+    pretrain(little_shop, tmp_path / "out", settings, encoder_path)
+    gc.collect()
+    assert len(trained) == 1 and trained[0]() is None
