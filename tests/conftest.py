@@ -48,6 +48,7 @@ LONG = (
     "ranking/ways/test_orphans.py",
     "moon_rec/test_signals.py",
     "exchange_rate/study/test_study.py",
+    "test_nothing_is_run.py",
 )
 """Files of few tests that take long, the longest first: a file is one process's work, and the last one's is everybody's. Before them the one that forks hundreds of times: a small process is sooner copied."""
 
