@@ -101,7 +101,8 @@ def main(argv: list[str] | None = None) -> int:
     shutil.rmtree(work, ignore_errors=True)  # made by other code, perhaps
     work.mkdir(parents=True)
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])
-    bench = Bench(work.resolve(), Runner((work / "logs").resolve()))
+    packages = sorted({one.words[0].partition(".")[0] for one in commands})
+    bench = Bench(work.resolve(), Runner((work / "logs").resolve(), packages))
     bench.make_base({name for one in commands for name in one.reads})
     with open(notes, "a", encoding="utf-8") as file:
         for command in commands:

@@ -12,6 +12,9 @@ import pytest
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+# Hardly anything of what is loaded until all tests are found is garbage: `pytest_collection_finish` turns the collector on.
+gc.disable()
+
 # No test pulls the plug: what is written need not be on the disk. Tests of that order watch the calls; commands in processes of their own make them.
 os.fsync = lambda handle: None
 
@@ -25,6 +28,7 @@ hypothesis.settings.load_profile("repeatable")
 
 
 LONG = (
+    "moon_rec/test_outputs.py",
     "ranking/training/test_distributed.py",
     "settings/test_effects.py",
     "ranking/training/test_training.py",
@@ -44,8 +48,9 @@ LONG = (
     "ranking/ways/test_orphans.py",
     "moon_rec/test_signals.py",
     "exchange_rate/study/test_study.py",
+    "test_nothing_is_run.py",
 )
-"""Files of few tests that take long, the longest first: a file is one process's work, and the last one's is everybody's."""
+"""Files of few tests that take long, the longest first: a file is one process's work, and the last one's is everybody's. Before them the one that forks hundreds of times: a small process is sooner copied."""
 
 
 def pytest_collection_modifyitems(items):
@@ -58,6 +63,19 @@ def pytest_collection_modifyitems(items):
 
 def pytest_collection_finish():
     """What was loaded stays to the end: the collector need not look through it again and again (a twentieth of the time)."""
+    _freeze()
+    gc.set_threshold(10_000, 20, 10)
+    gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    """Nor through what a file of tests has left, which are libraries loaded on the way and fixtures of the session."""
+    if nextitem is not None and nextitem.path != item.path:
+        _freeze()
+
+
+def _freeze():
     gc.collect()
     gc.freeze()
 
@@ -75,6 +93,22 @@ def stores_are_not_flushed():
     event.listen(Engine, "connect", connected)
     yield
     event.remove(Engine, "connect", connected)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def migrations_are_read_once():
+    """MLflow reads sixty modules of migrations for each store it opens, to learn the newest version of its tables."""
+    from alembic.script import ScriptDirectory
+
+    read, known = ScriptDirectory.from_config, {}
+
+    def from_config(config):
+        place = config.get_main_option("script_location")
+        return known.get(place) or known.setdefault(place, read(config))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", staticmethod(from_config))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,12 @@ from typing import Any
 from benchmarks.faulting.faults import Fault, Watch
 
 OWN = ("moon_rec", "representation", "ranking", "exchange_rate", "benchmarks")
+LIBRARIES = {
+    "representation": ("transformers",),
+    "ranking": ("torchrec",),
+    "exchange_rate": ("torchrec", "transformers", "mlflow", "matplotlib.pyplot"),
+}
+"""What commands of a package import that takes long; whatever else a run imports is imported after it, a second time."""
 SECONDS_TO_END = 10.0
 """A signalled command must have ended by then, with all its children."""
 LONGEST = 300.0
@@ -68,13 +74,14 @@ class Outcome:
 
 
 class Runner:
-    """Makes the children; `logs` is where they write what they say."""
+    """Makes the children; `logs` is where they write what they say, `packages` of ours have the commands that are run."""
 
-    def __init__(self, logs: Path) -> None:
+    def __init__(self, logs: Path, packages: Iterable[str]) -> None:
         self._logs = logs
         logs.mkdir(parents=True, exist_ok=True)
         logs.chmod(0o777)
-        for name in ("torch", "polars", "mlflow", "matplotlib.pyplot", "pyarrow.parquet"):
+        further = [name for package in packages for name in LIBRARIES.get(package, ())]
+        for name in ("torch", "polars", "pyarrow.parquet", *further):
             importlib.import_module(name)
         importlib.import_module("torch").set_num_threads(1)
 

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from moon_rec.embedding_table import EmbeddingTable
+from tests.bad_inputs.harness import in_its_turn
 from tests.ranking.conftest import draw_frames, write_shop
 
 
@@ -42,17 +44,22 @@ def good_workspace(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def place(tmp_path_factory) -> Path:
+    """Where every workspace lies in turn: what MLflow and SQLAlchemy work out for a store is then worked out once."""
+    return tmp_path_factory.mktemp("turns") / "workspace"
+
+
 @pytest.fixture
-def workspace(good_workspace: Path, tmp_path: Path) -> Path:
+def workspace(good_workspace: Path, place: Path) -> Iterator[Path]:
     """A folder of its own that holds
 
     - `shop/`: 120 items with pictures, 900 requests of 6 by 40 users, searches by words and by picture; a planted taste
     - `tables/`: its Parquet tables alone, for `moon_rec shop import tables --data tables --out new`
     - `items/`, `queries/`: embedding tables of its items (117 of 120) and searches (all but 5), 8 wide
     """
-    folder = tmp_path / "workspace"
-    shutil.copytree(good_workspace, folder)
-    return folder
+    with in_its_turn(good_workspace, place) as folder:
+        yield folder
 
 
 def _picture(seed: int) -> bytes:

@@ -6,7 +6,10 @@ A case is refused (one line, exit code 2, nothing written, nothing of the user's
 
 import hashlib
 import importlib
-from collections.abc import Callable
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +35,22 @@ class Case:
     says: tuple[str, ...]
     damage: Callable[[Path], None] = lambda folder: None
     told: bool = False
+
+
+@contextmanager
+def in_its_turn(good: Path, place: Path) -> Iterator[Path]:
+    """A copy of `good` at `place`; nothing of it is left there or open afterwards."""
+    shutil.copytree(good, place)
+    try:
+        yield place
+    finally:
+        if "mlflow.store.tracking.sqlalchemy_store" in sys.modules:
+            from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+            for engine in SqlAlchemyStore._engine_map.values():
+                engine.dispose()
+        for each in place.parent.iterdir():
+            shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
 
 
 def check(case: Case, workspace: Path, capsys, monkeypatch) -> None:

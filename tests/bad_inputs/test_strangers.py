@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from representation.encoder import build_encoder, open_encoder
 from representation.posttraining.pairs import COLUMNS
 from representation.sets.published import read_set
 from representation.storage.vector_files import open_vectors
-from tests.bad_inputs.harness import Case, check
+from tests.bad_inputs.harness import Case, check, in_its_turn
 from tests.representation.conftest import TINY
 
 VERIFY = "moon_rec verify --quiet"
@@ -58,11 +58,10 @@ def strange_workspace(good_workspace: Path, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def workspace(strange_workspace: Path, tmp_path: Path) -> Path:
+def workspace(strange_workspace: Path, place: Path) -> Iterator[Path]:
     """A copy of its own."""
-    folder = tmp_path / "workspace"
-    shutil.copytree(strange_workspace, folder)
-    return folder
+    with in_its_turn(strange_workspace, place) as folder:
+        yield folder
 
 
 def _json(file: str, change: Callable[[Any], Any], recorded: bool = False) -> Callable[[Path], None]:  # fmt: skip

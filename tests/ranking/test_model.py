@@ -1,6 +1,7 @@
 """The whole model in every way of using content: requests against rows, batches, search units, MAKE's places."""
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -10,6 +11,7 @@ from ranking.metrics import auc
 from ranking.model import InputSizes, Ranker
 from ranking.tower import Tower
 from ranking.train import train_ranker
+from tests.ranking.conftest import plant_part
 
 SMALL = {
     "epochs": 1,
@@ -37,17 +39,24 @@ def named(kind):
     return ", ".join(f"{value}" for value in kind.values()).replace(EVERYTHING, "everything")
 
 
+FEATURES = FeatureConfig(history_length=12, query_history_length=5)
+
+
 @pytest.fixture(scope="module")
-def tables(planted):
-    return RankingTables.build(
-        planted.shop, FeatureConfig(history_length=12, query_history_length=5)
-    )
+def few(tmp_path_factory):
+    """A third of the requests: batches and rows of a ranker are compared, whatever it has learnt."""
+    return plant_part(tmp_path_factory.mktemp("few"), pl.col("request_id") % 3 == 1)
+
+
+@pytest.fixture(scope="module")
+def tables(few):
+    return RankingTables.build(few.shop, FEATURES)
 
 
 @pytest.fixture(scope="module", params=KINDS, ids=named)
-def ranker(request, planted, tables):
+def ranker(request, few, tables):
     config = RankerConfig.reading(**SMALL, **request.param)
-    vectors = (planted.items, planted.queries) if config.reads_vectors else ()
+    vectors = (few.items, few.queries) if config.reads_vectors else ()
     return train_ranker(tables, config, *vectors)
 
 
@@ -58,10 +67,10 @@ def test_scores_do_not_depend_on_the_batch(tables, ranker):
         assert np.abs(ranker.predict(tables, "validation", batch_size) - whole).max() < 1e-5
 
 
-def test_requests_equal_rows(planted, tables, ranker):
+def test_requests_equal_rows(few, tables, ranker):
     """What a request shares is looked up, projected and stored once; row by row it gives the same."""
     cut = FeatureConfig(**{**tables.config.model_dump(), "max_candidates": 1})
-    alone = RankingTables.build(planted.shop, cut)
+    alone = RankingTables.build(few.shop, cut)
     logits = []
     for each in (tables, alone):
         found = np.empty(each.periods["test"].num_rows)
@@ -74,7 +83,8 @@ def test_requests_equal_rows(planted, tables, ranker):
     assert np.abs(logits[0] - logits[1]).max() < 1e-5
 
 
-def test_everything_learns_the_planted_taste(planted, tables):
+def test_everything_learns_the_planted_taste(planted):
+    tables = RankingTables.build(planted.shop, FEATURES)
     config = RankerConfig.reading(
         **{**SMALL, "embedding_dim": 8, "tower": (32, 16), "epochs": 3}, content=EVERYTHING
     )

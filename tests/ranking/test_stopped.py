@@ -4,6 +4,7 @@ import os
 import shlex
 import signal
 
+import polars as pl
 import pytest
 from safetensors.torch import load_file
 
@@ -13,11 +14,18 @@ from ranking.train import RankerConfig, main, train_ranker
 from ranking.trained import TrainedRanker
 from ranking.training.checkpoint import Checkpoints
 from ranking.training.trainer import LocalTrainer
+from tests.ranking.conftest import plant_part
 from tests.stopping import stop_when
 
 SETTINGS = ["batch_size=16", "tower=[4]", "embedding_dim=2", "attention_dim=2", "epochs=2", "num_threads=1"]  # fmt: skip
 FEW = ["--set", "batch_size=128", "--set", "epochs=1"]
 """Steps, where nothing has to be struck in their midst."""
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """A third of the requests: enough steps to be stopped in their midst."""
+    return plant_part(tmp_path_factory.mktemp("planted"), pl.col("request_id") % 3 == 1)
 
 
 def words_of(planted, out) -> list[str]:

@@ -115,9 +115,9 @@ def recorded(*names: str) -> Iterator[list[str]]:
 
 @functools.cache
 def ranking_shop() -> tuple[Shop, EmbeddingTable, EmbeddingTable]:
-    """A quarter of the planted shop, some values of context missing."""
+    """A sixth of the planted shop, some values of context missing."""
     frames, known = ranking_data.draw_frames()
-    some = pl.col("request_id") % 4 == 1
+    some = pl.col("request_id") % 6 == 1
     frames["impressions"] = (
         frames["impressions"]
         .filter(some)
@@ -609,7 +609,7 @@ def of_posttraining(config: Any) -> str:
     augmented()
     taught = config.score_distillation or config.vector_distillation
     return of_training(
-        functools.partial(posttrain, teacher=teacher_tables() if taught else None),
+        functools.partial(posttrain, start=_start(), teacher=teacher_tables() if taught else None),
         config,
         f"{inside}step.cached_backward",
         f"{inside}batches.PictureStore",

@@ -290,7 +290,7 @@ EFFECTS: dict[type[Config], Effects] = {
     ),
     PosttrainConfig: Effects(
         observed.of_posttraining,
-        TINY_STEPS,
+        {"steps": 2, "batch_size": 6, **LOGGED},
         {
             "mixture": {"image->image": 1.0}, "engagement": "clicked", "query_engagement": "carted", "split_mixed": False, "pairs_share": 0.5, "pairs": "catalogue", "alter_photos": False, "own_picture_share": 0.0, "own_words_share": 0.0,
             "augmentation": AugmentationConfig(turn=90), "curation": CurationConfig(hardest_query=False), "loss": "circle", "temperature": 0.5,

@@ -27,7 +27,7 @@ from ranking.training.devices import process_group
 from ranking.training.distributed import ShardedTrainer
 from tests.ranking.training import large_table
 
-EVERY, KILLED_AT = 9, 60
+EVERY, KILLED_AT = 9, 30
 
 
 class Killed(Exception):

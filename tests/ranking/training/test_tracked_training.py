@@ -2,6 +2,7 @@
 
 import threading
 
+import polars as pl
 import pytest
 
 from moon_rec.command import run
@@ -9,6 +10,7 @@ from moon_rec.tracking import sending, tracker
 from moon_rec.tracking.commands import main as track
 from ranking.train import main
 from tests.moon_rec.tracking.stand_in import StandIn
+from tests.ranking.conftest import plant_part
 
 WORDS = ["--content", "none", "--set", "batch_size=16", "--set", "epochs=1"]
 
@@ -16,6 +18,12 @@ WORDS = ["--content", "none", "--set", "batch_size=16", "--set", "epochs=1"]
 def train(planted, out, *words):
     assert run(main, [str(planted.shop.path), "--out", str(out), *WORDS, *words]) == 0
     return {path.name: path.read_bytes() for path in out.glob("*.safetensors")}
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """Half of the requests: a hundred steps and some, so that figures are sent on the way."""
+    return plant_part(tmp_path_factory.mktemp("planted"), pl.col("request_id") % 2 == 1)
 
 
 @pytest.fixture(scope="module")

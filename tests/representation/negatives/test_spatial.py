@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from representation.losses import infonce
 from representation.negatives import gather
+from tests.stopping import wait_for
 
 ROWS = (3, 5)
 """Rows of each rank, unequal on purpose."""
@@ -66,9 +67,14 @@ def ranks(tmp_path_factory):
     """What two processes on gloo found."""
     folder = tmp_path_factory.mktemp("ranks")
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
-    commands = [[sys.executable, __file__, str(rank), str(folder)] for rank in range(2)]
-    processes = [subprocess.Popen(command, env=environment) for command in commands]
-    assert [process.wait(timeout=60) for process in processes] == [0, 0]
+    other = subprocess.Popen([sys.executable, __file__, "1", str(folder)], env=environment)
+    try:
+        wait_for((folder / "ready").exists, other)
+        work(0, folder)  # the first of them is this one: its libraries are loaded
+        assert other.wait(timeout=60) == 0
+    finally:
+        other.kill()
+        other.wait()
     return [load_file(folder / f"{rank}.safetensors") for rank in range(2)]
 
 
@@ -94,4 +100,5 @@ def test_one_process_is_itself():
 
 
 if __name__ == "__main__":
+    Path(sys.argv[2], "ready").touch()
     work(int(sys.argv[1]), sys.argv[2])

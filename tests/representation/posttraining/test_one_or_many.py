@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ from representation.training.distributed import (
     world_size,
 )
 from representation.training.optimisation import training_mode
+from tests.stopping import wait_for
 
 ROOT = Path(__file__).parents[3]
 STEPS = 3
@@ -140,31 +142,50 @@ def work(shop, start, folder, names):
             save_file(found, Path(folder) / f"{rank()} {name}.safetensors")
 
 
-def two(shop, start, folder, names):
-    """Leave in the folder what two processes find."""
+def place(rank):
+    """What torchrun tells a process of two."""
+    about = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "CUDA_VISIBLE_DEVICES": ""}
+    return {name: str(value) for name, value in about.items()}
+
+
+@contextmanager
+def another(shop, start, folder, names):
+    """A second process, which waits for this one to be the first: for a call of what is given; it is done at the block's end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     words = [sys.executable, __file__, str(shop.path), str(start), str(folder), json.dumps(names)]
-    started = []
-    for number in range(2):
-        about = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": 2, "MASTER_PORT": port}
-        about |= {"MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": 1, "CUDA_VISIBLE_DEVICES": ""}
-        about |= {"PYTHONPATH": os.environ.get("PYTHONPATH", str(ROOT))}
-        environment = os.environ | {name: str(value) for name, value in about.items()}
-        pipe = subprocess.PIPE
-        started.append(subprocess.Popen(words, env=environment, cwd=ROOT, stderr=pipe, text=True))
-    said = [process.communicate(timeout=300)[1] for process in started]
-    assert [process.returncode for process in started] == [0, 0], said[0][-3000:] + said[1][-3000:]
+    root = {"PYTHONPATH": os.environ.get("PYTHONPATH", str(ROOT)), "OMP_NUM_THREADS": "1"}
+    errors = folder / "errors"
+    with open(errors, "wb") as file:
+        environment = os.environ | place(1) | meet | root
+        other = subprocess.Popen(words, env=environment, cwd=ROOT, stderr=file)
+
+    def work_as_the_first():
+        wait_for((folder / "ready").exists, other, errors)
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in (place(0) | meet).items():
+                patch.setenv(name, value)
+            patch.setattr(torch.cuda, "is_available", lambda: False)  # as for the other one
+            work(shop.path, start, folder, names)
+
+    try:
+        yield work_as_the_first
+        assert other.wait(timeout=300) == 0, errors.read_text()[-3000:]
+    finally:
+        other.kill()
+        other.wait()
 
 
 @pytest.mark.parametrize("names", [OFTEN, pytest.param(SELDOM, marks=pytest.mark.slow)])
 def test_two_processes_have_the_loss_and_gradients_of_one(
     names, little_shop, encoder_path, tmp_path
 ):
-    two(little_shop, encoder_path, tmp_path, names)
-    for name in names:
-        wanted = go(little_shop, encoder_path, CASES[name])
+    with another(little_shop, encoder_path, tmp_path, names) as work_as_the_first:
+        alone = {name: go(little_shop, encoder_path, CASES[name]) for name in names}
+        work_as_the_first()
+    for name, wanted in alone.items():
         for number in range(2):
             found = load_file(tmp_path / f"{number} {name}.safetensors")
             assert found.keys() == wanted.keys(), name
@@ -179,4 +200,5 @@ def test_two_processes_have_the_loss_and_gradients_of_one(
 
 
 if __name__ == "__main__":
+    Path(sys.argv[3], "ready").touch()
     work(*sys.argv[1:4], json.loads(sys.argv[4]))

@@ -50,13 +50,22 @@ def written_out(step, encoder, known, batch, past):
     """The step's loss by a loop over queries, widths and negatives, each negative listed by itself."""
     with torch.no_grad():
         queries, items, hard = (
-            encoder.embed(side) for side in (batch.queries, batch.items, batch.hard.items)
+            encoder.embed(side).double().numpy()
+            for side in (batch.queries, batch.items, batch.hard.items)
         )
     vectors, ids = [*items, *hard], [*batch.item_ids, *batch.hard.ids.reshape(-1)]
     spus = [*batch.spu_ids, *batch.hard.spu_ids.reshape(-1)]
     if past is not None:
-        vectors += [*past.bank.vectors]
+        vectors += [*past.bank.vectors.detach().double().numpy()]
         ids, spus = [*ids, *past.drawn.item_ids], [*spus, *past.drawn.spu_ids]
+    others = [
+        [
+            vector
+            for place, (vector, item, spu) in enumerate(zip(vectors, ids, spus, strict=True))
+            if place != row and item >= 0 and not is_known(known, batch, row, int(item), int(spu))
+        ]
+        for row in range(len(queries))
+    ]
     temperature, settings = step.config.temperature, step.config
     losses, weights = [], []
     for width in encoder.widths:
@@ -64,18 +73,11 @@ def written_out(step, encoder, known, batch, past):
         for row, query in enumerate(queries):
 
             def cosine(vector, query=query, width=width):
-                return float(
-                    query[:width] @ vector[:width] / query[:width].norm() / vector[:width].norm()
-                )
+                one, other = query[:width], vector[:width]
+                return one @ other / math.sqrt(one @ one) / math.sqrt(other @ other)
 
             right = cosine(items[row])
-            wrong = [
-                cosine(vector)
-                for place, (vector, item, spu) in enumerate(zip(vectors, ids, spus, strict=True))
-                if place != row
-                and item >= 0
-                and not is_known(known, batch, row, int(item), int(spu))
-            ]
+            wrong = [cosine(vector) for vector in others[row]]
             is_prefix = width < encoder.widths[-1]
             if settings.loss == "infonce" or (is_prefix and settings.prefix_loss == "infonce"):
                 total = sum(math.exp(score / temperature) for score in [right, *wrong])
