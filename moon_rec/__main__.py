@@ -22,6 +22,7 @@ python -m representation.pretrain   stage 1: next-token prediction on product qu
 python -m representation.posttrain  stage 2: contrastive, on what users searched and purchased
 python -m representation.reason     attributes written before the vector, by rewards and by contrast
 python -m representation.locked     frozen towers of texts and pictures, with projections to train
+python -m representation.merge      encoders trained from the same one become one, by their weights
 python -m representation.curate     which positive pairs are worth training on, and why
 python -m representation.embed      a whole catalogue and its searches -> embedding tables
 python -m representation.recall     image-, text- and mixed-search recall of those tables
