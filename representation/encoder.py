@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
 from moon_rec.config import make_config
@@ -24,7 +25,7 @@ from representation.encoders.checkpoint import (
     read_config,
 )
 from representation.encoders.dual import DualEncoder
-from representation.encoders.frame_encoder import FrameEncoder, pooled
+from representation.encoders.frame_encoder import FrameEncoder, pool
 from representation.encoders.frame_inputs import (
     where_to,
 )
@@ -38,9 +39,11 @@ from representation.encoders.qwen import (
     settings_of,
 )
 from representation.encoders.text import TextEncoder
+from representation.fusion import FusionConfig, ResidualEnhancementConfig
 from representation.interface import Encoder
-from representation.mixture import ExpertsConfig, Routing, has_experts, put_experts
-from representation.model.backbone import BackboneConfig, Dtype, Inputs, part_of
+from representation.mixture import ExpertsConfig, Routing
+from representation.model.added_parts import AddedParts
+from representation.model.backbone import BackboneConfig, Dtype, Embedded, Inputs, part_of
 from representation.model.families import backbone_of, load_module
 from representation.model.lora import (
     LoraConfig,
@@ -77,7 +80,7 @@ class ProductEncoder(FrameEncoder):
         """Use `from_pretrained` or `build_encoder`."""
         self.module, self.tokenizer, self.config = module, tokenizer, config
         self.backbone = backbone_of(module, config.image_size, config.image_mean, config.image_std)
-        self.composer = Composer(tokenizer, self.layout, 1 if config.core_region is None else 2)
+        self._compose()
         self.family = family_of({"model_type": module.config.model_type}, "the backbone")
         self._tower: FrozenTower | None = None
         self.dim = self.backbone.dim
@@ -86,10 +89,19 @@ class ProductEncoder(FrameEncoder):
             raise EncoderError(
                 f"widths {self.widths} end at {self.widths[-1]}, and the backbone's states are {self.dim} wide; the two do not belong together"
             )
-        if has_experts(module) != (config.experts is not None):
-            raise EncoderError(
-                f"experts = {config.experts!r}, and the backbone has {'some' if has_experts(module) else 'none'}; the two do not belong together"
-            )
+        config.added.check(module)
+
+    def _compose(self) -> None:
+        """Have rows composed as the settings say."""
+        num_pictures = 1 if self.config.core_region is None else 2
+        tells_words = self.config.fusion is not None
+        self.composer = Composer(self.tokenizer, self.layout, num_pictures, tells_words)
+
+    def _changed(self, **settings: Any) -> None:
+        """Take up other settings."""
+        self.config = self.config.model_copy(update=settings)
+        self._compose()
+        vars(self).pop("digest", None)
 
     def with_module(self, module: Any) -> Self:
         """The same encoder with other weights, of the same kind of module."""
@@ -128,7 +140,7 @@ class ProductEncoder(FrameEncoder):
         config = make_config(EncoderConfig, about["config"])
         place = where_to(device)
         wanted = dtype or (None if place.type == "cuda" else "float32")
-        module = load_module(folder, wanted, config.experts)
+        module = load_module(folder, wanted, config.added)
         module.to(place)
         return cls(module, load_tokenizer(folder, module), config)
 
@@ -245,15 +257,22 @@ class ProductEncoder(FrameEncoder):
 
     def add_experts(self, config: ExpertsConfig, seed: int) -> None:
         """Put experts in place of the language model's feed-forward layers; vectors stay as they are. See `mixture.put_experts`."""
-        put_experts(self.module, config, seed)
-        self.config = self.config.model_copy(update={"experts": config})
-        vars(self).pop("digest", None)
+        AddedParts(experts=config).put(self.module, seed)
+        self._changed(experts=config)
+
+    def add_fusion(self, config: FusionConfig, seed: int) -> None:
+        """Fuse vectors with the raw picture and words they are of, from here on; they stay as they are until it has learnt. See `fusion.modality_fusion`."""
+        AddedParts(fusion=config).put(self.module, seed)
+        self._changed(fusion=config)
+
+    def add_residual_enhancement(self, config: ResidualEnhancementConfig, seed: int) -> None:
+        """Give layers' states back the detail of those before the first, from here on; vectors stay as they are until it has learnt. See `fusion.residual_enhancement`."""
+        AddedParts(residual_enhancement=config).put(self.module, seed)
+        self._changed(residual_enhancement=config)
 
     def add_core_region(self, config: CoreRegionConfig) -> None:
         """From here on encode each picture's core region beside it; see `core_region.crops`."""
-        self.config = self.config.model_copy(update={"core_region": config})
-        self.composer = Composer(self.tokenizer, self.layout, 2)
-        vars(self).pop("digest", None)
+        self._changed(core_region=config)
 
     def embed(self, inputs: Inputs) -> Tensor:
         """Unit vectors `(batch, dim)` in float32 of a batch; with gradients, for training.
@@ -274,10 +293,15 @@ class ProductEncoder(FrameEncoder):
             raise EncoderError(
                 "the encoder's tokenizer makes no token of any of these texts; take its folder from whoever made it"
             )
-        causal = self.config.attention == "causal"
         embedded = self.backbone.embedded(inputs)
+        return self.vectors_of(embedded, inputs), embedded.routing
+
+    def vectors_of(self, embedded: Embedded, inputs: Inputs) -> Tensor:
+        """`embed` of rows as they enter the language model."""
+        causal = self.config.attention == "causal"
         states = self.backbone.states(embedded, inputs.mask, causal)
-        return pooled(states, inputs.mask, self.config.pooling), embedded.routing
+        vectors = pool(states, inputs.mask, self.config.pooling)
+        return functional.normalize(self.backbone.fused(vectors, embedded, inputs.words), dim=-1)
 
 
 _OTHERS: dict[Family, type[TextEncoder | DualEncoder | LockedEncoder]] = {

@@ -131,8 +131,8 @@ def _digest_of(folder: Path, family: str) -> tuple[str, bool]:
         encoder: Any = open_encoder(folder, "cpu")
         model = encoder.module
     else:
-        model = load_module(folder, None)
         config = make_config(EncoderConfig, (read_about(folder) or {})["config"])
+        model = load_module(folder, None, config.added)
         encoder = ProductEncoder(model, load_tokenizer(folder, model), config)
     try:
         is_finite = all(bool(torch.isfinite(one).all()) for one in model.parameters())

@@ -43,15 +43,18 @@ else:  # type checkers do not see that a cached property answers a protocol's pr
     computed_once = cached_property
 
 
-def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
-    """Unit vectors `(rows, dim)` in float32 of states `(rows, tokens, dim)`: their `mean` over real tokens, the first one's (`cls`), or the `last` real one's."""
+def pool(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """One state a row, `(rows, dim)` in float32, of states `(rows, tokens, dim)`: their `mean` over real tokens, the first one's (`cls`), or the `last` real one's."""
     states = states.float()
     if pooling == "mean":
-        found = masked_mean(states, mask, dim=1)
-    else:
-        place = mask.sum(dim=1) - 1 if pooling == "last" else 0
-        found = states[torch.arange(len(mask), device=mask.device), place]
-    return functional.normalize(found, dim=-1)
+        return masked_mean(states, mask, dim=1)
+    place = mask.sum(dim=1) - 1 if pooling == "last" else 0
+    return states[torch.arange(len(mask), device=mask.device), place]
+
+
+def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """`pool` at unit length."""
+    return functional.normalize(pool(states, mask, pooling), dim=-1)
 
 
 class Seen(NamedTuple):

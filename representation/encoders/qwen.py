@@ -26,7 +26,9 @@ from moon_rec.files import digest_of
 from representation.core_region.config import CoreRegionConfig
 from representation.encoders.checkpoint import pooling_of, settings_in
 from representation.encoders.frame_inputs import framing_tokens
+from representation.fusion.config import FusionConfig, ResidualEnhancementConfig
 from representation.mixture.config import ExpertsConfig
+from representation.model.added_parts import AddedParts
 from representation.model.backbone import Attention, BackboneConfig, Pooling
 from representation.model.prompt import CONTENT, PromptConfig
 
@@ -58,6 +60,8 @@ class EncoderConfig(Config):
         attention: `bidirectional` (MOON), or `causal` as the language model was trained.
         core_region: what of a picture is encoded beside it (MOON); None: nothing.
         experts: what stands in place of the language model's feed-forward layers; None: they do themselves.
+        fusion: how vectors look again at the raw picture and words (MOON3.0); None: not.
+        residual_enhancement: how layers' states get fine detail back (MOON3.0); None: not.
         reasoning_tokens: most tokens of the attributes that the model writes of a product before its vector (`representation.reasoning`); 0: it writes none.
     """
 
@@ -70,7 +74,14 @@ class EncoderConfig(Config):
     attention: Attention = "bidirectional"
     core_region: CoreRegionConfig | None = None
     experts: ExpertsConfig | None = None
+    fusion: FusionConfig | None = None
+    residual_enhancement: ResidualEnhancementConfig | None = None
     reasoning_tokens: LengthOrZero = 0
+
+    @property
+    def added(self) -> AddedParts:
+        """What was put into the backbone's module."""
+        return AddedParts(self.experts, self.fusion, self.residual_enhancement)
 
     def digest(self) -> str:
         """As `Config.digest`; the settings that came later count only where they are not at their defaults, so older encoders keep their names."""
@@ -80,6 +91,8 @@ class EncoderConfig(Config):
             ("attention", "bidirectional"),
             ("experts", None),
             ("core_region", None),
+            ("fusion", None),
+            ("residual_enhancement", None),
             ("reasoning_tokens", 0),
         )
         for name, default in later:

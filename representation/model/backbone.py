@@ -32,6 +32,7 @@ from moon_rec.bounds import (
 )
 from moon_rec.config import Config, CountsWhen, Rules
 from moon_rec.errors import ConfigError, EncoderError
+from representation.fusion import Detail, fusion_of, has_residual_enhancement
 from representation.mixture.experts import has_experts
 from representation.mixture.routing import Routing
 from representation.model.pixels import PictureLayout
@@ -179,6 +180,8 @@ class Inputs:
         mask: `(batch, length)`, True where a token is real.
         pixels: `(pictures, ...)`, what the backbone's layout makes of pictures, in row order, as many entries of each row that has a picture; None without pictures.
         roles: `(batch, length)`, which tokens go to guided experts (`mixture.guided`); None: none.
+        words: `(batch, length)`, True at tokens of a product's or a search's own words, where fusion reads them (`Composer`); None: there are none.
+        which: `(pictures shown,)` int64, which of the pictures is shown at each place in turn, where one is shown in several rows; None: each in one row, in order.
         seen: in place of `pixels`, what a frozen tower made of these pictures (`Backbone.tower_states`), each `(pictures, ...)`; empty: the tower is still to be run.
     """
 
@@ -187,6 +190,8 @@ class Inputs:
     pixels: Tensor | None = None
     roles: Tensor | None = None
     seen: Sequence[Tensor] = ()
+    words: Tensor | None = None
+    which: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.mask)
@@ -197,23 +202,29 @@ class Inputs:
         return int(self.mask.sum())
 
     def part(self, first: int, end: int) -> "Inputs":
-        """Some rows of a batch in which all have a picture, or none has."""
+        """Some rows of a batch in which all have a picture of their own, or none has."""
+        assert self.which is None
         pixels = self.pixels
         if pixels is not None:
             each, left = divmod(len(pixels), len(self))
             assert not left
             pixels = pixels[each * first : each * end]
-        roles = self.roles[first:end] if self.roles is not None else None
+        roles, words = (
+            each[first:end] if each is not None else None for each in (self.roles, self.words)
+        )
         assert all(len(kept) == len(self) for kept in self.seen)
         seen = [kept[first:end] for kept in self.seen]
-        return Inputs(self.token_ids[first:end], self.mask[first:end], pixels, roles, seen)
+        return Inputs(self.token_ids[first:end], self.mask[first:end], pixels, roles, seen, words)
 
     def to(self, device: torch.device | str) -> "Inputs":
         """The same batch on `device`."""
-        pixels = self.pixels.to(device) if self.pixels is not None else None
-        roles = self.roles.to(device) if self.roles is not None else None
+        pixels, roles, words, which = (
+            each.to(device) if each is not None else None
+            for each in (self.pixels, self.roles, self.words, self.which)
+        )
         seen = [each.to(device) for each in self.seen]
-        return Inputs(self.token_ids.to(device), self.mask.to(device), pixels, roles, seen)
+        ids, mask = self.token_ids.to(device), self.mask.to(device)
+        return Inputs(ids, mask, pixels, roles, seen, words, which)
 
 
 class Embedded(NamedTuple):
@@ -231,11 +242,6 @@ class Embedded(NamedTuple):
     is_picture: Tensor
     added: Sequence[Tensor] = ()
     routing: Routing | None = None
-
-    @property
-    def told(self) -> dict[str, Any]:
-        """Keywords of the language model's call: transformers hands them on to its layers."""
-        return {} if self.routing is None else {"routing": self.routing}
 
 
 class Backbone(ABC):
@@ -301,7 +307,7 @@ class Backbone(ABC):
         Args:
             pixels: `(pictures, ...)`, see `layout.pixels`.
         """
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self._tower_is_trained()):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.tower_is_trained()):
             seen = self.tower_states(pixels)
         return self.projected(seen)
 
@@ -317,6 +323,8 @@ class Backbone(ABC):
             tokens, *added = self.projected(inputs.seen)
         else:
             tokens, *added = self.picture_tokens(inputs.pixels)
+        if inputs.which is not None:
+            tokens, *added = (each.index_select(0, inputs.which) for each in (tokens, *added))
         states = _put_pictures(states, is_picture, tokens)
         return Embedded(states, is_picture, added, self._routing(inputs))
 
@@ -332,6 +340,28 @@ class Backbone(ABC):
             causal: True, each token sees those before it (next-token prediction); False, all tokens of its row (embedding).
         """
 
+    def told(self, embedded: Embedded, mask: Tensor) -> dict[str, Any]:
+        """Keywords of the language model's call beside its own: transformers hands them on to its layers, and what was put into these reads them."""
+        found: dict[str, Any] = {}
+        if embedded.routing is not None:
+            found["routing"] = embedded.routing
+        if has_residual_enhancement(self.module):
+            found["detail"] = Detail(embedded.states, mask, embedded.is_picture)
+        return found
+
+    def fused(self, vectors: Tensor, embedded: Embedded, words: Tensor | None) -> Tensor:
+        """Vectors `(batch, dim)` fused with the raw picture and words of their rows (`fusion.ModalityFusion`); as they are where the backbone has no fusion.
+
+        Args:
+            words: see `Inputs.words`.
+        """
+        fusion = fusion_of(self.module)
+        if fusion is None:
+            return vectors
+        is_picture = embedded.is_picture
+        is_word = torch.zeros_like(is_picture) if words is None else words
+        return fusion(vectors, embedded.states, {"image": is_picture, "text": is_word})
+
     def output_states(self, inputs: "Inputs", causal: bool) -> Tensor:
         """`states` of a batch."""
         return self.states(self.embedded(inputs), inputs.mask, causal)
@@ -340,7 +370,8 @@ class Backbone(ABC):
         """Scores of the next token, `(..., vocabulary)`, of output states `(..., dim)`."""
         return self.module.lm_head(states)
 
-    def _tower_is_trained(self) -> bool:
+    def tower_is_trained(self) -> bool:
+        """Whether what `tower_states` gives moves with training."""
         return any(
             value.requires_grad
             for name, value in self.module.named_parameters()

@@ -11,7 +11,7 @@ from transformers import (
 
 from moon_rec.errors import EncoderError
 from representation.encoders.checkpoint import load_weights, read_config
-from representation.mixture import ExpertsConfig, put_experts
+from representation.model.added_parts import NOTHING_ADDED, AddedParts
 from representation.model.backbone import Backbone, Channels, Dtype, torch_dtype
 from representation.model.llava import LlavaBackbone
 from representation.model.qwen import QwenBackbone
@@ -25,13 +25,13 @@ MODULES: dict[str, tuple[Any, type[Backbone]]] = {
 
 
 def load_module(
-    path: str | Path, dtype: Dtype | None = "float32", experts: ExpertsConfig | None = None
+    path: str | Path, dtype: Dtype | None = "float32", added: AddedParts = NOTHING_ADDED
 ) -> Any:
     """A backbone's module from a local folder or the hub.
 
     Args:
         dtype: None: as it was saved.
-        experts: what it was saved with in place of feed-forward layers.
+        added: what was put into it before it was saved.
 
     Raises:
         EncoderError: nothing there, another family of model, weights missing, or weights in a format that can run code.
@@ -42,18 +42,18 @@ def load_module(
             f"{path}: model_type {config['model_type']!r} is no backbone to train; wanted {', '.join(MODULES)}"
         )
     kind, _ = MODULES[config["model_type"]]
-    built = kind if experts is None else _with_experts(kind, experts)
+    built = _with_added(kind, added) if any(added) else kind
     module = load_weights(built, path, torch_dtype(dtype), may_lack=("lm_head.weight",))
     module.__class__ = kind  # it is saved under the name of what it is made of
     return module
 
 
-def _with_experts(kind: Any, experts: ExpertsConfig) -> Any:
-    """transformers' class whose modules are made with experts, so that their weights find their places."""
+def _with_added(kind: Any, added: AddedParts) -> Any:
+    """transformers' class whose modules are made with these parts, so that their weights find their places."""
 
     def make(module: Any, config: Any) -> None:
         kind.__init__(module, config)
-        put_experts(module, experts)
+        added.put(module)
 
     return type(kind.__name__, (kind,), {"__init__": make, "__module__": kind.__module__})
 

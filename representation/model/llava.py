@@ -76,7 +76,7 @@ class LlavaBackbone(Backbone):
             inputs_embeds=embedded.states,
             attention_mask=mask.long() if causal else attention_mask(mask, False, dtype),
             use_cache=False,
-            **embedded.told,
+            **self.told(embedded, mask),
         ).last_hidden_state
 
 

@@ -5,7 +5,7 @@ A linear layer's weight W stays as it is and B A, of rank r, is added to it, sca
 - peft puts the adapters into the backbone in place: it stays the same object, and everything that trains, checkpoints or wraps it works on.
 - `ProductEncoder.save_pretrained` writes W + B A: a plain folder that everything downstream opens. The adapter alone lies beside it, in `adapter/`, in peft's
   own format for the backbone that training started from.
-- Experts (`mixture`) get an adapter each; their routers are trained whole, and no adapter lies apart.
+- Experts (`mixture`) get an adapter each; their routers, fusion and residual enhancement (`fusion`) are trained whole, and no adapter lies apart.
 - Adapters are float32 even where the backbone is bfloat16: small steps would be lost in its eight bits. What is saved is float32 for the same reason; `dtype` of
   whoever opens it narrows it again.
 
@@ -26,7 +26,9 @@ from moon_rec.config import Config
 from moon_rec.errors import ConfigError
 from moon_rec.files import read_json, write_json
 from moon_rec.seeds import seed_of
-from representation.mixture.experts import ROUTER, has_experts
+from representation.fusion.modality_fusion import NAME as FUSION
+from representation.fusion.residual_enhancement import NAME as RESIDUAL_ENHANCEMENT
+from representation.mixture.experts import ROUTER
 from representation.model.backbone import part_of
 from representation.model.quiet_transformers import quiet
 
@@ -57,7 +59,7 @@ class LoraConfig(Config):
 def with_lora(
     module: Any, config: LoraConfig, seed: int = 0, layers: Sequence[str] | None = None
 ) -> Any:
-    """Put adapters into an encoder's module, in place: from here on they alone are trained, and routers of experts.
+    """Put adapters into an encoder's module, in place: from here on they alone are trained, and what was put in new (`is_trained_whole`).
 
     Args:
         layers: full names of the linear layers that get one; None: those of a backbone that `config` names.
@@ -81,10 +83,16 @@ def with_lora(
         torch.manual_seed(seed_of(seed, "lora"))
         peft.inject_adapter_in_model(settings, module, adapter_name=_NAME)
     for name, value in module.named_parameters():
-        value.requires_grad_("lora_" in name or ROUTER in name)
+        value.requires_grad_("lora_" in name or is_trained_whole(name))
         if value.requires_grad:
             value.data = value.data.float()
     return module
+
+
+def is_trained_whole(name: str) -> bool:
+    """Whether a parameter is of what is put in new, small beside the backbone: routers, fusion, residual enhancement."""
+    parts = name.split(".")
+    return ROUTER in name or FUSION in parts or RESIDUAL_ENHANCEMENT in parts
 
 
 def has_lora(module: nn.Module) -> bool:
@@ -160,7 +168,8 @@ def save_merged(module: Any, folder: Path) -> None:
         module.save_pretrained(folder, state_dict=merged_state(module))
     if has_lora(module):
         declare_float32(folder)
-        if not has_experts(module):  # peft knows no backbone that such an adapter is for
+        if not any(is_trained_whole(name) for name, _ in module.named_parameters()):
+            # of a backbone with parts of ours peft knows nothing
             save_adapter(module, folder / ADAPTER_FOLDER)
 
 

@@ -48,7 +48,7 @@ class QwenBackbone(Backbone):
         return tower_states
 
     def states(self, embedded: Embedded, mask: Tensor, causal: bool) -> Tensor:
-        more: dict[str, Any] = dict(embedded.told)
+        more: dict[str, Any] = self.told(embedded, mask)
         if embedded.added:
             layers = [layer.reshape(-1, layer.shape[-1]) for layer in embedded.added]
             more |= {
@@ -64,7 +64,7 @@ class QwenBackbone(Backbone):
             **more,
         ).last_hidden_state
 
-    def _tower_is_trained(self) -> bool:
+    def tower_is_trained(self) -> bool:
         return any(value.requires_grad for value in self.module.model.visual.parameters())
 
 

@@ -26,6 +26,8 @@ from representation.model.tokenizer import (
 LENGTH_STEP = 4
 """Ragged batches are padded to a multiple of this: each new shape costs a matrix library some preparation, and it keeps only so many."""
 
+_SHOWN = 1 << 40
+"""Added to the ids of what a row shows in words; a token id with its role is less (`mixture.guided`)."""
 CONTENT_ID = -1
 """Among a prompt's token ids, the place of picture and text."""
 
@@ -35,10 +37,15 @@ class Composer:
 
     Args:
         num_pictures: of a row that has any: 2, where the core region stands behind the picture.
+        tells_words: `Inputs.words` says which tokens are of a product's or a search's own words, and no prompt's.
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, layout: PictureLayout, num_pictures: int = 1
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        layout: PictureLayout,
+        num_pictures: int = 1,
+        tells_words: bool = False,
     ) -> None:
         known = tokenizer.get_vocab()
         needed = [PADDING, IMAGE_PAD, VISION_START, VISION_END]
@@ -47,7 +54,7 @@ class Composer:
             raise EncoderError(
                 f"the tokenizer has no {', '.join(missing)}: it is neither a Qwen-VL's nor of an encoder that representation.compose made"
             )
-        self.tokenizer, self.layout = tokenizer, layout
+        self.tokenizer, self.layout, self._tells_words = tokenizer, layout, tells_words
         self._start, _ = framing_tokens(tokenizer)  # of a text: Gemma and Llama begin with one
         self.special = {name: known[name] for name in SPECIAL_TOKENS if name in known}
         self._pictures = num_pictures * [
@@ -63,16 +70,24 @@ class Composer:
         return [*ids, CONTENT_ID, *self.prompt(behind)] if place else ids
 
     def texts(
-        self, texts: Sequence[str], length: int, prompt: str = "", marked: bool = False
+        self,
+        texts: Sequence[str],
+        length: int,
+        prompt: str = "",
+        marked: bool = False,
+        are_shown: bool = True,
     ) -> list[list[int]]:
         """Token ids of other people's words behind a `prompt` of ours, cut to `length`; special tokens' names in them are plain characters.
 
         Args:
             marked: ids carry the roles that texts are marked with (`mixture.guided`).
+            are_shown: they are what a row shows of a product or a search, no question or answer about it. Where `tells_words`, ids carry that, as they do roles; `batch` takes it off.
         """
         tokenizer: Any = self.tokenizer
+        step = _SHOWN if self._tells_words and are_shown else 0
         return [
-            ids[:length] for ids in encode_plain(tokenizer, texts, prompt=prompt, marked=marked)
+            [token + step for token in ids[:length]]
+            for ids in encode_plain(tokenizer, texts, prompt=prompt, marked=marked)
         ]
 
     def row(self, prompt: list[int], has_picture: bool, text: list[int]) -> list[int]:
@@ -101,5 +116,12 @@ class Composer:
         pixels = None
         if pictures is not None and len(pictures):
             pixels = self.layout.pixels(pictures.reshape(-1, *pictures.shape[-3:]))
-        plain, roles = split_roles(torch.from_numpy(token_ids))
-        return Inputs(plain, torch.from_numpy(mask), pixels, roles)
+        tokens, words = _split_shown(torch.from_numpy(token_ids))
+        plain, roles = split_roles(tokens)
+        return Inputs(plain, torch.from_numpy(mask), pixels, roles, words=words)
+
+
+def _split_shown(tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Token ids, and where they are of what a row shows in words, each of the shape of `tokens`; None where none is."""
+    is_shown = tokens >= _SHOWN
+    return (tokens - _SHOWN * is_shown, is_shown) if is_shown.any() else (tokens, None)

@@ -25,6 +25,7 @@ from moon_rec.errors import ConfigError
 from moon_rec.shop.engagement import Engagement
 from representation.core_region.config import CoreRegionConfig
 from representation.curation.config import CurationConfig
+from representation.fusion.config import FusionConfig, ResidualEnhancementConfig
 from representation.losses.filtering import FilterConfig
 from representation.mixture.config import ExpertsConfig
 from representation.negatives.hard import HardKind
@@ -51,6 +52,8 @@ _MAY_BE_NONE = (
     "core_region",
     "experts",
     "filtering",
+    "fusion",
+    "residual_enhancement",
     "lora",
     "num_negatives",
     "queue_length",
@@ -121,6 +124,8 @@ class PosttrainConfig(TrainingConfig):
         momentum: of a slow copy of the encoder whose vectors are kept as past negatives, see `momentum.py`; 0: the encoder's own.
         core_region: from here on encode beside each picture what it shows of the product, see `CoreRegionConfig` (MOON); None: as the encoder does that training starts from.
         experts: put experts in place of the feed-forward layers of the encoder that training starts from, see `mixture.ExpertsConfig` (MOON, MOON2.0); None: as it is.
+        fusion: fuse vectors with the raw picture and words they are of, see `fusion.FusionConfig` (MOON3.0); None: as the encoder does that training starts from.
+        residual_enhancement: give layers' states fine detail back, see `fusion.ResidualEnhancementConfig` (MOON3.0); None: as the encoder does that training starts from.
         balance_weight: of the load balance loss where the encoder has experts (MOON2.0: rho); the papers are silent; chosen: .01, as Switch Transformer.
         alignment: MOON2.0's dual-level alignment, see `AlignmentConfig`; None: none.
         filtering: pairs that the encoder is unsure of count less, see `FilterConfig` (MOON2.0's dynamic sample filtering); None: all count alike. A pair is held against its own hard
@@ -170,6 +175,8 @@ class PosttrainConfig(TrainingConfig):
     momentum: ShareBelowOne = 0.0
     core_region: CoreRegionConfig | None = None
     experts: ExpertsConfig | None = None
+    fusion: FusionConfig | None = None
+    residual_enhancement: ResidualEnhancementConfig | None = None
     balance_weight: Strength = 0.01
     alignment: AlignmentConfig | None = None
     filtering: FilterConfig | None = None

@@ -34,6 +34,7 @@ from representation.posttraining.start_vectors import open_vectors
 from representation.posttraining.step import ContrastiveStep
 from representation.posttraining.teacher import Teacher, check_teacher
 from representation.trainable import Remembers, Trainable
+from representation.training.added_fusion import add_fusion, check_fusion
 from representation.training.distributed import (
     SharedEncoder,
     average_gradients,
@@ -122,6 +123,7 @@ class PostTraining(Stage[PairBatch, Outcome]):
         refuse_idle(self._config, encoder.widths)
         check_mixture_of_experts(self._config, encoder)
         check_core_region(self._config, encoder)
+        check_fusion(self._config, encoder)
         readable(self._config, encoder)
         if self._features is not None and not keeps_towers(encoder, self._config):
             raise ConfigError(
@@ -139,6 +141,7 @@ class PostTraining(Stage[PairBatch, Outcome]):
         if self._config.experts is not None:
             assert isinstance(encoder, ProductEncoder)
             encoder.add_experts(self._config.experts, self._config.seed)
+        add_fusion(self._config, encoder)
 
     def prepare(self, encoder: Trainable) -> Batches:
         self._prepared = prepare(

@@ -40,7 +40,7 @@ class Dialogue:
         self, words: Sequence[str], contexts: Sequence[str], has_picture: Sequence[bool]
     ) -> list[list[int]]:
         """Token ids of each row up to its answer."""
-        asked = self._composer.texts(words, 10_000)
+        asked = self._composer.texts(words, 10_000, are_shown=False)
         shown = self._composer.texts(contexts, self._context_tokens, prompt=" ")
         shown = [ids if text else [] for ids, text in zip(shown, contexts, strict=True)]
         return [
@@ -56,7 +56,7 @@ class Dialogue:
         has_picture: Sequence[bool],
     ) -> tuple[list[list[int]], list[list[int]]]:
         """Token ids and labels of each row; a label is the token itself where it is answered, `IGNORED` elsewhere."""
-        said = self._composer.texts(answers, self._answer_tokens)
+        said = self._composer.texts(answers, self._answer_tokens, are_shown=False)
         rows, labels = [], []
         for given, answer in zip(self.questions(words, contexts, has_picture), said, strict=True):
             rows.append(given + answer + self.end)

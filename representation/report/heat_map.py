@@ -25,7 +25,7 @@ from torch import Tensor
 
 from moon_rec.errors import EncoderError
 from representation.encoder import ProductEncoder
-from representation.model.backbone import Backbone
+from representation.model.backbone import Backbone, Embedded
 
 SQUARES = 8
 """Steps along a side in which the painted square moves; the square is two steps wide."""
@@ -147,9 +147,9 @@ def picture_cosines(
     prompt = encoder.composer.prompt(encoder.config.prompt.item_prompt)
     rows = [encoder.composer.row(prompt, True, [])] * len(pictures)
     inputs = encoder.composer.batch(rows, pictures).to(encoder.device)
-    is_picture = inputs.token_ids == _picture_id(encoder)
-    with _evaluating(encoder), _scaled(_language_model(encoder), is_picture, strength):
-        return encoder.embed(inputs) @ query
+    with _evaluating(encoder):
+        embedded = encoder.backbone.embedded(inputs)
+        return encoder.vectors_of(_scaled(embedded, strength), inputs) @ query
 
 
 @torch.no_grad()
@@ -261,25 +261,12 @@ def _weights_of(modules: Sequence[Any]) -> Iterator[list[Tensor]]:
         yield collected
 
 
-@contextlib.contextmanager
-def _scaled(language_model: Any, is_picture: Tensor, strength: Tensor | None) -> Iterator[None]:
-    """Multiplies visual tokens, and their DeepStack features, as they enter the language model."""
+def _scaled(embedded: Embedded, strength: Tensor | None) -> Embedded:
+    """Visual tokens, and their DeepStack features, multiplied as they enter the language model."""
     if strength is None:
-        yield
-        return
-    flat = strength.reshape(-1)
-
-    def scale(_: Any, args: tuple, named: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-        embedded = named["inputs_embeds"]
-        factors = torch.ones(is_picture.shape, dtype=flat.dtype, device=flat.device)
-        factors = factors.masked_scatter(is_picture, flat)
-        named = {**named, "inputs_embeds": embedded * factors[..., None].to(embedded.dtype)}
-        deepstack = named.get("deepstack_visual_embeds")
-        if deepstack:
-            named["deepstack_visual_embeds"] = [
-                layer * flat[:, None].to(layer.dtype) for layer in deepstack
-            ]
-        return args, named
-
-    with language_model.register_forward_pre_hook(scale, with_kwargs=True):
-        yield
+        return embedded
+    states = embedded.states
+    factors = torch.ones(states.shape[:2], dtype=strength.dtype, device=strength.device)
+    factors = factors.masked_scatter(embedded.is_picture, strength)
+    added = [layer * strength.view(*layer.shape[:2], 1).to(layer.dtype) for layer in embedded.added]
+    return embedded._replace(states=states * factors[..., None].to(states.dtype), added=added)

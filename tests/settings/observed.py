@@ -366,6 +366,10 @@ def of_encoder(config: Any) -> str:
     made = _plain_encoder()
     if config.experts is not None:
         made = _mixed_encoder(config.experts)
+    if config.fusion is not None:
+        made = _fused_encoder("fusion", config.fusion)
+    if config.residual_enhancement is not None:
+        made = _fused_encoder("residual_enhancement", config.residual_enhancement)
     kind = ReasoningEncoder if config.reasoning_tokens else ProductEncoder
     return digest(*_vectors(kind(made.module, made.tokenizer, config)))
 
@@ -395,6 +399,26 @@ def _mixed_encoder(config: Any) -> ProductEncoder:
 def of_experts(config: Any) -> str:
     encoder = _mixed_encoder(config)
     return digest(*_vectors(encoder), sorted(dict(encoder.module.named_parameters())))
+
+
+def _fused_encoder(name: str, config: Any) -> ProductEncoder:
+    """With fusion or residual enhancement that does something."""
+    encoder = untrained_encoder(little_shop(), shop_data.TINY, 3, device="cpu")
+    add = encoder.add_fusion if name == "fusion" else encoder.add_residual_enhancement
+    add(config, 0)
+    draws = torch.Generator().manual_seed(0)
+    for parameter, value in encoder.module.named_parameters():
+        if name in parameter:
+            value.data += torch.randn(value.shape, generator=draws) / 5
+    return encoder
+
+
+def of_fusion(config: Any) -> str:
+    return digest(*_vectors(_fused_encoder("fusion", config)))
+
+
+def of_residual_enhancement(config: Any) -> str:
+    return digest(*_vectors(_fused_encoder("residual_enhancement", config)))
 
 
 def of_alignment(config: Any) -> str:
@@ -507,7 +531,10 @@ def of_reasoning(config: Any) -> str:
 
     def half_right(*given: Any) -> Any:
         drawn = roll_outs.draw(*given)
-        return replace(drawn, has_ended=[place % 2 == 0 for place in range(len(drawn.answers))])
+        answers = [
+            one._replace(has_ended=place % 2 == 0) for place, one in enumerate(drawn.answers)
+        ]
+        return replace(drawn, answers=answers)
 
     stated = frozenset({("colour", "red")})
     started = functools.partial(reason, start=_start(), grade=lambda _: {"grade": 1.0})

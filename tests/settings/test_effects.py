@@ -32,6 +32,7 @@ from representation.encoders.dual import DualConfig
 from representation.encoders.projections import LockedConfig
 from representation.encoders.qwen import EncoderConfig
 from representation.encoders.text import TextConfig
+from representation.fusion import FusionConfig, ResidualEnhancementConfig
 from representation.losses.filtering import FilterConfig
 from representation.metrics.benchmark_config import BenchmarkConfig
 from representation.mixture import ExpertsConfig
@@ -221,7 +222,8 @@ EFFECTS: dict[type[Config], Effects] = {
         {"image_size": 16, "widths": (8, 32)},
         {
             "image_size": 32, "image_mean": (0.1, 0.5, 0.5), "image_std": (0.1, 0.5, 0.5), "widths": (16, 32), "prompt": PromptConfig(item_prompt="item"),
-            "pooling": "last", "attention": "causal", "experts": ExpertsConfig(num_experts=2), "core_region": CoreRegionConfig(), "reasoning_tokens": 3,
+            "pooling": "last", "attention": "causal", "experts": ExpertsConfig(num_experts=2), "core_region": CoreRegionConfig(), "reasoning_tokens": 3, "fusion": FusionConfig(heads=2),
+            "residual_enhancement": ResidualEnhancementConfig(rank=4),
         },
     ),
     CoreRegionConfig: Effects(observed.of_core_region, {}, {"detector": "none", "margin": 0.5}),
@@ -231,6 +233,8 @@ EFFECTS: dict[type[Config], Effects] = {
         {"num_experts": 3, "top_k": 1, "guided": True, "guided_share": 0.5, "every": 2, "router_range": 0.5},
         {"guided_share": {"guided": True}},
     ),
+    FusionConfig: Effects(observed.of_fusion, {}, {"heads": 2, "modalities": ("image",)}),
+    ResidualEnhancementConfig: Effects(observed.of_residual_enhancement, {}, {"rank": 4, "every": 2, "tokens": "picture"}),
     AlignmentConfig: Effects(
         observed.of_alignment,
         {},
@@ -268,6 +272,7 @@ EFFECTS: dict[type[Config], Effects] = {
         {
             "engagement": "clicked", "group_size": 3, "answer_tokens": 2, "sampling_temperature": 0.3, "policy_weight": 3.0, "contrastive_weight": 3.0,
             "kl_weight": 5.0, "accuracy_weight": 4.0, "retrieval_weight": 4.0, "invalid_reward": -1.0, "success_at": 2, "temperature": 0.5, "grade_every": 1,
+            "fusion": FusionConfig(heads=2), "residual_enhancement": ResidualEnhancementConfig(rank=4),
         },
     ),
     PosttrainConfig: Effects(
@@ -280,7 +285,7 @@ EFFECTS: dict[type[Config], Effects] = {
             "triplet_weight": 1.0, "triplet_margin": 1.0, "hard_negatives": 2, "hard_negative_kinds": ("category",), "num_negatives": 2, "queue_length": 5,
             "max_age": 1, "queue_drift": "kept", "queue_term": "joint", "momentum": 0.9, "chunk_size": 2, "other_positives": "positives", "above_positive_margin": 0.0, "score_distillation": 1.0,
             "vector_distillation": 1.0, "distillation_temperature": 0.5, "experts": ExpertsConfig(num_experts=2), "core_region": CoreRegionConfig(detector="none"), "balance_weight": 1.0, "alignment": AlignmentConfig(),
-            "filtering": FilterConfig(first_margin=1.0),
+            "filtering": FilterConfig(first_margin=1.0), "fusion": FusionConfig(heads=2), "residual_enhancement": ResidualEnhancementConfig(rank=4),
         },
         {
             "query_engagement": {"mixture": {"richer-text+image->richer-text+image": 1.0}, "engagement": "clicked"}, "split_mixed": {"mixture": {"image->image": 1.0}},

@@ -64,6 +64,8 @@ def test_no_recipe_has_what_its_card_leaves_out():
         ("moon2", "mixture of experts", "experts"),
         ("moon2", "alignment", "alignment"),
         ("moon2", "sample filtering", "filtering"),
+        ("moon3", "modality fusion", "fusion"),
+        ("moon3", "fine detail", "residual_enhancement"),
     ):
         statuses = {one.status for one in read_card(name).of_subject(subject)}
         assert (getattr(of(name), setting) is not None) == (statuses != {"OMITTED"}), subject

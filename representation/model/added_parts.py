@@ -1,0 +1,56 @@
+"""Parts of ours that are put into a backbone's module, saved with its weights, and put in again before these are read."""
+
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from moon_rec.errors import EncoderError
+from representation.fusion import (
+    FusionConfig,
+    ResidualEnhancementConfig,
+    fusion_of,
+    has_residual_enhancement,
+    put_fusion,
+    put_residual_enhancement,
+)
+from representation.mixture import ExpertsConfig, has_experts, put_experts
+
+
+class AddedParts(NamedTuple):
+    """Settings of each part; None: the module is without."""
+
+    experts: ExpertsConfig | None = None
+    fusion: FusionConfig | None = None
+    residual_enhancement: ResidualEnhancementConfig | None = None
+
+    def put(self, module: Any, seed: int = 0) -> None:
+        """Put the parts into a backbone's module, in place; what it computes stays as it is.
+
+        Raises:
+            EncoderError: one is there already, or does not fit.
+        """
+        if self.experts is not None:
+            put_experts(module, self.experts, seed)
+        if self.fusion is not None:
+            put_fusion(module, self.fusion, seed)
+        if self.residual_enhancement is not None:
+            put_residual_enhancement(module, self.residual_enhancement, seed)
+
+    def check(self, module: nn.Module) -> None:
+        """
+        Raises:
+            EncoderError: the module has other parts than these.
+        """
+        there = (
+            has_experts(module),
+            fusion_of(module) is not None,
+            has_residual_enhancement(module),
+        )
+        for name, wanted, has in zip(self._fields, self, there, strict=True):
+            if has != (wanted is not None):
+                raise EncoderError(
+                    f"{name} = {wanted!r}, and the backbone has {'some' if has else 'none'}; the two do not belong together"
+                )
+
+
+NOTHING_ADDED = AddedParts()

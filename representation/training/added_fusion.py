@@ -1,0 +1,57 @@
+"""Fusion and residual enhancement that a training puts into the encoder it starts from, whichever stage it is of."""
+
+from typing import Protocol
+
+from moon_rec.errors import ConfigError
+from representation.encoder import ProductEncoder
+from representation.fusion import FusionConfig, ResidualEnhancementConfig
+from representation.model.lora import LoraConfig
+from representation.trainable import Trainable
+
+
+class Fusing(Protocol):
+    """Settings of a training that may add either; None: the encoder stays as it is."""
+
+    fusion: FusionConfig | None
+    residual_enhancement: ResidualEnhancementConfig | None
+    lora: LoraConfig | None
+    trained_parts: tuple[str, ...] | None
+    seed: int
+
+
+def check_fusion(config: Fusing, encoder: Trainable) -> None:
+    """
+    Raises:
+        ConfigError: either for an encoder that cannot have it, that has it already, or that would not learn it.
+    """
+    for name in ("fusion", "residual_enhancement"):
+        setting = getattr(config, name)
+        if setting is None:
+            continue
+        if not isinstance(encoder, ProductEncoder):
+            raise ConfigError(
+                f"{name}: it works on the states of a language model, and this encoder has no such model; leave it out"
+            )
+        if getattr(encoder.config, name) is not None:
+            raise ConfigError(
+                f"{name}: the encoder of --start has it already, which goes on as it is; leave it out"
+            )
+        parts = config.trained_parts
+        if parts is not None and "language" not in parts and config.lora is None:
+            raise ConfigError(
+                f"{name} changes nothing: it starts at zero and is trained with the language model, which trained_parts leaves out; name 'language' in it, or set lora"
+            )
+
+
+def add_fusion(config: Fusing, encoder: Trainable) -> None:
+    """Put in what the settings say, in place; vectors stay as they are. Call after `check_fusion`.
+
+    Raises:
+        EncoderError: `fusion.heads` that do not divide the width of the encoder's states.
+    """
+    if config.fusion is not None:
+        assert isinstance(encoder, ProductEncoder)
+        encoder.add_fusion(config.fusion, config.seed)
+    if config.residual_enhancement is not None:
+        assert isinstance(encoder, ProductEncoder)
+        encoder.add_residual_enhancement(config.residual_enhancement, config.seed)
