@@ -54,6 +54,8 @@ from representation.model.prompt import Richness
 from representation.model.qwen import random_backbone, scale_tokens
 from representation.model.token_rows import Composer
 from representation.model.tokenizer import shop_texts, token_rarity, train_tokenizer
+from representation.picture_focus import CompressionConfig, LateFusionConfig, compression_of
+from representation.picture_focus.compression import Places
 from representation.trainable import Cut, Side, TextKind, Trainable
 
 
@@ -95,7 +97,9 @@ class ProductEncoder(FrameEncoder):
         """Have rows composed as the settings say."""
         num_pictures = 1 if self.config.core_region is None else 2
         tells_words = self.config.fusion is not None
-        self.composer = Composer(self.tokenizer, self.layout, num_pictures, tells_words)
+        compression = self.config.compression_tokens
+        slots = compression is not None, compression is not None and compression.note == "token"
+        self.composer = Composer(self.tokenizer, self.layout, num_pictures, tells_words, slots)
 
     def _changed(self, **settings: Any) -> None:
         """Take up other settings."""
@@ -213,7 +217,7 @@ class ProductEncoder(FrameEncoder):
     ) -> Inputs:
         """See `Trainable.prepare`."""
         start = self._start_of(side)
-        rows = [self.composer.row(start, pictures is not None, text) for text in tokens]
+        rows = [self.composer.embedded_row(start, pictures is not None, text) for text in tokens]
         return self._batch(rows, pictures)
 
     def _batch(self, rows: Sequence[list[int]], pictures: np.ndarray | Tensor | None) -> Inputs:
@@ -270,6 +274,16 @@ class ProductEncoder(FrameEncoder):
         AddedParts(residual_enhancement=config).put(self.module, seed)
         self._changed(residual_enhancement=config)
 
+    def add_late_fusion(self, config: LateFusionConfig, seed: int) -> None:
+        """Mix vectors with what the vision tower saw, from here on; they stay as they are, to rounding, until it has learnt. See `picture_focus.late_fusion`."""
+        AddedParts(late_fusion=config).put(self.module, seed)
+        self._changed(late_fusion=config)
+
+    def add_compression_tokens(self, config: CompressionConfig, seed: int) -> None:
+        """Compress a picture to a token before the words are read, from here on; vectors are others. See `picture_focus.compression`."""
+        AddedParts(compression_tokens=config).put(self.module, seed)
+        self._changed(compression_tokens=config)
+
     def add_core_region(self, config: CoreRegionConfig) -> None:
         """From here on encode each picture's core region beside it; see `core_region.crops`."""
         self._changed(core_region=config)
@@ -280,28 +294,42 @@ class ProductEncoder(FrameEncoder):
         Raises:
             EncoderError: there is no token to embed: a tokenizer that makes none of any text.
         """
-        return self._embedded(inputs)[0]
+        return self._embedded(inputs)[0][0]
 
-    def embed_with_gates(self, inputs: Inputs) -> Tensor:
-        """`embed`, and behind each vector what the gates of the encoder's experts did with its row: `(batch, dim + ...)`, see `mixture.Gates`."""
+    def embed_for_losses(self, inputs: Inputs) -> Tensor:
+        """`embed`, and behind each vector what losses are told besides, `(batch, dim + ...)`: the vector of the row's picture, `(batch, dim)`, where the encoder compresses pictures
+        (`picture_focus.compression`); then what the gates of its experts did with the row, where it has experts (`mixture.Gates`).
+        """
         vectors, routing = self._embedded(inputs)
-        assert routing is not None
-        return torch.cat([vectors, routing.rows()], dim=1)
+        gates = [routing.rows()] if routing is not None else []
+        return torch.cat([*vectors, *gates], dim=1)
 
-    def _embedded(self, inputs: Inputs) -> tuple[Tensor, Routing | None]:
+    def _embedded(self, inputs: Inputs) -> tuple[list[Tensor], Routing | None]:
         if not inputs.token_ids.shape[1]:
             raise EncoderError(
                 "the encoder's tokenizer makes no token of any of these texts; take its folder from whoever made it"
             )
         embedded = self.backbone.embedded(inputs)
-        return self.vectors_of(embedded, inputs), embedded.routing
+        return self._views(embedded, inputs), embedded.routing
 
     def vectors_of(self, embedded: Embedded, inputs: Inputs) -> Tensor:
         """`embed` of rows as they enter the language model."""
-        causal = self.config.attention == "causal"
-        states = self.backbone.states(embedded, inputs.mask, causal)
-        vectors = pool(states, inputs.mask, self.config.pooling)
-        return functional.normalize(self.backbone.fused(vectors, embedded, inputs.words), dim=-1)
+        return self._views(embedded, inputs)[0]
+
+    def _views(self, embedded: Embedded, inputs: Inputs) -> list[Tensor]:
+        """Unit vectors of the rows; behind them those of their pictures, where the encoder compresses these."""
+        compression, pooling = compression_of(self.module), self.config.pooling
+        places = Places.of(embedded.is_picture, inputs.mask)
+        if compression is not None:
+            entered = compression.enter(embedded.states, places)
+            embedded = embedded._replace(states=entered, num_before=places.num_before)
+            pooling = "last" if compression.config.note == "token" else pooling
+        states = self.backbone.states(embedded, inputs.mask, self.config.attention == "causal")
+        found = [pool(states, inputs.mask, pooling)]
+        if compression is not None:
+            found.append(compression.image_states(states, places, found[0]))
+        fused = (self.backbone.fused(one, embedded, inputs.words) for one in found)
+        return [functional.normalize(one, dim=-1) for one in fused]
 
 
 _OTHERS: dict[Family, type[TextEncoder | DualEncoder | LockedEncoder]] = {

@@ -14,6 +14,14 @@ from representation.fusion import (
     put_residual_enhancement,
 )
 from representation.mixture import ExpertsConfig, has_experts, put_experts
+from representation.picture_focus import (
+    CompressionConfig,
+    LateFusionConfig,
+    compression_of,
+    late_fusion_of,
+    put_compression,
+    put_late_fusion,
+)
 
 
 class AddedParts(NamedTuple):
@@ -22,9 +30,11 @@ class AddedParts(NamedTuple):
     experts: ExpertsConfig | None = None
     fusion: FusionConfig | None = None
     residual_enhancement: ResidualEnhancementConfig | None = None
+    late_fusion: LateFusionConfig | None = None
+    compression_tokens: CompressionConfig | None = None
 
     def put(self, module: Any, seed: int = 0) -> None:
-        """Put the parts into a backbone's module, in place; what it computes stays as it is.
+        """Put the parts into a backbone's module, in place; what it computes stays as it is until they learn, but for compression tokens.
 
         Raises:
             EncoderError: one is there already, or does not fit.
@@ -35,6 +45,10 @@ class AddedParts(NamedTuple):
             put_fusion(module, self.fusion, seed)
         if self.residual_enhancement is not None:
             put_residual_enhancement(module, self.residual_enhancement, seed)
+        if self.late_fusion is not None:
+            put_late_fusion(module, self.late_fusion)
+        if self.compression_tokens is not None:
+            put_compression(module, self.compression_tokens, seed)
 
     def check(self, module: nn.Module) -> None:
         """
@@ -45,6 +59,8 @@ class AddedParts(NamedTuple):
             has_experts(module),
             fusion_of(module) is not None,
             has_residual_enhancement(module),
+            late_fusion_of(module) is not None,
+            compression_of(module) is not None,
         )
         for name, wanted, has in zip(self._fields, self, there, strict=True):
             if has != (wanted is not None):

@@ -5,7 +5,7 @@ A linear layer's weight W stays as it is and B A, of rank r, is added to it, sca
 - peft puts the adapters into the backbone in place: it stays the same object, and everything that trains, checkpoints or wraps it works on.
 - `ProductEncoder.save_pretrained` writes W + B A: a plain folder that everything downstream opens. The adapter alone lies beside it, in `adapter/`, in peft's
   own format for the backbone that training started from.
-- Experts (`mixture`) get an adapter each; their routers, fusion and residual enhancement (`fusion`) are trained whole, and no adapter lies apart.
+- Experts (`mixture`) get an adapter each; their routers, and the parts of `fusion` and `picture_focus`, are trained whole, and no adapter lies apart.
 - Adapters are float32 even where the backbone is bfloat16: small steps would be lost in its eight bits. What is saved is float32 for the same reason; `dtype` of
   whoever opens it narrows it again.
 
@@ -31,12 +31,15 @@ from representation.fusion.residual_enhancement import NAME as RESIDUAL_ENHANCEM
 from representation.mixture.experts import ROUTER
 from representation.model.backbone import part_of
 from representation.model.quiet_transformers import quiet
+from representation.picture_focus.compression import NAME as COMPRESSION
+from representation.picture_focus.late_fusion import NAME as LATE_FUSION
 
 ADAPTER_FOLDER = "adapter"
 LANGUAGE_LAYERS = (
     "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
 )  # fmt: skip
 _NAME = "default"
+_PUT_IN = frozenset((FUSION, RESIDUAL_ENHANCEMENT, LATE_FUSION, COMPRESSION))
 
 
 class LoraConfig(Config):
@@ -90,9 +93,8 @@ def with_lora(
 
 
 def is_trained_whole(name: str) -> bool:
-    """Whether a parameter is of what is put in new, small beside the backbone: routers, fusion, residual enhancement."""
-    parts = name.split(".")
-    return ROUTER in name or FUSION in parts or RESIDUAL_ENHANCEMENT in parts
+    """Whether a parameter is of what is put in new, small beside the backbone: routers, fusion, residual enhancement, late fusion, compression tokens."""
+    return ROUTER in name or not _PUT_IN.isdisjoint(name.split("."))
 
 
 def has_lora(module: nn.Module) -> bool:

@@ -57,7 +57,7 @@ class QwenBackbone(Backbone):
             }
         return self.language_model(
             inputs_embeds=embedded.states,
-            attention_mask=attention_mask(mask, causal, embedded.states.dtype),
+            attention_mask=attention_mask(mask, causal, embedded.states.dtype, embedded.num_before),
             position_ids=rotary_positions(embedded.is_picture, self.layout),
             use_cache=False,
             is_causal=False,  # the mask says it all

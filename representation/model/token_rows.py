@@ -37,6 +37,7 @@ class Composer:
 
     Args:
         num_pictures: of a row that has any: 2, where the core region stands behind the picture.
+        slots: whether an embedded row has a slot behind its picture, and one at its end (`picture_focus.compression`).
         tells_words: `Inputs.words` says which tokens are of a product's or a search's own words, and no prompt's.
     """
 
@@ -46,6 +47,7 @@ class Composer:
         layout: PictureLayout,
         num_pictures: int = 1,
         tells_words: bool = False,
+        slots: tuple[bool, bool] = (False, False),
     ) -> None:
         known = tokenizer.get_vocab()
         needed = [PADDING, IMAGE_PAD, VISION_START, VISION_END]
@@ -62,6 +64,14 @@ class Composer:
             *[self.special[IMAGE_PAD]] * layout.num_tokens,
             self.special[VISION_END],
         ]
+        image, note = slots
+        self._image_slot = [self.special[VISION_END]] * image  # what stands there does not matter
+        self._note_slot = [self.special[VISION_END]] * note
+
+    @property
+    def num_behind_picture(self) -> int:
+        """Tokens between those of a row's picture and its words: what ends a picture, and its slot."""
+        return 1 + len(self._image_slot)
 
     def prompt(self, text: str) -> list[int]:
         """Token ids of our own words, in which special tokens count as such; `CONTENT_ID` where they say `{content}`."""
@@ -97,6 +107,11 @@ class Composer:
             return [*self._start, *prompt, *content]
         place = prompt.index(CONTENT_ID)
         return [*self._start, *prompt[:place], *content, *prompt[place + 1 :]]
+
+    def embedded_row(self, prompt: list[int], has_picture: bool, text: list[int]) -> list[int]:
+        """`row` of what is made a vector, with its slots."""
+        content = self._image_slot + text if has_picture else text
+        return self.row(prompt, has_picture, content) + self._note_slot
 
     def batch(self, rows: Sequence[list[int]], pictures: np.ndarray | Tensor | None) -> Inputs:
         """Pad rows on the right to the longest.

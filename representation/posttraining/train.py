@@ -21,6 +21,8 @@ from representation.encoder import ProductEncoder, open_trainable
 from representation.posttraining.alignment import (
     check_core_region,
     check_mixture_of_experts,
+    check_visual_weight,
+    compresses,
     experts_of,
 )
 from representation.posttraining.batches import Batches
@@ -124,6 +126,7 @@ class PostTraining(Stage[PairBatch, Outcome]):
         check_mixture_of_experts(self._config, encoder)
         check_core_region(self._config, encoder)
         check_fusion(self._config, encoder)
+        check_visual_weight(self._config, encoder)
         readable(self._config, encoder)
         if self._features is not None and not keeps_towers(encoder, self._config):
             raise ConfigError(
@@ -172,13 +175,21 @@ class PostTraining(Stage[PairBatch, Outcome]):
         known, device = self._prepared.known, encoder.device
         teacher = Teacher(*self._taught, encoder.widths[-1], device) if self._taught else None
         self._step = ContrastiveStep(
-            config, encoder.widths, known, device, world_size(), teacher, experts_of(encoder)
+            config,
+            encoder.widths,
+            known,
+            device,
+            world_size(),
+            teacher,
+            experts_of(encoder),
+            compresses(encoder),
         )
 
     def work(self, encoder: Trainable) -> Callable[..., Any] | None:
-        if not isinstance(encoder, ProductEncoder) or experts_of(encoder) is None:
+        if experts_of(encoder) is None and not compresses(encoder):
             return None
-        return lambda *sides: [encoder.embed_with_gates(side) for side in sides]
+        assert isinstance(encoder, ProductEncoder)
+        return lambda *sides: [encoder.embed_for_losses(side) for side in sides]
 
     def backward(
         self, batch: PairBatch, step: int, shared: SharedEncoder, dtype: torch.dtype
