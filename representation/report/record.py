@@ -76,6 +76,8 @@ def flat_metrics(result: Result) -> dict[str, float]:
     found |= {
         f"collapse/share_of_{way}": each.value for way, each in result.collapse.shares.items()
     }
+    if (worth := result.collapse.worth) is not None:
+        found["collapse/worth_of_the_right_picture"] = worth.value
     found |= {
         f"geometry/{name}": each.value
         for name, each in result.geometry.items()
@@ -110,6 +112,9 @@ def record(result: Result) -> dict[str, Any]:
             "shares": {way: each.as_dict() for way, each in collapse.shares.items()},
             "verdicts": collapse.verdicts,
             "verdict": collapse.verdict,
+            "worth_of_the_right_picture": None
+            if collapse.worth is None
+            else collapse.worth.as_dict(),
         },
         "geometry": {name: each.as_dict() for name, each in result.geometry.items()},
     }

@@ -12,6 +12,7 @@ from moon_rec.shown import as_console_text, as_markdown
 from representation.metrics.benchmark import Result, differences
 from representation.metrics.benchmark_config import BenchmarkConfig
 from representation.metrics.classification import FIGURES, WORDS, Classified
+from representation.metrics.collapse import OTHERS, WAYS
 from representation.metrics.retrieval import READINGS, Retrieved
 from representation.sets.benchmark_set import BenchmarkSet
 from representation.sets.contestant import LABELLED_TYPES, NotMeasured
@@ -177,11 +178,12 @@ def _classification(results: Sequence[Result], figure: str) -> Sheet:
 def _collapse(result: Result) -> Sheet:
     """The questions that were asked in two ways or more."""
     rows = [
-        [row.name, *[_text(each) for each in row.values.values()]] for row in result.collapse.rows
+        [row.name, *[_text(row.values.get(way)) for way in (*WAYS, OTHERS)]]
+        for row in result.collapse.rows
     ]
     asked = [row for row in rows if sum(cell != "-" for cell in row[1:]) > 1]
     title, note = f"Text alone, picture alone, both: {result.name}", result.collapse.verdict
-    return Sheet(title, f"verdict: {note}", ["question", "text", "image", "both"], asked)
+    return Sheet(title, f"verdict: {note}", ["question", *WAYS, OTHERS], asked)
 
 
 def _geometry(results: Sequence[Result]) -> Sheet:
