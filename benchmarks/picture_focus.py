@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
     shop = Shop.open(chosen.out / "shop")
     backbone = BackboneConfig.preset("demo").model_copy(update={"image_size": 32, "patch_size": 8})
     start = build_encoder(shop, chosen.out / "start", backbone)
-    rows, plain = [], []
+    rows, places = [], []
     for name, settings in WAYS.items():
         for seed in range(chosen.seeds):
             place = chosen.out / f"{name.replace(' ', '_')}-{seed}"
@@ -73,11 +73,11 @@ def main(argv: list[str] | None = None) -> None:
             posttrain(shop, place, training, start)
             spent = time.process_time() - began
             rows.append({"way": name, "seed": seed, "seconds": spent, **figures(shop, place, chosen.out)})  # fmt: skip
-            plain += [place] * (name == "plain")
+            places += [place] * (name == "plain")
             write(chosen.out, rows, shop)
-    merged = merge_encoders(plain, chosen.out / "average")
+    merged = merge_encoders(places, chosen.out / "average")
     rows.append({"way": "average of the plain ones", **figures(shop, merged, chosen.out)})
-    summed = merge_encoders(plain, chosen.out / "sum", base=start, scale=0.7)
+    summed = merge_encoders(places, chosen.out / "sum", base=start, scale=0.7)
     rows.append({"way": "task arithmetic, .7", **figures(shop, summed, chosen.out)})
     rows.append({"way": "start", **figures(shop, start, chosen.out)})
     print(write(chosen.out, rows, shop))

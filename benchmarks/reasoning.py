@@ -7,8 +7,8 @@ All arms of a seed start from `--start`, and take `--steps` steps of `--batch-si
 - `joint`: the same with the policy objective beside it.
 
 Measured on the searches by words of the test period, which no training saw: recall@10 of what was purchased, with intervals over searches and seeds, differences to
-`plain` paired; on products listed from the cut on, what is written: well formed, right, before and after. Seconds are of the processor, for embedding the whole
-catalogue. An arm that was measured is kept under `--out` and not run twice.
+`plain` paired; on products listed from the cut on, what is written: well formed, right, before and after. Seconds are of the processor, of the whole catalogue:
+writing, once and offline (`representation.write`), and embedding it and all searches behind what is written. An arm that was measured is kept under `--out` and not run twice.
 """
 
 import sys
@@ -60,16 +60,26 @@ def made(arm: str, shop: Shop, path: Path, seed: int, options: Any) -> dict[str,
     return {"grades": log.get("grades", []), "log": log["log"]}
 
 
-def measured(shop: Shop, encoder_path: Path, tables: Path) -> tuple[pl.DataFrame, float]:
-    """Hits of each test search by words, and the seconds of the processor that embedding all products and searches took."""
+def measured(shop: Shop, encoder_path: Path, tables: Path) -> tuple[pl.DataFrame, dict[str, float]]:
+    """Hits of each test search by words, and the seconds of the processor that writing of all products, where the encoder writes, and embedding all products and searches took."""
     from representation.embed import embed_shop
     from representation.encoder import open_encoder
     from representation.metrics.recall import search_recall
+    from representation.reasoning.encoder import ReasoningEncoder
+    from representation.reasoning.written import WrittenAttributes
     from representation.sets.search_cases import gallery_of, search_cases
+    from representation.write import write_shop
 
+    encoder, seconds = open_encoder(encoder_path), {"seconds_of_writing": 0.0}
     started = time.process_time()
-    items, queries = embed_shop(open_encoder(encoder_path), shop, tables)
-    seconds = time.process_time() - started
+    if isinstance(encoder, ReasoningEncoder):
+        file = tables.with_name(f"{tables.name}-written.parquet")
+        write_shop(encoder, shop, file)
+        seconds["seconds_of_writing"] = time.process_time() - started
+        encoder = encoder.with_written(WrittenAttributes.open(file, encoder.digest))
+        started = time.process_time()
+    items, queries = embed_shop(encoder, shop, tables)
+    seconds["seconds_of_embedding"] = time.process_time() - started
     gallery = gallery_of(shop, items, "test")
     cases = search_cases(shop, gallery, queries, "test", "purchased")["text"]
     found = search_recall(
@@ -87,7 +97,7 @@ def measured(shop: Shop, encoder_path: Path, tables: Path) -> tuple[pl.DataFrame
 def cell(arm: str, seed: int, shop: Shop, options: Any) -> dict[str, Any]:
     """What an arm of a seed came to, from an earlier run where it is there; its hits lie beside."""
     start = read_about(options.start)
-    settings = [options.steps, options.batch_size, options.learning_rate, options.graded, options.settings]  # fmt: skip
+    settings = ["written beforehand", options.steps, options.batch_size, options.learning_rate, options.graded, options.settings]  # fmt: skip
     name = f"{arm.replace(' ', '-')}-{seed}-{digest_of([shop.digest, start, settings])}"
     file, hits = options.out / f"{name}.json", options.out / f"{name}.parquet"
     if not file.exists():
@@ -99,7 +109,8 @@ def cell(arm: str, seed: int, shop: Shop, options: Any) -> dict[str, Any]:
         began = time.process_time()
         found = made(arm, shop, encoder, seed, options)
         found["seconds_of_training"] = time.process_time() - began
-        of_searches, found["seconds_of_embedding"] = measured(shop, encoder, tables)
+        of_searches, seconds = measured(shop, encoder, tables)
+        found |= seconds
         with atomic_file(hits) as temporary:
             of_searches.write_parquet(temporary)
         write_json(file, found)
@@ -123,6 +134,7 @@ def summarise(cells: dict[tuple[str, int], dict[str, Any]], num_items: int) -> l
             "recall": estimate_over_seeds(values, about).as_dict(),
             "by_seed": values.mean(axis=1).tolist(),
             "seconds_of_training": float(np.mean([one["seconds_of_training"] for one in mine])),
+            "seconds_of_writing": float(np.mean([one["seconds_of_writing"] for one in mine])),
             "seconds_of_embedding": float(np.mean([one["seconds_of_embedding"] for one in mine])),
             "grades": [one["grades"] for one in mine if one.get("grades")],
         }
@@ -138,7 +150,7 @@ def summarise(cells: dict[tuple[str, int], dict[str, Any]], num_items: int) -> l
 def show(rows: list[dict[str, Any]], title: str) -> None:
     """The table, a row an arm; what is written is the mean over seeds, before -> after."""
     table = Table(title=title)
-    for name in ("arm", f"recall@{K} [95 %]", "minus plain", "well formed", "F1 of attributes", "training, s", "embedding, s"):  # fmt: skip
+    for name in ("arm", f"recall@{K} [95 %]", "minus plain", "well formed", "F1 of attributes", "training, s", "writing, s", "embedding, s"):  # fmt: skip
         table.add_column(name, no_wrap=True)
     for row in rows:
         written = [
@@ -150,7 +162,8 @@ def show(rows: list[dict[str, Any]], title: str) -> None:
             for name in ("attribute_validity", "attribute_f1")
         ]
         gap = row.get("minus plain")
-        seconds = [f"{row[name]:.0f}" for name in ("seconds_of_training", "seconds_of_embedding")]
+        kinds = ("seconds_of_training", "seconds_of_writing", "seconds_of_embedding")
+        seconds = [f"{row[name]:.1f}" for name in kinds]
         table.add_row(row["arm"], str(Estimate(**row["recall"])), "" if gap is None else str(Estimate(**gap)), *written, *seconds)  # fmt: skip
     table_console().print(table)
 

@@ -24,6 +24,7 @@ python -m representation.reason     attributes written before the vector, by rew
 python -m representation.locked     frozen towers of texts and pictures, with projections to train
 python -m representation.merge      encoders trained from the same one become one, by their weights
 python -m representation.curate     which positive pairs are worth training on, and why
+python -m representation.write      those attributes of a whole catalogue, once, to embed behind
 python -m representation.embed      a whole catalogue and its searches -> embedding tables
 python -m representation.recall     image-, text- and mixed-search recall of those tables
 python -m representation.bring      vectors made elsewhere -> an embedding table

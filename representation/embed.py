@@ -8,6 +8,7 @@ table stands. A row that gets no vector is counted and told, never guessed at.
 """
 
 import sys
+from argparse import Namespace
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 
-from moon_rec.command import Parser, count, run
+from moon_rec.command import Parser, count, positive, run
 from moon_rec.embedding_table import EmbeddingTable, Kind, Precision
 from moon_rec.errors import EncoderError, TableError
 from moon_rec.files import atomic_file, digest_of
@@ -211,6 +212,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--batch-size", type=count, default=256, help="rows per forward pass")
     about = "rows per shard; an interrupted run loses at most one shard"
     parser.add_argument("--shard-size", type=count, default=4096, help=about)
+    about = "of each picture's tokens the share that goes on, those attended to most, in products and searches alike: faster, at some recall"
+    parser.add_argument("--keep-picture-tokens", type=positive, default=1.0, metavar="SHARE", help=about)  # fmt: skip
+    about = "first layers of the language model whose attention says which tokens are kept"
+    parser.add_argument("--pruning-layers", type=count, default=1, metavar="LAYERS", help=about)
+    about = "file of representation.write, or of your own (item_id, written): what an encoder that reasons embeds behind, instead of writing itself"
+    parser.add_argument("--written", type=Path, metavar="FILE", help=about)
     about = "name and leave out rows whose picture cannot be decoded, instead of stopping"
     parser.add_argument("--leave-out", action="store_true", help=about)
     chosen = parser.parse_args(argv)
@@ -222,8 +229,12 @@ def main(argv: list[str] | None = None) -> None:
     from representation.encoder import open_encoder  # torch and transformers, after the arguments
 
     shop = Shop.open(chosen.shop)
+    encoder = open_encoder(chosen.encoder)
+    if chosen.written is not None:
+        encoder = _behind_written(encoder, shop, chosen)
+    encoder = _pruned(encoder, chosen)
     items, queries = embed_shop(
-        open_encoder(chosen.encoder),
+        encoder,
         shop,
         chosen.out,
         chosen.modality,
@@ -239,6 +250,49 @@ def main(argv: list[str] | None = None) -> None:
         path = _write_own_ids(chosen.out / OWN_IDS / f"{name}.parquet", shop, kind, table)
         if path is not None:
             print(f"your own ids of its rows, in their order: {path}")
+
+
+def _pruned(encoder: Encoder, chosen: Namespace) -> Encoder:
+    """The encoder with pictures pruned as the options say.
+
+    Raises:
+        EncoderError: options that nothing reads, or that the encoder cannot follow.
+    """
+    keep, layers = chosen.keep_picture_tokens, chosen.pruning_layers
+    if keep == 1:
+        if layers != 1:
+            raise EncoderError(
+                f"--pruning-layers {layers} changes nothing: all of a picture's tokens are kept; leave it out or give --keep-picture-tokens"
+            )
+        return encoder
+    from representation.encoder import ProductEncoder
+
+    if not isinstance(encoder, ProductEncoder):
+        raise EncoderError(
+            f"--keep-picture-tokens {keep:g}: {chosen.encoder} has no language model that reads a picture's tokens; leave it out"
+        )
+    return encoder.with_pruned_pictures(keep, layers)
+
+
+def _behind_written(encoder: Encoder, shop: Shop, chosen: Namespace) -> Encoder:
+    """The encoder that embeds behind what `--written` holds.
+
+    Raises:
+        EncoderError: an encoder that writes nothing, a file that is none of its, or that lacks a product.
+    """
+    from representation.reasoning.encoder import ReasoningEncoder
+    from representation.reasoning.written import WrittenAttributes
+
+    if not isinstance(encoder, ReasoningEncoder):
+        raise EncoderError(
+            f"--written changes nothing: {chosen.encoder} writes nothing before it embeds (representation.reason); leave it out"
+        )
+    written = WrittenAttributes.open(chosen.written, encoder.digest)
+    ids = shop.items.select("item_id")
+    if chosen.modality == "image":
+        ids = shop.items.filter(pl.col("image").is_not_null()).select("item_id")
+    written.of(ids.collect()["item_id"].to_list())  # refused here, not hours later
+    return encoder.with_written(written)
 
 
 OWN_IDS = "own_ids"

@@ -1,5 +1,6 @@
 """ProductEncoder: products and queries to unit vectors, one shared backbone for both sides and all modalities."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,8 @@ from transformers import PreTrainedTokenizerBase
 
 from moon_rec.config import make_config
 from moon_rec.errors import EncoderError
+from moon_rec.files import digest_of
 from moon_rec.shop import Shop
-from representation.core_region.config import CoreRegionConfig
 from representation.core_region.crops import CoreRegion
 from representation.encoders.checkpoint import (
     ABOUT_FILE,
@@ -31,6 +32,7 @@ from representation.encoders.frame_inputs import (
 )
 from representation.encoders.frozen_tower import FrozenTower
 from representation.encoders.locked import LockedEncoder
+from representation.encoders.parts import WithParts
 from representation.encoders.qwen import (
     EMBEDDING_WIDTHS,
     LONGER,
@@ -39,27 +41,25 @@ from representation.encoders.qwen import (
     settings_of,
 )
 from representation.encoders.text import TextEncoder
-from representation.fusion import FusionConfig, ResidualEnhancementConfig
 from representation.interface import Encoder
-from representation.mixture import ExpertsConfig, Routing
-from representation.model.added_parts import AddedParts
+from representation.mixture import Routing
 from representation.model.backbone import BackboneConfig, Dtype, Embedded, Inputs, part_of
 from representation.model.families import backbone_of, load_module
 from representation.model.lora import (
     LoraConfig,
     with_lora,
 )
+from representation.model.picture_pruning import Pruning, pruned
 from representation.model.pixels import PictureLayout, square
 from representation.model.prompt import Richness
 from representation.model.qwen import random_backbone, scale_tokens
-from representation.model.token_rows import Composer
 from representation.model.tokenizer import shop_texts, token_rarity, train_tokenizer
-from representation.picture_focus import CompressionConfig, LateFusionConfig, compression_of
+from representation.picture_focus import compression_of
 from representation.picture_focus.compression import Places
 from representation.trainable import Cut, Side, TextKind, Trainable
 
 
-class ProductEncoder(FrameEncoder):
+class ProductEncoder(WithParts, FrameEncoder):
     """Encodes products and queries.
 
     A vector is the mean of the output states over all real tokens of a row, with attention in both directions (MOON technical report, post-training
@@ -85,6 +85,7 @@ class ProductEncoder(FrameEncoder):
         self._compose()
         self.family = family_of({"model_type": module.config.model_type}, "the backbone")
         self._tower: FrozenTower | None = None
+        self._pruning: Pruning | None = None
         self.dim = self.backbone.dim
         self.widths = config.widths
         if self.widths[-1] != self.dim:
@@ -92,20 +93,6 @@ class ProductEncoder(FrameEncoder):
                 f"widths {self.widths} end at {self.widths[-1]}, and the backbone's states are {self.dim} wide; the two do not belong together"
             )
         config.added.check(module)
-
-    def _compose(self) -> None:
-        """Have rows composed as the settings say."""
-        num_pictures = 1 if self.config.core_region is None else 2
-        tells_words = self.config.fusion is not None
-        compression = self.config.compression_tokens
-        slots = compression is not None, compression is not None and compression.note == "token"
-        self.composer = Composer(self.tokenizer, self.layout, num_pictures, tells_words, slots)
-
-    def _changed(self, **settings: Any) -> None:
-        """Take up other settings."""
-        self.config = self.config.model_copy(update=settings)
-        self._compose()
-        vars(self).pop("digest", None)
 
     def with_module(self, module: Any) -> Self:
         """The same encoder with other weights, of the same kind of module."""
@@ -259,34 +246,28 @@ class ProductEncoder(FrameEncoder):
         """See `lora.with_lora`."""
         with_lora(self.module, config, seed)
 
-    def add_experts(self, config: ExpertsConfig, seed: int) -> None:
-        """Put experts in place of the language model's feed-forward layers; vectors stay as they are. See `mixture.put_experts`."""
-        AddedParts(experts=config).put(self.module, seed)
-        self._changed(experts=config)
+    def with_pruned_pictures(self, keep: float, layers: int = 1) -> Self:
+        """The same encoder, to embed with alone: of each picture's tokens a share goes on, see `model.picture_pruning`; 1 is this encoder itself.
 
-    def add_fusion(self, config: FusionConfig, seed: int) -> None:
-        """Fuse vectors with the raw picture and words they are of, from here on; they stay as they are until it has learnt. See `fusion.modality_fusion`."""
-        AddedParts(fusion=config).put(self.module, seed)
-        self._changed(fusion=config)
+        Args:
+            keep: the share. layers: first layers of the language model whose attention says which.
 
-    def add_residual_enhancement(self, config: ResidualEnhancementConfig, seed: int) -> None:
-        """Give layers' states back the detail of those before the first, from here on; vectors stay as they are until it has learnt. See `fusion.residual_enhancement`."""
-        AddedParts(residual_enhancement=config).put(self.module, seed)
-        self._changed(residual_enhancement=config)
+        Raises:
+            EncoderError: a share out of bounds, or more layers than there are.
+        """
+        pruning = Pruning(keep, layers)
+        pruning.check(self.backbone)
+        if keep == 1:
+            return self
+        other = copy.copy(self)
+        other._pruning = pruning
+        vars(other)["digest"] = digest_of([self.digest, "pruned", *pruning])
+        return other
 
-    def add_late_fusion(self, config: LateFusionConfig, seed: int) -> None:
-        """Mix vectors with what the vision tower saw, from here on; they stay as they are, to rounding, until it has learnt. See `picture_focus.late_fusion`."""
-        AddedParts(late_fusion=config).put(self.module, seed)
-        self._changed(late_fusion=config)
-
-    def add_compression_tokens(self, config: CompressionConfig, seed: int) -> None:
-        """Compress a picture to a token before the words are read, from here on; vectors are others. See `picture_focus.compression`."""
-        AddedParts(compression_tokens=config).put(self.module, seed)
-        self._changed(compression_tokens=config)
-
-    def add_core_region(self, config: CoreRegionConfig) -> None:
-        """From here on encode each picture's core region beside it; see `core_region.crops`."""
-        self._changed(core_region=config)
+    def _write(self, folder: Path) -> None:
+        if self._pruning is not None:
+            raise EncoderError("pruned pictures are no setting of an encoder's folder; save the encoder that was pruned")  # fmt: skip
+        super()._write(folder)
 
     def embed(self, inputs: Inputs) -> Tensor:
         """Unit vectors `(batch, dim)` in float32 of a batch; with gradients, for training.
@@ -310,6 +291,9 @@ class ProductEncoder(FrameEncoder):
                 "the encoder's tokenizer makes no token of any of these texts; take its folder from whoever made it"
             )
         embedded = self.backbone.embedded(inputs)
+        if self._pruning is not None:
+            causal = self.config.attention == "causal"
+            embedded, inputs = pruned(self.backbone, embedded, inputs, causal, self._pruning)
         return self._views(embedded, inputs), embedded.routing
 
     def vectors_of(self, embedded: Embedded, inputs: Inputs) -> Tensor:

@@ -20,6 +20,7 @@ from moon_rec.shown import plain_name, visible
 from moon_rec.strict_json import load_json
 from representation.encoders.frame_inputs import framing_tokens
 from representation.encoders.strangers import file_of, refuse_unfit
+from representation.model.added_parts import is_new
 from representation.model.quiet_transformers import quiet
 from representation.model.rust_panics import refused_panics
 from representation.model.word_cache import forget_words
@@ -281,7 +282,8 @@ def load_weights(
         part: of `config.json`, that `kind` is configured by, where the folder holds more than it: `vision_config`.
 
     Raises:
-        EncoderError: nothing there, no safetensors, files that do not fit each other or what was recorded of them, or other weights lacking.
+        EncoderError: nothing there, no safetensors, files that do not fit each other or what was recorded of them, other weights lacking, or some of parts of ours that
+            `kind` was not built with.
     """
     refuse_changed(name)
     is_auto = hasattr(kind, "from_config")
@@ -307,6 +309,11 @@ def load_weights(
     if needed:
         raise EncoderError(
             f"{name}: its weights lack {len(needed)} that {kind.__name__} needs, such as {needed[0]}"
+        )
+    ours = sorted(filter(is_new, about["unexpected_keys"]))
+    if ours:
+        raise EncoderError(
+            f"{name}: its weights hold {len(ours)} of parts that its {ABOUT_FILE} does not name, such as {ours[0]}; take the folder as it was saved"
         )
     with torch.no_grad():
         for key in lacking:

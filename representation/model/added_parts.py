@@ -13,7 +13,10 @@ from representation.fusion import (
     put_fusion,
     put_residual_enhancement,
 )
+from representation.fusion.modality_fusion import NAME as FUSION
+from representation.fusion.residual_enhancement import NAME as RESIDUAL_ENHANCEMENT
 from representation.mixture import ExpertsConfig, has_experts, put_experts
+from representation.mixture.experts import ROUTER
 from representation.picture_focus import (
     CompressionConfig,
     LateFusionConfig,
@@ -22,6 +25,8 @@ from representation.picture_focus import (
     put_compression,
     put_late_fusion,
 )
+from representation.picture_focus.compression import NAME as COMPRESSION
+from representation.picture_focus.late_fusion import NAME as LATE_FUSION
 
 
 class AddedParts(NamedTuple):
@@ -70,3 +75,9 @@ class AddedParts(NamedTuple):
 
 
 NOTHING_ADDED = AddedParts()
+_NEW = frozenset((FUSION, RESIDUAL_ENHANCEMENT, LATE_FUSION, COMPRESSION))
+
+
+def is_new(name: str) -> bool:
+    """Whether a parameter is of a part that is no copy of what the backbone had: a router of experts, fusion, residual enhancement, late fusion, compression tokens."""
+    return ROUTER in name or not _NEW.isdisjoint(name.split("."))

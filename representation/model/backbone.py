@@ -14,7 +14,6 @@ together as transformers' LLaVA (`llava.py`). Notable choices:
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
@@ -35,6 +34,7 @@ from moon_rec.errors import ConfigError, EncoderError
 from representation.fusion import Detail, fusion_of, has_residual_enhancement
 from representation.mixture.experts import has_experts
 from representation.mixture.routing import Routing
+from representation.model.inputs import Inputs
 from representation.model.pixels import PictureLayout
 from representation.model.prompt import PromptConfig
 from representation.picture_focus.late_fusion import late_fusion_of, seen_by_row
@@ -172,62 +172,6 @@ class BackboneConfig(Config):
         return self
 
 
-@dataclass
-class Inputs:
-    """A batch for the backbone.
-
-    Attributes:
-        token_ids: `(batch, length)` int64, padded on the right.
-        mask: `(batch, length)`, True where a token is real.
-        pixels: `(pictures, ...)`, what the backbone's layout makes of pictures, in row order, as many entries of each row that has a picture; None without pictures.
-        roles: `(batch, length)`, which tokens go to guided experts (`mixture.guided`); None: none.
-        words: `(batch, length)`, True at tokens of a product's or a search's own words, where fusion reads them (`Composer`); None: there are none.
-        which: `(pictures shown,)` int64, which of the pictures is shown at each place in turn, where one is shown in several rows; None: each in one row, in order.
-        seen: in place of `pixels`, what a frozen tower made of these pictures (`Backbone.tower_states`), each `(pictures, ...)`; empty: the tower is still to be run.
-    """
-
-    token_ids: Tensor
-    mask: Tensor
-    pixels: Tensor | None = None
-    roles: Tensor | None = None
-    seen: Sequence[Tensor] = ()
-    words: Tensor | None = None
-    which: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.mask)
-
-    @property
-    def num_tokens(self) -> int:
-        """Real tokens, those of pictures included."""
-        return int(self.mask.sum())
-
-    def part(self, first: int, end: int) -> "Inputs":
-        """Some rows of a batch in which all have a picture of their own, or none has."""
-        assert self.which is None
-        pixels = self.pixels
-        if pixels is not None:
-            each, left = divmod(len(pixels), len(self))
-            assert not left
-            pixels = pixels[each * first : each * end]
-        roles, words = (
-            each[first:end] if each is not None else None for each in (self.roles, self.words)
-        )
-        assert all(len(kept) == len(self) for kept in self.seen)
-        seen = [kept[first:end] for kept in self.seen]
-        return Inputs(self.token_ids[first:end], self.mask[first:end], pixels, roles, seen, words)
-
-    def to(self, device: torch.device | str) -> "Inputs":
-        """The same batch on `device`."""
-        pixels, roles, words, which = (
-            each.to(device) if each is not None else None
-            for each in (self.pixels, self.roles, self.words, self.which)
-        )
-        seen = [each.to(device) for each in self.seen]
-        ids, mask = self.token_ids.to(device), self.mask.to(device)
-        return Inputs(ids, mask, pixels, roles, seen, words, which)
-
-
 class Embedded(NamedTuple):
     """What enters the language model.
 
@@ -239,6 +183,7 @@ class Embedded(NamedTuple):
         routing: what experts are told of these rows; they note there what their gates did. None without experts.
         seen: what the vision tower made of the pictures, `(pictures, tokens, width)`, where late fusion reads it.
         num_before: `(batch,)`, tokens at a row's beginning that see nothing behind them (`picture_focus.compression`); None: there are none such.
+        positions: of the tokens, as `Backbone.positions` gives them, where some are left out; None: all are there.
     """
 
     states: Tensor
@@ -247,6 +192,7 @@ class Embedded(NamedTuple):
     routing: Routing | None = None
     seen: Tensor | None = None
     num_before: Tensor | None = None
+    positions: Tensor | None = None
 
 
 class Backbone(ABC):
@@ -319,7 +265,7 @@ class Backbone(ABC):
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.tower_is_trained()):
             return self.tower_states(pixels)
 
-    def embedded(self, inputs: "Inputs") -> Embedded:
+    def embedded(self, inputs: Inputs) -> Embedded:
         """Rows as they enter the language model."""
         states = self.module.get_input_embeddings()(inputs.token_ids)
         is_picture = inputs.token_ids == self.image_token_id
@@ -334,10 +280,18 @@ class Backbone(ABC):
             tokens, *added = (each.index_select(0, inputs.which) for each in (tokens, *added))
             kept = None if kept is None else kept.index_select(0, inputs.which)
         states = _put_pictures(states, is_picture, tokens)
-        return Embedded(states, is_picture, added, self._routing(inputs), kept)
+        return Embedded(states, is_picture, added, self._routing(inputs), seen=kept)
 
-    def _routing(self, inputs: "Inputs") -> Routing | None:
+    def _routing(self, inputs: Inputs) -> Routing | None:
         return Routing(inputs.mask, inputs.roles) if has_experts(self.module) else None
+
+    @abstractmethod
+    def positions(self, is_picture: Tensor) -> Tensor:
+        """Positions of the tokens of whole rows, `(..., batch, length)` int64, as the language model takes them.
+
+        Args:
+            is_picture: `(batch, length)`, True at a picture's tokens.
+        """
 
     @abstractmethod
     def states(self, embedded: Embedded, mask: Tensor, causal: bool) -> Tensor:
@@ -375,7 +329,7 @@ class Backbone(ABC):
         num_pictures = has_picture * (len(embedded.seen) // has_picture.sum().clamp(min=1))
         return late(vectors, seen_by_row(embedded.seen, num_pictures), has_picture)
 
-    def output_states(self, inputs: "Inputs", causal: bool) -> Tensor:
+    def output_states(self, inputs: Inputs, causal: bool) -> Tensor:
         """`states` of a batch."""
         return self.states(self.embedded(inputs), inputs.mask, causal)
 

@@ -69,6 +69,9 @@ class LlavaBackbone(Backbone):
         # a tower that stays frozen may keep bfloat16 weights beside a projector in float32
         return (projector(tower_states[0].to(projector.linear_1.weight.dtype)),)
 
+    def positions(self, is_picture: Tensor) -> Tensor:
+        return torch.arange(is_picture.shape[1], device=is_picture.device).expand_as(is_picture)
+
     def states(self, embedded: Embedded, mask: Tensor, causal: bool) -> Tensor:
         model: Any = self.language_model
         dtype = embedded.states.dtype
@@ -77,6 +80,7 @@ class LlavaBackbone(Backbone):
             attention_mask=mask.long()
             if causal
             else attention_mask(mask, False, dtype, embedded.num_before),
+            position_ids=embedded.positions,
             use_cache=False,
             **self.told(embedded, mask),
         ).last_hidden_state

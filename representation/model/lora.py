@@ -26,20 +26,15 @@ from moon_rec.config import Config
 from moon_rec.errors import ConfigError
 from moon_rec.files import read_json, write_json
 from moon_rec.seeds import seed_of
-from representation.fusion.modality_fusion import NAME as FUSION
-from representation.fusion.residual_enhancement import NAME as RESIDUAL_ENHANCEMENT
-from representation.mixture.experts import ROUTER
+from representation.model.added_parts import is_new
 from representation.model.backbone import part_of
 from representation.model.quiet_transformers import quiet
-from representation.picture_focus.compression import NAME as COMPRESSION
-from representation.picture_focus.late_fusion import NAME as LATE_FUSION
 
 ADAPTER_FOLDER = "adapter"
 LANGUAGE_LAYERS = (
     "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
 )  # fmt: skip
 _NAME = "default"
-_PUT_IN = frozenset((FUSION, RESIDUAL_ENHANCEMENT, LATE_FUSION, COMPRESSION))
 
 
 class LoraConfig(Config):
@@ -62,7 +57,7 @@ class LoraConfig(Config):
 def with_lora(
     module: Any, config: LoraConfig, seed: int = 0, layers: Sequence[str] | None = None
 ) -> Any:
-    """Put adapters into an encoder's module, in place: from here on they alone are trained, and what was put in new (`is_trained_whole`).
+    """Put adapters into an encoder's module, in place: from here on they alone are trained, and what was put in new (`added_parts.is_new`).
 
     Args:
         layers: full names of the linear layers that get one; None: those of a backbone that `config` names.
@@ -86,15 +81,10 @@ def with_lora(
         torch.manual_seed(seed_of(seed, "lora"))
         peft.inject_adapter_in_model(settings, module, adapter_name=_NAME)
     for name, value in module.named_parameters():
-        value.requires_grad_("lora_" in name or is_trained_whole(name))
+        value.requires_grad_("lora_" in name or is_new(name))
         if value.requires_grad:
             value.data = value.data.float()
     return module
-
-
-def is_trained_whole(name: str) -> bool:
-    """Whether a parameter is of what is put in new, small beside the backbone: routers, fusion, residual enhancement, late fusion, compression tokens."""
-    return ROUTER in name or not _PUT_IN.isdisjoint(name.split("."))
 
 
 def has_lora(module: nn.Module) -> bool:
@@ -170,7 +160,7 @@ def save_merged(module: Any, folder: Path) -> None:
         module.save_pretrained(folder, state_dict=merged_state(module))
     if has_lora(module):
         declare_float32(folder)
-        if not any(is_trained_whole(name) for name, _ in module.named_parameters()):
+        if not any(is_new(name) for name, _ in module.named_parameters()):
             # of a backbone with parts of ours peft knows nothing
             save_adapter(module, folder / ADAPTER_FOLDER)
 

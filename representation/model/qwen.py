@@ -47,6 +47,9 @@ class QwenBackbone(Backbone):
     def projected(self, tower_states: Sequence[Tensor]) -> Sequence[Tensor]:
         return tower_states
 
+    def positions(self, is_picture: Tensor) -> Tensor:
+        return rotary_positions(is_picture, self.layout)
+
     def states(self, embedded: Embedded, mask: Tensor, causal: bool) -> Tensor:
         more: dict[str, Any] = self.told(embedded, mask)
         if embedded.added:
@@ -55,10 +58,13 @@ class QwenBackbone(Backbone):
                 "visual_pos_masks": embedded.is_picture,
                 "deepstack_visual_embeds": layers,
             }
+        positions = embedded.positions
+        if positions is None:
+            positions = self.positions(embedded.is_picture)
         return self.language_model(
             inputs_embeds=embedded.states,
             attention_mask=attention_mask(mask, causal, embedded.states.dtype, embedded.num_before),
-            position_ids=rotary_positions(embedded.is_picture, self.layout),
+            position_ids=positions,
             use_cache=False,
             is_causal=False,  # the mask says it all
             **more,

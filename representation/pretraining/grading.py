@@ -181,7 +181,8 @@ def continued(
             said[row].append(token)
         if not goes_on.any():
             return said, has_ended
-        added = [one[goes_on[pictured]] for one in embedded.added]
+        of_rows = goes_on[pictured]
+        added = [one.unflatten(0, (len(of_rows), -1))[of_rows].flatten(0, 1) for one in embedded.added]  # fmt: skip
         embedded = Embedded(embedded.states[goes_on], embedded.is_picture[goes_on], added)
         mask, last, tokens = mask[goes_on], last[goes_on], tokens[goes_on]
         alive, pictured = alive[goes_on], pictured[goes_on]

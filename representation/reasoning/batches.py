@@ -25,7 +25,7 @@ class ReasoningBatch:
 
     Attributes:
         queries: the words.
-        asked: the question about each product, up to its answer, each as often as it is answered.
+        asked: the question about each product, up to its answer, each as often as it is answered; of its pictures, which the tower sees once.
         questions: the same as token ids, each once.
         blocked: `(pairs, pairs)` boolean, True where the product is known to be no negative of the query; False for its own.
         passed: `(pairs, pairs)` boolean, True where the query of a column is another one that the product of the row answers.
@@ -126,8 +126,10 @@ class ReasoningBatches:
         seen = [row for row, pictured in zip(rows, has, strict=True) if pictured]
         pictures = self._pictures.take(seen) if seen else None
         often = [row for row in questions for _ in range(self._group)]
-        shown = None if pictures is None else np.repeat(pictures, self._group, axis=0)
-        asked = encoder.composer.batch(often, shown)
+        asked = encoder.composer.batch(often, pictures)
+        if asked.pixels is not None:
+            places = torch.arange(len(asked.pixels)).view(len(seen), -1)
+            asked = replace(asked, which=places.repeat_interleave(self._group, dim=0).view(-1))
         tokens = encoder.tokens([self._texts[place] for place in chosen], "query", "words")
         answers = self._known.blocked(pairs, pairs["item_id"].to_numpy(), pairs["spu_id"].to_numpy())  # fmt: skip
         passed = torch.from_numpy(answers.T.copy())  # by product, the queries that it answers

@@ -1,15 +1,19 @@
 """An encoder that writes a product's attributes first, and embeds what stands behind them.
 
-Queries are embedded as every encoder here embeds them: nobody waits for words to be written of a search. Products are embedded once, offline; what that costs beside
-plain embedding is measured by `benchmarks/reasoning.py`.
+Queries are embedded as every encoder here embeds them: nobody waits for words to be written of a search. Products are written about once, offline
+(`representation.write`), and embedded behind that in one pass each; what either costs beside plain embedding is measured by `benchmarks/reasoning.py`.
 """
 
+import copy
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import polars as pl
 import torch
 
+from moon_rec.errors import EncoderError
+from moon_rec.files import digest_of
 from representation.core_region.crops import boxes_in
 from representation.encoder import ProductEncoder
 from representation.encoders.frame_inputs import check_items, in_batches, pictures_of, row_names
@@ -17,7 +21,8 @@ from representation.interface import Modality
 from representation.model.prompt import SEPARATOR, values_of
 from representation.pretraining.objective import Dialogue
 from representation.pretraining.questions import QUESTIONS
-from representation.reasoning.roll_outs import RollOuts, as_inputs, draw, read
+from representation.reasoning.roll_outs import as_drawn, as_inputs, draw, read, with_seen_pictures
+from representation.reasoning.written import Answer, WrittenAttributes
 from representation.training.picture_store import PictureStore
 
 ATTRIBUTES = next(one for one in QUESTIONS if one.name == "attributes")
@@ -41,6 +46,25 @@ def questions_of(
 class ReasoningEncoder(ProductEncoder):
     """A `ProductEncoder` whose products are written about before they are embedded; `config.reasoning_tokens` says how long."""
 
+    _written: WrittenAttributes | None = None
+
+    def with_written(self, written: WrittenAttributes) -> "ReasoningEncoder":
+        """The same encoder, which embeds behind what was written beforehand instead of writing itself."""
+        other = copy.copy(self)
+        other._written = written
+        vars(other)["digest"] = digest_of([self.digest, written.digest])
+        return other
+
+    def with_pruned_pictures(self, keep: float, layers: int = 1) -> Self:
+        """Refused: what is written is of whole pictures.
+
+        Raises:
+            EncoderError: always.
+        """
+        raise EncoderError(
+            f"{keep:g} of a picture's tokens: an encoder that writes before it embeds reads whole pictures; leave it out, or embed with one that does not reason"
+        )
+
     def encode_items(
         self,
         frame: pl.DataFrame,
@@ -48,22 +72,42 @@ class ReasoningEncoder(ProductEncoder):
         batch_size: int = 256,
         progress: bool = True,
     ) -> np.ndarray:
-        """See `ProductEncoder.encode_items`; vectors are the states behind what is written, greedily, of what the modality shows."""
-        return self.written(frame, modality, batch_size, progress)[0]
+        """See `ProductEncoder.encode_items`; vectors are the states behind what is written, greedily, of what the modality shows, or behind what was written beforehand.
 
-    @torch.inference_mode()
+        Raises:
+            EncoderError: nothing was written of a product, where it was to be beforehand.
+        """
+        if self._written is None:
+            return self.written(frame, modality, batch_size, progress)[0]
+        if "item_id" not in frame.columns:
+            raise EncoderError("what was written is looked up by item_id, and the frame has none; give it that column")  # fmt: skip
+        answers = self._written.of(frame["item_id"].to_list())
+        return self._behind(frame, modality, batch_size, progress, answers)[0]
+
     def written(
         self,
         frame: pl.DataFrame,
         modality: Modality = "both",
         batch_size: int = 256,
         progress: bool = True,
-    ) -> tuple[np.ndarray, list[str], list[bool]]:
-        """Vectors as `encode_items` gives them, what was written of each product, and whether it came to its end.
+    ) -> tuple[np.ndarray, list[Answer]]:
+        """Vectors as `encode_items` gives them, and what was written of each product.
 
         Raises:
             As `encode_items`.
         """
+        return self._behind(frame, modality, batch_size, progress, None)
+
+    @torch.inference_mode()
+    def _behind(
+        self,
+        frame: pl.DataFrame,
+        modality: Modality,
+        batch_size: int,
+        progress: bool,
+        answers: list[Answer] | None,
+    ) -> tuple[np.ndarray, list[Answer]]:
+        """Vectors behind answers, and these; None: they are written now."""
         check_items(frame, modality, self.modalities)
         shown = frame if modality != "image" else frame.with_columns(title=pl.lit(""))
         names = row_names(frame, "item_id", "items.image of item")
@@ -75,33 +119,34 @@ class ReasoningEncoder(ProductEncoder):
         store = PictureStore(
             pictures, names, self.image_size, keep=False, cut=self.cut, boxes=boxes
         )
-        order = np.lexsort((np.array([len(row) for row in questions]), has))
+        said = None if answers is None else self._tokens_of(answers)
+        lengths = [len(row) + (len(said[at]) if said else 0) for at, row in enumerate(questions)]
+        order = np.lexsort((np.array(lengths), has))
         vectors = np.empty((frame.height, self.dim), np.float32)
-        answers, has_ended = [""] * frame.height, [True] * frame.height
-        for chosen in in_batches(order, batch_size, "products" * progress):
-            drawn, found = self._written(chosen, questions, has, store, dialogue)
-            vectors[chosen] = found
-            for place, row in enumerate(chosen.tolist()):
-                answers[row], has_ended[row] = drawn.answers[place], drawn.has_ended[place]
-        return vectors, answers, has_ended
-
-    def _written(
-        self,
-        chosen: np.ndarray,
-        questions: list[list[int]],
-        has: np.ndarray,
-        store: PictureStore,
-        dialogue: Dialogue,
-    ) -> tuple[RollOuts, np.ndarray]:
-        """Of some rows: what is written, and the vectors behind it."""
-        pictured = chosen[has[chosen]]
-        taken = store.take(pictured) if len(pictured) else None
-        asked = [questions[row] for row in chosen]
-        inputs = self.composer.batch(asked, taken).to(self.device)
-        drawn = draw(self, asked, inputs, 1, dialogue.end, self.config.reasoning_tokens, None)
-        rows, labels = as_inputs(self, drawn, inputs)
+        found: list[Answer] = answers or [Answer("")] * frame.height
         was_training = self.module.training
         self.module.eval()
-        found = read(self.backbone, rows, labels, 1.0).vectors.cpu().numpy()
+        for chosen in in_batches(order, batch_size, "products" * progress):
+            pictured = chosen[has[chosen]]
+            taken = store.take(pictured) if len(pictured) else None
+            asked = [questions[row] for row in chosen]
+            inputs = self.composer.batch(asked, taken).to(self.device)
+            if said is None:
+                inputs = with_seen_pictures(self.backbone, inputs)
+                most = self.config.reasoning_tokens
+                drawn = draw(self, asked, inputs, 1, dialogue.end, most, None)
+                for row, answer in zip(chosen.tolist(), drawn.answers, strict=True):
+                    found[row] = answer
+            else:
+                drawn = as_drawn(asked, [said[row] for row in chosen], dialogue.end)
+            rows, labels = as_inputs(self, drawn, inputs)
+            vectors[chosen] = read(self.backbone, rows, labels, 1.0).vectors.cpu().numpy()
         self.module.train(was_training)
-        return drawn, found
+        return vectors, found
+
+    def _tokens_of(self, answers: Sequence[Answer]) -> list[list[int]]:
+        """Of each answer, cut to what the encoder writes itself; texts whose tokens are not known are cut into theirs."""
+        cut = self.composer.texts([one.text for one in answers], self.config.reasoning_tokens, are_shown=False)  # fmt: skip
+        return [
+            own if one.tokens is None else one.tokens for one, own in zip(answers, cut, strict=True)
+        ]

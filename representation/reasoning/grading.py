@@ -57,11 +57,8 @@ class WritingGrader:
     def estimates(self, encoder: ProductEncoder) -> dict[str, Estimate]:
         """The figures by name."""
         assert isinstance(encoder, ReasoningEncoder)
-        _, answers, has_ended = encoder.written(self._items, progress=False)
-        stated = [
-            self._names.read(answer) if ended else None
-            for answer, ended in zip(answers, has_ended, strict=True)
-        ]
+        _, answers = encoder.written(self._items, progress=False)
+        stated = [self._names.read(one.text) if one.has_ended else None for one in answers]
         valid = np.array([float(pairs is not None) for pairs in stated])
         f1 = np.array(
             [0.0 if pairs is None else attribute_f1(pairs, true) for pairs, true in zip(stated, self._true, strict=True)]

@@ -2,7 +2,7 @@
 
 MOON3.0 lets the model write structured attributes (category, colour, material, design) and then an embedding token, whose state becomes the product's vector. Here
 the product is asked `List the product's attributes.` as in pretraining, with its picture and title; the answer is drawn token by token; the vector is the state at
-the token that ends the answer, which has seen picture, title and all that was written. That token stands in for the paper's `<emb>`, so that no vocabulary grows
+the token that ends the answer, which has seen picture, title and all that was written; where the encoder has fusion, that state asks the raw picture and title again. That token stands in for the paper's `<emb>`, so that no vocabulary grows
 (chosen; APPROXIMATED). Attention is causal throughout: what is written cannot look ahead.
 """
 
@@ -18,6 +18,7 @@ from representation.encoder import ProductEncoder
 from representation.model.backbone import Backbone, Inputs
 from representation.pretraining.grading import continued, likeliest
 from representation.pretraining.objective import IGNORED, pad_labels
+from representation.reasoning.written import Answer
 
 
 @dataclass
@@ -27,14 +28,12 @@ class RollOuts:
     Attributes:
         rows: token ids of question and answer with its end: what the vector is made of.
         labels: of each row, the token itself where it was drawn (an end that was drawn, too), `IGNORED` elsewhere.
-        answers: as text.
-        has_ended: False where the answer was cut off, and its end was put there.
+        answers: what was drawn; `has_ended` is False where it was cut off, and its end was put there.
     """
 
     rows: list[list[int]]
     labels: list[list[int]]
-    answers: list[str]
-    has_ended: list[bool]
+    answers: list[Answer]
 
 
 @torch.no_grad()
@@ -71,8 +70,19 @@ def draw(
         drawn = [end[0] if ended else IGNORED, *[IGNORED] * (len(end) - 1)]
         rows.append([*question, *tokens, *end])
         labels.append([*[IGNORED] * len(question), *tokens, *drawn])
-    answers = [str(encoder.tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in said]
-    return RollOuts(rows, labels, answers, has_ended)
+    answers = [
+        Answer(str(encoder.tokenizer.decode(tokens, skip_special_tokens=True)), tokens, ended)
+        for tokens, ended in zip(said, has_ended, strict=True)
+    ]
+    return RollOuts(rows, labels, answers)
+
+
+def as_drawn(
+    questions: Sequence[list[int]], said: Sequence[list[int]], end: Sequence[int]
+) -> RollOuts:
+    """Answers of given tokens, one of each question, as if they had been drawn before: nothing of them is learnt."""
+    rows = [[*question, *tokens, *end] for question, tokens in zip(questions, said, strict=True)]
+    return RollOuts(rows, [[IGNORED] * len(row) for row in rows], [])
 
 
 def sayable(backbone: Backbone, logits: Tensor) -> Tensor:
@@ -101,7 +111,8 @@ def read(backbone: Backbone, inputs: Inputs, labels: Tensor, temperature: float)
     Args:
         labels: `(roll-outs, length)`, see `RollOuts.labels`; place t is told from the tokens before t.
     """
-    states = backbone.output_states(inputs, causal=True)
+    embedded = backbone.embedded(inputs)
+    states = backbone.states(embedded, inputs.mask, causal=True)
     wanted = labels[:, 1:]
     said = wanted != IGNORED
     chosen = sayable(backbone, backbone.logits(states[:, :-1][said])).float() / temperature
@@ -110,11 +121,25 @@ def read(backbone: Backbone, inputs: Inputs, labels: Tensor, temperature: float)
     log_probs = log_probs.masked_scatter(said, of_drawn)
     last = inputs.mask.sum(dim=1) - 1
     behind = states[torch.arange(len(last), device=last.device), last].float()
-    return Read(log_probs, said, functional.normalize(behind, dim=-1))
+    fused = backbone.fused(behind, embedded, inputs.words)
+    return Read(log_probs, said, functional.normalize(fused, dim=-1))
 
 
 def as_inputs(encoder: ProductEncoder, roll_outs: RollOuts, asked: Inputs) -> tuple[Inputs, Tensor]:
     """Roll-outs as a batch with their labels, on the device of `asked`, whose pictures they show."""
     made = encoder.composer.batch(roll_outs.rows, None).to(asked.mask.device)
     labels = pad_labels(roll_outs.labels, made.token_ids.shape[1])
-    return replace(made, pixels=asked.pixels), labels.to(made.token_ids.device)
+    shown = replace(made, pixels=asked.pixels, seen=asked.seen, which=asked.which)
+    return shown, labels.to(made.token_ids.device)
+
+
+@torch.no_grad()
+def with_seen_pictures(backbone: Backbone, inputs: Inputs) -> Inputs:
+    """The same with what the vision tower makes of its pictures, so that it runs once for all passes over them, without gradient."""
+    if inputs.pixels is None:
+        return inputs
+    was_training = backbone.module.training
+    backbone.module.eval()
+    seen = backbone.tower_states(inputs.pixels)
+    backbone.module.train(was_training)
+    return replace(inputs, pixels=None, seen=seen)

@@ -30,6 +30,7 @@ from moon_rec.texts import normal_text
 from representation.core_region.box import Box
 from representation.core_region.crops import BOX_COLUMN, known_boxes
 from representation.encoder import ProductEncoder
+from representation.fusion import FusionConfig, ResidualEnhancementConfig
 from representation.losses import infonce
 from representation.model.backbone import Backbone, Inputs
 from representation.negatives import KnownPositives
@@ -45,7 +46,9 @@ from representation.reasoning.rewards import (
     shares,
     spread,
 )
-from representation.reasoning.roll_outs import as_inputs, draw, read
+from representation.reasoning.roll_outs import as_inputs, draw, read, with_seen_pictures
+from representation.reasoning.written import Answer
+from representation.training.added_fusion import add_fusion, check_fusion
 from representation.training.config import TrainingConfig
 from representation.training.distributed import SharedEncoder, world_size
 from representation.training.loop import Checkpoint, train
@@ -73,6 +76,7 @@ class ReasonConfig(TrainingConfig):
         accuracy_weight, retrieval_weight, invalid_reward: what a roll-out earns, see `rewards.py`.
         success_at: a roll-out succeeds with its query among so many of the batch's.
         temperature: of InfoNCE.
+        fusion, residual_enhancement: put into the encoder that training starts from, see `fusion.config`; None: as it is. The state behind what was written asks the raw picture and words.
         grade_every: steps between two grades, where there are any: before the first step and after the last in any case; 0: only then.
     """
 
@@ -91,6 +95,8 @@ class ReasonConfig(TrainingConfig):
     invalid_reward: Annotated[float, Field(ge=-100, le=100)] = 0.0
     success_at: Annotated[int, Field(ge=1, le=10_000)] = 1
     temperature: Temperature = 0.07
+    fusion: FusionConfig | None = None
+    residual_enhancement: ResidualEnhancementConfig | None = None
     grade_every: CountOrZero = 0
 
     counts_when: ClassVar[Rules] = {
@@ -180,6 +186,11 @@ class Reasoning(Graded, Stage[ReasoningBatch, Reasoned]):
                 f"grade_every = {config.grade_every} changes nothing: nothing grades what this training writes; leave it out"
             )
 
+        check_fusion(config, encoder)
+
+    def rebuild(self, encoder: ProductEncoder) -> None:
+        add_fusion(self._config, encoder)
+
     def prepare(self, encoder: ProductEncoder) -> ReasoningBatches:
         shop, config = self._shop, self._config
         every = logged_pairs(shop, config.engagement)
@@ -238,16 +249,19 @@ class Reasoning(Graded, Stage[ReasoningBatch, Reasoned]):
         config, encoder = self._config, self._encoder
         batch = batch.to(encoder.device)
         with lower_precision(encoder.device, dtype):
+            asked = batch.asked
+            if not encoder.backbone.tower_is_trained():
+                asked = with_seen_pictures(encoder.backbone, asked)
             drawn = draw(
                 encoder,
                 batch.questions,
-                batch.asked,
+                asked,
                 config.group_size,
                 self._dialogue.end,
                 config.answer_tokens,
                 config.sampling_temperature,
             )
-            inputs, labels = as_inputs(encoder, drawn, batch.asked)
+            inputs, labels = as_inputs(encoder, drawn, asked)
             queries, found = shared.forward(batch.queries, inputs, labels)
             near = None
             if self._reference is not None:
@@ -255,7 +269,7 @@ class Reasoning(Graded, Stage[ReasoningBatch, Reasoned]):
                     near = read(self._reference, inputs, labels, config.sampling_temperature)
         own = torch.arange(len(queries), device=queries.device).repeat_interleave(config.group_size)
         success = retrieval_success(found.vectors.detach(), queries.detach(), own, batch.passed[own], config.success_at)  # fmt: skip
-        rewarded = self._rewarded(drawn.answers, drawn.has_ended, batch, success)
+        rewarded = self._rewarded(drawn.answers, batch, success)
         grouped = rewarded.rewards.view(-1, config.group_size)
         contrastive = self._contrastive(queries, found.vectors, batch.blocked)
         loss, policy = config.contrastive_weight * contrastive, None
@@ -272,13 +286,8 @@ class Reasoning(Graded, Stage[ReasoningBatch, Reasoned]):
         loss.backward()
         return Reasoned(loss.detach(), contrastive.detach(), policy, rewarded, grouped)
 
-    def _rewarded(
-        self, answers: list[str], has_ended: list[bool], batch: ReasoningBatch, success: Tensor
-    ) -> Rewarded:
-        stated = [
-            self._names.read(answer) if ended else None
-            for answer, ended in zip(answers, has_ended, strict=True)
-        ]
+    def _rewarded(self, answers: list[Answer], batch: ReasoningBatch, success: Tensor) -> Rewarded:
+        stated = [self._names.read(one.text) if one.has_ended else None for one in answers]
         true = [own for own in batch.true for _ in range(self._config.group_size)]
         return self._rewards.of(stated, true, success)
 

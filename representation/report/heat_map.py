@@ -25,6 +25,7 @@ from torch import Tensor
 
 from moon_rec.errors import EncoderError
 from representation.encoder import ProductEncoder
+from representation.model.attention_weights import eager, weights_of
 from representation.model.backbone import Backbone, Embedded
 
 SQUARES = 8
@@ -107,7 +108,7 @@ def attention_maps(
         asking = slice(first, first + len(words))
         for part in _chunks(pictures):
             inputs = encoder.composer.batch([row] * len(part), part).to(encoder.device)
-            with _evaluating(encoder), _eager(chosen), _weights_of(chosen) as weights:
+            with _evaluating(encoder), eager(chosen), weights_of(chosen) as weights:
                 encoder.embed(inputs)
             of_grid = places[encoder.layout.num_leading :]
             shares = [
@@ -234,31 +235,6 @@ def _evaluating(encoder: ProductEncoder) -> Iterator[None]:
         yield
     finally:
         encoder.module.train(was_training)
-
-
-@contextlib.contextmanager
-def _eager(modules: Sequence[Any]) -> Iterator[None]:
-    """Attention written out, so that its weights exist."""
-    configs = {id(module.config): module.config for module in modules}.values()
-    before = [config._attn_implementation for config in configs]
-    for config in configs:
-        config._attn_implementation = "eager"
-    try:
-        yield
-    finally:
-        for config, name in zip(configs, before, strict=True):
-            config._attn_implementation = name
-
-
-@contextlib.contextmanager
-def _weights_of(modules: Sequence[Any]) -> Iterator[list[Tensor]]:
-    """Collects each module's weights `(batch, heads, length, length)` in the order they run."""
-    collected: list[Tensor] = []
-    with contextlib.ExitStack() as hooks:
-        for module in modules:
-            hook = module.register_forward_hook(lambda *call: collected.append(call[2][1]))
-            hooks.enter_context(hook)
-        yield collected
 
 
 def _scaled(embedded: Embedded, strength: Tensor | None) -> Embedded:

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from moon_rec.shop import Shop
@@ -11,6 +12,8 @@ from representation.encoder import ProductEncoder, build_encoder
 from representation.fusion import FusionConfig, ResidualEnhancementConfig
 from representation.posttraining import PosttrainConfig, posttrain
 from representation.reasoning import ReasonConfig, reason
+from representation.reasoning.encoder import ReasoningEncoder
+from representation.reasoning.written import Answer, write_answers
 from tests.bad_inputs.harness import Case, check
 from tests.representation.conftest import TINY
 
@@ -27,6 +30,9 @@ def encoders(good_workspace, tmp_path_factory) -> Path:
     encoder.add_fusion(FusionConfig(), 0)
     encoder.add_residual_enhancement(ResidualEnhancementConfig(), 0)
     encoder.save_pretrained(folder / "fused")
+    encoder = ProductEncoder.from_pretrained(folder / "plain", device="cpu")
+    config = encoder.config.model_copy(update={"reasoning_tokens": 2})
+    ReasoningEncoder(encoder.module, encoder.tokenizer, config).save_pretrained(folder / "reasons")
     return folder
 
 
@@ -59,6 +65,111 @@ def _lost(part: str) -> Callable[[Path], None]:
     return change
 
 
+def _written(
+    change: Callable[[pl.DataFrame], pl.DataFrame], by: str = ""
+) -> Callable[[Path], None]:
+    """A table of texts, one of each product, and what is wrong with it."""
+
+    def make(folder: Path) -> None:
+        ids = Shop.open(folder / "shop").items.select("item_id").collect()
+        table = change(ids.with_columns(written=pl.lit("colour red")))
+        if by:
+            answers = [Answer(text, [5], True) for text in table["written"]]
+            write_answers(folder / "written.parquet", table["item_id"].to_list(), answers, by)
+        else:
+            table.write_parquet(folder / "written.parquet")
+
+    return make
+
+
+EMBED = "representation.embed shop --out new"
+BEHIND = f"{EMBED} --encoder reasons --written written.parquet"
+OF_WRITTEN = [
+    Case(
+        "fusion: written attributes for an encoder that does not read them",
+        f"{EMBED} --encoder plain --written written.parquet",
+        ("--written changes nothing: plain writes nothing", "leave it out"),
+        _written(lambda table: table),
+    ),
+    Case(
+        "fusion: no file of written attributes",
+        BEHIND,
+        ("no table of written attributes at written.parquet", "representation.write"),
+    ),
+    Case(
+        "fusion: written attributes under another name",
+        BEHIND,
+        ("written.parquet: column written is absent, wanted String", "by hand with item_id and written"),
+        _written(lambda table: table.rename({"written": "text"})),
+    ),
+    Case(
+        "fusion: written attributes of text ids",
+        BEHIND,
+        ("written.parquet: column item_id is String, wanted Int64",),
+        _written(lambda table: table.cast({"item_id": pl.String})),
+    ),
+    Case(
+        "fusion: written attributes that lack a product",
+        BEHIND,
+        ("written.parquet: nothing is written of 1 products, such as item ", "representation.write"),
+        _written(lambda table: table[1:]),
+    ),
+    Case(
+        "fusion: a product written about twice",
+        BEHIND,
+        ("written.parquet: item ", "is written about twice; keep one"),
+        _written(lambda table: table[[0, *range(table.height)]]),
+    ),
+    Case(
+        "fusion: a null among written attributes",
+        BEHIND,
+        ("written.parquet: row 1 holds a null", "give each product a text"),
+        _written(lambda table: table.with_columns(written=pl.when(pl.int_range(pl.len()) > 0).then(pl.col("written")))),
+    ),
+    Case(
+        "fusion: tokens that another encoder wrote",
+        BEHIND,
+        ("written.parquet has tokens of encoder 0123456789abcdef, and this one is ", "leave out the column tokens"),
+        _written(lambda table: table, by="0123456789abcdef"),
+    ),
+    Case(
+        "fusion: an encoder that is to write and does not",
+        "representation.write shop --encoder plain --out new.parquet",
+        ("plain writes nothing before it embeds", "representation.reason"),
+    ),
+    Case(
+        "fusion: what is written over something else",
+        "representation.write shop --encoder reasons --out shop",
+        ("shop",),
+    ),
+]  # fmt: skip
+OF_PRUNING = [
+    Case(
+        "fusion: more than all of a picture's tokens",
+        f"{EMBED} --encoder plain --keep-picture-tokens 1.5",
+        ("1.5 of a picture's tokens are to be kept", "above 0 and at most 1"),
+    ),
+    Case(
+        "fusion: none of a picture's tokens",
+        f"{EMBED} --encoder plain --keep-picture-tokens 0",
+        ("--keep-picture-tokens",),
+    ),
+    Case(
+        "fusion: pruning by layers that are not there",
+        f"{EMBED} --encoder plain --keep-picture-tokens 0.5 --pruning-layers 9",
+        ("the first 9 layers", "the language model has 2; name 1 to 2"),
+    ),
+    Case(
+        "fusion: layers of a pruning that is none",
+        f"{EMBED} --encoder plain --pruning-layers 2",
+        ("--pruning-layers 2 changes nothing", "--keep-picture-tokens"),
+    ),
+    Case(
+        "fusion: pruned pictures before an answer",
+        f"{EMBED} --encoder reasons --keep-picture-tokens 0.5",
+        ("an encoder that writes before it embeds reads whole pictures",),
+    ),
+]
 CASES = [
     Case(
         "fusion: heads that do not divide the width",
@@ -98,16 +209,19 @@ CASES = [
     Case(
         "fusion: a folder that has forgotten its heads, and keeps their weights",
         _started("fused"),
-        ("fusion", "weights"),
+        ("of parts that its moon_rec.json does not name, such as modality_fusion.", "as it was saved"),
         _lost("fusion"),
     ),
     Case(
         "fusion: a folder that has forgotten its residual enhancement",
         _started("fused"),
-        ("residual_enhancement", "weights"),
+        ("of parts that its moon_rec.json does not name", "residual_enhancement", "as it was saved"),
         _lost("residual_enhancement"),
     ),
 ]  # fmt: skip
+
+
+CASES += [*OF_WRITTEN, *OF_PRUNING]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -31,6 +31,7 @@ COMMANDS = (
     "representation.reason",
     "representation.recall",
     "representation.starters.__main__",
+    "representation.write",
     "exchange_rate.demo",
     "exchange_rate.laws.command",
     "exchange_rate.log",

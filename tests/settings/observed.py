@@ -40,7 +40,8 @@ from representation.encoders.text import TextEncoder
 from representation.losses import confidence, filter_weights, margin_at
 from representation.metrics.benchmark import measure
 from representation.metrics.labels import label_tasks
-from representation.model.lora import is_trained_whole, with_lora
+from representation.model.added_parts import is_new
+from representation.model.lora import with_lora
 from representation.posttraining import PosttrainConfig, posttrain
 from representation.posttraining.augmentation import apply_views, draw_views
 from representation.posttraining.pairs import logged_pairs
@@ -407,7 +408,7 @@ def _fused_encoder(name: str, config: Any) -> ProductEncoder:
     getattr(encoder, f"add_{name}")(config, 0)
     draws = torch.Generator().manual_seed(0)
     for parameter, value in encoder.module.named_parameters():
-        if is_trained_whole(parameter):
+        if is_new(parameter):
             value.data += torch.randn(value.shape, generator=draws) / 5
     return encoder
 

@@ -9,7 +9,8 @@ from moon_rec.errors import ConfigError, EncoderError
 from representation.encoder import ProductEncoder, open_encoder
 from representation.encoders.composed import compose_encoder
 from representation.losses import infonce, matryoshka
-from representation.model.lora import LoraConfig, is_trained_whole
+from representation.model.added_parts import is_new
+from representation.model.lora import LoraConfig
 from representation.picture_focus import CompressionConfig, LateFusionConfig
 from representation.posttraining import PosttrainConfig, posttrain
 from representation.posttraining.preparation import prepare
@@ -44,7 +45,7 @@ def learnt(encoder: ProductEncoder, note="token") -> ProductEncoder:
     draws = torch.Generator().manual_seed(4)
     with torch.no_grad():
         for name, value in encoder.module.named_parameters():
-            if is_trained_whole(name):
+            if is_new(name):
                 value.add_(torch.randn(value.shape, generator=draws) / 5)
     return encoder
 

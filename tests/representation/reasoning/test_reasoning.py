@@ -8,15 +8,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import ConfigError, EncoderError
 from moon_rec.shop import Shop, ShopWriter
+from representation import embed, write
 from representation import posttrain as posttrain_command
 from representation import reason as command
 from representation.encoder import ProductEncoder, open_encoder
+from representation.model.qwen import QwenBackbone
 from representation.pretraining.objective import Dialogue
 from representation.reasoning import ReasonConfig, reason
 from representation.reasoning.encoder import ReasoningEncoder, dialogue_of, questions_of
 from representation.reasoning.train import LOG_FILE, Reasoning
+from representation.reasoning.written import WrittenAttributes
 from tests.representation.conftest import CUT, TEST, items_frame, log_frames
 
 SETTINGS = {
@@ -68,16 +72,31 @@ def test_batches_tell_negatives_and_other_queries_of_a_product(little_shop, enco
     assert batch.passed.shape == (40, 40) and torch.equal(batch.passed, batch.blocked.T)
     assert not batch.blocked.diagonal().any() and batch.blocked.any()
     assert torch.equal(batch.queries.token_ids, batches.make(1).queries.token_ids)
-    assert len(batch.asked) == 80 and len(batch.asked.pixels) % 2 == 0
+    assert len(batch.asked) == 80 and len(batch.asked.which) == 2 * len(batch.asked.pixels)
     assert all(next(iter(pairs))[0] == "colour" for pairs in batch.true)
+
+
+@pytest.mark.parametrize(("parts", "passes"), [(None, 3), (["language"], 1)])
+def test_the_tower_sees_a_product_once_a_pass(little_shop, encoder_path, tmp_path, monkeypatch, parts, passes):  # fmt: skip
+    """Drawing, reading and the reference's reading are passes of their own where the tower is trained."""
+    seen, plain = [], QwenBackbone.tower_states
+
+    def counted(self, pixels):
+        seen.append(len(pixels))
+        return plain(self, pixels)
+
+    monkeypatch.setattr(QwenBackbone, "tower_states", counted)
+    config = ReasonConfig(**{**SETTINGS, "steps": 1, "trained_parts": parts})
+    reason(little_shop, tmp_path / "out", config, encoder_path)
+    assert len(seen) == passes and max(seen) <= SETTINGS["batch_size"]
 
 
 def test_an_encoder_that_reasons_is_opened_as_one(little_shop, reasoned):
     encoder = open_encoder(reasoned, "cpu")
     assert isinstance(encoder, ReasoningEncoder) and encoder.config.reasoning_tokens == 4
     items = little_shop.items.head(9).collect()
-    vectors, answers, _ = encoder.written(items, progress=False)
-    assert len(set(answers)) > 1
+    vectors, answers = encoder.written(items, progress=False)
+    assert len({one.text for one in answers}) > 1
     alone = np.concatenate([encoder.encode_items(items[row], progress=False) for row in range(9)])
     np.testing.assert_allclose(vectors, alone, atol=1e-6)
     order = np.random.default_rng(0).permutation(9)
@@ -100,6 +119,54 @@ def test_the_modality_is_what_the_answer_sees(little_shop, reasoned):
     np.testing.assert_allclose(shown, encoder.written(blank, progress=False)[0], atol=1e-6)
     pads = [len(row) for row in questions_of(dialogue, items, [True, False, True])]
     assert pads[0] > pads[1]
+
+
+def test_what_was_written_beforehand_gives_the_same_vectors(little_shop, reasoned, tmp_path):
+    """By two commands; the second run of the first takes up its parts. Texts alone do as well where the tokenizer cuts them as they were written."""
+    file, out = tmp_path / "written.parquet", tmp_path / "tables"
+    words = [str(little_shop.path), "--encoder", str(reasoned)]
+    write.main([*words, "--out", str(file), "--batch-size", "7"])
+    embed.main([*words, "--out", str(out), "--written", str(file)])
+    items = little_shop.items.sort("item_id").collect()
+    encoder = open_encoder(reasoned, "cpu")
+    vectors, answers = encoder.written(items, progress=False)
+    table = EmbeddingTable.open(out / "items")
+    np.testing.assert_allclose(table.vectors, vectors, rtol=0, atol=1e-6)
+    written = pl.read_parquet(file)
+    assert written["written"].to_list() == [one.text for one in answers]
+    assert table.encoder not in (encoder.digest, "")
+    written.select("item_id", "written").write_parquet(tmp_path / "texts.parquet")
+    by_text = encoder.with_written(WrittenAttributes.open(tmp_path / "texts.parquet", "any"))
+    tokens = encoder.composer.texts(written["written"].to_list(), 99)
+    same = np.array([a == b for a, b in zip(tokens, written["tokens"].to_list(), strict=True)])
+    assert by_text.digest != table.encoder
+    found = by_text.encode_items(items, progress=False)
+    np.testing.assert_allclose(found[same], vectors[same], rtol=0, atol=1e-6)
+    edited = written.with_columns(written=pl.lit("colour red")).select("item_id", "written")
+    edited.write_parquet(tmp_path / "edited.parquet")
+    by_hand = encoder.with_written(WrittenAttributes.open(tmp_path / "edited.parquet", "any"))
+    assert np.abs(by_hand.encode_items(items, progress=False) - vectors).max() > 1e-3
+
+
+def test_writing_goes_on_where_it_was_stopped(little_shop, reasoned, tmp_path, monkeypatch):
+    encoder, calls = open_encoder(reasoned, "cpu"), []
+    plain = ReasoningEncoder.written
+
+    def counted(self, frame, *given, **named):
+        if len(calls) == 2 and stops:
+            raise _Stopped
+        calls.append(frame.height)
+        return plain(self, frame, *given, **named)
+
+    monkeypatch.setattr(ReasoningEncoder, "written", counted)
+    monkeypatch.setattr(write, "PART", 20)
+    stops = True
+    with pytest.raises(_Stopped):
+        write.write_shop(encoder, little_shop, tmp_path / "written.parquet")
+    stops = False
+    found = write.write_shop(encoder, little_shop, tmp_path / "written.parquet")
+    assert calls == [20, 20, 8] and len(found) == 48
+    assert [path.name for path in tmp_path.iterdir()] == ["written.parquet"]
 
 
 def test_post_training_refuses_it(little_shop, reasoned, tmp_path):

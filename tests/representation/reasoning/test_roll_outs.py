@@ -1,12 +1,15 @@
 """Roll-outs: drawn by seed, read as a loop reads them, and what the objective does to their chances."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional
 
+from representation.fusion import FusionConfig
 from representation.pretraining.objective import IGNORED, Dialogue
 from representation.reasoning.objective import group_advantages, policy_loss
-from representation.reasoning.roll_outs import as_inputs, draw, read
+from representation.reasoning.roll_outs import as_inputs, draw, read, with_seen_pictures
 
 MOST, COUNT, TEMPERATURE = 5, 3, 0.7
 
@@ -67,8 +70,9 @@ def test_an_end_that_was_not_drawn_is_not_learnt(encoder, asked):
     found = drawn(encoder, asked)
     dialogue.end[0] = found.rows[0][len(asked[1][0]) + 1]  # what the first says second ends it now
     found = drawn(encoder, asked)
-    assert found.has_ended[0] and not all(found.has_ended)
-    for row, labels, ended in zip(found.rows, found.labels, found.has_ended, strict=True):
+    has_ended = [one.has_ended for one in found.answers]
+    assert has_ended[0] and not all(has_ended)
+    for row, labels, ended in zip(found.rows, found.labels, has_ended, strict=True):
         assert (labels[-1] == row[-1]) == ended
         said = [label for label in labels if label != IGNORED]
         assert 1 <= len(said) <= MOST + ended
@@ -95,6 +99,62 @@ def test_chances_and_vectors_are_those_of_one_row_at_a_time(encoder, asked):
             torch.testing.assert_close(together.log_probs[place, at - 1], wanted, atol=1e-5, rtol=1e-5)  # fmt: skip
         vector = functional.normalize(states[len(row) - 1], dim=-1)
         torch.testing.assert_close(together.vectors[place], vector, atol=1e-5, rtol=0)
+
+
+def test_a_picture_goes_through_the_tower_once_a_product(encoder, asked):
+    """And its roll-outs share what comes out: draws to the bit, chances, vectors and gradients as with a picture for each."""
+    dialogue, questions, often = asked
+    once = replace(often, pixels=often.pixels[:1], which=torch.zeros(COUNT, dtype=torch.long))
+    found = drawn(encoder, asked)
+    assert drawn(encoder, (dialogue, questions, once)).rows == found.rows
+    values = []
+    for shown in (often, once):
+        encoder.module.zero_grad()
+        seen = read(encoder.backbone, *as_inputs(encoder, found, shown), TEMPERATURE)
+        (seen.log_probs.sum() + seen.vectors[:, 0].sum()).backward()
+        gradients = [value.grad for value in encoder.module.parameters() if value.grad is not None]
+        values.append([seen.log_probs.detach(), seen.vectors.detach(), *gradients])
+    for ours, theirs in zip(*values, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_what_a_tower_makes_of_a_picture_serves_all_passes(encoder, asked):
+    dialogue, questions, often = asked
+    kept = with_seen_pictures(encoder.backbone, often)
+    assert kept.pixels is None
+    found = drawn(encoder, (dialogue, questions, kept))
+    assert found.rows == drawn(encoder, asked).rows
+    ours, theirs = (read(encoder.backbone, *as_inputs(encoder, found, one), TEMPERATURE) for one in (kept, often))  # fmt: skip
+    torch.testing.assert_close(ours.vectors, theirs.vectors, rtol=0, atol=1e-6)
+
+
+def test_the_state_behind_an_answer_asks_the_raw_picture_and_title(encoder, asked):
+    """A new fusion changes nothing; a learnt one is that of the vector's state, over picture and title, of which the answer is none."""
+    found = drawn(encoder, asked)
+    plain = read(encoder.backbone, *as_inputs(encoder, found, asked[2]), TEMPERATURE)
+    encoder.add_fusion(FusionConfig(heads=2), 0)
+    dialogue = Dialogue(encoder.composer, 8, MOST)
+    questions = dialogue.questions(["List."] * 2, ["red mug", "lamp"], [True, False])
+    rows = [questions[place // COUNT] + row[len(asked[1][place // COUNT]) :] for place, row in enumerate(found.rows)]  # fmt: skip
+    inputs, labels = as_inputs(encoder, replace(found, rows=rows), asked[2])
+    again = read(encoder.backbone, inputs, labels, TEMPERATURE)
+    assert torch.equal(again.vectors, plain.vectors)
+    fusion = encoder.module.modality_fusion
+    draws = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        fusion.output.weight.copy_(torch.randn(fusion.output.weight.shape, generator=draws))
+        fused = read(encoder.backbone, inputs, labels, TEMPERATURE).vectors
+        embedded = encoder.backbone.embedded(inputs)
+        states = encoder.backbone.states(embedded, inputs.mask, causal=True)
+    for place, (row, question) in enumerate(zip(rows, [*questions[:1] * COUNT, *questions[1:] * COUNT], strict=True)):  # fmt: skip
+        said = inputs.words[place, : len(row)].nonzero().flatten().tolist()
+        words = encoder.tokenizer.decode(inputs.token_ids[place, said])
+        assert words.strip() == ("red mug" if place < COUNT else "lamp")
+        assert max(said) < len(question)
+        masks = {"image": embedded.is_picture[place][None], "text": inputs.words[place][None]}
+        with torch.no_grad():
+            wanted = fusion(states[place, len(row) - 1][None], embedded.states[place][None], masks)
+        torch.testing.assert_close(fused[place], functional.normalize(wanted, dim=1)[0], atol=1e-5, rtol=0)  # fmt: skip
 
 
 def test_the_objective_makes_rewarded_roll_outs_likelier(encoder, asked):
