@@ -24,6 +24,7 @@ python -m representation.reason       attributes written before the vector, by r
 python -m representation.write        those attributes of a whole catalogue, once, to embed behind
 python -m representation.locked       frozen towers of texts and pictures, with projections to train
 python -m representation.core_region  where the product is on each picture, as a column of the shop
+python -m representation.merge        encoders trained from the same one become one, by their weights
 python -m representation.curate       which positive pairs are worth training on, and why
 python -m representation.augment      products described and shown in further ways, for training alone
 python -m representation.embed        a whole catalogue and its searches -> embedding tables

@@ -120,6 +120,8 @@ def _parser() -> Parser:
     add_period(parser)
     add_engagement(parser, "what makes a product an answer")
     add_engagement(parser, "what makes a product a query", "--query-engagement", "clicked")
+    about = "file of pairs of products, columns item_a, item_b, relation (substitute, complement; ESCI's letters, Amazon's words), instead of those of the period's log"
+    parser.add_argument("--pairs", type=Path, metavar="FILE", help=about)
     about = "products to classify: listed since the cut, or all"
     parser.add_argument("--labelled", choices=("new", "gallery"), default="new", help=about)
     add_recipe_option(parser, "benchmark")
@@ -165,6 +167,10 @@ def _open_set(options: Namespace) -> tuple[Shop | None, "BenchmarkSet"]:
     if (options.shop is None) == (options.published is None):
         raise ConfigError("name either a shop's folder or --published KIND:DIR, one of the two")
     if options.shop is None:
+        if options.pairs is not None:
+            raise ConfigError(
+                "--pairs changes nothing: it is of a shop's products, and --published has none; leave it out"
+            )
         kind, colon, folder = options.published.partition(":")
         if not colon or not folder:
             raise ConfigError(
@@ -177,7 +183,7 @@ def _open_set(options: Namespace) -> tuple[Shop | None, "BenchmarkSet"]:
 
     shop = Shop.open(options.shop)
     choice = (options.period, options.engagement, options.query_engagement, options.labelled)
-    return shop, shop_benchmark_set(shop, *choice)
+    return shop, shop_benchmark_set(shop, *choice, options.pairs)
 
 
 def _contestants(

@@ -54,6 +54,8 @@ from representation.model.pixels import PictureLayout, square
 from representation.model.prompt import Richness
 from representation.model.qwen import random_backbone, scale_tokens
 from representation.model.tokenizer import shop_texts, token_rarity, train_tokenizer
+from representation.picture_focus import compression_of
+from representation.picture_focus.compression import Places
 from representation.trainable import Cut, Side, TextKind, Trainable
 
 
@@ -205,7 +207,7 @@ class ProductEncoder(WithParts, FrameEncoder):
         if pictures is not None:
             squares = pictures.shape[1] if pictures.ndim == 5 else 1
             count = squares // self.composer.num_squares
-        rows = [self.composer.row(start, count, text) for text in tokens]
+        rows = [self.composer.embedded_row(start, count, text) for text in tokens]
         return self.batch(rows, pictures)
 
     def batch(self, rows: Sequence[list[int]], pictures: np.ndarray | Tensor | None) -> Inputs:
@@ -282,15 +284,17 @@ class ProductEncoder(WithParts, FrameEncoder):
         Raises:
             EncoderError: there is no token to embed: a tokenizer that makes none of any text.
         """
-        return self._embedded(inputs)[0]
+        return self._embedded(inputs)[0][0]
 
-    def embed_with_gates(self, inputs: Inputs) -> Tensor:
-        """`embed`, and behind each vector what the gates of the encoder's experts did with its row: `(batch, dim + ...)`, see `mixture.Gates`."""
+    def embed_for_losses(self, inputs: Inputs) -> Tensor:
+        """`embed`, and behind each vector what losses are told besides, `(batch, dim + ...)`: the vector of the row's picture, `(batch, dim)`, where the encoder compresses pictures
+        (`picture_focus.compression`); then what the gates of its experts did with the row, where it has experts (`mixture.Gates`).
+        """
         vectors, routing = self._embedded(inputs)
-        assert routing is not None
-        return torch.cat([vectors, routing.rows()], dim=1)
+        gates = [routing.rows()] if routing is not None else []
+        return torch.cat([*vectors, *gates], dim=1)
 
-    def _embedded(self, inputs: Inputs) -> tuple[Tensor, Routing | None]:
+    def _embedded(self, inputs: Inputs) -> tuple[list[Tensor], Routing | None]:
         if not inputs.token_ids.shape[1]:
             raise EncoderError(
                 "the encoder's tokenizer makes no token of any of these texts; take its folder from whoever made it"
@@ -299,14 +303,26 @@ class ProductEncoder(WithParts, FrameEncoder):
         if self._pruning is not None:
             causal = self.config.attention == "causal"
             embedded, inputs = pruned(self.backbone, embedded, inputs, causal, self._pruning)
-        return self.vectors_of(embedded, inputs), embedded.routing
+        return self._views(embedded, inputs), embedded.routing
 
     def vectors_of(self, embedded: Embedded, inputs: Inputs) -> Tensor:
         """`embed` of rows as they enter the language model."""
-        causal = self.config.attention == "causal"
-        states = self.backbone.states(embedded, inputs.mask, causal)
-        vectors = pool(states, inputs.mask, self.config.pooling)
-        return functional.normalize(self.backbone.fused(vectors, embedded, inputs.words), dim=-1)
+        return self._views(embedded, inputs)[0]
+
+    def _views(self, embedded: Embedded, inputs: Inputs) -> list[Tensor]:
+        """Unit vectors of the rows; behind them those of their pictures, where the encoder compresses these."""
+        compression, pooling = compression_of(self.module), self.config.pooling
+        places = Places.of(embedded.is_picture, inputs.mask)
+        if compression is not None:
+            entered = compression.enter(embedded.states, places)
+            embedded = embedded._replace(states=entered, num_before=places.num_before)
+            pooling = "last" if compression.config.note == "token" else pooling
+        states = self.backbone.states(embedded, inputs.mask, self.config.attention == "causal")
+        found = [pool(states, inputs.mask, pooling)]
+        if compression is not None:
+            found.append(compression.image_states(states, places, found[0]))
+        fused = (self.backbone.fused(one, embedded, inputs.words) for one in found)
+        return [functional.normalize(one, dim=-1) for one in fused]
 
 
 _OTHERS: dict[Family, type[TextEncoder | DualEncoder | LockedEncoder]] = {

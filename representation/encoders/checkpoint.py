@@ -29,13 +29,15 @@ Family = Literal["qwen", "composed", "dual", "text", "locked"]
 
 FORMAT_VERSION = 1
 ABOUT_FILE = "moon_rec.json"
+MERGED_FILE = "merged.json"
+"""Beside it in what `representation.merge` made: of which encoders."""
 ENCODER = OutputKind(
     "an encoder",
     ABOUT_FILE,
     json_with("format_version", "digest", "config"),
     (
         "*config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt",
-        "*.model", "chat_template*", "modules.json", "config_sentence_transformers.json", "1_Pooling/config.json", "2_Normalize/*", "adapter/adapter_*", "text/**", "vision/**", "*training_log.json",
+        "*.model", "chat_template*", "modules.json", "config_sentence_transformers.json", "1_Pooling/config.json", "2_Normalize/*", "adapter/adapter_*", "text/**", "vision/**", "*training_log.json", MERGED_FILE,
     ),
 )  # fmt: skip
 QWEN_TYPES = ("qwen3_vl", "qwen2_5_vl")

@@ -11,6 +11,7 @@ from representation.mixture import ExpertsConfig
 from representation.model.added_parts import AddedParts
 from representation.model.pixels import PictureLayout
 from representation.model.token_rows import Composer
+from representation.picture_focus import CompressionConfig, LateFusionConfig
 
 
 class WithParts:
@@ -36,7 +37,9 @@ class WithParts:
         """Have rows composed as the settings say."""
         num_pictures = 1 if self.config.core_region is None else 2
         tells_words = self.config.fusion is not None
-        self.composer = Composer(self.tokenizer, self.layout, num_pictures, tells_words)
+        compression = self.config.compression_tokens
+        slots = compression is not None, compression is not None and compression.note == "token"
+        self.composer = Composer(self.tokenizer, self.layout, num_pictures, tells_words, slots)
 
     def _changed(self, **settings: Any) -> None:
         """Take up other settings."""
@@ -58,6 +61,16 @@ class WithParts:
         """Give layers' states back the detail of those before the first, from here on; vectors stay as they are until it has learnt. See `fusion.residual_enhancement`."""
         AddedParts(residual_enhancement=config).put(self.module, seed)
         self._changed(residual_enhancement=config)
+
+    def add_late_fusion(self, config: LateFusionConfig, seed: int) -> None:
+        """Mix vectors with what the vision tower saw, from here on; they stay as they are, to rounding, until it has learnt. See `picture_focus.late_fusion`."""
+        AddedParts(late_fusion=config).put(self.module, seed)
+        self._changed(late_fusion=config)
+
+    def add_compression_tokens(self, config: CompressionConfig, seed: int) -> None:
+        """Compress a picture to a token before the words are read, from here on; vectors are others. See `picture_focus.compression`."""
+        AddedParts(compression_tokens=config).put(self.module, seed)
+        self._changed(compression_tokens=config)
 
     def add_core_region(self, config: CoreRegionConfig) -> None:
         """From here on encode each picture's core region beside it; see `core_region.crops`."""

@@ -31,6 +31,7 @@ from representation.mixture.config import ExpertsConfig
 from representation.model.added_parts import AddedParts
 from representation.model.backbone import Attention, BackboneConfig, Pooling
 from representation.model.prompt import CONTENT, PromptConfig
+from representation.picture_focus.config import CompressionConfig, LateFusionConfig
 
 Channel = Annotated[float, Field(ge=-10, le=10)]
 Channels = tuple[Channel, Channel, Channel]
@@ -62,6 +63,8 @@ class EncoderConfig(Config):
         experts: what stands in place of the language model's feed-forward layers; None: they do themselves.
         fusion: how vectors look again at the raw picture and words (MOON3.0); None: not.
         residual_enhancement: how layers' states get fine detail back (MOON3.0); None: not.
+        late_fusion: how vectors are mixed with what the vision tower saw (NoteLLM-2); None: not.
+        compression_tokens: how a picture is compressed to a token before the words are read (NoteLLM-2); None: not.
         reasoning_tokens: most tokens of the attributes that the model writes of a product before its vector (`representation.reasoning`); 0: it writes none.
     """
 
@@ -76,12 +79,14 @@ class EncoderConfig(Config):
     experts: ExpertsConfig | None = None
     fusion: FusionConfig | None = None
     residual_enhancement: ResidualEnhancementConfig | None = None
+    late_fusion: LateFusionConfig | None = None
+    compression_tokens: CompressionConfig | None = None
     reasoning_tokens: LengthOrZero = 0
 
     @property
     def added(self) -> AddedParts:
         """What was put into the backbone's module."""
-        return AddedParts(self.experts, self.fusion, self.residual_enhancement)
+        return AddedParts(**{name: getattr(self, name) for name in AddedParts._fields})
 
     def digest(self) -> str:
         """As `Config.digest`; the settings that came later count only where they are not at their defaults, so older encoders keep their names."""
@@ -93,6 +98,8 @@ class EncoderConfig(Config):
             ("core_region", None),
             ("fusion", None),
             ("residual_enhancement", None),
+            ("late_fusion", None),
+            ("compression_tokens", None),
             ("reasoning_tokens", 0),
         )
         for name, default in later:

@@ -10,6 +10,7 @@ from representation.metrics.classification import Classified, classify
 from representation.metrics.collapse import Collapse, check_collapse
 from representation.metrics.geometry import Geometry, measure_geometry
 from representation.metrics.labels import label_tasks
+from representation.metrics.related import RelatedGrid, measure_related
 from representation.metrics.retrieval import Grid, Retrieved, difference, retrieve_all
 from representation.sets.benchmark_set import BenchmarkSet, QueryType
 from representation.sets.contestant import Contestant, ItemType, LabelledType, NotMeasured
@@ -25,6 +26,7 @@ class Result:
         classification: by task and by the way products are shown.
         collapse: the check with text alone, pictures alone and both.
         geometry: lengths, alignment, uniformity, neighbours' categories.
+        related: recall of substitutes and complements by product vectors, by relation.
         seconds: taken, encoding included where vectors were not at hand.
     """
 
@@ -36,6 +38,7 @@ class Result:
     classification: dict[str, dict[LabelledType, Classified | NotMeasured]]
     collapse: Collapse
     geometry: Geometry
+    related: RelatedGrid
     seconds: float
 
 
@@ -57,6 +60,7 @@ def measure(contestant: Contestant, bench: BenchmarkSet, config: BenchmarkConfig
         classified,
         collapse,
         geometry,
+        measure_related(contestant, bench, config),
         round(time.monotonic() - start, 1),
     )
 

@@ -6,10 +6,12 @@ NoteLLM-2 (section on modality bias) found recall@100 of 71.5 by text, 71.9 by b
 - A modality's share is its recall over that of both, above chance: (r - c) / (both - c), c = min(1, k / products). Its interval: `shares.ratio_of_shares`.
 - Verdict: *collapsed* where the share's interval lies under the threshold (`collapse_share`), *not collapsed* where it lies above; *not clear* where it
   does neither, or where both together are no better than chance. A single modality above both is not a collapse; the share then exceeds 1.
+- What the right picture is worth: recall by both less recall where each product of the gallery stands with its own texts and another's picture, drawn at random; paired over
+  the same queries. Around zero the vector does not use the picture, whatever a picture alone can find.
 - Accuracy (mean over category levels, and over attributes) by title, picture and both, and recall of the searches by item type, stand below it for reading.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 
 import numpy as np
@@ -19,17 +21,18 @@ from moon_rec.seeds import generator
 from moon_rec.shares import interval, mean_share, ratio_of_shares
 from representation.metrics.benchmark_config import BenchmarkConfig
 from representation.metrics.classification import Classified
-from representation.metrics.retrieval import Grid, Retrieved, retrieve
+from representation.metrics.retrieval import Grid, Retrieved, difference, retrieve
 from representation.sets.benchmark_set import BenchmarkSet
 from representation.sets.contestant import Contestant, NotMeasured
 
 WAYS = ("text", "image", "both")
+OTHERS = "others' pictures"
 LABELLED_AS = {"text": "title", "image": "image", "both": "title+image"}
 
 
 @dataclass(frozen=True)
 class CollapseRow:
-    """One question in three ways: `text`, `image`, `both`."""
+    """One question in three ways: `text`, `image`, `both`; the deciding one also with others' pictures (`OTHERS`)."""
 
     name: str
     values: dict[str, Estimate | NotMeasured]
@@ -44,12 +47,14 @@ class Collapse:
         shares: of `text` and of `image`, as the module's docstring defines them.
         verdicts: of `text` and of `image`.
         verdict: in a sentence.
+        worth: of the right picture, as the module's docstring defines it; None where it is not measured.
     """
 
     rows: list[CollapseRow]
     shares: dict[str, Estimate]
     verdicts: dict[str, str] = field(default_factory=dict)
     verdict: str = ""
+    worth: Estimate | None = None
 
 
 def check_collapse(
@@ -62,6 +67,7 @@ def check_collapse(
     """Run the product row, gather the others, decide."""
     k = config.headline_k
     products = _product_row(contestant, bench, grid, config)
+    dealt = _with_others_pictures(contestant, bench, config)
     asked = {"product finds product, both shown so": products}
     for kind in ("image", "text", "mixed"):
         cells = {way: grid[kind][way] for way in WAYS}
@@ -70,13 +76,37 @@ def check_collapse(
     rows = [
         CollapseRow(f"{name}, recall@{k}", _same_queries(cells, k)) for name, cells in asked.items()
     ]
+    rows[0].values[OTHERS] = _same_queries(products | {OTHERS: dealt}, k)[OTHERS]
     for family in ("category", "attribute"):
         tasks = [ways for name, ways in classified.items() if name.startswith(family)]
         if tasks:
             name = f"accuracy, mean over {family} tasks"
             rows.append(CollapseRow(name, _mean_accuracy(tasks, config)))
     shares, verdicts = _shares(products, k, config)
-    return Collapse(rows, shares, verdicts, _sentence(products, shares, verdicts, config))
+    worth = _worth(dealt, products["both"], k)
+    said = _sentence(products, shares, verdicts, config)
+    if worth is not None:
+        said += f"; the right picture instead of another's: {worth.value:+.3f} [{worth.low:+.3f}, {worth.high:+.3f}] recall@{k}"
+    return Collapse(rows, shares, verdicts, said, worth)
+
+
+def _with_others_pictures(
+    contestant: Contestant, bench: BenchmarkSet, config: BenchmarkConfig
+) -> Retrieved | NotMeasured:
+    if "product" not in bench.queries:
+        return NotMeasured("the set has no product query that can be answered")
+    queries, items = contestant.queries("product"), contestant.with_others_pictures()
+    return retrieve(queries, items, bench, "product", "both", config)
+
+
+def _worth(
+    dealt: Retrieved | NotMeasured, both: Retrieved | NotMeasured, k: int
+) -> Estimate | None:
+    if not isinstance(dealt, Retrieved) or not isinstance(both, Retrieved):
+        return None
+    found = difference(dealt, both, k)
+    about = f"recall@{k}, products seeking products by both, less that where each product stands with another's picture"
+    return None if found is None else replace(found, definition=about)
 
 
 def _product_row(

@@ -37,6 +37,7 @@ from representation.mixture.routing import Routing
 from representation.model.inputs import Inputs
 from representation.model.pixels import PictureLayout
 from representation.model.prompt import PromptConfig
+from representation.picture_focus.late_fusion import late_fusion_of, seen_by_row
 
 Pooling = Literal["mean", "last"]
 Attention = Literal["bidirectional", "causal"]
@@ -180,6 +181,8 @@ class Embedded(NamedTuple):
         added: what further layers of the vision tower add to the states of the language model's first layers at those places (Qwen3-VL's DeepStack), each
             `(pictures, tokens, dim)`; of other backbones empty.
         routing: what experts are told of these rows; they note there what their gates did. None without experts.
+        seen: what the vision tower made of the pictures, `(pictures, tokens, width)`, where late fusion reads it.
+        num_before: `(batch,)`, tokens at a row's beginning that see nothing behind them (`picture_focus.compression`); None: there are none such.
         positions: of the tokens, as `Backbone.positions` gives them, where some are left out; None: all are there.
     """
 
@@ -187,6 +190,8 @@ class Embedded(NamedTuple):
     is_picture: Tensor
     added: Sequence[Tensor] = ()
     routing: Routing | None = None
+    seen: Tensor | None = None
+    num_before: Tensor | None = None
     positions: Tensor | None = None
 
 
@@ -251,14 +256,17 @@ class Backbone(ABC):
         """Picture tokens of `tower_states`; see `picture_tokens`."""
 
     def picture_tokens(self, pixels: Tensor) -> Sequence[Tensor]:
-        """A picture's tokens for the language model `(pictures, tokens, dim)`, and behind them what is `Embedded.added`. A frozen tower runs without a graph.
+        """A picture's tokens for the language model `(pictures, tokens, dim)`, and behind them what is `Embedded.added`.
 
         Args:
             pixels: `(pictures, ...)`, see `layout.pixels`.
         """
+        return self.projected(self._seen(pixels))
+
+    def _seen(self, pixels: Tensor) -> Sequence[Tensor]:
+        """`tower_states`; a frozen tower runs without a graph."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.tower_is_trained()):
-            seen = self.tower_states(pixels)
-        return self.projected(seen)
+            return self.tower_states(pixels)
 
     def embedded(self, inputs: Inputs) -> Embedded:
         """Rows as they enter the language model."""
@@ -268,14 +276,14 @@ class Backbone(ABC):
             if self.module.training and torch.is_grad_enabled() and not states.requires_grad:
                 states.requires_grad_()  # nothing of these rows is trained: a step leaves no gradient
             return Embedded(states, is_picture, (), self._routing(inputs))
-        if inputs.pixels is None:
-            tokens, *added = self.projected(inputs.seen)
-        else:
-            tokens, *added = self.picture_tokens(inputs.pixels)
+        seen = inputs.seen if inputs.pixels is None else self._seen(inputs.pixels)
+        tokens, *added = self.projected(seen)
+        kept = seen[0] if late_fusion_of(self.module) is not None else None
         if inputs.which is not None:
             tokens, *added = (each.index_select(0, inputs.which) for each in (tokens, *added))
+            kept = None if kept is None else kept.index_select(0, inputs.which)
         states = _put_pictures(states, is_picture, tokens)
-        return Embedded(states, is_picture, added, self._routing(inputs))
+        return Embedded(states, is_picture, added, self._routing(inputs), seen=kept)
 
     def _routing(self, inputs: Inputs) -> Routing | None:
         return Routing(inputs.mask, inputs.roles) if has_experts(self.module) else None
@@ -307,17 +315,22 @@ class Backbone(ABC):
         return found
 
     def fused(self, vectors: Tensor, embedded: Embedded, words: Tensor | None) -> Tensor:
-        """Vectors `(batch, dim)` fused with the raw picture and words of their rows (`fusion.ModalityFusion`); as they are where the backbone has no fusion.
+        """Vectors `(batch, dim)` fused with the raw picture and words of their rows (`fusion.ModalityFusion`), then with what the vision tower saw
+        (`picture_focus.LateFusion`); as they are where the backbone has neither.
 
         Args:
             words: see `Inputs.words`.
         """
-        fusion = fusion_of(self.module)
-        if fusion is None:
-            return vectors
         is_picture = embedded.is_picture
-        is_word = torch.zeros_like(is_picture) if words is None else words
-        return fusion(vectors, embedded.states, {"image": is_picture, "text": is_word})
+        if (fusion := fusion_of(self.module)) is not None:
+            is_word = torch.zeros_like(is_picture) if words is None else words
+            vectors = fusion(vectors, embedded.states, {"image": is_picture, "text": is_word})
+        late = late_fusion_of(self.module)
+        if late is None or embedded.seen is None:
+            return vectors
+        has_picture = is_picture.any(dim=1)
+        num_pictures = has_picture * (len(embedded.seen) // has_picture.sum().clamp(min=1))
+        return late(vectors, seen_by_row(embedded.seen, num_pictures), has_picture)
 
     def output_states(self, inputs: Inputs, causal: bool) -> Tensor:
         """`states` of a batch."""
@@ -343,11 +356,14 @@ def part_of(name: str) -> Part:
     return "vision" if "visual." in name or "vision_tower." in name else "language"
 
 
-def attention_mask(mask: Tensor, causal: bool, dtype: torch.dtype) -> Tensor:
+def attention_mask(
+    mask: Tensor, causal: bool, dtype: torch.dtype, num_before: Tensor | None = None
+) -> Tensor:
     """What is added to attention's scores, `(batch, 1, length, length)`: 0 where a token may look, the dtype's lowest number elsewhere.
 
     Args:
         mask: `(batch, length)`, True where a token is real.
+        num_before: see `Embedded.num_before`.
     """
     length = mask.shape[1]
     allowed = mask[:, None, None, :].expand(-1, 1, length, -1)
@@ -355,6 +371,9 @@ def attention_mask(mask: Tensor, causal: bool, dtype: torch.dtype) -> Tensor:
         allowed = (
             allowed & torch.ones(length, length, dtype=torch.bool, device=allowed.device).tril()
         )
+    if num_before is not None:
+        is_before = torch.arange(length, device=mask.device) < num_before[:, None]
+        allowed = allowed & ~(is_before[:, None, :, None] & ~is_before[:, None, None, :])
     blocked = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
     return blocked.masked_fill(~allowed, torch.finfo(dtype).min)
 

@@ -77,7 +77,9 @@ class LlavaBackbone(Backbone):
         dtype = embedded.states.dtype
         return model(
             inputs_embeds=embedded.states,
-            attention_mask=mask.long() if causal else attention_mask(mask, False, dtype),
+            attention_mask=mask.long()
+            if causal
+            else attention_mask(mask, False, dtype, embedded.num_before),
             position_ids=embedded.positions,
             use_cache=False,
             **self.told(embedded, mask),

@@ -5,7 +5,7 @@ A linear layer's weight W stays as it is and B A, of rank r, is added to it, sca
 - peft puts the adapters into the backbone in place: it stays the same object, and everything that trains, checkpoints or wraps it works on.
 - `ProductEncoder.save_pretrained` writes W + B A: a plain folder that everything downstream opens. The adapter alone lies beside it, in `adapter/`, in peft's
   own format for the backbone that training started from.
-- Experts (`mixture`) get an adapter each; their routers, fusion and residual enhancement (`fusion`) are trained whole, and no adapter lies apart.
+- Experts (`mixture`) get an adapter each; their routers, and the parts of `fusion` and `picture_focus`, are trained whole, and no adapter lies apart.
 - Adapters are float32 even where the backbone is bfloat16: small steps would be lost in its eight bits. What is saved is float32 for the same reason; `dtype` of
   whoever opens it narrows it again.
 

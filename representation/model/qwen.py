@@ -64,7 +64,7 @@ class QwenBackbone(Backbone):
             positions = self.positions(embedded.is_picture)
         return self.language_model(
             inputs_embeds=embedded.states,
-            attention_mask=attention_mask(mask, causal, embedded.states.dtype),
+            attention_mask=attention_mask(mask, causal, embedded.states.dtype, embedded.num_before),
             position_ids=positions,
             use_cache=False,
             is_causal=False,  # the mask says it all

@@ -37,6 +37,7 @@ class Composer:
 
     Args:
         num_squares: that stand for a picture: 2, where its core region stands behind it.
+        slots: whether an embedded row has a slot behind its picture, and one at its end (`picture_focus.compression`).
         tells_words: `Inputs.words` says which tokens are of a product's or a search's own words, and no prompt's.
     """
 
@@ -46,6 +47,7 @@ class Composer:
         layout: PictureLayout,
         num_squares: int = 1,
         tells_words: bool = False,
+        slots: tuple[bool, bool] = (False, False),
     ) -> None:
         known = tokenizer.get_vocab()
         needed = [PADDING, IMAGE_PAD, VISION_START, VISION_END]
@@ -63,6 +65,14 @@ class Composer:
             *[self.special[IMAGE_PAD]] * layout.num_tokens,
             self.special[VISION_END],
         ]
+        image, note = slots
+        self._image_slot = [self.special[VISION_END]] * image  # what stands there does not matter
+        self._note_slot = [self.special[VISION_END]] * note
+
+    @property
+    def num_behind_picture(self) -> int:
+        """Tokens between those of a row's picture and its words: what ends a picture, and its slot."""
+        return 1 + len(self._image_slot)
 
     def prompt(self, text: str) -> list[int]:
         """Token ids of our own words, in which special tokens count as such; `CONTENT_ID` where they say `{content}`."""
@@ -98,6 +108,11 @@ class Composer:
             return [*self._start, *prompt, *content]
         place = prompt.index(CONTENT_ID)
         return [*self._start, *prompt[:place], *content, *prompt[place + 1 :]]
+
+    def embedded_row(self, prompt: list[int], num_pictures: int, text: list[int]) -> list[int]:
+        """`row` of what is made a vector, with its slots: that of pictures behind the last of them."""
+        content = self._image_slot + text if num_pictures else text
+        return self.row(prompt, num_pictures, content) + self._note_slot
 
     def batch(self, rows: Sequence[list[int]], pictures: np.ndarray | Tensor | None) -> Inputs:
         """Pad rows on the right to the longest.

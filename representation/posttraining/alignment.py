@@ -127,6 +127,24 @@ def experts_of(encoder: Trainable) -> ExpertsConfig | None:
     return encoder.config.experts if isinstance(encoder, ProductEncoder) else None
 
 
+def compresses(encoder: Trainable) -> bool:
+    """Whether an encoder compresses pictures to a token, whose vector is trained, too."""
+    return isinstance(encoder, ProductEncoder) and encoder.config.compression_tokens is not None
+
+
+def check_visual_weight(config: PosttrainConfig, encoder: Trainable) -> None:
+    """
+    Raises:
+        ConfigError: a weight of the loss between pictures' vectors, of an encoder that makes none.
+    """
+    is_read = compresses(encoder) or config.compression_tokens is not None
+    default = type(config).model_fields["visual_weight"].default
+    if not is_read and config.visual_weight != default:
+        raise ConfigError(
+            f"visual_weight = {config.visual_weight:g} changes nothing: the encoder has no compression tokens; leave it out or set compression_tokens"
+        )
+
+
 def check_core_region(config: PosttrainConfig, encoder: Trainable) -> None:
     """
     Raises:

@@ -30,6 +30,7 @@ from representation.fusion.config import FusionConfig, ResidualEnhancementConfig
 from representation.losses.filtering import FilterConfig
 from representation.mixture.config import ExpertsConfig
 from representation.negatives.hard import HardKind
+from representation.picture_focus.config import CompressionConfig, LateFusionConfig
 from representation.posttraining.alignment_config import AlignmentConfig
 from representation.posttraining.augmentation import AugmentationConfig
 from representation.posttraining.mixture import (
@@ -50,10 +51,12 @@ Entries = Annotated[int, Field(ge=1, le=2**27)]
 _MAY_BE_NONE = (
     "alignment",
     "co_augmentation",
+    "compression_tokens",
     "curation",
     "core_region",
     "experts",
     "filtering",
+    "late_fusion",
     "fusion",
     "residual_enhancement",
     "lora",
@@ -128,6 +131,9 @@ class PosttrainConfig(TrainingConfig):
         experts: put experts in place of the feed-forward layers of the encoder that training starts from, see `mixture.ExpertsConfig` (MOON, MOON2.0); None: as it is.
         fusion: fuse vectors with the raw picture and words they are of, see `fusion.FusionConfig` (MOON3.0); None: as the encoder does that training starts from.
         residual_enhancement: give layers' states fine detail back, see `fusion.ResidualEnhancementConfig` (MOON3.0); None: as the encoder does that training starts from.
+        late_fusion: mix vectors with what the vision tower saw, see `LateFusionConfig` (NoteLLM-2); None: as the encoder does that training starts from.
+        compression_tokens: compress a picture to a token before the words are read, see `CompressionConfig` (NoteLLM-2); None: as the encoder does that training starts from.
+        visual_weight: of the loss between pictures' own vectors in the sum with that between rows', where the encoder has compression tokens (the authors' published code: 1 of 10).
         balance_weight: of the load balance loss where the encoder has experts (MOON2.0: rho); the papers are silent; chosen: .01, as Switch Transformer.
         alignment: MOON2.0's dual-level alignment, see `AlignmentConfig`; None: none.
         filtering: pairs that the encoder is unsure of count less, see `FilterConfig` (MOON2.0's dynamic sample filtering); None: all count alike. A pair is held against its own hard
@@ -180,6 +186,9 @@ class PosttrainConfig(TrainingConfig):
     experts: ExpertsConfig | None = None
     fusion: FusionConfig | None = None
     residual_enhancement: ResidualEnhancementConfig | None = None
+    late_fusion: LateFusionConfig | None = None
+    compression_tokens: CompressionConfig | None = None
+    visual_weight: ShareBelowOne = 0.1
     balance_weight: Strength = 0.01
     alignment: AlignmentConfig | None = None
     filtering: FilterConfig | None = None
@@ -225,6 +234,13 @@ class PosttrainConfig(TrainingConfig):
         "co_augmentation": CountsWhen(
             lambda config: config.co_augmentation.adds_to(config.items),
             "no item of this mixture shows what it adds (titles = {self.co_augmentation.titles!r}, pictures = {self.co_augmentation.pictures!r}); leave it out",
+        ),
+        **dict.fromkeys(
+            ("late_fusion", "compression_tokens"),
+            CountsWhen(
+                lambda config: any("image" in form for form in (*config.queries, *config.items)),
+                "no query and no item of this mixture shows a picture; leave it out",
+            ),
         ),
         "alignment": CountsWhen(
             lambda config: any("image" in item for item in config.items),

@@ -23,6 +23,11 @@ class PairKind(NamedTuple):
         return f"{self.query}->{self.item}"
 
     @property
+    def shows_pictures(self) -> bool:
+        """Whether its queries or its items show any."""
+        return any("image" in form for form in self)
+
+    @property
     def shows(self) -> Objective:
         """What its queries show: which of MOON2.0's alignments between products it is."""
         return self.query if self.query in ("text", "image") else "both"

@@ -71,11 +71,14 @@ class ContrastiveStep:
         world_size: int = 1,
         teacher: Teacher | None = None,
         experts: ExpertsConfig | None = None,
+        has_picture_vectors: bool = False,
     ) -> None:
         """
         Args:
             experts: the encoder's; then vectors come with their gates' figures behind (`mixture.Gates`).
+            has_picture_vectors: whether vectors come with those of their pictures behind (`ProductEncoder.embed_for_losses`), before any figures.
         """
+        self._has_picture_vectors = has_picture_vectors
         self._teacher = teacher
         self.config, self.widths, self.device = config, tuple(widths), device
         of_prefixes = "infonce" if config.prefix_loss == "infonce" else config.loss
@@ -184,9 +187,10 @@ class ContrastiveStep:
         """The loss to go down on this process, and what was found; feeds the queue.
 
         Args:
-            vectors: of `batch.sides`, `(own, dim)` each, of the hard negatives `(own * count, dim)`; those of an encoder with experts have their gates' figures behind.
+            vectors: of `batch.sides`, `(own, dim)` each, of the hard negatives `(own * count, dim)`, with what an encoder tells losses behind (`ProductEncoder.embed_for_losses`).
             keys: of items and hard negatives under the momentum encoder, where there is one: kept as past negatives in place of their own.
         """
+        vectors, pictures = self._without_pictures(vectors)
         vectors, figures = self.alignment.split(vectors)
         queries, items = vectors[:2]
         hard = vectors[2:3] if batch.hard is not None else []
@@ -210,6 +214,12 @@ class ContrastiveStep:
         for shown, side in batch.query_sides.items():
             sure = self._sure(batch, step, vectors[side], items, hard)
             term, seen = self._against(batch, vectors[side], columns, kept, *masks, sure)
+            if pictures and batch.kind.shows_pictures:
+                share = self.config.visual_weight
+                of_items = torch.cat([gather(one) for one in pictures[1 : 1 + len(everyone)]])
+                by_sight, _ = self._against(batch, pictures[side], of_items, (), masks[0], None, sure)  # fmt: skip
+                term = (1 - share) * term + share * by_sight
+                told["loss_by_sight"] = by_sight.detach()
             omega = self.alignment.weight(shown, figures[side] if figures else None)
             terms.append(omega * term)
             if not side:
@@ -239,6 +249,14 @@ class ContrastiveStep:
         return loss, Outcome(
             loss.detach(), masked, blocked, past, likeness, *compared, weight, told
         )
+
+    def _without_pictures(self, wide: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Sides without the vectors of their pictures, and these, `(rows, dim)` each; none of an encoder that makes none."""
+        if not self._has_picture_vectors:
+            return list(wide), []
+        dim = self.widths[-1]
+        left = [torch.cat([one[:, :dim], one[:, 2 * dim :]], dim=1) for one in wide]
+        return left, [one[:, dim : 2 * dim] for one in wide]
 
     def _against(
         self,

@@ -23,6 +23,8 @@ from representation.encoder import ProductEncoder, open_trainable
 from representation.posttraining.alignment import (
     check_core_region,
     check_mixture_of_experts,
+    check_visual_weight,
+    compresses,
     experts_of,
 )
 from representation.posttraining.batches import Batches
@@ -132,6 +134,7 @@ class PostTraining(Stage[PairBatch, Outcome]):
         check_core_region(self._config, encoder)
         check_fusion(self._config, encoder)
         check_co_augmentation(self._config.co_augmentation, encoder)
+        check_visual_weight(self._config, encoder)
         readable(self._config, encoder)
         check_features(encoder, self._config, self._features)
         if self._config.gradient_checkpointing and not isinstance(encoder.module, PreTrainedModel):
@@ -178,13 +181,21 @@ class PostTraining(Stage[PairBatch, Outcome]):
         known, device = self._prepared.known, encoder.device
         teacher = Teacher(*self._taught, encoder.widths[-1], device) if self._taught else None
         self._step = ContrastiveStep(
-            config, encoder.widths, known, device, world_size(), teacher, experts_of(encoder)
+            config,
+            encoder.widths,
+            known,
+            device,
+            world_size(),
+            teacher,
+            experts_of(encoder),
+            compresses(encoder),
         )
 
     def work(self, encoder: Trainable) -> Callable[..., Any] | None:
-        if not isinstance(encoder, ProductEncoder) or experts_of(encoder) is None:
+        if experts_of(encoder) is None and not compresses(encoder):
             return None
-        return lambda *sides: [encoder.embed_with_gates(side) for side in sides]
+        assert isinstance(encoder, ProductEncoder)
+        return lambda *sides: [encoder.embed_for_losses(side) for side in sides]
 
     def backward(
         self, batch: PairBatch, step: int, shared: SharedEncoder, dtype: torch.dtype

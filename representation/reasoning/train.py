@@ -175,6 +175,10 @@ class Reasoning(Graded, Stage[ReasoningBatch, Reasoned]):
         config = self._config
         if world_size() > 1:
             raise EncoderError("roll-outs are drawn by one process; start it without torchrun")
+        if encoder.config.compression_tokens is not None:
+            raise ConfigError(
+                "the encoder of --start has compression_tokens: a slot ends each of its rows, where attributes would be written; start from an encoder without"
+            )
         if not config.policy_weight and not config.contrastive_weight:
             raise ConfigError("policy_weight = 0 and contrastive_weight = 0: nothing is learnt; raise one")  # fmt: skip
         if config.grade_every and self._grade is None:

@@ -102,9 +102,9 @@ def attention_maps(
     prompt = encoder.composer.prompt(encoder.config.prompt.item_prompt)
     grids = []
     for words in _ids(encoder, texts):
-        row = encoder.composer.row(prompt, True, words)
+        row = encoder.composer.embedded_row(prompt, True, words)
         places = [at for at, token in enumerate(row) if token == _picture_id(encoder)]
-        first = places[-1] + 2  # behind the token that ends a picture
+        first = places[-1] + 1 + encoder.composer.num_behind_picture
         asking = slice(first, first + len(words))
         for part in _chunks(pictures):
             inputs = encoder.composer.batch([row] * len(part), part).to(encoder.device)
@@ -146,7 +146,7 @@ def picture_cosines(
         strength: `(pictures, tokens)`, what each visual token is multiplied by as it enters the language model; ones where None.
     """
     prompt = encoder.composer.prompt(encoder.config.prompt.item_prompt)
-    rows = [encoder.composer.row(prompt, True, [])] * len(pictures)
+    rows = [encoder.composer.embedded_row(prompt, True, [])] * len(pictures)
     inputs = encoder.composer.batch(rows, pictures).to(encoder.device)
     with _evaluating(encoder):
         embedded = encoder.backbone.embedded(inputs)
@@ -218,7 +218,7 @@ def _ids(encoder: ProductEncoder, texts: Sequence[str]) -> list[list[int]]:
 @torch.no_grad()
 def _query_vector(encoder: ProductEncoder, text: str) -> Tensor:
     prompt = encoder.composer.prompt(encoder.config.prompt.query_prompt)
-    row = encoder.composer.row(prompt, False, _ids(encoder, [text])[0])
+    row = encoder.composer.embedded_row(prompt, False, _ids(encoder, [text])[0])
     return encoder.embed(encoder.composer.batch([row], None).to(encoder.device))[0]
 
 

@@ -10,6 +10,7 @@ from moon_rec.tracking import Tracker
 from representation.metrics.benchmark import Result, differences
 from representation.metrics.benchmark_config import BenchmarkConfig
 from representation.metrics.classification import Classified
+from representation.metrics.related import RelatedFound
 from representation.metrics.retrieval import Retrieved
 from representation.sets.benchmark_set import BenchmarkSet
 
@@ -31,6 +32,10 @@ def whole_record(
             "queries": {kind: frame.height for kind, frame in bench.queries.items()},
             "left_out": bench.left_out,
             "asked": bench.asked,
+            "related": {
+                name: {"products": len(one.rows), "asked": one.asked}
+                for name, one in bench.related.items()
+            },
             "labelled": len(bench.labelled),
             "labelled_are": bench.labelled_are,
         },
@@ -76,6 +81,14 @@ def flat_metrics(result: Result) -> dict[str, float]:
     found |= {
         f"collapse/share_of_{way}": each.value for way, each in result.collapse.shares.items()
     }
+    for relation, one in result.related.items():
+        if isinstance(one, RelatedFound):
+            found |= {
+                f"related/{relation}/recall@{k}": each.value for k, each in one.recall.items()
+            }
+            found |= {f"related/{relation}/chance@{k}": each for k, each in one.chance.items()}
+    if (worth := result.collapse.worth) is not None:
+        found["collapse/worth_of_the_right_picture"] = worth.value
     found |= {
         f"geometry/{name}": each.value
         for name, each in result.geometry.items()
@@ -110,7 +123,11 @@ def record(result: Result) -> dict[str, Any]:
             "shares": {way: each.as_dict() for way, each in collapse.shares.items()},
             "verdicts": collapse.verdicts,
             "verdict": collapse.verdict,
+            "worth_of_the_right_picture": None
+            if collapse.worth is None
+            else collapse.worth.as_dict(),
         },
+        "related": {name: one.as_dict() for name, one in result.related.items()},
         "geometry": {name: each.as_dict() for name, each in result.geometry.items()},
     }
 

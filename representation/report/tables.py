@@ -12,6 +12,8 @@ from moon_rec.shown import as_console_text, as_markdown
 from representation.metrics.benchmark import Result, differences
 from representation.metrics.benchmark_config import BenchmarkConfig
 from representation.metrics.classification import FIGURES, WORDS, Classified
+from representation.metrics.collapse import OTHERS, WAYS
+from representation.metrics.related import RelatedFound
 from representation.metrics.retrieval import READINGS, Retrieved
 from representation.sets.benchmark_set import BenchmarkSet
 from representation.sets.contestant import LABELLED_TYPES, NotMeasured
@@ -47,7 +49,9 @@ def sheets(
         found.append(_gains(results, config))
     figures = FIGURES if full else ("accuracy", "f1")
     found += [_classification(results, figure) for figure in figures]
-    return [*found, *[_collapse(one) for one in results], _geometry(results)]
+    related = [_related(results, k) for k in (config.all_ks if full else (config.headline_k,))]
+    related = related if bench.related else []
+    return [*found, *[_collapse(one) for one in results], *related, _geometry(results)]
 
 
 def print_tables(
@@ -116,6 +120,7 @@ def about(bench: BenchmarkSet) -> list[str]:
     lines += [
         f"{kind} queries: {bench.asked[kind]}" for kind in bench.queries if kind in bench.asked
     ]
+    lines += [f"{relation}s: {one.asked}" for relation, one in bench.related.items()]
     return [*lines, SHOWN, LEAK]
 
 
@@ -177,11 +182,27 @@ def _classification(results: Sequence[Result], figure: str) -> Sheet:
 def _collapse(result: Result) -> Sheet:
     """The questions that were asked in two ways or more."""
     rows = [
-        [row.name, *[_text(each) for each in row.values.values()]] for row in result.collapse.rows
+        [row.name, *[_text(row.values.get(way)) for way in (*WAYS, OTHERS)]]
+        for row in result.collapse.rows
     ]
     asked = [row for row in rows if sum(cell != "-" for cell in row[1:]) > 1]
     title, note = f"Text alone, picture alone, both: {result.name}", result.collapse.verdict
-    return Sheet(title, f"verdict: {note}", ["question", "text", "image", "both"], asked)
+    return Sheet(title, f"verdict: {note}", ["question", *WAYS, OTHERS], asked)
+
+
+def _related(results: Sequence[Result], k: int) -> Sheet:
+    rows = []
+    for relation in results[0].related:
+        found = [one.related[relation] for one in results]
+        measured = [one for one in found if isinstance(one, RelatedFound)]
+        if measured:
+            figures = [
+                _text(one.recall[k] if isinstance(one, RelatedFound) else one) for one in found
+            ]
+            count = max(one.recall[k].count for one in measured)
+            rows.append([relation, f"{count:,}", _short(measured[0].chance[k]), *figures])
+    note = f"share of the products asked about whose top {k} by product vectors hold a {' or a '.join(results[0].related)}, each relation alone; chance: of a random order"
+    return Sheet(f"Related products, recall@{k}", note, ["relation", "products", "chance", *_names(results)], rows)  # fmt: skip
 
 
 def _geometry(results: Sequence[Result]) -> Sheet:

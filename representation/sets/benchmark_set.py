@@ -19,6 +19,7 @@ import polars as pl
 from moon_rec.errors import ShopError, first_line
 from moon_rec.files import digest_of
 from moon_rec.shop.schema import columns_of
+from representation.sets.relations import Related, Relation
 from representation.sets.stored_vectors import frame_digest
 
 QueryType = Literal["text", "image", "product", "mixed"]
@@ -53,6 +54,7 @@ class BenchmarkSet:
         left_out: by query type, how many queries more were asked that nothing in the gallery answers; counted, never scored.
         labelled: `(rows,)` gallery rows that classification is measured on; None: all.
         labelled_are: in words, which rows these are.
+        related: by relation, products and what they are substitutes of, or complements to (`relations.Related`); a relation without pairs is left out.
         digest: 16 hex digits of all that decides a vector or an answer; computed of the contents where it is not given.
     """
 
@@ -68,6 +70,7 @@ class BenchmarkSet:
     left_out: dict[QueryType, int] = field(default_factory=dict)
     labelled: np.ndarray | None = None
     labelled_are: str = "all products of the gallery"
+    related: dict[Relation, Related] = field(default_factory=dict)
     digest: str = ""
 
     def __post_init__(self) -> None:
@@ -135,7 +138,8 @@ class BenchmarkSet:
         answers = [sorted(rows.items()) for rows in (self.relevant, self.excluded)]
         frames = [frame_digest(frame) for frame in (self.gallery, *self.queries.values())]
         about = [self.name, self.is_simulated, self.asked, self.left_out, list(self.queries)]
-        return digest_of([about, frames, answers, self.labelled.tolist()])
+        related = {name: [one.rows, one.answers] for name, one in self.related.items()}
+        return digest_of([about, frames, answers, self.labelled.tolist(), *([related] * bool(related))])  # fmt: skip
 
 
 def _with_columns(frame: pl.DataFrame, wanted: dict[str, pl.DataType], where: str) -> pl.DataFrame:

@@ -19,6 +19,7 @@ import polars as pl
 
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import TableError
+from moon_rec.seeds import generator
 from moon_rec.texts import has_text
 from representation.interface import Encoder, Modality
 from representation.sets.benchmark_set import BenchmarkSet, QueryType
@@ -85,6 +86,10 @@ class Contestant(Protocol):
         """The gallery, each product shown as `kind`; those that have nothing to show are left out."""
         ...
 
+    def with_others_pictures(self) -> Vectors | NotMeasured:
+        """The gallery, each product by its own texts and the picture of another, drawn at random."""
+        ...
+
     def labelled(self, kind: LabelledType, rows: np.ndarray) -> Vectors | NotMeasured:
         """Gallery rows to classify, each shown as `kind`, without the texts that hold labels."""
         ...
@@ -121,6 +126,19 @@ class EncoderContestant:
             gallery = self._bench.gallery.with_row_index("row")
             self._items[kind] = self._products(gallery, kind, f"products by {kind}")
         return self._items[kind]
+
+    def with_others_pictures(self) -> Vectors | NotMeasured:
+        lacks = self._lacks("both")
+        if lacks is not None:
+            return lacks
+        gallery = self._bench.gallery
+        pictured = gallery["image"].is_not_null().arg_true().to_numpy()
+        round_table = generator(0, "others' pictures", len(pictured)).permutation(pictured)
+        whose = np.arange(gallery.height)
+        whose[round_table] = np.roll(round_table, 1)
+        dealt = gallery.with_columns(image=gallery["image"].gather(whose))
+        frame = dealt.with_row_index("row")
+        return self._products(frame, "both", "products by their texts and others' pictures")
 
     def labelled(self, kind: LabelledType, rows: np.ndarray) -> Vectors | NotMeasured:
         modality: Modality = {"title": "text", "image": "image", "title+image": "both"}[kind]  # type: ignore[assignment]
@@ -214,6 +232,9 @@ class TableContestant:
         if kind != "both":
             return NotMeasured("brought vectors: one of each product")
         return self._lookup(self._items, self._bench.gallery["item_id"], "items")
+
+    def with_others_pictures(self) -> Vectors | NotMeasured:
+        return NotMeasured("brought vectors: one of each product")
 
     def labelled(self, kind: LabelledType, rows: np.ndarray) -> Vectors | NotMeasured:
         return NotMeasured("brought vectors: none of products without the texts that hold labels")

@@ -33,8 +33,13 @@ def sample(
         relevant[kind] = [bench.relevant[kind][row] for row in kept]
         excluded[kind] = [removed[row] for row in kept]
     assert bench.labelled is not None
+    related = {
+        name: one.some(_drawn(np.arange(len(one.rows)), num_queries, seed, name))
+        for name, one in bench.related.items()
+    }
     smaller = replace(
         bench,
+        related=related,
         queries=queries,
         relevant=relevant,
         excluded=excluded,
@@ -55,6 +60,8 @@ def _cut(bench: BenchmarkSet, num_products: int, seed: int) -> BenchmarkSet:
         for some in rows
         for row in some
     ]
+    for one in bench.related.values():
+        named += [*one.rows, *(row for rows in (*one.answers, *one.excluded) for row in rows)]
     needed = np.union1d(np.array(named, np.int64), bench.labelled)
     others = np.setdiff1d(np.arange(bench.gallery.height), needed)
     kept = np.union1d(needed, _drawn(others, max(0, num_products - len(needed)), seed, "products"))
@@ -73,6 +80,7 @@ def _cut(bench: BenchmarkSet, num_products: int, seed: int) -> BenchmarkSet:
         gallery=bench.gallery[kept],
         relevant=moved(bench.relevant),
         excluded=moved(bench.excluded),
+        related={name: one.moved(place) for name, one in bench.related.items()},
         labelled=place[bench.labelled],
     )
 

@@ -10,17 +10,27 @@ Notable choices:
 - A search with nothing to find is counted in `left_out`, and so is a product whose searches led to no other product.
 """
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import ShopError
-from moon_rec.files import digest_of
+from moon_rec.files import digest_file, digest_of
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement, engagements
 from moon_rec.shop.shop import Period
 from moon_rec.texts import normal_text
 from representation.sets.benchmark_set import BenchmarkSet, Labelled, QueryType, Rows
+from representation.sets.relations import (
+    WINDOW_DAYS,
+    Related,
+    Relation,
+    pairs_of_log,
+    pairs_of_table,
+    related,
+)
 from representation.sets.search_cases import gallery_of, search_cases
 
 BY: dict[QueryType, str] = {
@@ -36,6 +46,7 @@ def shop_benchmark_set(
     engagement: Engagement = "purchased",
     query_engagement: Engagement = "clicked",
     labelled: Labelled = "new",
+    pairs: Path | None = None,
 ) -> BenchmarkSet:
     """Searches and products of a period, and the gallery at its end.
 
@@ -43,6 +54,7 @@ def shop_benchmark_set(
         period: whose searches; only `validation` may choose anything.
         engagement: what makes a product an answer.
         query_engagement: what makes a product a query.
+        pairs: file of pairs of products, see `relations.pairs_of_table`; None: what the period's log says (`relations.pairs_of_log`).
         labelled: rows for classification: `new`, listed since the cut, which no encoder of this shop was trained on, or the whole `gallery`.
 
     Raises:
@@ -77,6 +89,7 @@ def shop_benchmark_set(
         f"products {query_engagement} after a search of the {period} period, by title and picture; an answer is another product {engagement} after the same search"
         " (products of the same title or picture are left out)"
     )
+    of_pairs = _related(shop, gallery, period, pairs)
     new = gallery.select(pl.col("listed_at") >= shop.cut_time).to_series().to_numpy()
     return BenchmarkSet(
         name=shop.name,
@@ -92,8 +105,30 @@ def shop_benchmark_set(
         labelled_are=f"products listed since the cut ({shop.cut_time:%Y-%m-%d}), none of which an encoder of this shop was trained on"
         if labelled == "new"
         else "all products of the gallery, those that an encoder was trained on among them",
-        digest=digest_of([shop.digest, period, engagement, query_engagement, labelled]),
+        related=of_pairs,
+        digest=digest_of(
+            [shop.digest, period, engagement, query_engagement, labelled]
+            + ([] if pairs is None else [digest_file(pairs)])
+        ),
     )
+
+
+def _related(
+    shop: Shop, gallery: pl.DataFrame, period: Period, pairs: Path | None
+) -> dict[Relation, Related]:
+    """What the gallery's products are substitutes of, and complements to."""
+    found = pairs_of_log(shop, period) if pairs is None else pairs_of_table(pairs, shop)
+    asked: dict[Relation, str] = {
+        "substitute": f"products; an answer is another that was clicked after the same search of the {period} period, and never bought by one user within {WINDOW_DAYS} days of it",
+        "complement": f"products; an answer is one of another category that a user bought within {WINDOW_DAYS} days of it in the {period} period",
+    }
+    made = {}
+    for name, of_name in found.items():
+        words = asked[name] if pairs is None else f"products; an answer is a {name} by {pairs.name}"
+        one = related(gallery, of_name, words)
+        if one.rows:
+            made[name] = one
+    return made
 
 
 def _products(

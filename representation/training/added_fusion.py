@@ -1,4 +1,4 @@
-"""Fusion and residual enhancement that a training puts into the encoder it starts from, whichever stage it is of."""
+"""What a training puts into the encoder it starts from, whichever stage it is of: fusion and residual enhancement; in post-training late fusion and compression tokens, too."""
 
 from typing import Protocol
 
@@ -7,6 +7,9 @@ from representation.encoder import ProductEncoder
 from representation.fusion import FusionConfig, ResidualEnhancementConfig
 from representation.model.lora import LoraConfig
 from representation.trainable import Trainable
+
+ADDED = ("fusion", "residual_enhancement", "late_fusion", "compression_tokens")
+"""Settings of a training, and of an encoder."""
 
 
 class Fusing(Protocol):
@@ -24,9 +27,8 @@ def check_fusion(config: Fusing, encoder: Trainable) -> None:
     Raises:
         ConfigError: either for an encoder that cannot have it, that has it already, or that would not learn it.
     """
-    for name in ("fusion", "residual_enhancement"):
-        setting = getattr(config, name)
-        if setting is None:
+    for name in ADDED:
+        if getattr(config, name, None) is None:
             continue
         if not isinstance(encoder, ProductEncoder):
             raise ConfigError(
@@ -38,20 +40,20 @@ def check_fusion(config: Fusing, encoder: Trainable) -> None:
             )
         parts = config.trained_parts
         if parts is not None and "language" not in parts and config.lora is None:
+            why = " changes nothing: it starts at zero and is"
+            if name == "compression_tokens":
+                why = ": its embeddings are"
             raise ConfigError(
-                f"{name} changes nothing: it starts at zero and is trained with the language model, which trained_parts leaves out; name 'language' in it, or set lora"
+                f"{name}{why} trained with the language model, which trained_parts leaves out; name 'language' in it, or set lora"
             )
 
 
 def add_fusion(config: Fusing, encoder: Trainable) -> None:
-    """Put in what the settings say, in place; vectors stay as they are. Call after `check_fusion`.
+    """Put in what the settings say, in place. Call after `check_fusion`.
 
     Raises:
         EncoderError: `fusion.heads` that do not divide the width of the encoder's states.
     """
-    if config.fusion is not None:
-        assert isinstance(encoder, ProductEncoder)
-        encoder.add_fusion(config.fusion, config.seed)
-    if config.residual_enhancement is not None:
-        assert isinstance(encoder, ProductEncoder)
-        encoder.add_residual_enhancement(config.residual_enhancement, config.seed)
+    for name in ADDED:
+        if (setting := getattr(config, name, None)) is not None:
+            getattr(encoder, f"add_{name}")(setting, config.seed)

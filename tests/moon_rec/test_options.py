@@ -26,6 +26,7 @@ COMMANDS = (
     "representation.embed",
     "representation.locked",
     "representation.look",
+    "representation.merge",
     "representation.posttrain",
     "representation.pretrain",
     "representation.reason",

@@ -44,6 +44,7 @@ from representation.encoders.text import TextEncoder
 from representation.losses import confidence, filter_weights, margin_at
 from representation.metrics.benchmark import measure
 from representation.metrics.labels import label_tasks
+from representation.model.added_parts import is_new
 from representation.model.lora import with_lora
 from representation.posttraining import PosttrainConfig, posttrain
 from representation.posttraining.augmentation import apply_views, draw_views
@@ -54,6 +55,7 @@ from representation.reasoning.encoder import ReasoningEncoder
 from representation.search.approximate import ApproximateIndex
 from representation.sets.contestant import EncoderContestant
 from representation.sets.sampling import sample
+from representation.training.added_fusion import ADDED
 from tests.moon_rec.shop import test_non_clicks
 from tests.moon_rec.shop.readers import test_movielens, test_online_retail
 from tests.ranking import conftest as ranking_data
@@ -372,10 +374,9 @@ def of_encoder(config: Any) -> str:
     made = _plain_encoder()
     if config.experts is not None:
         made = _mixed_encoder(config.experts)
-    if config.fusion is not None:
-        made = _fused_encoder("fusion", config.fusion)
-    if config.residual_enhancement is not None:
-        made = _fused_encoder("residual_enhancement", config.residual_enhancement)
+    for name in ADDED:
+        if (added := getattr(config, name)) is not None:
+            made = _fused_encoder(name, added)
     kind = ReasoningEncoder if config.reasoning_tokens else ProductEncoder
     return digest(*_vectors(kind(made.module, made.tokenizer, config)))
 
@@ -408,13 +409,12 @@ def of_experts(config: Any) -> str:
 
 
 def _fused_encoder(name: str, config: Any) -> ProductEncoder:
-    """With fusion or residual enhancement that does something."""
+    """With one of the parts `ADDED` that does something."""
     encoder = untrained_encoder(little_shop(), shop_data.TINY, 3, device="cpu")
-    add = encoder.add_fusion if name == "fusion" else encoder.add_residual_enhancement
-    add(config, 0)
+    getattr(encoder, f"add_{name}")(config, 0)
     draws = torch.Generator().manual_seed(0)
     for parameter, value in encoder.module.named_parameters():
-        if name in parameter:
+        if is_new(parameter):
             value.data += torch.randn(value.shape, generator=draws) / 5
     return encoder
 
@@ -425,6 +425,14 @@ def of_fusion(config: Any) -> str:
 
 def of_residual_enhancement(config: Any) -> str:
     return digest(*_vectors(_fused_encoder("residual_enhancement", config)))
+
+
+def of_late_fusion(config: Any) -> str:
+    return digest(*_vectors(_fused_encoder("late_fusion", config)))
+
+
+def of_compression(config: Any) -> str:
+    return digest(*_vectors(_fused_encoder("compression_tokens", config)))
 
 
 def of_alignment(config: Any) -> str:
@@ -443,7 +451,7 @@ def of_alignment(config: Any) -> str:
     )
     batch = prepared.batches.make(0)
     with torch.no_grad():
-        vectors = [encoder.embed_with_gates(side) for side in batch.sides]
+        vectors = [encoder.embed_for_losses(side) for side in batch.sides]
         return digest(step.loss(batch, 0, vectors)[0])
 
 

@@ -40,6 +40,7 @@ from representation.mixture import ExpertsConfig
 from representation.model.backbone import BackboneConfig
 from representation.model.lora import LoraConfig
 from representation.model.prompt import PromptConfig
+from representation.picture_focus import CompressionConfig, LateFusionConfig
 from representation.posttraining.alignment_config import AlignmentConfig
 from representation.posttraining.augmentation import AugmentationConfig
 from representation.posttraining.config import PosttrainConfig
@@ -225,7 +226,7 @@ EFFECTS: dict[type[Config], Effects] = {
         {
             "image_size": 32, "image_mean": (0.1, 0.5, 0.5), "image_std": (0.1, 0.5, 0.5), "widths": (16, 32), "prompt": PromptConfig(item_prompt="item"),
             "pooling": "last", "attention": "causal", "experts": ExpertsConfig(num_experts=2), "core_region": CoreRegionConfig(), "reasoning_tokens": 3, "fusion": FusionConfig(heads=2),
-            "residual_enhancement": ResidualEnhancementConfig(rank=4),
+            "residual_enhancement": ResidualEnhancementConfig(rank=4), "late_fusion": LateFusionConfig(), "compression_tokens": CompressionConfig(),
         },
     ),
     CoreRegionConfig: Effects(observed.of_core_region, {}, {"detector": "none", "margin": 0.5}),
@@ -237,6 +238,8 @@ EFFECTS: dict[type[Config], Effects] = {
     ),
     FusionConfig: Effects(observed.of_fusion, {}, {"heads": 2, "modalities": ("image",)}),
     ResidualEnhancementConfig: Effects(observed.of_residual_enhancement, {}, {"rank": 4, "every": 2, "tokens": "picture"}),
+    LateFusionConfig: Effects(observed.of_late_fusion, {}, {"keep_state": False}),
+    CompressionConfig: Effects(observed.of_compression, {}, {"note": "pooled"}),
     AlignmentConfig: Effects(
         observed.of_alignment,
         {},
@@ -300,8 +303,10 @@ EFFECTS: dict[type[Config], Effects] = {
             "vector_distillation": 1.0, "distillation_temperature": 0.5, "experts": ExpertsConfig(num_experts=2), "core_region": CoreRegionConfig(detector="none"), "balance_weight": 1.0, "alignment": AlignmentConfig(),
             "filtering": FilterConfig(first_margin=1.0), "fusion": FusionConfig(heads=2), "residual_enhancement": ResidualEnhancementConfig(rank=4),
             "co_augmentation": CoAugmentationConfig(folder=AUGMENTED[0], share=1.0),
+            "late_fusion": LateFusionConfig(), "compression_tokens": CompressionConfig(), "visual_weight": 0.5,
         },
         {
+            "visual_weight": {"compression_tokens": CompressionConfig()},
             "query_engagement": {"mixture": {"richer-text+image->richer-text+image": 1.0}, "engagement": "clicked"}, "split_mixed": {"mixture": {"image->image": 1.0}},
             "alter_photos": {"mixture": {"image->image": 1.0}}, "own_picture_share": {"mixture": {"image->image": 1.0}},
             "own_words_share": {"mixture": {"text->title+image": 1.0}}, "augmentation": {"mixture": {"image->image": 1.0}, "alter_photos": False},
@@ -516,6 +521,8 @@ IDLE_BESIDE: dict[tuple[type[Config], str], Values] = {
     **{(kind, "final_rate_share"): {"steps": 2} for kind in (PretrainConfig,)},
     **{(PosttrainConfig, name): CATALOGUE for name in ("engagement", "split_mixed", "query_engagement", "own_picture_share", "alter_photos", "own_words_share")},
     (PosttrainConfig, "augmentation"): {"mixture": {"text->image": 1.0}},
+    (PosttrainConfig, "late_fusion"): {"mixture": {"text->richer-text": 1.0}},
+    (PosttrainConfig, "compression_tokens"): {"mixture": {"text->richer-text": 1.0}},
     (PosttrainConfig, "alignment"): {"mixture": {"text->richer-text": 1.0}},
     (AlignmentConfig, "intra_temperature"): {"intra_weight": 0.0},
     (PosttrainConfig, "co_augmentation"): {"mixture": {"text->richer-text": 1.0}},

@@ -29,6 +29,30 @@ def test_an_encoder_that_looks_at_both_has_not_collapsed(make_set, make_encoder,
     assert "image not collapsed, 1.00 of both" in found.verdict
 
 
+def test_the_right_picture_is_worth_what_a_literal_deal_says(make_set, make_encoder, tmp_path):
+    """Each product with the picture of another: one that reads marks in pictures loses by it, one that is deaf does not."""
+    bench, encoder = make_set(), make_encoder()
+    contestant = EncoderContestant("one", encoder, bench, tmp_path)
+    dealt = contestant.with_others_pictures()
+    for row, unit in enumerate(dealt.unit):
+        assert unit[: len(encoder.words)].argmax() == row or unit[row] > 0  # its own texts
+        shown = [at for at in np.flatnonzero(unit[:60]) if at != row]
+        assert len(shown) == 1  # and the mark of another's picture
+    found = check(contestant, bench)
+    queries = contestant.queries("product").unit
+    hits = []
+    for query, row in zip(queries, range(0, 60, 2), strict=True):
+        scores = dealt.unit @ query
+        scores[row] = -1
+        best = np.flatnonzero(np.isclose(scores, scores.max(), atol=1e-6))
+        hits.append((row + 1 in best) / len(best))
+    assert found.worth is not None
+    assert found.worth.value == pytest.approx(1 - np.mean(hits), abs=1e-6)
+    assert found.worth.low > 0 and "the right picture instead of another's: +" in found.verdict
+    deaf = check(EncoderContestant("two", make_encoder(deaf=True, digest="b" * 16), bench, tmp_path), bench)  # fmt: skip
+    assert deaf.worth is not None and deaf.worth.value == 0
+
+
 def test_an_encoder_that_is_deaf_to_pictures_has_collapsed(make_set, make_encoder, tmp_path):
     found = check(
         EncoderContestant("one", make_encoder(deaf=True), make_set(), tmp_path), make_set()

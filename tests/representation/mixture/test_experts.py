@@ -285,11 +285,11 @@ def test_a_copy_has_experts_of_its_own(plain):
     inputs = encoder.prepare("item", tokens, None)
     assert inputs.roles is not None
     with torch.no_grad():
-        wanted = encoder.embed_with_gates(inputs)
+        wanted = encoder.embed_for_losses(inputs)
         for each in encoder.module.model.language_model.layers:
             each.mlp.experts[-1].down_proj.weight.add_(1.0)
-        torch.testing.assert_close(slow.embed_with_gates(inputs), wanted, rtol=0, atol=0)
-        assert not torch.equal(encoder.embed_with_gates(inputs), wanted)
+        torch.testing.assert_close(slow.embed_for_losses(inputs), wanted, rtol=0, atol=0)
+        assert not torch.equal(encoder.embed_for_losses(inputs), wanted)
 
 
 def test_adapters_are_of_each_expert_and_routers_are_trained_whole(plain, tmp_path):
@@ -345,7 +345,7 @@ def test_states_computed_anew_are_told_the_same(plain):
         encoder.module.zero_grad()
         tokens = encoder.tokens(product_texts(items, "richer"), "item", "richer")
         both = [
-            encoder.embed_with_gates(encoder.prepare(side, tokens, None))
+            encoder.embed_for_losses(encoder.prepare(side, tokens, None))
             for side in ("item", "query")
         ]
         torch.cat(both).square().sum().mul(0.1).backward()
@@ -363,7 +363,7 @@ def test_states_computed_anew_are_told_the_same(plain):
 def test_figures_of_the_gates_leave_padding_out(plain):
     encoder = learnt(plain, ExpertsConfig(num_experts=3, top_k=2))
     inputs = batch_of(encoder)
-    rows = encoder.embed_with_gates(inputs)
+    rows = encoder.embed_for_losses(inputs)
     vectors, gates = rows[:, : encoder.dim], Gates.of(rows[:, encoder.dim :], encoder.config.experts)  # fmt: skip
     torch.testing.assert_close(vectors, encoder.embed(inputs))
     tokens = inputs.mask.sum(dim=1)

@@ -90,7 +90,7 @@ def test_guided_tokens_reach_their_expert(guided):
     """Each layer's guided experts take as many tokens as there are of their role, the routed ones all others."""
     tokens = guided.tokens(product_texts(ITEMS, "richer"), "item", "richer")
     inputs = guided.prepare("item", tokens, None)
-    gates = Gates.of(guided.embed_with_gates(inputs)[:, guided.dim :], guided.config.experts)
+    gates = Gates.of(guided.embed_for_losses(inputs)[:, guided.dim :], guided.config.experts)
     roles = torch.stack([(inputs.roles == role).sum(dim=1) for role in (CATEGORY, ATTRIBUTE)], 1)
     for loads in gates.loads.unbind(dim=1):
         assert torch.equal(loads[:, 2:].long(), roles)

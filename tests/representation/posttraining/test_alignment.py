@@ -56,7 +56,7 @@ def step_of(encoder, known, settings) -> ContrastiveStep:
 def embedder(encoder):
     if encoder.config.experts is None:
         return lambda *sides: [encoder.embed(side) for side in sides]
-    return lambda *sides: [encoder.embed_with_gates(side) for side in sides]
+    return lambda *sides: [encoder.embed_for_losses(side) for side in sides]
 
 
 def cosine(one, other, width):
@@ -130,7 +130,7 @@ def written_out(encoder, batch, step):
     """MOON2.0's total loss, by loops, from each side's vectors and gates' figures; and the weights of objectives."""
     settings = step.config.alignment
     with torch.no_grad():
-        wide = [encoder.embed_with_gates(side) for side in batch.sides]
+        wide = [encoder.embed_for_losses(side) for side in batch.sides]
     vectors = [one[:, : encoder.dim] for one in wide]
     gates = [Gates.of(one[:, encoder.dim :], EXPERTS) for one in wide]
     shares = step.alignment.weights.matrix.softmax(dim=1).tolist()

@@ -97,7 +97,7 @@ def go(shop, start, values):
     if config.gradient_checkpointing:
         checkpoint_gradients(encoder.module)
     slow = MomentumEncoder(encoder, config.momentum) if config.momentum else None
-    experts, embedded = encoder.config.experts, encoder.embed_with_gates
+    experts, embedded = encoder.config.experts, encoder.embed_for_losses
     work = None if experts is None else lambda *sides: [embedded(side) for side in sides]
     shared = SharedEncoder(encoder, work=work)
     step = ContrastiveStep(
