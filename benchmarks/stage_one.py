@@ -28,9 +28,10 @@ import polars as pl
 import torch
 from rich.table import Table
 
-from benchmarks.ablation import estimate_over_seeds, hits_by_seed, with_backbone_of_start
+from benchmarks.cells import with_backbone_of_start
 from benchmarks.chain import describe_machine
 from benchmarks.figures_file import FIGURES
+from benchmarks.over_seeds import estimate_over_seeds, hits_by_seed
 from benchmarks.own_photo_recall import KS, own_recall, rendered
 from moon_rec.command import Parser, count, run
 from moon_rec.config import load_config
