@@ -1,5 +1,6 @@
 """Trainings that several benchmarks compare: one start for all arms of a seed, an arm a seed a cell, a measured cell a Parquet file that is never made twice."""
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,6 +82,7 @@ class Cells:
                 found.write_parquet(temporary)
             if not self._keep:
                 remove_folder(encoder, ENCODER)
+            gc.collect()  # encoders hold on to themselves; many cells are made in one process
         return pl.read_parquet(file).with_columns(arm=pl.lit(cell.arm), seed=pl.lit(cell.seed))
 
     def _make(self, cell: Cell, start: Path, encoder: Path) -> None:

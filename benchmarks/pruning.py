@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from benchmarks.ablation import estimate_over_seeds
 from benchmarks.chain import describe_machine
 from benchmarks.figures_file import FIGURES
+from benchmarks.over_seeds import estimate_over_seeds
 from moon_rec.command import Parser, count, positive, run
 from moon_rec.console import table_console
 from moon_rec.errors import EncoderError

@@ -21,9 +21,9 @@ import polars as pl
 import torch
 from rich.table import Table
 
-from benchmarks.ablation import estimate_over_seeds, hits_by_seed
 from benchmarks.chain import describe_machine
 from benchmarks.figures_file import FIGURES
+from benchmarks.over_seeds import estimate_over_seeds, hits_by_seed
 from moon_rec.command import Parser, count, positive, run
 from moon_rec.config import load_config
 from moon_rec.console import table_console

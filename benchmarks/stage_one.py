@@ -27,9 +27,9 @@ import polars as pl
 import torch
 from rich.table import Table
 
-from benchmarks.ablation import estimate_over_seeds, hits_by_seed
 from benchmarks.chain import describe_machine
 from benchmarks.figures_file import FIGURES
+from benchmarks.over_seeds import estimate_over_seeds, hits_by_seed
 from benchmarks.own_photo_recall import KS
 from benchmarks.stage_one_searches import Searches, held_out_searches, measure
 from benchmarks.stage_one_trainings import Cell, Trainings

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from benchmarks.ablation import with_backbone_of_start
+from benchmarks.cells import with_backbone_of_start
 from moon_rec.files import digest_of
 from moon_rec.outputs import remove_folder
 from moon_rec.shop import Shop
