@@ -216,9 +216,8 @@ class _RankerGrid:
         """B against A, over all seeds."""
         names = plan.names(self._config.features)
         labels = {"ranker": names.name, "role": b[0], "encoder": encoder, "against": a[0]}
-        sides = [(names.of_role(role), cells) for role, cells in (a, b)]
-        name = f"{encoder} · {sides[1][0]} against {sides[0][0]}"
-        self._add_comparison(name, *sides, [labels])
+        against, ours = ((names.of_role(role), cells) for role, cells in (a, b))
+        self._add_comparison(f"{encoder} · {ours[0]} against {against[0]}", against, ours, [labels])
 
     def _add_comparison(
         self,

@@ -87,7 +87,8 @@ def _part(shop: Shop, table: str, judged: Sequence[Judged], count: int, seed: in
     missing = sum(one.box is None for one in judged)
     title = f"{table}: {len(judged):,} pictures, {missing:,} without a box"
     if known:
-        mean = np.mean([one.iou for one in known if one.box is not None] or [0.0])
+        found = [one.iou or 0.0 for one in known if one.box is not None]
+        mean = float(np.mean(np.array(found or [0.0])))
         title += f"; mean IoU of the boxes {mean:.3f}; the worst first"
         shown = sorted(known, key=lambda one: (one.box is not None, one.iou, one.key))[:count]
     else:
