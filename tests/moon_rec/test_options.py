@@ -18,6 +18,7 @@ COMMANDS = (
     "ranking.score",
     "ranking.train",
     "ranking.ways.comparison",
+    "representation.augment",
     "representation.benchmark",
     "representation.bring",
     "representation.compose",
