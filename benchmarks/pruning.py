@@ -25,11 +25,14 @@ from moon_rec.files import write_json
 from moon_rec.outputs import add_overwrite_option, check_output
 from moon_rec.progress import say
 from moon_rec.shop import Shop
+from moon_rec.shop.engagement import Engagement
 
 K = 10
 
 
-def measured(shop: Shop, encoder: Any, engagement: str) -> tuple[np.ndarray, np.ndarray, float]:
+def measured(
+    shop: Shop, encoder: Any, engagement: Engagement
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Ids of test searches by picture, their hits, and processor seconds of embedding."""
     from representation.embed import embed_shop
     from representation.metrics.recall import search_recall

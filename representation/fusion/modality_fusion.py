@@ -16,7 +16,7 @@ Notable choices, ours:
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +73,8 @@ class ModalityFusion(nn.Module):
         """What the heads of a modality find, `(batch, dim)`."""
         heads = self.config.heads
         keys, values = (
-            part[name].weight.unflatten(0, (heads, -1)) for part in (self.keys, self.values)
+            cast(nn.Linear, part[name]).weight.unflatten(0, (heads, -1))
+            for part in (self.keys, self.values)
         )
         query = self.queries[name](asking).unflatten(1, (heads, -1))
         asked = torch.einsum("bhk,hkd->bhd", query, keys) / keys.shape[1] ** 0.5

@@ -112,7 +112,9 @@ class _Measuring:
         engagement: Engagement,
     ) -> None:
         self._shop, self._encoder, self._completion = shop, encoder, completion
-        self._k, self._period, self._engagement = k, period, engagement
+        self._k = k
+        self._period: Period = period
+        self._engagement: Engagement = engagement
         columns = ("item_id", *TEXT_COLUMNS, "image")
         self._items = shop.items.select(*columns).sort("item_id").collect()
         self._has = {
@@ -140,8 +142,12 @@ class _Measuring:
 
     def _table(self, ids: pl.Series, vectors: np.ndarray) -> EmbeddingTable:
         known = np.isfinite(vectors).all(axis=1)
-        about = {"encoder": self._encoder.digest, "shop": self._shop.digest}
-        return EmbeddingTable.from_arrays(ids.to_numpy()[known], vectors[known], **about)
+        return EmbeddingTable.from_arrays(
+            ids.to_numpy()[known],
+            vectors[known],
+            encoder=self._encoder.digest,
+            shop=self._shop.digest,
+        )
 
     def rows(self, lacking: Missing, share: float, is_drawn: np.ndarray) -> Iterator[MissingRow]:
         """Of one modality and share."""
@@ -198,8 +204,8 @@ class _Measuring:
     def _hits(self, vectors: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """By form of search whether each found, and who searched."""
         table = self._table(self._items["item_id"], vectors)
-        given = (self._shop, table, self._queries, self._period, self._engagement)
-        searches, found = ShopSearches.of(*given), {}
+        searches = ShopSearches.of(self._shop, table, self._queries, self._period, self._engagement)
+        found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for name in MODALITIES:
             cases = searches.cases[name]
             if len(cases):

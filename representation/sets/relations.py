@@ -63,8 +63,9 @@ class Related:
 
     def some(self, places: np.ndarray) -> "Related":
         """Those at some places, rising."""
-        kept = ([of[at] for at in places] for of in (self.rows, self.answers, self.excluded))
-        return Related(*kept, self.asked)
+        rows = [self.rows[at] for at in places]
+        answers, excluded = ([of[at] for at in places] for of in (self.answers, self.excluded))
+        return Related(rows, answers, excluded, self.asked)
 
     def moved(self, place: np.ndarray) -> "Related":
         """In a gallery where row r stands at `place[r]`, an order-preserving choice of rows."""
