@@ -61,7 +61,7 @@ from tests.moon_rec.shop.readers import test_movielens, test_online_retail
 from tests.ranking import conftest as ranking_data
 from tests.representation import conftest as shop_data
 from tests.representation.co_augmentation import conftest as augmented_data
-from tests.representation.core_region import test_beside
+from tests.representation.core_region.conftest import planted
 from tests.representation.curation import conftest as curation_data
 from tests.representation.encoders import conftest as checkpoint_data
 from tests.representation.word_set import WordEncoder, word_set
@@ -485,7 +485,7 @@ def planted_shop() -> Shop:
     """Six of the little shop's products, on a ground of their own."""
     of = little_shop()
     items = of.items.head(6).collect()
-    shown = pl.Series([test_beside.planted(number) for number in range(6)])
+    shown = pl.Series([planted(number) for number in range(6)])
     about = {"name": "planted", "source": "a test", "is_simulated": True}
     out = fresh() / "shop"
     with ShopWriter(out, cut_time=of.cut_time, test_time=of.test_time, **about) as writer:  # fmt: skip
