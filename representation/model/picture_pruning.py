@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from moon_rec.errors import EncoderError
 from representation.model.attention_weights import eager, weights_of
 from representation.model.backbone import Backbone, Embedded, Inputs
+from representation.picture_focus.compression import compression_of
 
 
 class Pruning(NamedTuple):
@@ -38,8 +39,12 @@ class Pruning(NamedTuple):
     def check(self, backbone: Backbone) -> None:
         """
         Raises:
-            EncoderError: a share out of bounds, or layers that the language model has not.
+            EncoderError: a share out of bounds, layers that the language model has not, or an encoder that compresses pictures itself.
         """
+        if compression_of(backbone.module) is not None:
+            raise EncoderError(
+                "the encoder compresses each picture to a token (compression_tokens) before its words are read, so none of its picture's tokens is attended to by them; prune an encoder without"
+            )
         if not 0 < self.keep <= 1:
             raise EncoderError(
                 f"{self.keep:g} of a picture's tokens are to be kept; give a share above 0 and at most 1"
@@ -81,13 +86,14 @@ def pruned(
         layer.gather(1, chosen[:, :, None].expand(-1, -1, layer.shape[2]))
         for layer in embedded.added
     ]
-    short = Embedded(
-        states,
-        taken(is_picture) & mask,
-        added,
-        embedded.routing and replace(embedded.routing, mask=mask, roles=_of(taken, embedded.routing.roles)),
-        positions.gather(-1, order.expand(*positions.shape[:-1], -1)),
-    )  # fmt: skip
+    routing = embedded.routing
+    short = embedded._replace(
+        states=states,
+        is_picture=taken(is_picture) & mask,
+        added=added,
+        routing=routing and replace(routing, mask=mask, roles=_of(taken, routing.roles)),
+        positions=positions.gather(-1, order.expand(*positions.shape[:-1], -1)),
+    )
     return short, Inputs(
         taken(inputs.token_ids), mask, roles=_of(taken, inputs.roles), words=_of(taken, inputs.words)
     )  # fmt: skip

@@ -1,5 +1,7 @@
 """Pruned pictures: scores against a loop over attention, short rows against rows put together by hand, 1 the plain encoder to the bit, no batch and no order."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,8 @@ from representation.fusion import FusionConfig
 from representation.model.attention_weights import eager, weights_of
 from representation.model.backbone import Embedded, Inputs
 from representation.model.picture_pruning import Pruning, attention_received, pruned
+from representation.picture_focus import CompressionConfig, LateFusionConfig
+from representation.picture_focus.late_fusion import late_fusion_of
 from tests.representation.encoders.composed_parts import PAIRS, language_folder, vision_folder
 from tests.representation.encoders.test_composed import batch_of, frame_of
 
@@ -72,8 +76,11 @@ def test_short_rows_are_rows_put_together_by_hand(encoder):
             added = [layer[picture, kept][None] for layer in embedded.added]
             picture += 1
         alone = Embedded(
-            embedded.states[row, places][None], embedded.is_picture[row, places][None], added, None, positions[..., row, :][..., places].unsqueeze(-2)
-        )  # fmt: skip
+            embedded.states[row, places][None],
+            embedded.is_picture[row, places][None],
+            added,
+            positions=positions[..., row, :][..., places].unsqueeze(-2),
+        )
         with torch.no_grad():
             wanted = backbone.states(alone, torch.ones(1, len(places), dtype=torch.bool), False)
         torch.testing.assert_close(states[row, : len(places)], wanted[0], atol=1e-5, rtol=1e-5)
@@ -117,3 +124,23 @@ def test_rows_without_a_picture_pass(encoder):
     embedded = encoder.backbone.embedded(inputs)
     assert pruned(encoder.backbone, embedded, inputs, False, Pruning(0.5))[1] is inputs
     assert isinstance(inputs, Inputs)
+
+
+def test_late_fusion_sees_the_whole_picture_and_compression_is_refused(encoder):
+    """What goes past the language model is not pruned; a picture that is compressed before it is read has nothing to prune."""
+    changed = copy.deepcopy(encoder)
+    changed.add_late_fusion(LateFusionConfig(), seed=0)
+    with torch.no_grad():
+        for weight in late_fusion_of(changed.module).parameters():
+            weight.normal_(std=0.1, generator=torch.Generator().manual_seed(0))
+    inputs = batch_of(changed)
+    embedded = changed.backbone.embedded(inputs)
+    short, _ = pruned(changed.backbone, embedded, inputs, False, Pruning(0.5))
+    assert embedded.seen is not None and short.seen is embedded.seen
+    plain, mixed = (each.with_pruned_pictures(0.5).embed(inputs) for each in (encoder, changed))
+    shown = embedded.is_picture.any(dim=1)
+    assert not torch.allclose(plain[shown], mixed[shown], atol=1e-4)
+    torch.testing.assert_close(plain[~shown], mixed[~shown])
+    changed.add_compression_tokens(CompressionConfig(), seed=0)
+    with pytest.raises(EncoderError, match="compresses each picture"):
+        changed.with_pruned_pictures(0.5)
