@@ -130,8 +130,10 @@ def test_late_fusion_sees_the_whole_picture_and_compression_is_refused(encoder):
     """What goes past the language model is not pruned; a picture that is compressed before it is read has nothing to prune."""
     changed = copy.deepcopy(encoder)
     changed.add_late_fusion(LateFusionConfig(), seed=0)
+    late = late_fusion_of(changed.module)
+    assert late is not None
     with torch.no_grad():
-        for weight in late_fusion_of(changed.module).parameters():
+        for weight in late.parameters():
             weight.normal_(std=0.1, generator=torch.Generator().manual_seed(0))
     inputs = batch_of(changed)
     embedded = changed.backbone.embedded(inputs)
