@@ -16,7 +16,7 @@ from exchange_rate.report.write import REPORT, write_report
 from exchange_rate.study.demo_plan import demo_plan
 from exchange_rate.study.lock import LOCK, locked
 from exchange_rate.study.plain_vectors import bring_plain_vectors
-from exchange_rate.study.run import refuse_failures, run_study
+from exchange_rate.study.run import FOLDERS, refuse_failures, run_study
 from moon_rec.code_version import code_version
 from moon_rec.command import Parser, seed_number
 from moon_rec.console import table_console
@@ -50,9 +50,7 @@ DEMO = OutputKind(
         *REPORT.below("report"),
         LOCK,
         f"study/{LOCK}",
-        "study/cells/**",
-        "study/sheets/**",
-        "study/draws/**",
+        *(f"study/{name}/**" for name in FOLDERS),
         f"{VECTORS}/**",
         "mlflow.db*",
         "artifacts/**",

@@ -51,6 +51,8 @@ from moon_rec.tracking import Tracker, plain_metric_name
 from ranking.judging.item_segments import item_segments
 
 OF_THE_CLOCK = ("seconds", "rows_per_second")
+FOLDERS = ("cells", "draws", "neighbours", "sheets")
+"""What a study leaves where it works; whoever replaces a study's folder knows it by these."""
 LEVEL = 0.95
 """Coverage of every interval: of the cells' estimates, and of what the report fits."""
 

@@ -26,6 +26,16 @@ def test_the_same_demo_is_resumed_and_begun_afresh_with_overwrite(tmp_path):
     assert not (out / "shop").exists() and read_json(out / MARKER)["seed"] == 4
 
 
+def test_all_that_a_study_leaves_goes_with_the_demo(tmp_path):
+    out = tmp_path / "demo"
+    prepare(out, 0, resume=False)
+    for name in ("cells", "draws", "neighbours", "sheets"):
+        (out / "study" / name / "1").mkdir(parents=True)
+        (out / "study" / name / "1" / "kept.parquet").touch()
+    prepare(out, 0, resume=False, overwrite=True)
+    assert not (out / "study").exists()
+
+
 def test_resuming_nothing_begins(tmp_path):
     prepare(tmp_path / "demo", 0, resume=True)
     assert read_json(tmp_path / "demo" / MARKER)["seed"] == 0

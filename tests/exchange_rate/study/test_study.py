@@ -17,7 +17,7 @@ from exchange_rate.study.command import main
 from exchange_rate.study.demo_plan import demo_plan
 from exchange_rate.study.encoder_plan import EncoderRun
 from exchange_rate.study.plan import RankerPlan, metric_names
-from exchange_rate.study.run import run_study
+from exchange_rate.study.run import FOLDERS, run_study
 from moon_rec.command import run
 from moon_rec.config import make_config
 from moon_rec.embedding_table import EmbeddingTable
@@ -245,6 +245,8 @@ def test_end_to_end_on_a_simulated_shop_in_two_processes(tmp_path, tracker):
     result = run_study(shop, plan, tmp_path / "work", tracker, workers=2)
     again = run_study(shop, plan, tmp_path / "elsewhere", tracker, workers=2)
     assert again.table["auc"].to_list() == result.table["auc"].to_list()  # the same bits
+    left = {path.name for path in result.folder.parent.iterdir() if path.is_dir()}
+    assert left == set(FOLDERS)  # what a demo that is replaced takes away
     study = read_study(tracker, result.id)
     assert study.about["shop"]["digest"] == shop.digest
     drawn = read_draws(tracker, study)  # whose figures on all users are the runs'
