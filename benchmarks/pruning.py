@@ -44,14 +44,7 @@ def measured(
         seconds = time.process_time() - started
         gallery = gallery_of(shop, items, "test")
         cases = search_cases(shop, gallery, queries, "test", engagement)["image"]
-        found = search_recall(
-            cases.queries,
-            gallery.vectors,
-            cases.relevant,
-            (K,),
-            num_missing=cases.num_missing,
-            excluded=cases.excluded,
-        )
+        found = search_recall(**cases.over(gallery), ks=(K,))
         return cases.search_ids[found.searches], found.hits[:, 0].astype(float), seconds
 
 

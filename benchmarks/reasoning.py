@@ -82,14 +82,7 @@ def measured(shop: Shop, encoder_path: Path, tables: Path) -> tuple[pl.DataFrame
     seconds["seconds_of_embedding"] = time.process_time() - started
     gallery = gallery_of(shop, items, "test")
     cases = search_cases(shop, gallery, queries, "test", "purchased")["text"]
-    found = search_recall(
-        cases.queries,
-        gallery.vectors,
-        cases.relevant,
-        (K,),
-        num_missing=cases.num_missing,
-        excluded=cases.excluded,
-    )
+    found = search_recall(**cases.over(gallery), ks=(K,))
     ids = cases.search_ids[found.searches]
     return pl.DataFrame({"search_id": ids, f"hit@{K}": found.hits[:, 0]}), seconds
 
