@@ -6,7 +6,6 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from moon_rec.errors import ConfigError, EncoderError
 from representation.encoder import ProductEncoder
@@ -19,6 +18,7 @@ from representation.posttraining import PosttrainConfig, posttrain
 from representation.verification import verify_encoder
 from tests.representation.encoders.composed_parts import PAIRS, language_folder, vision_folder
 from tests.representation.encoders.test_composed import frame_of
+from tests.representation.stopped import check_goes_on_to_the_same_bits
 
 FUSION = FusionConfig(heads=2)
 RESIDUAL = ResidualEnhancementConfig(rank=4, every=2)
@@ -190,21 +190,7 @@ def test_a_training_with_parts_goes_on_to_the_same_bits(little_shop, encoder_pat
     config = PosttrainConfig(
         steps=4, batch_size=6, learning_rate=3e-3, precision="float32", num_threads=1, resume_every=2, log_every=1, fusion=FUSION, residual_enhancement=RESIDUAL
     )  # fmt: skip
-
-    class Stopped(Exception):
-        pass
-
-    def stop(step, _):
-        if step == 3:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        posttrain(little_shop, tmp_path / "out", config, encoder_path, on_log=stop)
-    posttrain(little_shop, tmp_path / "out", config, encoder_path)
-    posttrain(little_shop, tmp_path / "unbroken", config, encoder_path)
-    ours, wanted = (load_file(tmp_path / one / "model.safetensors") for one in ("out", "unbroken"))
-    assert ours.keys() == wanted.keys()
-    assert all(torch.equal(ours[name], wanted[name]) for name in wanted)
+    ours = check_goes_on_to_the_same_bits(little_shop, tmp_path, config, encoder_path)
     for part in PARTS:
         outputs = [value for name, value in ours.items() if part in name and ("up." in name or "output." in name)]  # fmt: skip
         assert outputs and all(value.any() for value in outputs)

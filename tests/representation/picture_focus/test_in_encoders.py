@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from moon_rec.errors import ConfigError, EncoderError
 from representation.encoder import ProductEncoder, open_encoder
@@ -12,7 +11,7 @@ from representation.losses import infonce, matryoshka
 from representation.model.added_parts import is_new
 from representation.model.lora import LoraConfig
 from representation.picture_focus import CompressionConfig, LateFusionConfig
-from representation.posttraining import PosttrainConfig, posttrain
+from representation.posttraining import PosttrainConfig
 from representation.posttraining.preparation import prepare
 from representation.posttraining.step import ContrastiveStep
 from representation.reasoning import ReasonConfig
@@ -20,6 +19,7 @@ from representation.reasoning.train import reason
 from representation.verification import verify_encoder
 from tests.representation.encoders.composed_parts import language_folder, vision_folder
 from tests.representation.encoders.test_composed import frame_of
+from tests.representation.stopped import check_goes_on_to_the_same_bits
 
 LATE, TOKENS = LateFusionConfig(), CompressionConfig()
 
@@ -167,21 +167,7 @@ def test_a_training_with_both_goes_on_to_the_same_bits(little_shop, encoder_path
     config = PosttrainConfig(
         **TRAINED, resume_every=2, late_fusion=LATE, compression_tokens=TOKENS, hard_negatives=1, num_negatives=20, chunk_size=3
     )  # fmt: skip
-
-    class Stopped(Exception):
-        pass
-
-    def stop(step, _):
-        if step == 3:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        posttrain(little_shop, tmp_path / "out", config, encoder_path, on_log=stop)
-    posttrain(little_shop, tmp_path / "out", config, encoder_path)
-    posttrain(little_shop, tmp_path / "unbroken", config, encoder_path)
-    ours, wanted = (load_file(tmp_path / one / "model.safetensors") for one in ("out", "unbroken"))
-    assert ours.keys() == wanted.keys()
-    assert all(torch.equal(ours[name], wanted[name]) for name in ours)
+    wanted = check_goes_on_to_the_same_bits(little_shop, tmp_path, config, encoder_path)
     assert wanted["late_fusion.gate.weight"].any() and wanted["late_fusion.picture.weight"].any()
 
 
