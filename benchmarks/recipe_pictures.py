@@ -145,7 +145,7 @@ def draw(blocks: list[Block]) -> Figure:
     heights = [*(one.height for one in blocks), LEGEND]
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, sum(heights)))
-        parts = figure.subfigures(len(heights), 1, height_ratios=heights, hspace=0)
+        parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights, hspace=0)
         for part, block in zip(parts[:-1], blocks, strict=True):
             _draw_block(part, block)
         _draw_legend(parts[-1], blocks)

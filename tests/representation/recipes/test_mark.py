@@ -13,6 +13,7 @@ from representation.posttraining import PosttrainConfig
 from representation.recipes.card import read_card
 from representation.recipes.mark import RecipeMark
 from representation.recipes.recipe import recipe_values
+from tests.representation.keeping_store import KeepingStore
 from tests.representation.recipes.test_recipes import of
 
 
@@ -35,14 +36,17 @@ def test_what_a_training_has_otherwise_is_named(recipe, words, changed):
     assert found.card == read_card(recipe.partition(".")[0]).line()
 
 
-def test_an_encoder_trained_by_a_recipe_says_so(little_shop, encoder_path, tmp_path):
+def test_an_encoder_trained_by_a_recipe_says_so(little_shop, encoder_path, tmp_path, monkeypatch):
+    store = KeepingStore()
+    monkeypatch.setattr("moon_rec.tracking.Tracker", store)
     words = [str(little_shop.path), "--start", str(encoder_path), "--set", "steps=1", "--set", "batch_size=4"]  # fmt: skip
-    ours = ["--out", str(tmp_path / "ours"), "--recipe", "moon3", "--set", "residual_enhancement=none"]  # fmt: skip
+    ours = ["--out", str(tmp_path / "ours"), "--recipe", "moon3", "--set", "residual_enhancement=none", "--track", "sqlite:///x.db"]  # fmt: skip
     assert run(posttrain_command.main, [*words, *ours]) == 0
     found = recipe_of(tmp_path / "ours")
     assert found is not None and found.card == read_card("moon3").line()
     assert (found.name, found.stage) == ("moon3", "posttraining")
     assert found.departures == ("residual_enhancement",)
+    assert store.tags == found.labels() and store.tags["recipe"] == "moon3"
     words[2] = str(tmp_path / "ours")
     assert run(posttrain_command.main, [*words, "--out", str(tmp_path / "on")]) == 0
     assert recipe_of(tmp_path / "on") is None  # what was trained on without it is not of it
