@@ -28,6 +28,7 @@ from representation.encoder import ProductEncoder, build_encoder
 from representation.encoders.checkpoint import ENCODER
 from representation.model.backbone import BackboneConfig
 from representation.posttraining import PosttrainConfig, posttrain
+from representation.recipes.card import read_card
 
 TIMED = ("seconds_a_step", "seconds_a_product")
 RATIOS = {
@@ -160,6 +161,8 @@ def main(argv: list[str] | None = None) -> None:
             build_encoder(shop, options.start, BackboneConfig.preset("demo"))
     rows = measured(shop, options)
     show(rows, options.device)
+    cards = {name: read_card(name).line() for name in options.recipes}
+    print("\n".join(f"{name}: {line}" for name, line in cards.items()))
     if options.out:
         given = {
             name: value for name, value in vars(options).items() if not isinstance(value, Path)
@@ -167,7 +170,14 @@ def main(argv: list[str] | None = None) -> None:
         about = {"name": shop.name, "digest": shop.digest, "source": shop.source}
         write_json(
             options.out,
-            {**describe_machine(), **device, "shop": about, "settings": given, "rows": rows},
+            {
+                **describe_machine(),
+                **device,
+                "shop": about,
+                "settings": given,
+                "cards": cards,
+                "rows": rows,
+            },
         )
         say(f"written to {options.out}")
 

@@ -12,6 +12,7 @@ from benchmarks.gpu_all import FAILS, HOLDS, LATE, SUMMARY, UNTRIED, Check, chec
 from moon_rec.command import Parser, run
 from moon_rec.errors import MoonRecError
 from moon_rec.files import read_json
+from representation.recipes.card import read_card
 from tests.representation.conftest import little_shop  # noqa: F401
 
 RESULTS = Path(gpu_all.__file__).parent / "results"
@@ -97,11 +98,13 @@ def test_without_a_gpu_it_is_refused_and_nothing_written(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_costs_of_a_recipe_from_random_weights(little_shop, tmp_path, monkeypatch):  # noqa: F811
+def test_costs_of_a_recipe_from_random_weights(little_shop, tmp_path, monkeypatch, capsys):  # noqa: F811
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     words = [str(little_shop.path), "--work", str(tmp_path / "work"), "--out", str(tmp_path / "costs.json")]  # fmt: skip
     recipe_costs.main([*words, "--recipes", "moon3", "--steps", "1", "--rounds", "1", "--batch-size", "6", "--products", "20"])  # fmt: skip
     found = read_json(tmp_path / "costs.json")
+    card = read_card("moon3").line()
+    assert found["cards"] == {"moon3": card} and f"moon3: {card}" in capsys.readouterr().out
     assert found["device"] == "cpu" and [row["recipe"] for row in found["rows"]] == ["plain", "moon3"]  # fmt: skip
     assert all(value > 0 for row in found["rows"] for value in row["over_plain"].values())
     assert found["rows"][1]["over_plain"]["parameters"] > 1 and "mib_peak" not in found["rows"][0]
