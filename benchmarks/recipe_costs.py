@@ -1,9 +1,10 @@
 """What each recipe costs beside the plain encoder: weights, training, embedding; `python -m benchmarks.recipe_costs SHOP --start ENCODER --work DIR`.
 
 All recipes go on from one encoder, in one process, in turn, round by round, so that a busy machine slows all of them alike; of the rounds the least is taken. Seconds are of the processor, the loader's
-threads among them. What a training costs before its first step (pairs, texts, pictures) is left out: a step's cost is taken between two entries of its log.
+threads among them; with `--device cuda` they are the clock's, when the card has done what it was given, matrix products are in bfloat16 as every training has them there, and the card's highest memory is told, too. What a training costs before its first step (pairs, texts, pictures) is left out: a step's cost is taken between two entries of its log.
 """
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -13,18 +14,21 @@ import torch
 from rich.table import Table
 
 from benchmarks.cells import with_backbone_of_start
-from benchmarks.chain import describe_machine
+from benchmarks.chain import describe_device, describe_machine
 from benchmarks.figures_file import parsed
 from benchmarks.recipe_arms import PLAIN, RECIPES, arms_of
 from moon_rec.command import Parser, count, run
 from moon_rec.console import table_console
+from moon_rec.errors import MoonRecError
 from moon_rec.files import write_json
 from moon_rec.outputs import remove_folder
 from moon_rec.progress import say
 from moon_rec.shop import Shop
-from representation.encoder import ProductEncoder
+from representation.encoder import ProductEncoder, build_encoder
 from representation.encoders.checkpoint import ENCODER
+from representation.model.backbone import BackboneConfig
 from representation.posttraining import PosttrainConfig, posttrain
+from representation.recipes.card import read_card
 
 TIMED = ("seconds_a_step", "seconds_a_product")
 RATIOS = {
@@ -43,24 +47,40 @@ def cost_of(
 
     def note(step: int, numbers: dict[str, float]) -> None:
         if "num_tokens" in numbers:
-            seen[step] = time.process_time(), numbers["num_tokens"]
+            seen[step] = clock(options.device), numbers["num_tokens"]
 
     path = options.work / name
     if path.exists():
         remove_folder(path, ENCODER)
+    if options.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     posttrain(shop, path, with_backbone_of_start(config), options.start, note)
     (before, few), (after, many) = seen[options.steps], seen[2 * options.steps]
+    peak = torch.cuda.max_memory_allocated() if options.device == "cuda" else None
     encoder = ProductEncoder.from_pretrained(path)
+    if encoder.device.type != options.device:
+        raise MoonRecError(
+            f"{name} was trained and opened on {encoder.device}, wanted {options.device}"
+        )
     encoder.encode_items(catalogue.head(64))
-    started = time.process_time()
+    started = clock(options.device)
     encoder.encode_items(catalogue)
-    embedding = time.process_time() - started
-    return {
+    embedding = clock(options.device) - started
+    memory = {} if peak is None else {"mib_peak": peak / 2**20}
+    return memory | {
         "parameters": float(sum(one.numel() for one in encoder.module.parameters())),
         "tokens_a_step": (many - few) / options.steps,
         "seconds_a_step": (after - before) / options.steps,
         "seconds_a_product": embedding / catalogue.height,
     }
+
+
+def clock(device: str) -> float:
+    """Seconds of this process's processors; with a card those of the clock, once it has done what it was given."""
+    if device == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def measured(shop: Shop, options: Any) -> list[dict[str, Any]]:
@@ -79,15 +99,18 @@ def measured(shop: Shop, options: Any) -> list[dict[str, Any]]:
         for figure in RATIOS:
             values = [one[figure] for one in found]
             row[figure] = min(values) if figure in TIMED else sum(values) / len(values)
+        if "mib_peak" in found[0]:
+            row["mib_peak"] = max(one["mib_peak"] for one in found)
         rows.append(row)
     for row in rows:
         row["over_plain"] = {figure: row[figure] / rows[0][figure] for figure in RATIOS}
     return rows
 
 
-def show(rows: list[dict[str, Any]]) -> None:
+def show(rows: list[dict[str, Any]], device: str) -> None:
     """The table, a row a recipe."""
-    table = Table(title="cost, and in brackets over plain's; seconds of the processor")
+    whose = "the processor" if device == "cpu" else "the clock, on a card"
+    table = Table(title=f"cost, and in brackets over plain's; seconds of {whose}")
     for name in ("recipe", *RATIOS.values()):
         table.add_column(name, no_wrap=True)
     for row in rows:
@@ -108,7 +131,12 @@ def main(argv: list[str] | None = None) -> None:
         example="python -m benchmarks.recipe_costs runs/demo/shop --start runs/start --work runs/costs --experts 4 --out costs.json",
     )
     parser.add_argument("shop", type=Path, help="the shop's folder")
-    parser.add_argument("--start", type=Path, required=True, help="an encoder all go on from")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        help="an encoder all go on from; default: random weights of the demo's sizes",
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="to train on")
     parser.add_argument("--work", type=Path, required=True, help="folder for the encoders")
     parser.add_argument("--recipes", nargs="+", choices=tuple(RECIPES), default=[*RECIPES])
     parser.add_argument("--experts", type=count, help="experts of a layer; default: the recipe's")
@@ -122,17 +150,34 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=count, default=1)
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     options = parsed(parser, argv)
+    device = describe_device(options.device)
+    if options.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # trainings take a card where they find one
     torch.set_num_threads(options.threads)
     shop = Shop.open(options.shop)
+    if options.start is None:
+        options.start = options.work / "start"
+        if not options.start.exists():
+            build_encoder(shop, options.start, BackboneConfig.preset("demo"))
     rows = measured(shop, options)
-    show(rows)
+    show(rows, options.device)
+    cards = {name: read_card(name).line() for name in options.recipes}
+    print("\n".join(f"{name}: {line}" for name, line in cards.items()))
     if options.out:
         given = {
             name: value for name, value in vars(options).items() if not isinstance(value, Path)
         }
         about = {"name": shop.name, "digest": shop.digest, "source": shop.source}
         write_json(
-            options.out, {**describe_machine(), "shop": about, "settings": given, "rows": rows}
+            options.out,
+            {
+                **describe_machine(),
+                **device,
+                "shop": about,
+                "settings": given,
+                "cards": cards,
+                "rows": rows,
+            },
         )
         say(f"written to {options.out}")
 

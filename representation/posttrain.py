@@ -12,7 +12,7 @@ from moon_rec.config import load_config
 from moon_rec.errors import ConfigError
 from moon_rec.outputs import add_overwrite_option
 from moon_rec.shop import Shop
-from representation.recipes.option import add_recipe_option, chosen_recipe
+from representation.recipes.option import add_recipe_option, chosen_recipe, recipe_mark
 from representation.training.tracking import add_track_option, tracked, tracker_of
 
 
@@ -41,9 +41,10 @@ def main(argv: list[str] | None = None) -> None:
                 f"--features {chosen.features} is a file; name a folder, which is made where there is none"
             )
         check_out(chosen.out, chosen.overwrite, inputs=(chosen.shop, chosen.start))
+        mark = recipe_mark(chosen, "posttraining", config)
         tracker = tracker_of(chosen)
         shop = Shop.open(chosen.shop)
-        with tracked(tracker, "posttraining", LOG_FILE, chosen, config, shop) as on_log:
+        with tracked(tracker, "posttraining", LOG_FILE, chosen, config, shop, mark) as on_log:
             checkpoints = posttrain(
                 shop,
                 chosen.out,
@@ -55,6 +56,7 @@ def main(argv: list[str] | None = None) -> None:
                 pairs=chosen.pairs,
                 features=chosen.features,
                 teacher=chosen.teacher,
+                recipe=mark,
             )
         if is_main():
             for checkpoint in checkpoints:

@@ -12,7 +12,7 @@ from moon_rec.files import read_json
 from moon_rec.outputs import add_overwrite_option
 from moon_rec.progress import say
 from moon_rec.shop import Shop
-from representation.recipes.option import add_recipe_option, chosen_recipe
+from representation.recipes.option import add_recipe_option, chosen_recipe, recipe_mark
 from representation.training.tracking import add_track_option, tracked, tracker_of
 
 
@@ -67,9 +67,10 @@ def main(argv: list[str] | None = None) -> None:
         recipe = chosen_recipe(chosen, "pretraining")
         config = load_config(PretrainConfig, chosen.config, chosen.settings, base=recipe)
         check_out(chosen.out, chosen.overwrite, inputs=(chosen.shop, chosen.start))
+        mark = recipe_mark(chosen, "pretraining", config)
         tracker = tracker_of(chosen)
         shop = Shop.open(chosen.shop)
-        with tracked(tracker, "pretraining", LOG_FILE, chosen, config, shop) as on_log:
+        with tracked(tracker, "pretraining", LOG_FILE, chosen, config, shop, mark) as on_log:
             count = 100 if config.objective == "answers" else 0
             count = count if chosen.graded is None else chosen.graded
             grade = Grader.of(shop, count, config.seed) if count else None
@@ -82,6 +83,7 @@ def main(argv: list[str] | None = None) -> None:
                 chosen.overwrite,
                 grade,
                 features=chosen.features,
+                recipe=mark,
             )
         if is_main():
             for line in grades_as_lines(read_json(made[-1].path / LOG_FILE).get("grades", [])):

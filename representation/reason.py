@@ -12,7 +12,7 @@ from moon_rec.files import read_json
 from moon_rec.outputs import add_overwrite_option
 from moon_rec.progress import say
 from moon_rec.shop import Shop
-from representation.recipes.option import add_recipe_option, chosen_recipe
+from representation.recipes.option import add_recipe_option, chosen_recipe, recipe_mark
 from representation.training.tracking import add_track_option, tracked, tracker_of
 
 
@@ -61,11 +61,12 @@ def main(argv: list[str] | None = None) -> None:
     recipe = chosen_recipe(chosen, "reasoning")
     config = load_config(ReasonConfig, chosen.config, chosen.settings, base=recipe)
     check_out(chosen.out, chosen.overwrite, inputs=(chosen.shop, chosen.start))
+    mark = recipe_mark(chosen, "reasoning", config)
     tracker = tracker_of(chosen)
     shop = Shop.open(chosen.shop)
-    with tracked(tracker, "reasoning", LOG_FILE, chosen, config, shop) as on_log:
+    with tracked(tracker, "reasoning", LOG_FILE, chosen, config, shop, mark) as on_log:
         grade = WritingGrader.of(shop, chosen.graded, config.seed) if chosen.graded else None
-        made = reason(shop, chosen.out, config, chosen.start, on_log, chosen.overwrite, grade)
+        made = reason(shop, chosen.out, config, chosen.start, on_log, chosen.overwrite, grade, mark)
     grades = read_json(made[-1].path / LOG_FILE).get("grades", [])
     for line in grades_as_lines(grades, DEFINITIONS):
         say(line)

@@ -21,6 +21,7 @@ from representation.interface import Encoder
 
 if TYPE_CHECKING:
     from representation.model.lora import LoraConfig
+    from representation.recipes.mark import RecipeMark
 
 Side = Literal["query", "item"]
 TextKind = Literal["words", "title", "richer"]
@@ -118,8 +119,9 @@ class Trainable(Encoder, Protocol):
         path: str | Path,
         overwrite: bool = False,
         beside: Callable[[Path], None] | None = None,
+        recipe: "RecipeMark | None" = None,
     ) -> Path:
-        """Write a folder that `open_encoder` opens, adapters merged, atomically; `beside` writes further files into it before it appears."""
+        """Write a folder that `open_encoder` opens, adapters merged, atomically; `beside` writes further files into it before it appears, `recipe` is marked in it."""
         ...
 
 

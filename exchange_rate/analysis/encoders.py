@@ -8,7 +8,15 @@ from scipy import stats
 
 from exchange_rate.analysis.cells import Cell, Cells
 from exchange_rate.analysis.quantities import NAN, finite, nothing, number
-from exchange_rate.analysis.results import BySegment, Counts, Covered, Encoder, Number
+from exchange_rate.analysis.results import (
+    BySegment,
+    Card,
+    Counts,
+    Covered,
+    Encoder,
+    Number,
+    OfRecipe,
+)
 from exchange_rate.estimation.points import gather_points
 from exchange_rate.evidence.coverage import study_coverage
 from exchange_rate.names import BASELINE, CONTENT, PERMUTED
@@ -75,6 +83,31 @@ def encoders_of(
             marks=marks.get(name, ()),
         )
         for cell in cells.encoders
+    )
+
+
+def cards_of(cells: Cells) -> tuple[Card, ...]:
+    """The card of every recipe that an encoder was trained by, with its encoders; those that were tracked before recipes were told have none."""
+    found: dict[str, list[OfRecipe]] = {}
+    for cell in cells.encoders:
+        one = cell.labels
+        if one.get("recipe") and one.get("card"):
+            departures = one.get("recipe_departures", "")
+            named = OfRecipe(encoder=one["encoder"], recipe=one["recipe"], departures=departures)
+            found.setdefault(one["card"], []).append(named)
+    return tuple(
+        Card(
+            line=line,
+            encoders=tuple(of),
+            text=f"{line}. By it were trained: {'; '.join(map(_by_recipe, of))}",
+        )
+        for line, of in found.items()
+    )
+
+
+def _by_recipe(one: OfRecipe) -> str:
+    return (
+        f"{one.encoder} (recipe {one.recipe}{f', but for {one.departures}' * bool(one.departures)})"
     )
 
 

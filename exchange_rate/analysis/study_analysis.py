@@ -8,7 +8,7 @@ import polars as pl
 
 from exchange_rate.analysis.cells import Cells
 from exchange_rate.analysis.definitions import definitions_of
-from exchange_rate.analysis.encoders import counts_of, encoders_of
+from exchange_rate.analysis.encoders import cards_of, counts_of, encoders_of
 from exchange_rate.analysis.headline import headline, scope
 from exchange_rate.analysis.joint_draws import draws_of
 from exchange_rate.analysis.judged import judged_of
@@ -79,6 +79,7 @@ def analyse(
         counts=counts_of(content, cells.table["run"].n_unique()),
         rates=rates,
         encoders=encoders,
+        cards=cards_of(cells),
         choice=choice_of(judged),
         candidates=candidates_of(judged, cells, steering),
         blend=blend_of(judged),

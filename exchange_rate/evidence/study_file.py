@@ -146,6 +146,8 @@ class EncoderLabels(Fields):
         path: encoders of one training (checkpoints, widths) share it: they are no independent points.
         is_trained: it has a contrastive post-training, or comes from outside and is not marked as untrained; the headline is among trained encoders.
         stages: trainings of the plan; the counts beside it are theirs, 0 where a training was somebody else's.
+        recipe, card: the recipe that it was trained by and the recipe's card in a line; None where there is none, or an older version tracked it.
+        recipe_departures: settings of the recipe that its training had otherwise.
     """
 
     encoder: Short
@@ -158,6 +160,9 @@ class EncoderLabels(Fields):
     training_tokens: Amount
     posttraining_pairs: Amount
     negatives: Amount
+    recipe: Short | None = None
+    card: Short | None = None
+    recipe_departures: Text = ""
 
 
 class RankerLabels(Fields):

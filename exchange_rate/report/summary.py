@@ -38,7 +38,8 @@ def summary_table(report: Report) -> Table:
     _add_references(table, found)
     sentences = [one.text for one in found.headline]
     gains = [f"gains: {one.text}" for one in found.definitions if one.term == "difference of two rankers"]  # fmt: skip
-    said = [*sentences[:1], found.scope, *gains, *sentences[1:]]
+    cards = [one.text for one in found.cards]
+    said = [*sentences[:1], found.scope, *gains, *sentences[1:], *cards]
     table.caption = Text("\n").join(map(as_console_text, said))
     table.caption_justify = "left"
     return table

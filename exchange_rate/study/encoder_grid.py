@@ -123,6 +123,7 @@ class EncoderGrid:
         labels: dict[str, Any] = {"encoder": name, "path": self._paths[name]}
         labels |= {"is_trained": self._trained[name]}
         labels |= {"origin": "width" if one.width else ORIGINS[entry.source]}
+        labels |= self._recipe_labels(entry)
         needs = self._needs(entry, one, stages)
 
         def make(done: Finished) -> Any:
@@ -133,6 +134,12 @@ class EncoderGrid:
         is_read = one.width is not None or entry.source in ("brought", "mixture")
         each = SECONDS_PER_READ_VECTOR if is_read else SECONDS_PER_VECTOR
         self._list.add(encoder_cell(name), "encoder", needs, each * self._list.num_vectors, make)
+
+    def _recipe_labels(self, entry: EncoderRun) -> dict[str, str]:
+        """The recipe that it was trained by, in the plan or, of a folder, elsewhere, with its card; empty without."""
+        brought = self._outside[entry.name].get("folder")
+        mark = entry.recipe_mark() if brought is None else brought.recipe
+        return {} if mark is None else {name: text for name, text in mark.labels().items() if text}
 
     def _needs(self, entry: EncoderRun, one: PlannedEncoder, stages: list[str]) -> tuple[str, ...]:
         if one.width is not None:

@@ -21,6 +21,7 @@ from moon_rec.config import Config, CountsWhen, Rules
 from moon_rec.errors import ConfigError
 from representation.posttraining import PosttrainConfig
 from representation.pretraining import PretrainConfig
+from representation.recipes.mark import RecipeMark
 from representation.recipes.recipe import with_recipe
 
 Source = Literal["random", "training", "folder", "hub", "brought", "mixture"]
@@ -163,6 +164,12 @@ class EncoderRun(Config):
         return next(
             source for name, source in _SAYS.items() if getattr(self, name) not in (None, False)
         )
+
+    def recipe_mark(self) -> RecipeMark | None:
+        """What is said of the recipe that it is trained by; None without one."""
+        if self.recipe is None or self.posttraining is None:
+            return None
+        return RecipeMark.of(self.recipe, "posttraining", self.posttraining)
 
     def encoders(self) -> list[PlannedEncoder]:
         """Those that it yields: its checkpoints, itself, its widths."""

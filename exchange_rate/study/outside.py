@@ -6,7 +6,7 @@ Each is known by a digest, which is part of the keys of the cells that read it: 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from moon_rec.errors import MoonRecError, StudyError, first_line
 from moon_rec.files import digest_file, digest_of
 from moon_rec.shop import Shop
 from moon_rec.vector_pairs import LEAST_SHARE, Covered, open_pair
+
+if TYPE_CHECKING:
+    from representation.recipes.mark import RecipeMark
 
 Found = dict[str, dict[str, "Outside"]]
 """By the encoder's name in the plan and the setting that names it."""
@@ -31,12 +34,14 @@ class Outside:
         digest: of its files; of the hub, the commit.
         ids: the file of its rows' ids, where that is another.
         told: what was found there, in words.
+        recipe: of an encoder's folder, that it says its training was of.
     """
 
     path: str
     digest: str
     ids: str = ""
     told: str = ""
+    recipe: "RecipeMark | None" = None
 
 
 def find_outside(shop: Shop, config: StudyConfig) -> Found:
@@ -79,15 +84,16 @@ class _said_of:
 
 
 def _folder(path: str) -> Outside:
-    from representation.encoders.checkpoint import family_of, read_about, read_config
+    from representation.encoders.checkpoint import family_of, read_config, recipe_of
 
     if not Path(path).is_dir():
         raise StudyError(
             "there is no such folder; a name on the Hugging Face hub is given as hub = ..."
         )
-    read_about(path)
+    recipe = recipe_of(path)
     family = family_of(read_config(path), path)
-    return Outside(path, _digest_of_folder(Path(path)), told=f"an encoder of the family {family}")
+    told = f"an encoder of the family {family}{f', of recipe {recipe.name}' if recipe else ''}"
+    return Outside(path, _digest_of_folder(Path(path)), told=told, recipe=recipe)
 
 
 def _start(path: str) -> Outside:

@@ -24,6 +24,7 @@ from representation.model.added_parts import is_new
 from representation.model.quiet_transformers import quiet
 from representation.model.rust_panics import refused_panics
 from representation.model.word_cache import forget_words
+from representation.recipes.mark import RecipeMark, mark_in
 
 Family = Literal["qwen", "composed", "dual", "text", "locked"]
 
@@ -147,18 +148,32 @@ def read_about(folder: str | Path) -> dict[str, Any] | None:
         raise EncoderError(
             f"{file}: family {about['family']!r:.80}, wanted {', '.join(get_args(Family))}; {_AGAIN}"
         )
+    mark_in(about, file)
     return about
 
 
-def write_about(folder: Path, family: Family, digest: str, config: Config) -> None:
+def recipe_of(folder: str | Path) -> RecipeMark | None:
+    """Of which recipe an encoder's last training was; None where it was of none, or is not told.
+
+    Raises:
+        EncoderError: as `read_about`.
+    """
+    return mark_in(read_about(folder) or {}, folder)
+
+
+def write_about(
+    folder: Path, family: Family, digest: str, config: Config, recipe: RecipeMark | None = None
+) -> None:
     """Write `moon_rec.json`, the last file of an encoder's folder: it records the digest of every other."""
     about = {"format_version": FORMAT_VERSION, "digest": digest}
-    family_named = {} if family == "qwen" else {"family": family}
+    more: dict[str, Any] = {} if family == "qwen" else {"family": family}
+    if recipe is not None:
+        more["recipe"] = recipe.model_dump(mode="json")
     write_json(
         folder / ABOUT_FILE,
         {
             **about,
-            **family_named,
+            **more,
             "files": record(folder, ABOUT_FILE),
             "config": config.model_dump(mode="json"),
         },

@@ -35,6 +35,7 @@ from representation.interface import Modality
 from representation.model.lora import LoraConfig, merged_state, save_merged, tower_layers, with_lora
 from representation.model.pixels import square
 from representation.model.prompt import Richness, product_texts
+from representation.recipes.mark import RecipeMark
 from representation.trainable import Cut, Side, TextKind
 
 if TYPE_CHECKING:
@@ -110,15 +111,17 @@ class FrameEncoder:
         path: str | Path,
         overwrite: bool = False,
         beside: Callable[[Path], None] | None = None,
+        recipe: RecipeMark | None = None,
     ) -> Path:
         """Write weights, tokenizer and `moon_rec.json` to the folder `path`, atomically; LoRA adapters are added to the weights, and lie beside them, too.
 
         Args:
             beside: writes further files, such as the training's log, into the folder before it appears.
+            recipe: that the training was of; None: of none.
         """
         with atomic_folder(path, ENCODER, overwrite) as folder:
             self._write(folder)
-            write_about(folder, self.family, self.digest, self.config)
+            write_about(folder, self.family, self.digest, self.config, recipe)
             if beside is not None:
                 beside(folder)
         return Path(path)

@@ -37,6 +37,7 @@ from representation.posttraining.preparation import Prepared, prepare, readable
 from representation.posttraining.start_vectors import open_vectors
 from representation.posttraining.step import ContrastiveStep
 from representation.posttraining.teacher import Teacher, check_teacher
+from representation.recipes.mark import RecipeMark
 from representation.trainable import Remembers, Trainable
 from representation.training.added_fusion import add_fusion, check_fusion
 from representation.training.distributed import (
@@ -68,6 +69,7 @@ def posttrain(
     teacher: str | Path | None = None,
     pairs: str | Path | None = None,
     features: str | Path | None = None,
+    recipe: RecipeMark | None = None,
 ) -> list[Checkpoint]:
     """Train on the pairs of the log before the cut, and save the encoder at `out`; see `training.loop.train`.
 
@@ -81,6 +83,7 @@ def posttrain(
         features: folder where what frozen towers make of the shop's texts and pictures is kept, and taken up from; None: of locked pairs `OUT.features`; of composed
             encoders, whose towers hand on many numbers a picture, nothing is kept. Read where towers stay as they are.
         teacher: folder of tables as `representation.embed` writes them, of another model, that `score_distillation` and `vector_distillation` learn from.
+        recipe: that the settings are of; what is saved says so.
 
     Raises:
         As `train`.
@@ -90,7 +93,7 @@ def posttrain(
     stage = PostTraining(shop, config, vectors, pairs, teacher, features, Path(out))
     augmentation = None if config.co_augmentation is None else config.co_augmentation.folder
     inputs = (vectors, pairs, teacher, augmentation)
-    return train(stage, shop, out, config, start, on_log, overwrite, inputs=inputs)
+    return train(stage, shop, out, config, start, on_log, overwrite, inputs=inputs, recipe=recipe)
 
 
 class PostTraining(Stage[PairBatch, Outcome]):

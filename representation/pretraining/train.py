@@ -24,6 +24,7 @@ from representation.pretraining.batches import QuestionBatch, QuestionBatches
 from representation.pretraining.naming import NamingBatch, NamingBatches, naming_loss
 from representation.pretraining.objective import answer_loss
 from representation.pretraining.questions import NAMES, ask
+from representation.recipes.mark import RecipeMark
 from representation.training.config import TrainingConfig
 from representation.training.distributed import SharedEncoder, check_shares, rank
 from representation.training.divergence import warn_of_chance
@@ -97,6 +98,7 @@ def pretrain(
     grade: Grade | None = None,
     *,
     features: str | Path | None = None,
+    recipe: RecipeMark | None = None,
 ) -> list[Checkpoint]:
     """Train on questions about the products listed before the cut, and save the encoder at `out`; see `training.loop.train`.
 
@@ -106,13 +108,14 @@ def pretrain(
         overwrite: replace encoders that stand at `out` and where checkpoints will be.
         grade: asked before the first step, every `config.grade_every` and after the last; in the log under `grades`.
         features: folder where what a frozen vision tower makes of the products' pictures is kept, and taken up from; None: the tower runs at each step. Read where the tower stays as it is.
+        recipe: that the settings are of; what is saved says so.
 
     Raises:
         As `train`.
     """
     kind = Pretraining if config.objective == "answers" else Naming
     stage: Stage[Any, Any] = kind(shop, config, grade, features)
-    return train(stage, shop, out, config, start, on_log, overwrite)
+    return train(stage, shop, out, config, start, on_log, overwrite, recipe=recipe)
 
 
 @dataclass

@@ -48,6 +48,7 @@ from representation.reasoning.rewards import (
 )
 from representation.reasoning.roll_outs import as_inputs, draw, read, with_seen_pictures
 from representation.reasoning.written import Answer
+from representation.recipes.mark import RecipeMark
 from representation.training.added_fusion import add_fusion, check_fusion
 from representation.training.config import TrainingConfig
 from representation.training.distributed import SharedEncoder, world_size
@@ -130,18 +131,21 @@ def reason(
     on_log: Log | None = None,
     overwrite: bool = False,
     grade: Grade | None = None,
+    recipe: RecipeMark | None = None,
 ) -> list[Checkpoint]:
     """Train an encoder to write attributes and to embed what it wrote, and save it at `out`; see `training.loop.train`.
 
     Args:
         start: an encoder's folder, of one that was pretrained: what never answers rightly is never rewarded.
         grade: asked before the first step, every `config.grade_every` and after the last; in the log under `grades`.
+        recipe: that the settings are of; what is saved says so.
 
     Raises:
         As `train`.
         EncoderError: no search by words before the cut with an engagement, no attribute, or several processes.
     """
-    return train(Reasoning(shop, config, grade), shop, out, config, start, on_log, overwrite)
+    stage = Reasoning(shop, config, grade)
+    return train(stage, shop, out, config, start, on_log, overwrite, recipe=recipe)
 
 
 @dataclass

@@ -6,8 +6,10 @@ Its settings stand under what is given besides, a file and `--set` over them, as
 from argparse import ArgumentParser, Namespace, _ActionsContainer
 from typing import Any
 
+from moon_rec.config import Config
 from moon_rec.progress import say
 from representation.recipes.card import read_card
+from representation.recipes.mark import RecipeMark, TrainingStage
 from representation.recipes.recipe import Stage, recipe_values, with_stage
 
 
@@ -31,6 +33,11 @@ def chosen_recipe(options: Namespace, stage: Stage) -> dict[str, Any]:
     values = recipe_values(options.recipe, stage)
     say(f"recipe {options.recipe}: {card_line(options)}")
     return values
+
+
+def recipe_mark(options: Namespace, stage: TrainingStage, config: Config) -> RecipeMark | None:
+    """What an encoder trained with `config` says of the chosen recipe; None without a recipe."""
+    return None if options.recipe is None else RecipeMark.of(options.recipe, stage, config)
 
 
 def card_line(options: Namespace) -> str | None:

@@ -22,6 +22,7 @@ from moon_rec.signals import Finishing, finishing_steps
 from representation.encoder import untrained_encoder
 from representation.encoders.checkpoint import ENCODER
 from representation.model.backbone import checkpoint_gradients
+from representation.recipes.mark import RecipeMark
 from representation.trainable import Trainable
 from representation.training.compiling import check_speed, compile_layers
 from representation.training.config import TrainingConfig
@@ -76,6 +77,7 @@ def train(
     on_log: Log | None = None,
     overwrite: bool = False,
     inputs: Sequence[str | Path | None] = (),
+    recipe: RecipeMark | None = None,
 ) -> list[Checkpoint]:
     """Train an encoder in the steps of `stage`, and save it at `out`.
 
@@ -84,6 +86,7 @@ def train(
         on_log: told the figures of every `config.log_every`-th step, of grades, and before the first, as step 0, the stage's own. The log file has them, too.
         overwrite: replace encoders that stand at `out` and where checkpoints will be.
         inputs: further folders that are read, and so are not written over.
+        recipe: that the settings are of; what is saved says so.
 
     Returns:
         The checkpoints in order of steps; the last is at `out`. Where this very training stands there whole, beside saves that it was ended before removing, these
@@ -96,6 +99,7 @@ def train(
     """
     about: dict[str, Any] = {"config": from_start(config, start), "start": None}
     about |= {"shop": shop.digest, **stage.reads()}
+    stage.recipe = recipe
     inputs = (start, *inputs, shop.path)
     places = Places(Path(out), config, stage.log_file, overwrite)
     check_out(places.out, overwrite, inputs)
@@ -291,7 +295,8 @@ class _Loop:
             vars(encoder).pop("digest", None)  # of earlier weights
             is_last = path == self.places.out
             log = partial(self.log.write, step=step, num_tokens=checkpoint.num_tokens)
-            encoder.save_pretrained(path, self.places.overwrite or not is_last, beside=log)
+            overwrite = self.places.overwrite or not is_last
+            encoder.save_pretrained(path, overwrite, beside=log, recipe=self.stage.recipe)
             note_kept(path, "whole" if is_last else "an encoder", goes_on=False)
         wait()
         self.checkpoints.append(checkpoint)

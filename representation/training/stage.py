@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from representation.encoder import ProductEncoder
+from representation.recipes.mark import RecipeMark
 from representation.training.distributed import SharedEncoder
 
 
@@ -59,10 +60,12 @@ class Stage(ABC, Generic[OneBatch, OneFound]):
     Attributes:
         title: of the progress bar.
         log_file: beside a saved encoder.
+        recipe: that its settings are of, marked in what is saved; None: of none.
     """
 
     title: ClassVar[str]
     log_file: ClassVar[str]
+    recipe: RecipeMark | None = None
 
     def open(self, start: str | Path) -> Any:
         """The encoder in a folder, to train: what all further methods call `encoder`.

@@ -11,6 +11,7 @@ from moon_rec.files import read_json
 if TYPE_CHECKING:
     from moon_rec.shop import Shop
     from moon_rec.tracking import Tracker
+    from representation.recipes.mark import RecipeMark
     from representation.training.config import TrainingConfig
     from representation.training.optimisation import Log
 
@@ -37,12 +38,14 @@ def tracked(
     chosen: argparse.Namespace,
     config: "TrainingConfig",
     shop: "Shop",
+    recipe: "RecipeMark | None" = None,
 ) -> Iterator["Log | None"]:
     """A run of the tracking store for the block, or nothing; the log file becomes its artifact.
 
     Args:
         kind: of run.
         chosen: the command's `out` and `start`.
+        recipe: that the settings are of; tags of the run.
     """
     from representation.encoder import ABOUT_FILE
     from representation.training.optimisation import from_start
@@ -54,6 +57,7 @@ def tracked(
     if chosen.start is not None:
         about = chosen.start / ABOUT_FILE
         reads["start"] = read_json(about).get("digest", "") if about.exists() else ""
-    with tracker.run(chosen.out.name, kind, from_start(config, chosen.start), reads) as run:
+    params, tags = from_start(config, chosen.start), None if recipe is None else recipe.labels()
+    with tracker.run(chosen.out.name, kind, params, reads, tags=tags) as run:
         yield lambda step, numbers: run.log(numbers, step)
         run.artifact(chosen.out / log_file)

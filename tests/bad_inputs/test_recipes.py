@@ -2,7 +2,21 @@
 
 import pytest
 
+from moon_rec.files import write_json
 from tests.bad_inputs.harness import Case, check
+
+
+def marked(recipe):
+    """An encoder's folder whose own file says that of its recipe."""
+
+    def mutate(folder):
+        (folder / "marked").mkdir()
+        write_json(folder / "marked" / "config.json", {"model_type": "qwen3_vl"})
+        about = {"format_version": 1, "digest": "a", "config": {}, "recipe": recipe}
+        write_json(folder / "marked" / "moon_rec.json", about)
+
+    return mutate
+
 
 CASES = [
     Case("recipes: one that is unknown", "representation.recipes.__main__ moon4", ("no recipe 'moon4'", "moon, moon1, moon2, moon3", "did you mean 'moon")),
@@ -13,6 +27,7 @@ CASES = [
     Case("recipes: pretraining of one that has none", "representation.pretrain shop --out new --recipe moon1", ("recipe moon1 has no pretraining",)),
     Case("recipes: curation of one that has none", "representation.curate shop --out new --recipe moon1", ("recipe moon1 has no curation", "moon.refinement")),
     Case("recipes: reasoning of one that has none", "representation.reason shop --start encoder --out new --recipe moon2", ("recipe moon2 has no reasoning", "take one that has: moon3")),
+    Case("recipes: a mark in an encoder's folder that is none", "representation.embed shop --encoder marked --out new", ("marked/moon_rec.json: recipe is none", "RecipeMark.card is missing", "save the encoder again"), marked({"name": "moon1", "stage": "posttraining"})),
     Case("recipes: a benchmark of one that is unknown", "representation.benchmark shop --encoder encoder --out new --recipe moon33", ("no recipe 'moon33'", "did you mean 'moon3'")),
 ]  # fmt: skip
 

@@ -12,6 +12,7 @@ from benchmarks.recipes import beside_paper, budget_of, summarise, tables_of
 from exchange_rate.study.plan import StudyConfig
 from moon_rec.config import load_config
 from moon_rec.errors import ConfigError
+from moon_rec.files import read_json
 from representation.posttraining import PosttrainConfig
 from representation.recipes.recipe import recipe_values
 
@@ -80,6 +81,24 @@ def test_the_study_over_the_recipes_is_a_plan():
     assert len({(one.steps, one.batch_size, one.learning_rate) for one in made}) == 1
     names = {PLAIN, *RECIPES} | {without(name, part) for name in RECIPES for part in PARTS[name]}
     assert {one.name for one in trained} <= names
+    assert all(plan.is_permuted(one.name) for one in plan.encoders)  # else the rate is of the gain
+
+
+def test_the_study_at_equal_tokens_buys_what_fifty_steps_of_plain_read():
+    """By the tokens that the study of as many steps logged, to half a step; all else is as there."""
+    folder = Path(recipe_arms.__file__).parent
+    by_steps, by_tokens = (
+        {one.name: one for one in load_config(StudyConfig, folder / name).encoders}
+        for name in ("recipes_study.toml", "recipes_study_tokens.toml")
+    )
+    logged = read_json(folder / "results" / "2026-11-27-recipes-study-simulated.json")
+    tokens = {one["name"]: one["posttraining_tokens"] / 50 for one in logged["encoders"]}
+    assert [*by_tokens] == ["start", PLAIN, *RECIPES]
+    for name in (PLAIN, *RECIPES):
+        steps = by_tokens[name].posttraining.steps
+        assert steps == round(50 * tokens[PLAIN] / tokens[name])
+        same = by_steps[name].posttraining.model_copy(update={"steps": steps})
+        assert by_tokens[name].posttraining == same
 
 
 @pytest.mark.parametrize(

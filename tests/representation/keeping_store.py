@@ -14,8 +14,9 @@ class KeepingStore:
         return self
 
     @contextmanager
-    def run(self, name, kind, params, reads):
+    def run(self, name, kind, params, reads, tags=None):
         self.name, self.kind, self.params, self.reads = name, kind, params, reads
+        self.tags = tags
         yield self
 
     def log(self, metrics, step):

@@ -8,6 +8,7 @@ from pydantic.fields import FieldInfo
 
 from moon_rec.config import Config
 from representation.recipes.card import Card, Mechanism
+from representation.recipes.mark import RecipeMark
 
 PACKAGES = ("moon_rec", "ranking", "representation", "exchange_rate")
 NEEDED = {
@@ -17,7 +18,7 @@ NEEDED = {
     "StudyConfig": ["encoders=[{name='first',random=true}]"],
 }
 """Words without which a class cannot be made."""
-NO_SETTINGS = {Card, Mechanism}
+NO_SETTINGS = {Card, Mechanism, RecipeMark}
 """Read like settings, by the same errors; they set nothing."""
 
 

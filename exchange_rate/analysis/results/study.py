@@ -134,6 +134,28 @@ class Encoder(Result):
     """What is special about it: chosen, best by the metric, best by AUC."""
 
 
+class OfRecipe(Result):
+    """An encoder that was trained by a recipe."""
+
+    encoder: str
+    """Its name."""
+    recipe: str
+    """The recipe's, with its part where it has several."""
+    departures: str
+    """Settings of the recipe that the training had otherwise; empty where there are none."""
+
+
+class Card(Result):
+    """A recipe's fidelity card, and the encoders that were trained by it."""
+
+    line: str
+    """The card in a line, as it was when they were trained: what of the paper is here."""
+    encoders: tuple[OfRecipe, ...]
+    """In the plan's order."""
+    text: str
+    """As it is printed."""
+
+
 class Run(Result):
     """A tracked run."""
 

@@ -18,6 +18,7 @@ from exchange_rate.analysis.results.rankers import Comparison, Ranker
 from exchange_rate.analysis.results.rate import PairRow, Rate
 from exchange_rate.analysis.results.study import (
     About,
+    Card,
     Counts,
     Definition,
     Encoder,
@@ -47,6 +48,8 @@ class Results(Result):
     """The headline's first; then its ranker's other outcomes, then AUC of other rankers."""
     encoders: tuple[Encoder, ...]
     """In the plan's order."""
+    cards: tuple[Card, ...] = ()
+    """Of the recipes that encoders were trained by, each once; empty where none was, and of points."""
     choice: Choice
     """Which metric to steer by."""
     candidates: tuple[Candidate, ...]

@@ -115,22 +115,21 @@ def test_vectors_of_an_earlier_embedding_serve(
     assert not (tmp_path / "d").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "values",
     [
         {},
-        pytest.param(
-            {
-                "loss": "infonce",
-                "chunk_size": 5,
-                "momentum": 0.9,
-                "lora": {"rank": 2, "dropout": 0.1},
-            },
-            marks=pytest.mark.slow,
-        ),
+        {
+            "loss": "infonce",
+            "chunk_size": 5,
+            "momentum": 0.9,
+            "lora": {"rank": 2, "dropout": 0.1},
+        },
     ],
 )
-def test_resumes_to_the_same_bits(values, little_shop, encoder_path, tmp_path):
+def test_resumes_twice_to_the_same_bits(values, little_shop, encoder_path, tmp_path):
+    """With a triplet term, chunks and adapters; the recipe itself is stopped once in tests/representation/recipes/test_goes_on.py."""
     settings = refinement(resume_every=3, checkpoint_steps=(2, 7), triplet_weight=0.1, **values)
     whole = posttrain(little_shop, tmp_path / "whole", settings, encoder_path)
     for step in (5, 7):
