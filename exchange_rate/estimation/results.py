@@ -140,7 +140,7 @@ class Influence:
     Attributes:
         left_out: one entry an encoder, then one a path of several encoders, then the far group where there is one.
         low, high: the whole range of the slopes.
-        changes: the entries whose verdict differs from that of all encoders (its shape and whether zero is left out, with the sign).
+        changes: the entries whose verdict differs from that of all encoders (its shape and whether zero is left out, then with the sign).
     """
 
     left_out: tuple[LeftOut, ...]

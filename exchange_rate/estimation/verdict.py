@@ -35,8 +35,9 @@ class Judged:
 
     @property
     def stand(self) -> tuple[str, float]:
-        """What must not change when encoders are left out: the verdict and the sign."""
-        return self.verdict, float(np.sign(self.slope.value))
+        """What must not change when encoders are left out: the verdict, and the sign of a rate that there is."""
+        has_sign = self.verdict != "not identified"
+        return self.verdict, float(np.sign(self.slope.value)) if has_sign else 0.0
 
 
 def clusters_of(points: Points) -> Clusters:

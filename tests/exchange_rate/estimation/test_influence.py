@@ -50,6 +50,17 @@ def test_leaving_out_keeps_the_verdict_and_not_only_the_sign():
     assert fit.influence.low == pytest.approx(min(one.slope.value for one in without.values()))
 
 
+def test_the_sign_of_a_slope_that_is_not_told_from_zero_changes_nothing():
+    """Without one of these the slope turns, and says as little as before."""
+    metric = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    auc = [0.612, 0.605, 0.615, 0.607, 0.613, 0.611]
+    fit = fit_exchange_rate(metric, auc, list("abcdef"))
+    signs = {np.sign(one.slope.value) for one in fit.influence.left_out}
+    verdicts = {one.verdict for one in fit.influence.left_out}
+    assert fit.verdict == "not identified" and verdicts == {"not identified"}
+    assert signs == {-1.0, 1.0} and fit.influence.changes == ()
+
+
 def test_the_refits_are_the_fits_of_the_others():
     random = np.random.default_rng(4)
     metric = np.linspace(0.1, 0.8, 8)
