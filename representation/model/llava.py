@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import Cache
 
 from moon_rec.errors import EncoderError
 from representation.model.backbone import Backbone, Channels, Embedded, attention_mask
@@ -72,16 +73,17 @@ class LlavaBackbone(Backbone):
     def positions(self, is_picture: Tensor) -> Tensor:
         return torch.arange(is_picture.shape[1], device=is_picture.device).expand_as(is_picture)
 
-    def states(self, embedded: Embedded, mask: Tensor, causal: bool) -> Tensor:
+    def states(
+        self, embedded: Embedded, mask: Tensor, causal: bool, cache: Cache | None = None
+    ) -> Tensor:
         model: Any = self.language_model
-        dtype = embedded.states.dtype
+        is_plain = causal and cache is None and embedded.branches is None
         return model(
             inputs_embeds=embedded.states,
-            attention_mask=mask.long()
-            if causal
-            else attention_mask(mask, False, dtype, embedded.num_before),
+            attention_mask=mask.long() if is_plain else attention_mask(mask, causal, embedded),
             position_ids=embedded.positions,
-            use_cache=False,
+            past_key_values=cache,
+            use_cache=cache is not None,
             **self.told(embedded, mask),
         ).last_hidden_state
 

@@ -21,7 +21,7 @@ from representation.interface import Modality
 from representation.model.prompt import SEPARATOR, values_of
 from representation.pretraining.objective import Dialogue
 from representation.pretraining.questions import QUESTIONS
-from representation.reasoning.roll_outs import as_drawn, as_inputs, draw, read, with_seen_pictures
+from representation.reasoning.roll_outs import Branched, as_drawn, draw, read, with_seen_pictures
 from representation.reasoning.written import Answer, WrittenAttributes
 from representation.training.picture_store import PictureStore
 
@@ -139,8 +139,8 @@ class ReasoningEncoder(ProductEncoder):
                     found[row] = answer
             else:
                 drawn = as_drawn(asked, [said[row] for row in chosen], dialogue.end)
-            rows, labels = as_inputs(self, drawn, inputs)
-            vectors[chosen] = read(self.backbone, rows, labels, 1.0).vectors.cpu().numpy()
+            rolled = Branched.of(self, drawn, inputs)
+            vectors[chosen] = read(self.backbone, rolled, 1.0).vectors.cpu().numpy()
         self.module.train(was_training)
         return vectors, found
 

@@ -46,7 +46,7 @@ from representation.reasoning.rewards import (
     shares,
     spread,
 )
-from representation.reasoning.roll_outs import as_inputs, draw, read, with_seen_pictures
+from representation.reasoning.roll_outs import Branched, draw, read, with_seen_pictures
 from representation.reasoning.written import Answer
 from representation.training.added_fusion import add_fusion, check_fusion
 from representation.training.config import TrainingConfig
@@ -223,7 +223,6 @@ class Reasoning(Graded, Stage[ReasoningBatch, Reasoned]):
                 every, shop.in_period(shop.searches, "train"), items=known_items(shop)
             ),
             config.batch_size,
-            config.group_size,
             config.seed,
             scratch_bytes=int(config.scratch_gb * 1e9),
         )
@@ -237,9 +236,10 @@ class Reasoning(Graded, Stage[ReasoningBatch, Reasoned]):
             self._reference = encoder.backbone.with_module(frozen)
 
     def work(self, encoder: ProductEncoder) -> Callable[..., Any]:
-        def embed_and_read(queries: Inputs, inputs: Inputs, labels: Tensor) -> Any:
-            found = read(encoder.backbone, inputs, labels, self._config.sampling_temperature)
-            return encoder.embed(queries), found
+        temperature = self._config.sampling_temperature
+
+        def embed_and_read(queries: Inputs, rolled: Branched) -> Any:
+            return encoder.embed(queries), read(encoder.backbone, rolled, temperature)
 
         return embed_and_read
 
@@ -261,12 +261,12 @@ class Reasoning(Graded, Stage[ReasoningBatch, Reasoned]):
                 config.answer_tokens,
                 config.sampling_temperature,
             )
-            inputs, labels = as_inputs(encoder, drawn, asked)
-            queries, found = shared.forward(batch.queries, inputs, labels)
+            rolled = Branched.of(encoder, drawn, asked)
+            queries, found = shared.forward(batch.queries, rolled)
             near = None
             if self._reference is not None:
                 with torch.no_grad():
-                    near = read(self._reference, inputs, labels, config.sampling_temperature)
+                    near = read(self._reference, rolled, config.sampling_temperature)
         own = torch.arange(len(queries), device=queries.device).repeat_interleave(config.group_size)
         success = retrieval_success(found.vectors.detach(), queries.detach(), own, batch.passed[own], config.success_at)  # fmt: skip
         rewarded = self._rewarded(drawn.answers, batch, success)

@@ -72,7 +72,7 @@ def test_batches_tell_negatives_and_other_queries_of_a_product(little_shop, enco
     assert batch.passed.shape == (40, 40) and torch.equal(batch.passed, batch.blocked.T)
     assert not batch.blocked.diagonal().any() and batch.blocked.any()
     assert torch.equal(batch.queries.token_ids, batches.make(1).queries.token_ids)
-    assert len(batch.asked) == 80 and len(batch.asked.which) == 2 * len(batch.asked.pixels)
+    assert len(batch.asked) == len(batch.questions) == 40
     assert all(next(iter(pairs))[0] == "colour" for pairs in batch.true)
 
 
