@@ -56,6 +56,11 @@ class WritingGrader:
 
     def estimates(self, encoder: ProductEncoder) -> dict[str, Estimate]:
         """The figures by name."""
+        values = self.values(encoder)
+        return {name: mean_share(of, definition=DEFINITIONS[name]) for name, of in values.items()}
+
+    def values(self, encoder: ProductEncoder) -> dict[str, np.ndarray]:
+        """What each product has of each figure, `(products,)`, by name; the same products in the same order each time."""
         assert isinstance(encoder, ReasoningEncoder)
         _, answers = encoder.written(self._items, progress=False)
         stated = [self._names.read(one.text) if one.has_ended else None for one in answers]
@@ -63,5 +68,4 @@ class WritingGrader:
         f1 = np.array(
             [0.0 if pairs is None else attribute_f1(pairs, true) for pairs, true in zip(stated, self._true, strict=True)]
         )  # fmt: skip
-        values = {"attribute_validity": valid, "attribute_f1": f1}
-        return {name: mean_share(of, definition=DEFINITIONS[name]) for name, of in values.items()}
+        return {"attribute_validity": valid, "attribute_f1": f1}

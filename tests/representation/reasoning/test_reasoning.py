@@ -1,6 +1,7 @@
 """The policy stage in the loop, and the encoder that it leaves."""
 
 import json
+import shutil
 
 import numpy as np
 import polars as pl
@@ -61,6 +62,14 @@ def test_it_goes_on_to_the_same_bits(little_shop, encoder_path, reasoned, tmp_pa
     log = json.loads((reasoned / LOG_FILE).read_text())["log"]
     assert json.loads((out / LOG_FILE).read_text())["log"] == log
     assert log[0]["kl"] == pytest.approx(0, abs=1e-6) and log[-1]["kl"] > 1e-6
+
+
+def test_what_was_reasoned_is_replaced_where_that_is_asked_for(little_shop, encoder_path, reasoned, tmp_path):  # fmt: skip
+    """Its log is a file of an encoder, as other stages' logs are."""
+    shutil.copytree(reasoned, tmp_path / "out")
+    config = ReasonConfig(**{**SETTINGS, "steps": 1})
+    reason(little_shop, tmp_path / "out", config, encoder_path, overwrite=True)
+    assert len(json.loads((tmp_path / "out" / LOG_FILE).read_text())["log"]) == 1
 
 
 def test_batches_tell_negatives_and_other_queries_of_a_product(little_shop, encoder_path):
