@@ -62,7 +62,7 @@ class WritingGrader:
     def values(self, encoder: ProductEncoder) -> dict[str, np.ndarray]:
         """What each product has of each figure, `(products,)`, by name; the same products in the same order each time."""
         assert isinstance(encoder, ReasoningEncoder)
-        _, answers = encoder.written(self._items, progress=False)
+        answers = encoder.answers(self._items, progress=False)
         stated = [self._names.read(one.text) if one.has_ended else None for one in answers]
         valid = np.array([float(pairs is not None) for pairs in stated])
         f1 = np.array(

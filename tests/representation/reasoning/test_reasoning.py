@@ -159,7 +159,7 @@ def test_what_was_written_beforehand_gives_the_same_vectors(little_shop, reasone
 
 def test_writing_goes_on_where_it_was_stopped(little_shop, reasoned, tmp_path, monkeypatch):
     encoder, calls = open_encoder(reasoned, "cpu"), []
-    plain = ReasoningEncoder.written
+    plain = ReasoningEncoder.answers
 
     def counted(self, frame, *given, **named):
         if len(calls) == 2 and stops:
@@ -167,7 +167,7 @@ def test_writing_goes_on_where_it_was_stopped(little_shop, reasoned, tmp_path, m
         calls.append(frame.height)
         return plain(self, frame, *given, **named)
 
-    monkeypatch.setattr(ReasoningEncoder, "written", counted)
+    monkeypatch.setattr(ReasoningEncoder, "answers", counted)
     monkeypatch.setattr(write, "PART", 20)
     stops = True
     with pytest.raises(_Stopped):
