@@ -126,7 +126,7 @@ def measured(shop: Shop, path: Path, options: Any) -> tuple[pl.DataFrame, dict[s
         answers = encoder.answers(items, batch_size=64)
         found["writing"] = 1000 * (time.process_time() - started) / items.height
         file = path.with_name(f"{path.name}-written.parquet")
-        write_answers(file, items["item_id"].to_list(), answers, encoder.digest)
+        write_answers(file, items["item_id"].to_list(), answers, encoder.digest, "both")
         found["graded"] = graded(encoder, shop, options)
         encoder = encoder.with_written(WrittenAttributes.open(file, encoder.digest))
         started = time.process_time()

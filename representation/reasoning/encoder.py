@@ -75,12 +75,16 @@ class ReasoningEncoder(ProductEncoder):
         """See `ProductEncoder.encode_items`; vectors are the states behind what is written, greedily, of what the modality shows, or behind what was written beforehand.
 
         Raises:
-            EncoderError: nothing was written of a product, where it was to be beforehand.
+            EncoderError: nothing was written of a product, where it was to be beforehand, or of another modality.
         """
         if self._written is None:
             return self.written(frame, modality, batch_size, progress)[0]
         if "item_id" not in frame.columns:
             raise EncoderError("what was written is looked up by item_id, and the frame has none; give it that column")  # fmt: skip
+        if self._written.modality not in ("", modality):
+            raise EncoderError(
+                f"{self._written.path} was written of {self._written.modality} of products, and they are embedded by {modality}; write again with --modality {modality}"
+            )
         answers = self._written.of(frame["item_id"].to_list())
         return self._behind(frame, modality, batch_size, progress, answers)[0]
 

@@ -19,7 +19,7 @@ from representation.encoder import ProductEncoder
 from representation.negatives import KnownPositives
 from representation.pretraining.grading import as_logged
 from representation.reasoning.encoder import dialogue_of
-from representation.reasoning.rewards import AttributeNames
+from representation.reasoning.rewards import AttributeNames, true_pairs
 from representation.reasoning.roll_outs import Branched, draw, read, with_seen_pictures
 from representation.reasoning.train import ReasonConfig, asked_about, batches_of, earned
 
@@ -47,10 +47,11 @@ class HeldOutRewards:
     def of(cls, shop: Shop, config: ReasonConfig, num_products: int) -> "HeldOutRewards | None":
         """Of up to `num_products` products, whole batches of them, each with one search; None, which is said, where there is no batch."""
         listed = shop.items.filter(pl.col("listed_at") >= shop.cut_time)
-        listed = listed.filter(pl.col("attributes").list.len() > 0).select("item_id", "spu_id")
+        listed = listed.select("item_id", "spu_id", "attributes").collect()
+        listed = listed.filter(pl.Series([bool(pairs) for pairs in true_pairs(listed)], dtype=pl.Boolean)).lazy()  # fmt: skip
         later = [engagements(shop, config.engagement, period) for period in ("validation", "test")]
         searches = shop.searches.filter((pl.col("time") >= shop.cut_time) & has_text("query_text"))
-        found = pl.concat(later).join(listed, on="item_id")
+        found = pl.concat(later).join(listed.drop("attributes"), on="item_id")
         found = found.join(searches.select("search_id"), on="search_id", how="semi")
         pairs = found.sort("item_id", "time", "search_id").unique("item_id", keep="first").collect()
         pairs = pairs.sort("item_id")

@@ -45,6 +45,7 @@ from representation.reasoning.rewards import (
     retrieval_success,
     shares,
     spread,
+    true_pairs,
 )
 from representation.reasoning.roll_outs import Branched, draw, read, with_seen_pictures
 from representation.reasoning.written import Answer
@@ -198,7 +199,7 @@ class Reasoning(Graded, Stage[ReasoningBatch, Reasoned]):
             )
         known = asked_about(shop, pairs)
         self._names = AttributeNames.of(known)
-        if not len(self._names):
+        if not any(true_pairs(known)):
             raise EncoderError(f"{shop.path}: no product that was searched for has an attribute; there is nothing to write")  # fmt: skip
         searches = shop.in_period(shop.searches, "train")
         self._dialogue = dialogue_of(encoder)
@@ -207,11 +208,14 @@ class Reasoning(Graded, Stage[ReasoningBatch, Reasoned]):
         return batches_of(encoder, shop, config, pairs, searches, known, positives)
 
     def begin(self, encoder: ProductEncoder) -> None:
-        """Keep the weights that the policy starts from; a training that goes on has them from the same start."""
+        """Keep the weights that the policy starts from; a training that goes on has them from the same start. Those that are not trained are shared."""
         self._encoder = encoder
         self._reference: Backbone | None = None
         if self._config.policy_weight and self._config.kl_weight:
-            frozen = copy.deepcopy(encoder.module).requires_grad_(False).eval()
+            kept = {
+                id(each): each for each in encoder.module.parameters() if not each.requires_grad
+            }
+            frozen = copy.deepcopy(encoder.module, kept).requires_grad_(False).eval()
             self._reference = encoder.backbone.with_module(frozen)
 
     def work(self, encoder: ProductEncoder) -> Callable[..., Any]:

@@ -21,7 +21,8 @@ from representation.pretraining.objective import Dialogue
 from representation.reasoning import ReasonConfig, reason
 from representation.reasoning.encoder import ReasoningEncoder, dialogue_of, questions_of
 from representation.reasoning.train import LOG_FILE, Reasoning
-from representation.reasoning.written import WrittenAttributes
+from representation.reasoning.written import WrittenAttributes, write_answers
+from representation.training.loop import ready_to_train
 from tests.representation.conftest import CUT, TEST, items_frame, log_frames
 
 SETTINGS = {
@@ -176,6 +177,29 @@ def test_writing_goes_on_where_it_was_stopped(little_shop, reasoned, tmp_path, m
     found = write.write_shop(encoder, little_shop, tmp_path / "written.parquet")
     assert calls == [20, 20, 8] and len(found) == 48
     assert [path.name for path in tmp_path.iterdir()] == ["written.parquet"]
+
+
+def test_what_was_written_of_whole_products_stands_behind_no_picture_alone(little_shop, reasoned, tmp_path):  # fmt: skip
+    """Else a vector of pictures would be one of titles, too."""
+    encoder, items = open_encoder(reasoned, "cpu"), little_shop.items.head(2).collect()
+    write_answers(tmp_path / "w.parquet", items["item_id"].to_list(), encoder.answers(items, progress=False), encoder.digest)  # fmt: skip
+    behind = encoder.with_written(WrittenAttributes.open(tmp_path / "w.parquet", encoder.digest))
+    with pytest.raises(EncoderError, match="write again with --modality image"):
+        behind.encode_items(items, "image", progress=False)
+
+
+@pytest.mark.parametrize("settings", [{"trained_parts": ["language"]}, {"lora": {"rank": 2}}])
+def test_the_start_shares_what_is_not_trained(little_shop, encoder_path, settings):
+    """A policy of adapters would hold a large model twice."""
+    stage = Reasoning(little_shop, config := ReasonConfig(**SETTINGS, **settings))
+    encoder = stage.open(encoder_path)
+    ready_to_train(encoder, config)
+    stage.begin(encoder)
+    theirs = dict(stage._reference.module.named_parameters())
+    shared = {name for name, own in encoder.module.named_parameters() if theirs[name] is own}
+    assert shared == {name for name, own in encoder.module.named_parameters() if not own.requires_grad}  # fmt: skip
+    assert shared and len(shared) < len(theirs)
+    assert not any(value.requires_grad for value in theirs.values())
 
 
 def test_post_training_refuses_it(little_shop, reasoned, tmp_path):
