@@ -4,7 +4,8 @@ All arms of a seed start from `--start`, and take `--steps` steps of `--batch-si
 
 - `plain`: post-training, words to products with title and picture; products are embedded as ever;
 - `contrast alone`: products are embedded behind what is written, which no reward shapes (`policy_weight=0`);
-- `joint`: the same with the policy objective beside it.
+- `joint`: the same with the policy objective beside it;
+- `attributes alone`, where `--arms` names it: the policy objective by itself, rewarded for attributes alone, to see what it does to them without contrast.
 
 Measured on what no training saw, pretraining included:
 - the searches by words of the test period (`--searches` of them): recall@10 of what was purchased, among all products or `--gallery` of them, those sought included;
@@ -46,9 +47,11 @@ K = 10
 AT_ENDS = 5
 """Steps at either end of a training whose roll-outs' rewards are told."""
 ARMS = ("plain", "contrast alone", "joint")
+ALONE = "attributes alone"
 START = "start"
 RECALL = "share of {count:,} test searches by words that find what was purchased among the first {k} of {items:,} products; mean over {seeds} seeds"
-WRITTEN = ("attribute_validity", "attribute_f1", "held_out_reward")
+SHOWN = ("attribute_validity", "attribute_f1", "held_out_reward")
+WRITTEN = (*SHOWN, "held_out_f1", "held_out_success")
 
 
 def sought(shop: Shop, num_searches: int | None, num_products: int | None) -> tuple[pl.DataFrame, pl.DataFrame]:  # fmt: skip
@@ -93,8 +96,12 @@ def _common(seed: int, options: Any) -> dict[str, Any]:
 def _config(arm: str, seed: int, options: Any) -> Any:
     from representation.reasoning import ReasonConfig
 
-    policy = {"policy_weight": 0.0} if arm == "contrast alone" else {}
-    return load_config(ReasonConfig, None, options.settings, base=_common(seed, options) | policy)
+    own = {
+        "contrast alone": {"policy_weight": 0.0},
+        ALONE: {"contrastive_weight": 0.0, "retrieval_weight": 0.0},
+    }
+    base = _common(seed, options) | own.get(arm, {})
+    return load_config(ReasonConfig, None, options.settings, base=base)
 
 
 def graded(encoder: Any, shop: Shop, options: Any) -> dict[str, list[float]]:
@@ -107,7 +114,7 @@ def graded(encoder: Any, shop: Shop, options: Any) -> dict[str, list[float]]:
     found = grader.values(encoder)
     rewards = HeldOutRewards.of(shop, _config("joint", 0, options), options.rewarded)
     if rewards is not None:
-        found["held_out_reward"] = rewards.values(encoder)
+        found |= rewards.values(encoder)
     return {name: values.tolist() for name, values in found.items()}
 
 
@@ -189,8 +196,8 @@ def summarise(cells: dict[tuple[str, int], dict[str, Any]], before: dict[str, An
         for (arm, seed), one in cells.items()
     ]
     hits, rows = pl.concat(frames), []
-    by_arm = {arm: hits_by_seed(hits, arm, "text", K) for arm in ARMS}
-    for arm in (arm for arm in ARMS if by_arm[arm]):
+    by_arm = {arm: hits_by_seed(hits, arm, "text", K) for arm in (*ARMS, ALONE)}
+    for arm in (arm for arm in by_arm if by_arm[arm]):
         values = np.stack(list(by_arm[arm].values()))
         about = RECALL.format(count=values.shape[1], k=K, items=num_items, seeds=len(values))
         mine = {seed: one for (name, seed), one in cells.items() if name == arm}
@@ -210,7 +217,7 @@ def summarise(cells: dict[tuple[str, int], dict[str, Any]], before: dict[str, An
             row["minus plain"] = estimate_over_seeds(gaps, about, (-1.0, 1.0)).as_dict()
         if arm != "plain":
             others = {seed: one for (name, seed), one in cells.items() if name == "contrast alone"}
-            row["written"] = _written(mine, before, others if arm == "joint" else {})
+            row["written"] = _written(mine, before, others if arm != "contrast alone" else {})
             row["roll_outs"] = {str(seed): _at_ends(one["log"]) for seed, one in mine.items()}
         rows.append(row)
     return rows
@@ -220,12 +227,12 @@ def _written(
     mine: dict[int, Any], before: dict[str, Any], others: dict[int, Any]
 ) -> dict[str, Any]:
     """Of each figure: before, after, what was gained, and after against the other arm's; bounds of a reward are those of its default weights."""
-    from representation.reasoning.grading import DEFINITIONS
-    from representation.reasoning.held_out import DEFINITION
+    from representation.reasoning import grading, held_out
 
+    definitions = grading.DEFINITIONS | held_out.DEFINITIONS
     found: dict[str, Any] = {}
     for name in (name for name in WRITTEN if name in before):
-        about, most = (DEFINITIONS | {"held_out_reward": DEFINITION})[name], 1.0 + (name == "held_out_reward")  # fmt: skip
+        about, most = definitions[name], 1.0 + (name == "held_out_reward")
         start = np.array(before[name])
         after = np.stack([one["graded"][name] for _, one in sorted(mine.items())])
         common = sorted(mine.keys() & others.keys())
@@ -259,7 +266,7 @@ def show(rows: list[dict[str, Any]], title: str) -> None:
         table.add_column(name)
     for row in rows:
         written = []
-        for name in WRITTEN:
+        for name in SHOWN:
             one = row.get("written", {}).get(name)
             written.append("" if one is None else f"{one['before']['value']:.3f} -> {one['after']['value']:.3f} ({Estimate(**one['gained'])})")  # fmt: skip
         gap = row.get("minus plain")
@@ -308,7 +315,7 @@ def _parser() -> Parser:
     parser.add_argument("--batch-size", type=count, default=32)
     parser.add_argument("--learning-rate", type=positive, default=3e-4)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--arms", nargs="+", choices=(*ARMS, ALONE), default=list(ARMS))
     parser.add_argument("--graded", type=count, default=200, help="products written about")
     parser.add_argument("--rewarded", type=count, default=96, help="products whose roll-outs are rewarded")  # fmt: skip
     parser.add_argument("--searches", type=count, help="searches to look with; default: all")

@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 import torch
 
-from moon_rec.estimate import Estimate
 from moon_rec.progress import say
 from moon_rec.seeds import generator, seed_of
 from moon_rec.shares import mean_share
@@ -23,7 +22,12 @@ from representation.reasoning.rewards import AttributeNames, true_pairs
 from representation.reasoning.roll_outs import Branched, draw, read, with_seen_pictures
 from representation.reasoning.train import ReasonConfig, asked_about, batches_of, earned
 
-DEFINITION = "mean reward of roll-outs about products listed from the cut on, with the searches by words that led to them, in batches as in training"
+_WHOSE = "of roll-outs about products listed from the cut on, with the searches by words that led to them, in batches as in training"
+DEFINITIONS = {
+    "held_out_reward": f"mean reward {_WHOSE}",
+    "held_out_f1": f"mean F1 of attributes {_WHOSE}; one that is not valid has 0",
+    "held_out_success": f"share {_WHOSE} that find their search",
+}
 
 
 class HeldOutRewards:
@@ -68,13 +72,20 @@ class HeldOutRewards:
         return cls(shop, config, pairs.with_columns(**columns), searches)
 
     def __call__(self, encoder: ProductEncoder) -> dict[str, float]:
-        """The figure as a training's log keeps it; see `WritingGrader`."""
-        found: Estimate = mean_share(self.values(encoder), definition=DEFINITION, bounds=self.bounds)  # fmt: skip
-        return as_logged({"held_out_reward": found})
+        """The figures as a training's log keeps them; see `WritingGrader`."""
+        bounds = {"held_out_reward": self.bounds}
+        return as_logged(
+            {
+                name: mean_share(
+                    of, definition=DEFINITIONS[name], bounds=bounds.get(name, (0.0, 1.0))
+                )
+                for name, of in self.values(encoder).items()
+            }
+        )
 
     @torch.inference_mode()
-    def values(self, encoder: ProductEncoder) -> np.ndarray:
-        """`(products,)` mean reward of the roll-outs of each, in the same order each time."""
+    def values(self, encoder: ProductEncoder) -> dict[str, np.ndarray]:
+        """Mean over the roll-outs of each product of each figure, `(products,)`, by name; the same products in the same order each time."""
         config, found = self._config, []
         known = KnownPositives.from_pairs({"text": self._pairs}, self._searches)
         made = batches_of(encoder, self._shop, config, self._pairs, self._searches, self._items, known)  # fmt: skip
@@ -90,6 +101,7 @@ class HeldOutRewards:
                 rolled = Branched.of(encoder, drawn, asked)
                 vectors = read(encoder.backbone, rolled, config.sampling_temperature).vectors
                 of = earned(config, self._names, batch, drawn.answers, encoder.embed(batch.queries), vectors)  # fmt: skip
-                found.append(of.rewards.view(-1, config.group_size).mean(dim=1).cpu().numpy())
+                each = torch.stack([of.rewards, of.f1, of.success])
+                found.append(each.unflatten(1, (-1, config.group_size)).mean(dim=2).cpu().numpy())
         encoder.module.train(was_training)
-        return np.concatenate(found).astype(np.float64)
+        return dict(zip(DEFINITIONS, np.hstack(found).astype(np.float64), strict=True))
