@@ -210,10 +210,10 @@ def test_post_training_refuses_it(little_shop, reasoned, tmp_path):
 
 def test_the_command_grades_what_is_written(little_shop, encoder_path, tmp_path, capsys):
     words = [str(little_shop.path), "--start", str(encoder_path), "--out", str(tmp_path / "out")]
-    settings = [f"--set={name}={SETTINGS[name]}" for name in SETTINGS if name != "steps"]
-    command.main([*words, *settings, "--set=steps=1", "--graded", "3"])
+    settings = [f"--set={name}={SETTINGS[name]}" for name in SETTINGS if name not in ("steps", "batch_size")]  # fmt: skip
+    command.main([*words, *settings, "--set=steps=1", "--set=batch_size=2", "--graded", "3"])
     err = capsys.readouterr().err
-    assert "attribute_validity (" in err and "attribute_f1 (" in err
+    assert "attribute_validity (" in err and "attribute_f1 (" in err and "held_out_reward (" in err
     assert "all roll-outs of a product earned alike" in err
 
 
