@@ -181,14 +181,14 @@ def continued(
     positions = positions.repeat_interleave(count, -2)
     alive = torch.arange(len(mask), device=mask.device)
     said: list[list[int]] = [[] for _ in range(len(mask))]
-    for at in range(most_tokens):
+    for at in range(most_tokens + 1):
         tokens = choose(backbone.logits(behind))
         goes_on = (tokens != end).nonzero().squeeze(1)
         alive, tokens = alive[goes_on], tokens[goes_on]
+        if not len(alive) or at == most_tokens:
+            break  # an answer of as many tokens may have come to its end
         for row, token in zip(alive.tolist(), tokens.tolist(), strict=True):
             said[row].append(token)
-        if not len(alive) or at + 1 == most_tokens:
-            break
         cache.batch_select_indices(goes_on)
         positions, mask, places = positions[..., goes_on, :], mask[goes_on], places[goes_on]
         mask = functional.pad(mask, (0, 1), value=True)

@@ -76,6 +76,19 @@ def test_an_end_that_was_not_drawn_is_not_learnt(encoder, asked):
         assert 1 <= len(said) <= MOST + ended
 
 
+def test_an_answer_as_long_as_may_be_comes_to_its_end(encoder, asked):
+    """Pretraining teaches answers of as many tokens, and their ends."""
+    dialogue, questions, inputs = asked
+    wanted = draw(encoder, questions, inputs, 1, dialogue.end, 9, None).answers[0].tokens
+    most = next(at for at in range(1, 9) if wanted[at] not in wanted[:at])
+    end = [wanted[most], *dialogue.end[1:]]
+    for length, has_ended in ((most, True), (most - 1, False)):
+        found = draw(encoder, questions, inputs, 1, end, length, None)
+        assert found.answers[0].tokens == wanted[:length]
+        assert found.answers[0].has_ended == has_ended
+        assert (found.labels[0][len(questions[0]) + length] == end[0]) == has_ended
+
+
 def alone(encoder, asked, place, row):
     """A roll-out as a row of its own, with its picture."""
     made = encoder.composer.batch([row], None).to(encoder.device)
