@@ -126,7 +126,8 @@ def measured(shop: Shop, path: Path, options: Any) -> tuple[pl.DataFrame, dict[s
     from representation.reasoning.written import WrittenAttributes, write_answers
     from representation.sets.search_cases import gallery_of, search_cases
 
-    encoder, found = open_encoder(path), {"writing": 0.0}
+    encoder = open_encoder(path)
+    found: dict[str, Any] = {"writing": 0.0}
     searches, items = sought(shop, options.searches, options.gallery)
     started = time.process_time()
     if isinstance(encoder, ReasoningEncoder):
@@ -139,7 +140,7 @@ def measured(shop: Shop, path: Path, options: Any) -> tuple[pl.DataFrame, dict[s
         started = time.process_time()
     vectors = encoder.encode_items(items, batch_size=64)
     found["embedding"] = 1000 * (time.process_time() - started) / items.height
-    about = {"encoder": encoder.digest, "shop": shop.digest}
+    about: dict[str, Any] = {"encoder": encoder.digest, "shop": shop.digest}
     table = EmbeddingTable.from_arrays(items["item_id"].to_numpy(), vectors, kind="items", **about)
     asked = EmbeddingTable.from_arrays(searches["search_id"].to_numpy(), encoder.encode_queries(searches), kind="queries", **about)  # fmt: skip
     gallery = gallery_of(shop, table, "test")

@@ -95,8 +95,9 @@ def _masks(config: Any, mask: Tensor, causal: bool, embedded: Embedded) -> Any:
     whole = attention_mask(mask, causal, embedded)
     if not causal or "sliding_attention" not in (getattr(config, "layer_types", None) or ()):
         return whole
-    is_branched = embedded.branches is not None and embedded.positions is not None
-    places = embedded.positions if is_branched else mask.cumsum(dim=1) - 1
+    places = embedded.positions
+    if places is None or embedded.branches is None:
+        places = mask.cumsum(dim=1) - 1
     own = places[:, -embedded.states.shape[1] :]
     is_far = own[:, :, None] - places[:, None, :] >= config.sliding_window
     near = whole.masked_fill(is_far[:, None], torch.finfo(whole.dtype).min)

@@ -142,10 +142,15 @@ class Branched(NamedTuple):
         device = asked.mask.device
         made = encoder.composer.batch(rows, None).to(device)
         length, most = made.token_ids.shape[1], max(map(len, labels))
-        padded = [pad_rows(branches, length), pad_rows(places, length), pad_rows(before, most)]
-        told = [each.to(device) for each in (*padded, pad_rows(labels, most, IGNORED))]
         shown = replace(made, pixels=asked.pixels, seen=asked.seen)
-        return cls(shown, *told, torch.tensor(ends, device=device))
+        return cls(
+            shown,
+            pad_rows(branches, length).to(device),
+            pad_rows(places, length).to(device),
+            pad_rows(before, most).to(device),
+            pad_rows(labels, most, IGNORED).to(device),
+            torch.tensor(ends, device=device),
+        )
 
 
 class Read(NamedTuple):
