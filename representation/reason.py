@@ -5,6 +5,7 @@ python -m representation.reason SHOP --start PRETRAINED --out ENCODER
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from moon_rec.command import Parser, add_config_options, run, seed_number
 from moon_rec.config import load_config
@@ -14,6 +15,10 @@ from moon_rec.progress import say
 from moon_rec.shop import Shop
 from representation.recipes.option import add_recipe_option, chosen_recipe, recipe_mark
 from representation.training.tracking import add_track_option, tracked, tracker_of
+
+if TYPE_CHECKING:
+    from representation.reasoning import ReasonConfig
+    from representation.reasoning.train import Grade
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -35,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
         type=seed_number,
         default=100,
         metavar="PRODUCTS",
-        help="how many of the products listed from the cut on are written about before and after, and every grade_every steps; 0: none",
+        help="how many of the products listed from the cut on are written about, and rewarded as in training, before and after, and every grade_every steps; 0: none",
     )
     add_recipe_option(parser, "reasoning")
     add_track_option(parser)
@@ -53,8 +58,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     chosen = parser.parse_args(argv)
     from representation.pretraining.grading import grades_as_lines
-    from representation.reasoning import ReasonConfig, reason
-    from representation.reasoning.grading import DEFINITIONS, WritingGrader
+    from representation.reasoning import ReasonConfig, grading, held_out, reason
     from representation.reasoning.train import LOG_FILE
     from representation.training.output_places import check_out
 
@@ -65,13 +69,28 @@ def main(argv: list[str] | None = None) -> None:
     tracker = tracker_of(chosen)
     shop = Shop.open(chosen.shop)
     with tracked(tracker, "reasoning", LOG_FILE, chosen, config, shop, mark) as on_log:
-        grade = WritingGrader.of(shop, chosen.graded, config.seed) if chosen.graded else None
+        grade = _grade(shop, config, chosen.graded) if chosen.graded else None
         made = reason(shop, chosen.out, config, chosen.start, on_log, chosen.overwrite, grade, mark)
     grades = read_json(made[-1].path / LOG_FILE).get("grades", [])
-    for line in grades_as_lines(grades, DEFINITIONS):
+    for line in grades_as_lines(grades, grading.DEFINITIONS | held_out.DEFINITIONS):
         say(line)
     for checkpoint in made:
         print(checkpoint.path)
+
+
+def _grade(shop: Shop, config: "ReasonConfig", num_products: int) -> "Grade | None":
+    """All that is told of held-out products; None where there is none to tell it of."""
+    from representation.reasoning.grading import WritingGrader
+    from representation.reasoning.held_out import HeldOutRewards
+
+    graders = [
+        WritingGrader.of(shop, num_products, config.seed),
+        HeldOutRewards.of(shop, config, num_products),
+    ]
+    there = [each for each in graders if each is not None]
+    if not there:
+        return None
+    return lambda encoder: {name: of for each in there for name, of in each(encoder).items()}
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ ENCODER = OutputKind(
     json_with("format_version", "digest", "config"),
     (
         "*config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt",
-        "*.model", "chat_template*", "modules.json", "config_sentence_transformers.json", "1_Pooling/config.json", "2_Normalize/*", "adapter/adapter_*", "text/**", "vision/**", "*training_log.json", MERGED_FILE,
+        "*.model", "chat_template*", "modules.json", "config_sentence_transformers.json", "1_Pooling/config.json", "2_Normalize/*", "adapter/adapter_*", "text/**", "vision/**", "*training_log.json", "reasoning_log.json", MERGED_FILE,
     ),
 )  # fmt: skip
 QWEN_TYPES = ("qwen3_vl", "qwen2_5_vl")

@@ -19,6 +19,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 import torch
 from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor, nn
+from transformers import Cache
 
 from moon_rec.bounds import (
     MOST_IN_MEMORY,
@@ -183,7 +184,9 @@ class Embedded(NamedTuple):
         routing: what experts are told of these rows; they note there what their gates did. None without experts.
         seen: what the vision tower made of the pictures, `(pictures, tokens, width)`, where late fusion reads it.
         num_before: `(batch,)`, tokens at a row's beginning that see nothing behind them (`picture_focus.compression`); None: there are none such.
-        positions: of the tokens, as `Backbone.positions` gives them, where some are left out; None: all are there.
+        positions: of the tokens, as `Backbone.positions` gives them, where some are left out or rows branch; None: all are there, one behind the other.
+        branches: `(batch, length)` int64, 0 in a row's trunk, else which of its branches a token is of: branches go on from the trunk and see none of each other, and
+            `positions` says where their tokens stand; None: rows do not branch.
     """
 
     states: Tensor
@@ -193,6 +196,7 @@ class Embedded(NamedTuple):
     seen: Tensor | None = None
     num_before: Tensor | None = None
     positions: Tensor | None = None
+    branches: Tensor | None = None
 
 
 class Backbone(ABC):
@@ -279,9 +283,6 @@ class Backbone(ABC):
         seen = inputs.seen if inputs.pixels is None else self._seen(inputs.pixels)
         tokens, *added = self.projected(seen)
         kept = seen[0] if late_fusion_of(self.module) is not None else None
-        if inputs.which is not None:
-            tokens, *added = (each.index_select(0, inputs.which) for each in (tokens, *added))
-            kept = None if kept is None else kept.index_select(0, inputs.which)
         states = _put_pictures(states, is_picture, tokens)
         return Embedded(states, is_picture, added, self._routing(inputs), seen=kept)
 
@@ -297,12 +298,16 @@ class Backbone(ABC):
         """
 
     @abstractmethod
-    def states(self, embedded: Embedded, mask: Tensor, causal: bool) -> Tensor:
+    def states(
+        self, embedded: Embedded, mask: Tensor, causal: bool, cache: Cache | None = None
+    ) -> Tensor:
         """States of the language model's output layer, `(batch, length, dim)`.
 
         Args:
             mask: `(batch, length)`, True where a token is real.
             causal: True, each token sees those before it (next-token prediction); False, all tokens of its row (embedding).
+            cache: keys and values of the tokens before these, to which theirs are added; `mask` is then of all of them, `(batch, before + length)`, and `embedded.positions`
+                says where these stand.
         """
 
     def told(self, embedded: Embedded, mask: Tensor) -> dict[str, Any]:
@@ -311,7 +316,8 @@ class Backbone(ABC):
         if embedded.routing is not None:
             found["routing"] = embedded.routing
         if has_residual_enhancement(self.module):
-            found["detail"] = Detail(embedded.states, mask, embedded.is_picture)
+            own = mask[:, -embedded.states.shape[1] :]
+            found["detail"] = Detail(embedded.states, own, embedded.is_picture)
         return found
 
     def fused(self, vectors: Tensor, embedded: Embedded, words: Tensor | None) -> Tensor:
@@ -356,21 +362,21 @@ def part_of(name: str) -> Part:
     return "vision" if "visual." in name or "vision_tower." in name else "language"
 
 
-def attention_mask(
-    mask: Tensor, causal: bool, dtype: torch.dtype, num_before: Tensor | None = None
-) -> Tensor:
+def attention_mask(mask: Tensor, causal: bool, embedded: Embedded) -> Tensor:
     """What is added to attention's scores, `(batch, 1, length, length)`: 0 where a token may look, the dtype's lowest number elsewhere.
 
     Args:
-        mask: `(batch, length)`, True where a token is real.
-        num_before: see `Embedded.num_before`.
+        mask: `(batch, length)`, True where a token is real; of those before the tokens of `embedded`, too, where there are more: `(batch, 1, length, all)`.
     """
-    length = mask.shape[1]
+    dtype, length, num_before = embedded.states.dtype, embedded.states.shape[1], embedded.num_before
+    num_seen = mask.shape[1]
     allowed = mask[:, None, None, :].expand(-1, 1, length, -1)
     if causal:
-        allowed = (
-            allowed & torch.ones(length, length, dtype=torch.bool, device=allowed.device).tril()
-        )
+        before = torch.ones(length, num_seen, dtype=torch.bool, device=allowed.device)
+        allowed = allowed & before.tril(num_seen - length)
+    if (branches := embedded.branches) is not None:
+        is_near = (branches[:, :, None] == branches[:, None, :]) | (branches == 0)[:, None, :]
+        allowed = allowed & is_near[:, None]
     if num_before is not None:
         is_before = torch.arange(length, device=mask.device) < num_before[:, None]
         allowed = allowed & ~(is_before[:, None, :, None] & ~is_before[:, None, None, :])

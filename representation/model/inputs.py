@@ -17,7 +17,6 @@ class Inputs:
         pixels: `(pictures, ...)`, what the backbone's layout makes of pictures, in row order, as many entries of each row that has a picture; None without pictures.
         roles: `(batch, length)`, which tokens go to guided experts (`mixture.guided`); None: none.
         words: `(batch, length)`, True at tokens of a product's or a search's own words, where fusion reads them (`Composer`); None: there are none.
-        which: `(pictures shown,)` int64, which of the pictures is shown at each place in turn, where one is shown in several rows; None: each in one row, in order.
         seen: in place of `pixels`, what a frozen tower made of these pictures (`Backbone.tower_states`), each `(pictures, ...)`; empty: the tower is still to be run.
     """
 
@@ -27,7 +26,6 @@ class Inputs:
     roles: Tensor | None = None
     seen: Sequence[Tensor] = ()
     words: Tensor | None = None
-    which: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.mask)
@@ -39,7 +37,6 @@ class Inputs:
 
     def part(self, first: int, end: int) -> "Inputs":
         """Some rows of a batch in which all have a picture of their own, or none has."""
-        assert self.which is None
 
         def of_rows(pictures: Tensor) -> Tensor:
             each, left = divmod(len(pictures), len(self))
@@ -55,10 +52,10 @@ class Inputs:
 
     def to(self, device: torch.device | str) -> "Inputs":
         """The same batch on `device`."""
-        pixels, roles, words, which = (
+        pixels, roles, words = (
             each.to(device) if each is not None else None
-            for each in (self.pixels, self.roles, self.words, self.which)
+            for each in (self.pixels, self.roles, self.words)
         )
         seen = [each.to(device) for each in self.seen]
         ids, mask = self.token_ids.to(device), self.mask.to(device)
-        return Inputs(ids, mask, pixels, roles, seen, words, which)
+        return Inputs(ids, mask, pixels, roles, seen, words)

@@ -4,8 +4,8 @@ This is the construction of MOON and NoteLLM-2: a vision encoder's states go thr
 LLaVA's projector is two linear layers with a GELU between (Liu et al. 2023, Improved Baselines). Notable choices:
 - Both models are transformers' own and run through their own forward, so what is special about one of them (Gemma's scaled embeddings, its windows,
   grouped queries, positions) is right by construction; a folder opens in transformers as it is.
-- Causal states are those of `LlavaForConditionalGeneration` on the same row. For states in both directions attention gets a 4-D mask in which a token sees
-  every token of its row, in layers with a window, too: rows of products are shorter than any window.
+- Causal states are those of `LlavaForConditionalGeneration` on the same row, windows of layers among them. For states in both directions attention gets a 4-D mask in
+  which a token sees every token of its row, in layers with a window, too: rows of products are shorter than any window.
 - A picture's tokens depend on nothing but the picture: padding and neighbours change no vector (to 1e-6).
 - The vision tower's last layers are run once for all pictures of a batch; frozen, without a graph.
 Measured with DINOv2-small at 112 pixels (64 tokens a picture) and 8 layers of SmolLM2-135M: docs/composed_backbones.md.
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import Cache
 
 from moon_rec.errors import EncoderError
 from representation.model.backbone import Backbone, Channels, Embedded, attention_mask
@@ -72,18 +73,35 @@ class LlavaBackbone(Backbone):
     def positions(self, is_picture: Tensor) -> Tensor:
         return torch.arange(is_picture.shape[1], device=is_picture.device).expand_as(is_picture)
 
-    def states(self, embedded: Embedded, mask: Tensor, causal: bool) -> Tensor:
+    def states(
+        self, embedded: Embedded, mask: Tensor, causal: bool, cache: Cache | None = None
+    ) -> Tensor:
         model: Any = self.language_model
-        dtype = embedded.states.dtype
+        is_plain = causal and cache is None and embedded.branches is None
         return model(
             inputs_embeds=embedded.states,
             attention_mask=mask.long()
-            if causal
-            else attention_mask(mask, False, dtype, embedded.num_before),
+            if is_plain
+            else _masks(model.config, mask, causal, embedded),
             position_ids=embedded.positions,
-            use_cache=False,
+            past_key_values=cache,
+            use_cache=cache is not None,
             **self.told(embedded, mask),
         ).last_hidden_state
+
+
+def _masks(config: Any, mask: Tensor, causal: bool, embedded: Embedded) -> Any:
+    """`attention_mask`, and where causal layers have a window, one of each kind of layer: it ends so many tokens back in a token's own branch."""
+    whole = attention_mask(mask, causal, embedded)
+    if not causal or "sliding_attention" not in (getattr(config, "layer_types", None) or ()):
+        return whole
+    places = embedded.positions
+    if places is None or embedded.branches is None:
+        places = mask.cumsum(dim=1) - 1
+    own = places[:, -embedded.states.shape[1] :]
+    is_far = own[:, :, None] - places[:, None, :] >= config.sliding_window
+    near = whole.masked_fill(is_far[:, None], torch.finfo(whole.dtype).min)
+    return {"full_attention": whole, "sliding_attention": near}
 
 
 def tower_states(module: Any, pixels: Tensor) -> Tensor:

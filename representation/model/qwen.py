@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+from transformers import Cache, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 from moon_rec.errors import EncoderError
 from moon_rec.seeds import seed_of
@@ -51,7 +51,9 @@ class QwenBackbone(Backbone):
     def positions(self, is_picture: Tensor) -> Tensor:
         return rotary_positions(is_picture, self.layout)
 
-    def states(self, embedded: Embedded, mask: Tensor, causal: bool) -> Tensor:
+    def states(
+        self, embedded: Embedded, mask: Tensor, causal: bool, cache: Cache | None = None
+    ) -> Tensor:
         more: dict[str, Any] = self.told(embedded, mask)
         if embedded.added:
             layers = [layer.reshape(-1, layer.shape[-1]) for layer in embedded.added]
@@ -64,9 +66,10 @@ class QwenBackbone(Backbone):
             positions = self.positions(embedded.is_picture)
         return self.language_model(
             inputs_embeds=embedded.states,
-            attention_mask=attention_mask(mask, causal, embedded.states.dtype, embedded.num_before),
+            attention_mask=attention_mask(mask, causal, embedded),
             position_ids=positions,
-            use_cache=False,
+            past_key_values=cache,
+            use_cache=cache is not None,
             is_causal=False,  # the mask says it all
             **more,
         ).last_hidden_state

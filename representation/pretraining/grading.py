@@ -15,6 +15,8 @@ import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
+from torch.nn import functional
+from transformers import DynamicCache
 
 from moon_rec.estimate import Estimate
 from moon_rec.progress import progress, say
@@ -160,53 +162,47 @@ def continued(
     end: int,
     most_tokens: int,
     choose: Callable[[Tensor], Tensor] = likeliest,
+    count: int = 1,
 ) -> tuple[list[list[int]], list[bool]]:
-    """Tokens that each row of a batch goes on with, without its end; and whether it came to its end.
+    """Tokens that each row of a batch goes on with, without its end; and whether it came to its end. Keys and values are kept, so a row is read once.
 
     Args:
         choose: tokens `(rows,)` of scores `(rows, vocabulary)`, of the rows that have not ended.
+        count: how often each row goes on; all of a row one after the other.
     """
-    backbone = encoder.backbone
+    backbone, cache = encoder.backbone, DynamicCache()
     embedded, mask = backbone.embedded(inputs), inputs.mask
-    pictured = embedded.is_picture.any(dim=1)
-    said: list[list[int]] = [[] for _ in range(len(mask))]
-    has_ended = [True] * len(mask)
+    places = mask.sum(dim=1)
+    states = backbone.states(embedded, mask, causal=True, cache=cache)
+    behind = states[torch.arange(len(mask), device=mask.device), places - 1]
+    positions = backbone.positions(functional.pad(embedded.is_picture, (0, most_tokens)))
+    cache.batch_repeat_interleave(count)
+    behind, mask, places = (one.repeat_interleave(count, 0) for one in (behind, mask, places))
+    positions = positions.repeat_interleave(count, -2)
     alive = torch.arange(len(mask), device=mask.device)
-    for _ in range(most_tokens):
-        states = backbone.states(embedded, mask, causal=True)
-        last = mask.sum(dim=1) - 1
-        tokens = choose(backbone.logits(states[torch.arange(len(last), device=last.device), last]))
-        goes_on = tokens != end
-        for row, token in zip(alive[goes_on].tolist(), tokens[goes_on].tolist(), strict=True):
+    said: list[list[int]] = [[] for _ in range(len(mask))]
+    for at in range(most_tokens + 1):
+        tokens = choose(backbone.logits(behind))
+        goes_on = (tokens != end).nonzero().squeeze(1)
+        alive, tokens = alive[goes_on], tokens[goes_on]
+        if not len(alive) or at == most_tokens:
+            break  # an answer of as many tokens may have come to its end
+        for row, token in zip(alive.tolist(), tokens.tolist(), strict=True):
             said[row].append(token)
-        if not goes_on.any():
-            return said, has_ended
-        of_rows = goes_on[pictured]
-        added = [one.unflatten(0, (len(of_rows), -1))[of_rows].flatten(0, 1) for one in embedded.added]  # fmt: skip
-        embedded = Embedded(embedded.states[goes_on], embedded.is_picture[goes_on], added)
-        mask, last, tokens = mask[goes_on], last[goes_on], tokens[goes_on]
-        alive, pictured = alive[goes_on], pictured[goes_on]
-        embedded, mask = _grown(backbone, embedded, mask, last + 1, tokens)
-    for row in alive.tolist():
-        has_ended[row] = False
-    return said, has_ended
+        cache.batch_select_indices(goes_on)
+        positions, mask, places = positions[..., goes_on, :], mask[goes_on], places[goes_on]
+        mask = functional.pad(mask, (0, 1), value=True)
+        added = _one_more(backbone, tokens, positions, places + at)
+        behind = backbone.states(added, mask, causal=True, cache=cache)[:, 0]
+    is_left = set(alive.tolist())
+    return said, [row not in is_left for row in range(len(said))]
 
 
-def _grown(
-    backbone: Backbone, embedded: Embedded, mask: Tensor, places: Tensor, tokens: Tensor
-) -> tuple[Embedded, Tensor]:
-    """Rows with one more token each, at `places`; a column longer where a row is full."""
-    states, is_picture = embedded.states, embedded.is_picture
-    if int(places.max()) == mask.shape[1]:
-        states = torch.cat([states, torch.zeros_like(states[:, :1])], dim=1)
-        is_picture, mask = (
-            torch.cat([one, torch.zeros_like(one[:, :1])], dim=1) for one in (is_picture, mask)
-        )
-    rows = torch.arange(len(mask), device=mask.device)
-    states, mask = states.clone(), mask.clone()
-    states[rows, places] = backbone.module.get_input_embeddings()(tokens).to(states.dtype)
-    mask[rows, places] = True
-    return Embedded(states, is_picture, embedded.added), mask
+def _one_more(backbone: Backbone, tokens: Tensor, positions: Tensor, places: Tensor) -> Embedded:
+    """A token `(rows,)` each, as it enters the language model at these places of its row."""
+    states = backbone.module.get_input_embeddings()(tokens)[:, None]
+    where = positions.gather(-1, places[:, None].expand(*positions.shape[:-1], 1))
+    return Embedded(states, torch.zeros_like(tokens, dtype=torch.bool)[:, None], positions=where)
 
 
 def token_f1(said: str, true: str) -> float:

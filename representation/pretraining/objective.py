@@ -114,7 +114,12 @@ def answer_loss(backbone: Backbone, inputs: Inputs, labels: Tensor) -> Tensor:
 
 def pad_labels(labels: Sequence[list[int]], length: int) -> Tensor:
     """Labels as `(batch, length)` int64, `IGNORED` behind each row's end."""
-    padded = torch.full((len(labels), length), IGNORED, dtype=torch.int64)
-    for row, values in enumerate(labels):
+    return pad_rows(labels, length, IGNORED)
+
+
+def pad_rows(rows: Sequence[list[int]], length: int, filler: int = 0) -> Tensor:
+    """Rows as `(batch, length)` int64, `filler` behind each one's end."""
+    padded = torch.full((len(rows), length), filler, dtype=torch.int64)
+    for row, values in enumerate(rows):
         padded[row, : len(values)] = torch.tensor(values)
     return padded

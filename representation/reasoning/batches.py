@@ -25,8 +25,8 @@ class ReasoningBatch:
 
     Attributes:
         queries: the words.
-        asked: the question about each product, up to its answer, each as often as it is answered; of its pictures, which the tower sees once.
-        questions: the same as token ids, each once.
+        asked: the question about each product, up to its answer.
+        questions: the same as token ids.
         blocked: `(pairs, pairs)` boolean, True where the product is known to be no negative of the query; False for its own.
         passed: `(pairs, pairs)` boolean, True where the query of a column is another one that the product of the row answers.
         true: attributes of each product.
@@ -73,7 +73,6 @@ class ReasoningBatches:
         words: search_id and query_text of all of them.
         items: `item_id`, `title`, `attributes`, `has_image` of all that the pairs hold, ascending, in the order of `pictures`.
         boxes: where the core region of each is, as far as it is known.
-        group_size: how often a product is answered.
     """
 
     def __init__(
@@ -87,7 +86,6 @@ class ReasoningBatches:
         boxes: Sequence[Box | None] | None,
         known: KnownPositives,
         batch_size: int,
-        group_size: int,
         seed: int,
         scratch_bytes: int,
     ) -> None:
@@ -98,7 +96,7 @@ class ReasoningBatches:
         self._items = items
         self._row_of = {item: row for row, item in enumerate(items["item_id"])}
         self._true = true_pairs(items)
-        self._size, self._group, self._seed = min(batch_size, pairs.height), group_size, seed
+        self._size, self._seed = min(batch_size, pairs.height), seed
         names = [f"items.image of item {item_id}" for item_id in items["item_id"]]
         self._pictures = PictureStore(
             pictures,
@@ -125,11 +123,7 @@ class ReasoningBatches:
         questions = questions_of(self._dialogue, items, has)
         seen = [row for row, pictured in zip(rows, has, strict=True) if pictured]
         pictures = self._pictures.take(seen) if seen else None
-        often = [row for row in questions for _ in range(self._group)]
-        asked = encoder.composer.batch(often, pictures)
-        if asked.pixels is not None:
-            places = torch.arange(len(asked.pixels)).view(len(seen), -1)
-            asked = replace(asked, which=places.repeat_interleave(self._group, dim=0).view(-1))
+        asked = encoder.composer.batch(questions, pictures)
         tokens = encoder.tokens([self._texts[place] for place in chosen], "query", "words")
         answers = self._known.blocked(pairs, pairs["item_id"].to_numpy(), pairs["spu_id"].to_numpy())  # fmt: skip
         passed = torch.from_numpy(answers.T.copy())  # by product, the queries that it answers

@@ -21,7 +21,7 @@ from representation.interface import Modality
 from representation.model.prompt import SEPARATOR, values_of
 from representation.pretraining.objective import Dialogue
 from representation.pretraining.questions import QUESTIONS
-from representation.reasoning.roll_outs import as_drawn, as_inputs, draw, read, with_seen_pictures
+from representation.reasoning.roll_outs import Branched, as_drawn, draw, read, with_seen_pictures
 from representation.reasoning.written import Answer, WrittenAttributes
 from representation.training.picture_store import PictureStore
 
@@ -75,12 +75,16 @@ class ReasoningEncoder(ProductEncoder):
         """See `ProductEncoder.encode_items`; vectors are the states behind what is written, greedily, of what the modality shows, or behind what was written beforehand.
 
         Raises:
-            EncoderError: nothing was written of a product, where it was to be beforehand.
+            EncoderError: nothing was written of a product, where it was to be beforehand, or of another modality.
         """
         if self._written is None:
             return self.written(frame, modality, batch_size, progress)[0]
         if "item_id" not in frame.columns:
             raise EncoderError("what was written is looked up by item_id, and the frame has none; give it that column")  # fmt: skip
+        if self._written.modality not in ("", modality):
+            raise EncoderError(
+                f"{self._written.path} was written of {self._written.modality} of products, and they are embedded by {modality}; write again with --modality {modality}"
+            )
         answers = self._written.of(frame["item_id"].to_list())
         return self._behind(frame, modality, batch_size, progress, answers)[0]
 
@@ -98,6 +102,20 @@ class ReasoningEncoder(ProductEncoder):
         """
         return self._behind(frame, modality, batch_size, progress, None)
 
+    def answers(
+        self,
+        frame: pl.DataFrame,
+        modality: Modality = "both",
+        batch_size: int = 256,
+        progress: bool = True,
+    ) -> list[Answer]:
+        """What is written of each product, without vectors, which would take half of the time.
+
+        Raises:
+            As `encode_items`.
+        """
+        return self._behind(frame, modality, batch_size, progress, None, embeds=False)[1]
+
     @torch.inference_mode()
     def _behind(
         self,
@@ -106,8 +124,9 @@ class ReasoningEncoder(ProductEncoder):
         batch_size: int,
         progress: bool,
         answers: list[Answer] | None,
+        embeds: bool = True,
     ) -> tuple[np.ndarray, list[Answer]]:
-        """Vectors behind answers, and these; None: they are written now."""
+        """Vectors behind answers, and these; None: they are written now. Without `embeds` there are no vectors: they have no columns."""
         check_items(frame, modality, self.modalities)
         shown = frame if modality != "image" else frame.with_columns(title=pl.lit(""))
         names = row_names(frame, "item_id", "items.image of item")
@@ -122,7 +141,7 @@ class ReasoningEncoder(ProductEncoder):
         said = None if answers is None else self._tokens_of(answers)
         lengths = [len(row) + (len(said[at]) if said else 0) for at, row in enumerate(questions)]
         order = np.lexsort((np.array(lengths), has))
-        vectors = np.empty((frame.height, self.dim), np.float32)
+        vectors = np.zeros((frame.height, self.dim * embeds), np.float32)
         found: list[Answer] = answers or [Answer("")] * frame.height
         was_training = self.module.training
         self.module.eval()
@@ -137,10 +156,13 @@ class ReasoningEncoder(ProductEncoder):
                 drawn = draw(self, asked, inputs, 1, dialogue.end, most, None)
                 for row, answer in zip(chosen.tolist(), drawn.answers, strict=True):
                     found[row] = answer
+                told = [one.tokens or [] for one in drawn.answers]
             else:
-                drawn = as_drawn(asked, [said[row] for row in chosen], dialogue.end)
-            rows, labels = as_inputs(self, drawn, inputs)
-            vectors[chosen] = read(self.backbone, rows, labels, 1.0).vectors.cpu().numpy()
+                told = [said[row] for row in chosen]
+            if not embeds:
+                continue
+            rolled = Branched.of(self, as_drawn(asked, told, dialogue.end), inputs)
+            vectors[chosen] = read(self.backbone, rolled, 1.0).vectors.cpu().numpy()
         self.module.train(was_training)
         return vectors, found
 

@@ -17,7 +17,7 @@ from representation.reasoning.encoder import ReasoningEncoder
 from representation.reasoning.rewards import AttributeNames, attribute_f1, true_pairs
 
 DEFINITIONS = {
-    "attribute_validity": "share of products listed from the cut on of which the greedy answer comes to its end and is names and values alone, no name twice",
+    "attribute_validity": "share of products listed from the cut on of which the greedy answer comes to its end and is names and values alone, no name more often than a product has it",
     "attribute_f1": "F1 of the stated and the true attributes of products listed from the cut on, name and value; an answer that is not valid has 0",
 }
 
@@ -37,9 +37,11 @@ class WritingGrader:
     def of(cls, shop: Shop, num_products: int, seed: int = 0) -> "WritingGrader | None":
         """Of up to `num_products` products listed from the cut on, drawn by `seed`; None, which is said, where none of them has an attribute."""
         columns = shop.items.select("item_id", "title", "attributes", "image", "listed_at")
-        has_any = pl.col("attributes").list.len() > 0
         is_later = pl.col("listed_at") >= shop.cut_time
-        ids = columns.filter(is_later & has_any).select("item_id").collect()["item_id"].sort()
+        later = columns.filter(is_later).select("item_id", "attributes").sort("item_id").collect()
+        ids = later["item_id"].filter(
+            pl.Series([bool(pairs) for pairs in true_pairs(later)], dtype=pl.Boolean)
+        )
         if not len(ids):
             say(
                 "what is written is not graded: no product with an attribute is listed from the cut on"
@@ -56,12 +58,16 @@ class WritingGrader:
 
     def estimates(self, encoder: ProductEncoder) -> dict[str, Estimate]:
         """The figures by name."""
+        values = self.values(encoder)
+        return {name: mean_share(of, definition=DEFINITIONS[name]) for name, of in values.items()}
+
+    def values(self, encoder: ProductEncoder) -> dict[str, np.ndarray]:
+        """What each product has of each figure, `(products,)`, by name; the same products in the same order each time."""
         assert isinstance(encoder, ReasoningEncoder)
-        _, answers = encoder.written(self._items, progress=False)
+        answers = encoder.answers(self._items, progress=False)
         stated = [self._names.read(one.text) if one.has_ended else None for one in answers]
         valid = np.array([float(pairs is not None) for pairs in stated])
         f1 = np.array(
             [0.0 if pairs is None else attribute_f1(pairs, true) for pairs, true in zip(stated, self._true, strict=True)]
         )  # fmt: skip
-        values = {"attribute_validity": valid, "attribute_f1": f1}
-        return {name: mean_share(of, definition=DEFINITIONS[name]) for name, of in values.items()}
+        return {"attribute_validity": valid, "attribute_f1": f1}

@@ -5,12 +5,13 @@ after AFMRL (Alibaba, ACL Findings 2026): `R = R_of_valid * I(valid) + eta * I(i
 
     R = accuracy_weight * F1 of attributes + retrieval_weight * success    where the answer is valid, else `invalid_reward`
 
-- valid: the answer came to its end, and every part between commas is the name of an attribute that the shop knows and a value; no name twice.
+- valid: the answer came to its end, and every part between commas is the name of an attribute that the shop knows and a value; no name more often than a product has it.
 - F1 of attributes: of the pairs of name and value against the product's own; precision counts too, so that listing everything earns nothing.
 - success: the product's query is the first, or among the first k, of the batch's queries by the roll-out's own vector; other queries of the same product are not
   counted against it. AFMRL's `|P_x & topK(x, a)| / |P_x|` with one positive.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -19,40 +20,69 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from moon_rec.texts import normal_text, normal_texts
 from representation.pretraining.grading import words_of
+from representation.same_words import normal_words
 
 Pairs = frozenset[tuple[str, str]]
 """Of names and values, in normal form."""
 
 
 class AttributeNames:
-    """The names of attributes that a shop knows, by which an answer is read: `colour red, base material cotton`."""
+    """The names of attributes that a shop knows, by which an answer is read: `colour red, base material cotton`.
+
+    What pretraining teaches to say of a product of the shop is valid, whatever its texts hold: a text with a comma in it is read as one where the shop has it so, a name may
+    be stated as often as a product has it, and a value without a word (`-`) states nothing.
+    """
 
     def __init__(self, names: Iterable[str]) -> None:
         known = {tuple(words_of(name)) for name in names}
         self._known = sorted(known - {()}, key=lambda words: (-len(words), words))
+        self._most: dict[str, int] = {}
+        self._whole: dict[str, tuple[str, str]] = {}
+        self._runs: list[int] = []
 
     @classmethod
     def of(cls, items: pl.DataFrame) -> "AttributeNames":
         """Those of the products of a frame with the column `attributes`."""
-        names = items.select(pl.col("attributes").explode().struct.field("name").unique())
-        return cls(name for name in names.to_series().to_list() if name)
+        pairs = _stated(items)
+        names = cls(pairs["name"].unique().to_list())
+        said = pairs.filter(pl.col("text").is_not_null() & (pl.col("name") != ""))
+        often = said.group_by("row", "name").len().group_by("name").agg(pl.col("len").max())
+        names._most = dict(often.iter_rows())
+        whole = said.filter(pl.col("text").str.contains(",") | (pl.col("value") == ""))
+        names._whole = {text: (name, value) for text, name, value in whole.select("text", "name", "value").unique().iter_rows()}  # fmt: skip
+        names._runs = sorted({text.count(",") + 1 for text in names._whole}, reverse=True)
+        return names
 
     def __len__(self) -> int:
         return len(self._known)
 
     def read(self, answer: str) -> Pairs | None:
-        """The pairs that an answer states; None where it is not valid: a part without a known name or a value, a name twice, nothing."""
-        found: dict[str, str] = {}
-        for part in answer.split(","):
-            words = words_of(part)
-            name = next(
-                (one for one in self._known if tuple(words[: len(one)]) == one and words[len(one) :]), None
-            )  # fmt: skip
-            if name is None or " ".join(name) in found:
+        """The pairs that an answer states; None where it is not valid: a part without a known name or a value, a name more often than any product has it, nothing."""
+        parts = normal_texts([answer])[0].lower().split(",")
+        found: list[tuple[str, str]] = []
+        at = 0
+        while at < len(parts):
+            runs = {run: ",".join(parts[at : at + run]).strip() for run in (*self._runs, 1)}
+            run = next((run for run, text in runs.items() if text in self._whole), 1)
+            pair = self._whole.get(runs[run]) or self._plain(runs[1])
+            if pair is None:
                 return None
-            found[" ".join(name)] = " ".join(words[len(name) :])
-        return frozenset(found.items())
+            found.append(pair)
+            at += run
+        often = Counter(name for name, _ in found)
+        if any(count > self._most.get(name, 1) for name, count in often.items()):
+            return None
+        return frozenset(pair for pair in found if pair[1])
+
+    def _plain(self, part: str) -> tuple[str, str] | None:
+        """Name and value of a part of an answer, by the longest name that it begins with."""
+        words = words_of(part)
+        for name in self._known:
+            if tuple(words[: len(name)]) == name and words[len(name) :]:
+                return " ".join(name), " ".join(words[len(name) :])
+        return None
 
 
 def attribute_f1(stated: Pairs, true: Pairs) -> float:
@@ -118,14 +148,25 @@ class Rewards(NamedTuple):
 
 def true_pairs(items: pl.DataFrame) -> list[Pairs]:
     """Of each product, its attributes in normal form; those without a value are left out."""
-    found: list[Pairs] = []
-    for pairs in items["attributes"].to_list():
-        stated = {
-            (" ".join(words_of(one["name"] or "")), " ".join(words_of(one["value"] or "")))
-            for one in pairs or []
-        }
-        found.append(frozenset(pair for pair in stated if all(pair)))
-    return found
+    found: list[set[tuple[str, str]]] = [set() for _ in range(items.height)]
+    whole = _stated(items).filter((pl.col("name") != "") & (pl.col("value") != ""))
+    for row, name, value in whole.select("row", "name", "value").iter_rows():
+        found[row].add((name, value))
+    return [frozenset(pairs) for pairs in found]
+
+
+def _stated(items: pl.DataFrame) -> pl.DataFrame:
+    """All attributes of products: `row` of the frame, `name` and `value` as their words, and the `text` that is said of them, null where none is."""
+    each = items.select(pl.int_range(pl.len()).alias("row"), "attributes").explode("attributes")
+    each = each.filter(pl.col("attributes").is_not_null()).unnest("attributes")
+    is_said = pl.col("value") != ""
+    said = pl.when(is_said).then(pl.concat_str("name", "value", separator=" "))
+    return each.with_columns(said=said).select(
+        "row",
+        name=normal_words("name", part_unspaced=False),
+        value=normal_words("value", part_unspaced=False),
+        text=normal_text("said").str.to_lowercase(),
+    )
 
 
 def shares(rewarded: Rewarded) -> dict[str, float]:

@@ -10,7 +10,7 @@ it is no setting.
 """
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -45,8 +45,9 @@ from representation.reasoning.rewards import (
     retrieval_success,
     shares,
     spread,
+    true_pairs,
 )
-from representation.reasoning.roll_outs import as_inputs, draw, read, with_seen_pictures
+from representation.reasoning.roll_outs import Branched, draw, read, with_seen_pictures
 from representation.reasoning.written import Answer
 from representation.recipes.mark import RecipeMark
 from representation.training.added_fusion import add_fusion, check_fusion
@@ -166,9 +167,6 @@ class Reasoning(Graded, Stage[ReasoningBatch, Reasoned]):
 
     def __init__(self, shop: Shop, config: ReasonConfig, grade: Grade | None = None) -> None:
         self._shop, self._config, self._grade = shop, config, grade
-        self._rewards = Rewards(
-            config.accuracy_weight, config.retrieval_weight, config.invalid_reward
-        )
 
     def open(self, start: str | Path) -> ReasoningEncoder:
         encoder = ProductEncoder.from_pretrained(start)
@@ -203,47 +201,32 @@ class Reasoning(Graded, Stage[ReasoningBatch, Reasoned]):
             raise EncoderError(
                 f"{shop.path}: no search by words before {shop.cut_time} was followed by something {config.engagement}; take another engagement"
             )
-        items = shop.items.select("item_id", "title", "attributes").join(
-            shop.pictured("items").select("item_id", has_image="has_picture"), on="item_id"
-        )
-        items = items.join(pairs.lazy().select("item_id").unique(), on="item_id", how="semi")
-        known = items.sort("item_id").collect()
+        known = asked_about(shop, pairs)
         self._names = AttributeNames.of(known)
-        if not len(self._names):
+        if not any(true_pairs(known)):
             raise EncoderError(f"{shop.path}: no product that was searched for has an attribute; there is nothing to write")  # fmt: skip
-        searches = shop.in_period(shop.searches, "train").select("search_id", query_text=normal_text("query_text"))  # fmt: skip
-        words = searches.join(pairs.lazy().select("search_id").unique(), on="search_id", how="semi")
+        searches = shop.in_period(shop.searches, "train")
         self._dialogue = dialogue_of(encoder)
         say(f"reason on {pairs.height:,} pairs before the cut of {known.height:,} products")
-        return ReasoningBatches(
-            encoder,
-            self._dialogue,
-            pairs,
-            words.collect(),
-            known,
-            PictureFile.of(shop, "items", known["item_id"].to_numpy()),
-            _boxes(shop, known) if encoder.config.core_region is not None else None,
-            KnownPositives.from_pairs(
-                every, shop.in_period(shop.searches, "train"), items=known_items(shop)
-            ),
-            config.batch_size,
-            config.group_size,
-            config.seed,
-            scratch_bytes=int(config.scratch_gb * 1e9),
-        )
+        positives = KnownPositives.from_pairs(every, searches, items=known_items(shop))
+        return batches_of(encoder, shop, config, pairs, searches, known, positives)
 
     def begin(self, encoder: ProductEncoder) -> None:
-        """Keep the weights that the policy starts from; a training that goes on has them from the same start."""
+        """Keep the weights that the policy starts from; a training that goes on has them from the same start. Those that are not trained are shared."""
         self._encoder = encoder
         self._reference: Backbone | None = None
         if self._config.policy_weight and self._config.kl_weight:
-            frozen = copy.deepcopy(encoder.module).requires_grad_(False).eval()
+            kept = {
+                id(each): each for each in encoder.module.parameters() if not each.requires_grad
+            }
+            frozen = copy.deepcopy(encoder.module, kept).requires_grad_(False).eval()
             self._reference = encoder.backbone.with_module(frozen)
 
     def work(self, encoder: ProductEncoder) -> Callable[..., Any]:
-        def embed_and_read(queries: Inputs, inputs: Inputs, labels: Tensor) -> Any:
-            found = read(encoder.backbone, inputs, labels, self._config.sampling_temperature)
-            return encoder.embed(queries), found
+        temperature = self._config.sampling_temperature
+
+        def embed_and_read(queries: Inputs, rolled: Branched) -> Any:
+            return encoder.embed(queries), read(encoder.backbone, rolled, temperature)
 
         return embed_and_read
 
@@ -265,15 +248,13 @@ class Reasoning(Graded, Stage[ReasoningBatch, Reasoned]):
                 config.answer_tokens,
                 config.sampling_temperature,
             )
-            inputs, labels = as_inputs(encoder, drawn, asked)
-            queries, found = shared.forward(batch.queries, inputs, labels)
+            rolled = Branched.of(encoder, drawn, asked)
+            queries, found = shared.forward(batch.queries, rolled)
             near = None
             if self._reference is not None:
                 with torch.no_grad():
-                    near = read(self._reference, inputs, labels, config.sampling_temperature)
-        own = torch.arange(len(queries), device=queries.device).repeat_interleave(config.group_size)
-        success = retrieval_success(found.vectors.detach(), queries.detach(), own, batch.passed[own], config.success_at)  # fmt: skip
-        rewarded = self._rewarded(drawn.answers, batch, success)
+                    near = read(self._reference, rolled, config.sampling_temperature)
+        rewarded = earned(config, self._names, batch, drawn.answers, queries.detach(), found.vectors.detach())  # fmt: skip
         grouped = rewarded.rewards.view(-1, config.group_size)
         contrastive = self._contrastive(queries, found.vectors, batch.blocked)
         loss, policy = config.contrastive_weight * contrastive, None
@@ -289,11 +270,6 @@ class Reasoning(Graded, Stage[ReasoningBatch, Reasoned]):
             loss = loss + config.policy_weight * policy.loss
         loss.backward()
         return Reasoned(loss.detach(), contrastive.detach(), policy, rewarded, grouped)
-
-    def _rewarded(self, answers: list[Answer], batch: ReasoningBatch, success: Tensor) -> Rewarded:
-        stated = [self._names.read(one.text) if one.has_ended else None for one in answers]
-        true = [own for own in batch.true for _ in range(self._config.group_size)]
-        return self._rewards.of(stated, true, success)
 
     def _contrastive(self, queries: Tensor, vectors: Tensor, blocked: Tensor) -> Tensor:
         """Mean over the roll-outs of a product of InfoNCE with that one of each."""
@@ -316,6 +292,69 @@ class Reasoning(Graded, Stage[ReasoningBatch, Reasoned]):
             say(
                 "warning: at the end all roll-outs of a product earned alike, so rewards taught nothing; pretrain longer, or raise sampling_temperature"
             )
+
+
+def asked_about(shop: Shop, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Products of pairs, as `ReasoningBatches` takes them."""
+    items = shop.items.select("item_id", "title", "attributes").join(
+        shop.pictured("items").select("item_id", has_image="has_picture"), on="item_id"
+    )
+    own = pairs.lazy().select("item_id").unique()
+    return items.join(own, on="item_id", how="semi").sort("item_id").collect()
+
+
+def batches_of(
+    encoder: ProductEncoder,
+    shop: Shop,
+    config: ReasonConfig,
+    pairs: pl.DataFrame,
+    searches: pl.LazyFrame,
+    items: pl.DataFrame,
+    known: KnownPositives,
+) -> ReasoningBatches:
+    """Batches of pairs of a shop.
+
+    Args:
+        pairs, items, known: see `ReasoningBatches`.
+        searches: those of the pairs among others.
+    """
+    words = searches.select("search_id", query_text=normal_text("query_text"))
+    words = words.join(pairs.lazy().select("search_id").unique(), on="search_id", how="semi")
+    return ReasoningBatches(
+        encoder,
+        dialogue_of(encoder),
+        pairs,
+        words.collect(),
+        items,
+        PictureFile.of(shop, "items", items["item_id"].to_numpy()),
+        _boxes(shop, items) if encoder.config.core_region is not None else None,
+        known,
+        config.batch_size,
+        config.seed,
+        scratch_bytes=int(config.scratch_gb * 1e9),
+    )
+
+
+def earned(
+    config: ReasonConfig,
+    names: AttributeNames,
+    batch: ReasoningBatch,
+    answers: Sequence[Answer],
+    queries: Tensor,
+    vectors: Tensor,
+) -> Rewarded:
+    """What the roll-outs of a batch earn.
+
+    Args:
+        names: that an answer may state.
+        answers: `config.group_size` of each product, all of a product together. vectors: behind them, `(roll-outs, dim)`.
+        queries: `(pairs, dim)`.
+    """
+    own = torch.arange(len(queries), device=queries.device).repeat_interleave(config.group_size)
+    success = retrieval_success(vectors, queries, own, batch.passed[own], config.success_at)
+    stated = [names.read(one.text) if one.has_ended else None for one in answers]
+    rewards = Rewards(config.accuracy_weight, config.retrieval_weight, config.invalid_reward)
+    return rewards.of(stated, [batch.true[row] for row in own.tolist()], success)
 
 
 def _boxes(shop: Shop, items: pl.DataFrame) -> list[Box | None] | None:

@@ -15,11 +15,12 @@ import pyarrow.parquet as pq
 from moon_rec.errors import EncoderError
 from moon_rec.files import atomic_file, digest_file
 from moon_rec.outputs import OutputKind, parquet_with
+from representation.interface import Modality
 
 COLUMNS = {"item_id": pl.Int64, "written": pl.String}
 TOKENS = {"tokens": pl.List(pl.Int32), "has_ended": pl.Boolean}
 WRITTEN = OutputKind("a table of written attributes", "", parquet_with(*COLUMNS), ())
-_ENCODER = b"moon_rec.encoder"
+_ENCODER, _MODALITY = b"moon_rec.encoder", b"moon_rec.modality"
 
 
 class Answer(NamedTuple):
@@ -41,10 +42,14 @@ class WrittenAttributes:
 
     Attributes:
         digest: 16 hex digits of the file.
+        modality: what of products was shown; "": not known.
     """
 
-    def __init__(self, answers: dict[int, Answer], digest: str, path: Path) -> None:
+    def __init__(
+        self, answers: dict[int, Answer], digest: str, path: Path, modality: str = ""
+    ) -> None:
         self._answers, self.digest, self.path = answers, digest, path
+        self.modality = modality
 
     @classmethod
     def open(cls, path: Path, encoder: str) -> "WrittenAttributes":
@@ -57,7 +62,8 @@ class WrittenAttributes:
         """
         try:
             frame = pl.read_parquet(path)
-            by = (pq.read_schema(path).metadata or {}).get(_ENCODER, b"").decode()
+            about = pq.read_schema(path).metadata or {}
+            by, modality = (about.get(name, b"").decode() for name in (_ENCODER, _MODALITY))
         except (OSError, pl.exceptions.PolarsError, ValueError) as error:
             raise EncoderError(
                 f"no table of written attributes at {path}: {str(error).splitlines()[0]:.120}; make one with python -m representation.write"
@@ -83,7 +89,7 @@ class WrittenAttributes:
                 f"{path}: item {twice['item_id'][0]} is written about twice; keep one"
             )
         rows = frame.select(*wanted).iter_rows()
-        return cls({row[0]: Answer(*row[1:]) for row in rows}, digest_file(path), path)
+        return cls({row[0]: Answer(*row[1:]) for row in rows}, digest_file(path), path, modality)
 
     def of(self, item_ids: Sequence[int]) -> list[Answer]:
         """Of each product.
@@ -100,7 +106,11 @@ class WrittenAttributes:
 
 
 def write_answers(
-    path: Path, item_ids: Sequence[int], answers: Sequence[Answer], encoder: str
+    path: Path,
+    item_ids: Sequence[int],
+    answers: Sequence[Answer],
+    encoder: str,
+    modality: Modality = "both",
 ) -> None:
     """A file that `WrittenAttributes.open` opens, of answers with tokens."""
     columns = {
@@ -111,4 +121,5 @@ def write_answers(
     }
     table = pl.DataFrame(columns, schema=COLUMNS | TOKENS).to_arrow()
     with atomic_file(path) as temporary:
-        pq.write_table(table.replace_schema_metadata({_ENCODER: encoder.encode()}), temporary)
+        about = {_ENCODER: encoder.encode(), _MODALITY: modality.encode()}
+        pq.write_table(table.replace_schema_metadata(about), temporary)

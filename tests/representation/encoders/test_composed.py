@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from torch.nn import functional
 from transformers import AutoModelForCausalLM, LlavaForConditionalGeneration
 
 from moon_rec.errors import EncoderError
@@ -11,7 +12,8 @@ from representation.compose import main
 from representation.encoder import ProductEncoder, open_encoder
 from representation.encoders.composed import compose_encoder
 from representation.model.pixels import square
-from representation.pretraining.objective import Dialogue, answer_loss, pad_labels
+from representation.pretraining.objective import IGNORED, Dialogue, answer_loss, pad_labels
+from representation.reasoning.roll_outs import Branched, draw, read, sayable
 from tests.representation.encoders.composed_parts import (
     PAIRS,
     REGISTERS,
@@ -122,6 +124,37 @@ def test_next_token_loss_equals_transformers(encoder):
     ).loss
     ours = answer_loss(encoder.backbone, inputs, wanted)
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_answers_of_a_product_share_its_question(encoder):
+    """Drawn with keys and values that are kept, read in one row: as each row alone has it; Gemma's window of 4 tokens, too."""
+    dialogue = Dialogue(encoder.composer, 8, 6)
+    questions = dialogue.questions(["What is it?", "Who?"], ["red mug", ""], [True, False])
+    size = encoder.layout.image_size
+    pictures = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
+    asked = encoder.composer.batch(questions, pictures)
+    torch.manual_seed(0)
+    drawn = draw(encoder, questions, asked, 2, dialogue.end, 6, 1.0)
+    greedy = draw(encoder, questions, asked, 1, dialogue.end, 6, None)
+    with torch.no_grad():
+        together = read(encoder.backbone, Branched.of(encoder, drawn, asked), 1.0)
+        for place, row in enumerate(drawn.rows):
+            asks = len(questions[place // 2])
+            inputs = encoder.composer.batch([row], pictures if place < 2 else None)
+            states = encoder.backbone.output_states(inputs, causal=True)[0]
+            wanted = functional.normalize(states[len(row) - 1], dim=0)
+            torch.testing.assert_close(together.vectors[place], wanted, atol=1e-5, rtol=0)
+            scores = sayable(encoder.backbone, encoder.backbone.logits(states[asks - 1 : len(row) - 1]))  # fmt: skip
+            chances = scores.log_softmax(dim=1).gather(1, torch.tensor(row[asks:])[:, None])[:, 0]
+            said = together.said[place, : len(row) - asks]
+            torch.testing.assert_close(together.log_probs[place, : len(row) - asks][said], chances[said], atol=1e-4, rtol=1e-4)  # fmt: skip
+        for place, row in enumerate(greedy.rows):
+            asks = len(questions[place])
+            inputs = encoder.composer.batch([row], pictures if place < 1 else None)
+            states = encoder.backbone.output_states(inputs, causal=True)[0]
+            scores = sayable(encoder.backbone, encoder.backbone.logits(states[asks - 1 : len(row) - 1]))  # fmt: skip
+            drawn_now = [label for label in greedy.labels[place] if label != IGNORED]
+            assert scores.argmax(dim=1).tolist()[: len(drawn_now)] == drawn_now
 
 
 def frame_of(count: int) -> pl.DataFrame:

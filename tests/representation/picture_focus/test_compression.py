@@ -2,7 +2,7 @@
 
 import torch
 
-from representation.model.backbone import attention_mask
+from representation.model.backbone import Embedded, attention_mask
 from representation.picture_focus import Compression, CompressionConfig
 from representation.picture_focus.compression import Places
 
@@ -42,7 +42,8 @@ def test_a_row_without_a_picture_has_the_vector_of_its_words_as_its_pictures():
 
 def test_the_picture_sees_no_words_and_the_words_see_all():
     for causal in (False, True):
-        found = attention_mask(MASK, causal, torch.float32, PLACES.num_before)[:, 0] == 0
+        given = Embedded(torch.zeros(3, 8, 1), MASK, num_before=PLACES.num_before)
+        found = attention_mask(MASK, causal, given)[:, 0] == 0
         for row in range(3):
             end = int(PLACES.num_before[row])
             for one in range(8):

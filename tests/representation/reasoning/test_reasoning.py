@@ -1,6 +1,7 @@
 """The policy stage in the loop, and the encoder that it leaves."""
 
 import json
+import shutil
 
 import numpy as np
 import polars as pl
@@ -20,7 +21,8 @@ from representation.pretraining.objective import Dialogue
 from representation.reasoning import ReasonConfig, reason
 from representation.reasoning.encoder import ReasoningEncoder, dialogue_of, questions_of
 from representation.reasoning.train import LOG_FILE, Reasoning
-from representation.reasoning.written import WrittenAttributes
+from representation.reasoning.written import WrittenAttributes, write_answers
+from representation.training.loop import ready_to_train
 from tests.representation.conftest import CUT, TEST, items_frame, log_frames
 
 SETTINGS = {
@@ -63,6 +65,14 @@ def test_it_goes_on_to_the_same_bits(little_shop, encoder_path, reasoned, tmp_pa
     assert log[0]["kl"] == pytest.approx(0, abs=1e-6) and log[-1]["kl"] > 1e-6
 
 
+def test_what_was_reasoned_is_replaced_where_that_is_asked_for(little_shop, encoder_path, reasoned, tmp_path):  # fmt: skip
+    """Its log is a file of an encoder, as other stages' logs are."""
+    shutil.copytree(reasoned, tmp_path / "out")
+    config = ReasonConfig(**{**SETTINGS, "steps": 1})
+    reason(little_shop, tmp_path / "out", config, encoder_path, overwrite=True)
+    assert len(json.loads((tmp_path / "out" / LOG_FILE).read_text())["log"]) == 1
+
+
 def test_batches_tell_negatives_and_other_queries_of_a_product(little_shop, encoder_path):
     config = ReasonConfig(**{**SETTINGS, "batch_size": 40})
     stage = Reasoning(little_shop, config)
@@ -72,7 +82,7 @@ def test_batches_tell_negatives_and_other_queries_of_a_product(little_shop, enco
     assert batch.passed.shape == (40, 40) and torch.equal(batch.passed, batch.blocked.T)
     assert not batch.blocked.diagonal().any() and batch.blocked.any()
     assert torch.equal(batch.queries.token_ids, batches.make(1).queries.token_ids)
-    assert len(batch.asked) == 80 and len(batch.asked.which) == 2 * len(batch.asked.pixels)
+    assert len(batch.asked) == len(batch.questions) == 40
     assert all(next(iter(pairs))[0] == "colour" for pairs in batch.true)
 
 
@@ -150,7 +160,7 @@ def test_what_was_written_beforehand_gives_the_same_vectors(little_shop, reasone
 
 def test_writing_goes_on_where_it_was_stopped(little_shop, reasoned, tmp_path, monkeypatch):
     encoder, calls = open_encoder(reasoned, "cpu"), []
-    plain = ReasoningEncoder.written
+    plain = ReasoningEncoder.answers
 
     def counted(self, frame, *given, **named):
         if len(calls) == 2 and stops:
@@ -158,7 +168,7 @@ def test_writing_goes_on_where_it_was_stopped(little_shop, reasoned, tmp_path, m
         calls.append(frame.height)
         return plain(self, frame, *given, **named)
 
-    monkeypatch.setattr(ReasoningEncoder, "written", counted)
+    monkeypatch.setattr(ReasoningEncoder, "answers", counted)
     monkeypatch.setattr(write, "PART", 20)
     stops = True
     with pytest.raises(_Stopped):
@@ -169,6 +179,29 @@ def test_writing_goes_on_where_it_was_stopped(little_shop, reasoned, tmp_path, m
     assert [path.name for path in tmp_path.iterdir()] == ["written.parquet"]
 
 
+def test_what_was_written_of_whole_products_stands_behind_no_picture_alone(little_shop, reasoned, tmp_path):  # fmt: skip
+    """Else a vector of pictures would be one of titles, too."""
+    encoder, items = open_encoder(reasoned, "cpu"), little_shop.items.head(2).collect()
+    write_answers(tmp_path / "w.parquet", items["item_id"].to_list(), encoder.answers(items, progress=False), encoder.digest)  # fmt: skip
+    behind = encoder.with_written(WrittenAttributes.open(tmp_path / "w.parquet", encoder.digest))
+    with pytest.raises(EncoderError, match="write again with --modality image"):
+        behind.encode_items(items, "image", progress=False)
+
+
+@pytest.mark.parametrize("settings", [{"trained_parts": ["language"]}, {"lora": {"rank": 2}}])
+def test_the_start_shares_what_is_not_trained(little_shop, encoder_path, settings):
+    """A policy of adapters would hold a large model twice."""
+    stage = Reasoning(little_shop, config := ReasonConfig(**SETTINGS, **settings))
+    encoder = stage.open(encoder_path)
+    ready_to_train(encoder, config)
+    stage.begin(encoder)
+    theirs = dict(stage._reference.module.named_parameters())
+    shared = {name for name, own in encoder.module.named_parameters() if theirs[name] is own}
+    assert shared == {name for name, own in encoder.module.named_parameters() if not own.requires_grad}  # fmt: skip
+    assert shared and len(shared) < len(theirs)
+    assert not any(value.requires_grad for value in theirs.values())
+
+
 def test_post_training_refuses_it(little_shop, reasoned, tmp_path):
     words = [str(little_shop.path), "--start", str(reasoned), "--out", str(tmp_path / "out")]
     with pytest.raises(EncoderError, match="writes attributes before it embeds"):
@@ -177,10 +210,10 @@ def test_post_training_refuses_it(little_shop, reasoned, tmp_path):
 
 def test_the_command_grades_what_is_written(little_shop, encoder_path, tmp_path, capsys):
     words = [str(little_shop.path), "--start", str(encoder_path), "--out", str(tmp_path / "out")]
-    settings = [f"--set={name}={SETTINGS[name]}" for name in SETTINGS if name != "steps"]
-    command.main([*words, *settings, "--set=steps=1", "--graded", "3"])
+    settings = [f"--set={name}={SETTINGS[name]}" for name in SETTINGS if name not in ("steps", "batch_size")]  # fmt: skip
+    command.main([*words, *settings, "--set=steps=1", "--set=batch_size=2", "--graded", "3"])
     err = capsys.readouterr().err
-    assert "attribute_validity (" in err and "attribute_f1 (" in err
+    assert "attribute_validity (" in err and "attribute_f1 (" in err and "held_out_reward (" in err
     assert "all roll-outs of a product earned alike" in err
 
 

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 import torch
 
+from representation.model.prompt import attribute_texts
 from representation.reasoning.rewards import (
     AttributeNames,
     Rewards,
@@ -49,6 +50,30 @@ def test_names_and_truth_come_from_the_products():
     items = pl.DataFrame({"attributes": attributes})
     assert len(AttributeNames.of(items)) == 2
     assert true_pairs(items) == [frozenset({("colour", "deep red")}), frozenset()]
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [("colour", "Red, deep"), ("size", "5")],  # a value with a separator
+        [
+            ("size, EU", "42"),
+            ("colour", "red，blue, green"),
+        ],  # a name with one, and one of full width
+        [("material", "cotton"), ("material", "wool")],  # a name twice
+        [("rating", "-"), ("colour", "red")],  # a value without a word
+        [("colour", "colour red")],
+        [("colour", None), ("size", "5")],  # no value
+    ],
+)
+def test_what_pretraining_teaches_of_a_product_is_valid_and_right(pairs):
+    items = pl.DataFrame({"attributes": [[{"name": name, "value": value} for name, value in pairs], [{"name": "colour", "value": "blue"}]]})  # fmt: skip
+    names = AttributeNames.of(items)
+    for answer, true in zip(attribute_texts(items), true_pairs(items), strict=True):
+        assert names.read(answer) == true and names.read(answer.upper()) == true, answer
+        assert attribute_f1(true, true) == 1.0
+    assert names.read("colour red, deep blue, weight 5") is None
+    assert names.read("colour blue, colour red, colour green") is None
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])

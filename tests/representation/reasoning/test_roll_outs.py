@@ -9,22 +9,20 @@ from torch.nn import functional
 from representation.fusion import FusionConfig
 from representation.pretraining.objective import IGNORED, Dialogue
 from representation.reasoning.objective import group_advantages, policy_loss
-from representation.reasoning.roll_outs import as_inputs, draw, read, with_seen_pictures
+from representation.reasoning.roll_outs import Branched, draw, read, sayable, with_seen_pictures
 
 MOST, COUNT, TEMPERATURE = 5, 3, 0.7
 
 
 @pytest.fixture
 def asked(encoder):
-    """Two questions, the first with a picture, each three times."""
+    """Two questions, the first with a picture."""
     import numpy as np
 
     dialogue = Dialogue(encoder.composer, 8, MOST)
     questions = dialogue.questions(["List."] * 2, ["red mug", "lamp"], [True, False])
     picture = np.full((1, 16, 16, 3), 90, np.uint8)
-    often = [row for row in questions for _ in range(COUNT)]
-    inputs = encoder.composer.batch(often, picture.repeat(COUNT, axis=0))
-    return dialogue, questions, inputs.to(encoder.device)
+    return dialogue, questions, encoder.composer.batch(questions, picture).to(encoder.device)
 
 
 def drawn(encoder, asked, seed=0, temperature=TEMPERATURE):
@@ -57,9 +55,9 @@ def test_the_token_of_pictures_is_never_said(encoder, asked, temperature, monkey
 
     monkeypatch.setattr(encoder.backbone, "logits", logits)
     found = drawn(encoder, asked, temperature=temperature)
-    inputs, labels = as_inputs(encoder, found, asked[2])
+    rolled = Branched.of(encoder, found, asked[2])
     with torch.no_grad():
-        seen = read(encoder.backbone, inputs, labels, TEMPERATURE)
+        seen = read(encoder.backbone, rolled, TEMPERATURE)
     assert torch.isfinite(seen.log_probs).all()
     for at, row in enumerate(found.rows):
         assert place not in row[len(asked[1][at // COUNT]) :]
@@ -78,93 +76,122 @@ def test_an_end_that_was_not_drawn_is_not_learnt(encoder, asked):
         assert 1 <= len(said) <= MOST + ended
 
 
-def test_chances_and_vectors_are_those_of_one_row_at_a_time(encoder, asked):
+def test_an_answer_as_long_as_may_be_comes_to_its_end(encoder, asked):
+    """Pretraining teaches answers of as many tokens, and their ends."""
+    dialogue, questions, inputs = asked
+    wanted = draw(encoder, questions, inputs, 1, dialogue.end, 9, None).answers[0].tokens
+    most = next(at for at in range(1, 9) if wanted[at] not in wanted[:at])
+    end = [wanted[most], *dialogue.end[1:]]
+    for length, has_ended in ((most, True), (most - 1, False)):
+        found = draw(encoder, questions, inputs, 1, end, length, None)
+        assert found.answers[0].tokens == wanted[:length]
+        assert found.answers[0].has_ended == has_ended
+        assert (found.labels[0][len(questions[0]) + length] == end[0]) == has_ended
+
+
+def alone(encoder, asked, place, row):
+    """A roll-out as a row of its own, with its picture."""
+    made = encoder.composer.batch([row], None).to(encoder.device)
+    made.pixels = asked[2].pixels[:1] if place < COUNT else None
+    return made
+
+
+def test_chances_vectors_and_gradients_are_those_of_one_row_at_a_time(encoder, asked):
+    """Answers of a product share its question, and see nothing of each other."""
     found = drawn(encoder, asked)
-    inputs, labels = as_inputs(encoder, found, asked[2])
-    with torch.no_grad():
-        together = read(encoder.backbone, inputs, labels, TEMPERATURE)
+    assert len({len(row) for row in found.rows}) > 1
+    together = read(encoder.backbone, Branched.of(encoder, found, asked[2]), TEMPERATURE)
+    encoder.module.zero_grad()
+    (together.log_probs.sum() + together.vectors[:, 0].sum()).backward()
+    ours = [None if value.grad is None else value.grad.clone() for value in encoder.module.parameters()]  # fmt: skip
+    encoder.module.zero_grad()
     for place, (row, told) in enumerate(zip(found.rows, found.labels, strict=True)):
-        pixels = asked[2].pixels[:1] if place < COUNT else None
-        alone = encoder.composer.batch([row], None).to(encoder.device)
-        alone.pixels = pixels
-        with torch.no_grad():
-            states = encoder.backbone.output_states(alone, causal=True)[0]
-        for at in range(1, len(row)):
+        asks = len(asked[1][place // COUNT])
+        states = encoder.backbone.output_states(alone(encoder, asked, place, row), causal=True)[0]
+        total = functional.normalize(states[len(row) - 1], dim=-1)
+        torch.testing.assert_close(together.vectors[place], total, atol=1e-5, rtol=0)
+        total = total[0]
+        for at in range(asks, len(row)):
             if told[at] == IGNORED:
-                assert not together.said[place, at - 1] and not together.log_probs[place, at - 1]
+                assert not together.said[place, at - asks] and not together.log_probs[place, at - asks]  # fmt: skip
                 continue
             logits = encoder.backbone.logits(states[at - 1]) / TEMPERATURE
-            logits[encoder.backbone.image_token_id] = -torch.inf
+            logits = logits.index_fill(0, torch.tensor([encoder.backbone.image_token_id]), -torch.inf)  # fmt: skip
             wanted = functional.log_softmax(logits, dim=-1)[row[at]]
-            torch.testing.assert_close(together.log_probs[place, at - 1], wanted, atol=1e-5, rtol=1e-5)  # fmt: skip
-        vector = functional.normalize(states[len(row) - 1], dim=-1)
-        torch.testing.assert_close(together.vectors[place], vector, atol=1e-5, rtol=0)
+            torch.testing.assert_close(together.log_probs[place, at - asks], wanted, atol=1e-5, rtol=1e-5)  # fmt: skip
+            total = total + wanted
+        total.backward()
+    for value, wanted in zip(encoder.module.parameters(), ours, strict=True):
+        assert (value.grad is None) == (wanted is None)
+        if wanted is not None:
+            torch.testing.assert_close(value.grad, wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_a_picture_goes_through_the_tower_once_a_product(encoder, asked):
-    """And its roll-outs share what comes out: draws to the bit, chances, vectors and gradients as with a picture for each."""
-    dialogue, questions, often = asked
-    once = replace(often, pixels=often.pixels[:1], which=torch.zeros(COUNT, dtype=torch.long))
-    found = drawn(encoder, asked)
-    assert drawn(encoder, (dialogue, questions, once)).rows == found.rows
-    values = []
-    for shown in (often, once):
-        encoder.module.zero_grad()
-        seen = read(encoder.backbone, *as_inputs(encoder, found, shown), TEMPERATURE)
-        (seen.log_probs.sum() + seen.vectors[:, 0].sum()).backward()
-        gradients = [value.grad for value in encoder.module.parameters() if value.grad is not None]
-        values.append([seen.log_probs.detach(), seen.vectors.detach(), *gradients])
-    for ours, theirs in zip(*values, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+def test_what_is_kept_of_a_question_draws_what_reading_it_anew_draws(encoder, asked):
+    """The likeliest token of the whole row again and again, against keys and values that are kept; rows of several lengths, with a picture and without."""
+    found = drawn(encoder, asked, temperature=None)
+    for place, one in enumerate(found.answers):
+        wanted = list(asked[1][place // COUNT])
+        for _ in range(MOST):
+            inputs = alone(encoder, asked, place, wanted)
+            with torch.no_grad():
+                state = encoder.backbone.output_states(inputs, causal=True)[0, len(wanted) - 1]
+                scores = sayable(encoder.backbone, encoder.backbone.logits(state))
+            if (token := int(scores.argmax())) == asked[0].end[0]:
+                break
+            wanted.append(token)
+        assert one.tokens == wanted[len(asked[1][place // COUNT]) :]
 
 
 def test_what_a_tower_makes_of_a_picture_serves_all_passes(encoder, asked):
-    dialogue, questions, often = asked
-    kept = with_seen_pictures(encoder.backbone, often)
+    dialogue, questions, inputs = asked
+    kept = with_seen_pictures(encoder.backbone, inputs)
     assert kept.pixels is None
     found = drawn(encoder, (dialogue, questions, kept))
     assert found.rows == drawn(encoder, asked).rows
-    ours, theirs = (read(encoder.backbone, *as_inputs(encoder, found, one), TEMPERATURE) for one in (kept, often))  # fmt: skip
+    ours, theirs = (read(encoder.backbone, Branched.of(encoder, found, one), TEMPERATURE) for one in (kept, inputs))  # fmt: skip
     torch.testing.assert_close(ours.vectors, theirs.vectors, rtol=0, atol=1e-6)
 
 
 def test_the_state_behind_an_answer_asks_the_raw_picture_and_title(encoder, asked):
     """A new fusion changes nothing; a learnt one is that of the vector's state, over picture and title, of which the answer is none."""
     found = drawn(encoder, asked)
-    plain = read(encoder.backbone, *as_inputs(encoder, found, asked[2]), TEMPERATURE)
+    plain = read(encoder.backbone, Branched.of(encoder, found, asked[2]), TEMPERATURE)
     encoder.add_fusion(FusionConfig(heads=2), 0)
     dialogue = Dialogue(encoder.composer, 8, MOST)
     questions = dialogue.questions(["List."] * 2, ["red mug", "lamp"], [True, False])
     rows = [questions[place // COUNT] + row[len(asked[1][place // COUNT]) :] for place, row in enumerate(found.rows)]  # fmt: skip
-    inputs, labels = as_inputs(encoder, replace(found, rows=rows), asked[2])
-    again = read(encoder.backbone, inputs, labels, TEMPERATURE)
+    found = replace(found, rows=rows, questions=questions)
+    rolled = Branched.of(encoder, found, asked[2])
+    again = read(encoder.backbone, rolled, TEMPERATURE)
     assert torch.equal(again.vectors, plain.vectors)
     fusion = encoder.module.modality_fusion
     draws = torch.Generator().manual_seed(0)
     with torch.no_grad():
         fusion.output.weight.copy_(torch.randn(fusion.output.weight.shape, generator=draws))
-        fused = read(encoder.backbone, inputs, labels, TEMPERATURE).vectors
-        embedded = encoder.backbone.embedded(inputs)
-        states = encoder.backbone.states(embedded, inputs.mask, causal=True)
-    for place, (row, question) in enumerate(zip(rows, [*questions[:1] * COUNT, *questions[1:] * COUNT], strict=True)):  # fmt: skip
-        said = inputs.words[place, : len(row)].nonzero().flatten().tolist()
-        words = encoder.tokenizer.decode(inputs.token_ids[place, said])
+    fused = read(encoder.backbone, rolled, TEMPERATURE).vectors
+    for place, row in enumerate(rows):
+        inputs = alone(encoder, asked, place, row)
+        said = inputs.words[0].nonzero().flatten().tolist()
+        words = encoder.tokenizer.decode(inputs.token_ids[0, said])
         assert words.strip() == ("red mug" if place < COUNT else "lamp")
-        assert max(said) < len(question)
-        masks = {"image": embedded.is_picture[place][None], "text": inputs.words[place][None]}
+        assert max(said) < len(questions[place // COUNT])
         with torch.no_grad():
-            wanted = fusion(states[place, len(row) - 1][None], embedded.states[place][None], masks)
+            embedded = encoder.backbone.embedded(inputs)
+            states = encoder.backbone.states(embedded, inputs.mask, causal=True)
+            masks = {"image": embedded.is_picture, "text": inputs.words}
+            wanted = fusion(states[:, len(row) - 1], embedded.states, masks)
         torch.testing.assert_close(fused[place], functional.normalize(wanted, dim=1)[0], atol=1e-5, rtol=0)  # fmt: skip
 
 
 def test_the_objective_makes_rewarded_roll_outs_likelier(encoder, asked):
     found = drawn(encoder, asked)
-    inputs, labels = as_inputs(encoder, found, asked[2])
+    rolled = Branched.of(encoder, found, asked[2])
     rewards = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     optimizer = torch.optim.SGD(encoder.module.parameters(), lr=0.05)
 
     def chances():
-        seen = read(encoder.backbone, inputs, labels, TEMPERATURE)
+        seen = read(encoder.backbone, rolled, TEMPERATURE)
         return seen, seen.log_probs.sum(dim=1).detach().view(2, COUNT)
 
     seen, before = chances()
