@@ -22,7 +22,7 @@ from moon_rec.config import make_config
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import MoonRecError, RankingError
 from moon_rec.files import read_json, write_json
-from moon_rec.outputs import OutputKind, atomic_folder, json_with
+from moon_rec.outputs import atomic_folder
 from moon_rec.progress import progress
 from moon_rec.recorded import record
 from moon_rec.shop.non_click_recipe import NonClickRecipe
@@ -33,33 +33,14 @@ from ranking.content.item_codes import item_codes
 from ranking.content.semantic_ids import SemanticIds
 from ranking.content.vector_origin import VectorOrigin
 from ranking.features import FeatureConfig, Period, RankingTables, Requests
-from ranking.features.preparation import FILES, Preparation
+from ranking.features.preparation import Preparation
 from ranking.loader import Loader
 from ranking.model import InputSizes, Ranker
 from ranking.saved import load_model, parse_about, refuse_changed
 from ranking.search_unit import search_options
-from ranking.seed_folders import RANKER_FILE, files_by_seed
+from ranking.seed_folders import RANKER, RANKER_FILE, files_by_seed
 
 FORMAT_VERSION = 2
-RANKER = OutputKind(
-    "a ranker",
-    RANKER_FILE,
-    json_with("format_version", "config", "preparation"),
-    (
-        "weights.safetensors",
-        "semantic_ids.safetensors",
-        "items_sample.safetensors",
-        "queries_sample.safetensors",
-        "preparation/preparation.json",
-        *(f"preparation/{file}" for file in FILES.values()),
-    ),
-)
-SEEDS = OutputKind(
-    "a folder of one ranker a seed",
-    f"seed-*/{RANKER_FILE}",
-    RANKER.says,
-    RANKER.below("seed-*"),
-)
 SCORING_ROWS = 4096
 SCORING_BEHAVIOURS = 2**19
 """Padded behaviours a scoring batch may hold: fewer rows are scored at a time where histories are long."""
