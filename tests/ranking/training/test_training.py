@@ -21,7 +21,7 @@ from ranking.metrics import auc
 from ranking.train import main as train_main
 from ranking.train import train_ranker
 from ranking.trained import TrainedRanker, content_stores, threads
-from ranking.training import course
+from ranking.training import resuming
 from ranking.training.checkpoint import (
     CONTENT_MODEL,
     Checkpoints,
@@ -123,7 +123,7 @@ def test_a_checkpoint_of_other_code_is_gone_on_from_and_said(
     planted, tables, unbroken, monkeypatch, tmp_path, capsys
 ):
     shutil.copytree(unbroken[1], tmp_path / "kept")
-    monkeypatch.setattr(course, "made_by", lambda: {"code": "corrected"})
+    monkeypatch.setattr(resuming, "made_by", lambda: {"code": "corrected"})
     kept = Checkpoints(tmp_path / "kept", 1000, True)
     train_ranker(tables, CONFIG, planted.items, planted.queries, checkpoints=kept)
     told = " ".join(capsys.readouterr().err.split())
