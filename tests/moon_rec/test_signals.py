@@ -268,9 +268,10 @@ def test_what_hangs_is_ended(hanging, name):
 
 
 def test_while_libraries_load(tmp_path):
+    """Of a command that loads torch before it reads its words."""
     for wait in (0.3, 1.0):
         errors = tmp_path / "errors"
-        child = start(["ranking.train", "SHOP"], errors)
+        child = start(["exchange_rate.study", "SHOP"], errors)
         time.sleep(wait)
         child.send_signal(signal.SIGINT)
         code, said = child.wait(60), errors.read_text()
