@@ -279,7 +279,8 @@ def test_while_libraries_load(tmp_path):
         assert (
             (code, said) == (-signal.SIGINT, "")
             or (code == 130 and said.startswith("stopped by Ctrl-C: nothing is kept; begin again"))
-            or (any(one in said for one in ("runpy", "import_site")) and "moon_rec" not in said)
+            or ("runpy" in said and "moon_rec" not in said)
+            or "init_import_site" in said
         )
 
 
