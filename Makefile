@@ -7,6 +7,9 @@ PEERS  := .venv-peers
 DOCS   := .venv-docs
 SEED   ?= 0
 DEMO   ?= runs/demo
+# Images of containers often set it: each of the tests' and the demo's processes would then compile again whatever it imports (8 s with torchrec).
+unexport PYTHONDONTWRITEBYTECODE
+
 # Two processes with a thread each take three fifths of the time of one with two; the tests of a file stay together, for they share what is slow to make.
 # tests/conftest.py says which files begin: the long ones, which at the end would keep one process alone.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder

@@ -55,7 +55,6 @@ from ranking.judging.scored_period import (
 )
 from ranking.judging.segments import MIN_USERS, Segments, segments_of
 from ranking.seed_folders import SCORES, SCORES_FILE, files_by_seed, ranker_folders
-from ranking.trained import TrainedRanker
 
 __all__ = ["COLUMNS", "Scorer", "evaluate", "refuse_equal_periods", "score", "share_of_the_way"]
 
@@ -152,6 +151,10 @@ def _evaluate_rankers(given: Namespace, tracker: Tracker | None) -> None:
     _refuse_other_layout(given.out, list(folders))
     shop = Shop.open(given.shop)
     items, queries, coverage = open_pair(shop, given.items, given.queries, given.accept)
+    from ranking.trained import (
+        TrainedRanker,
+    )  # torch and TorchRec, after what can be refused without
+
     rankers = {name: TrainedRanker.load(folder, items, queries) for name, folder in folders.items()}
     found = []
     tables: dict[str, RankingTables] = {}

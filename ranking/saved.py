@@ -11,13 +11,15 @@ from safetensors.torch import load_file
 from moon_rec.bounds import MOST_COUNTED, MOST_IN_MEMORY
 from moon_rec.config import make_config
 from moon_rec.errors import MoonRecError, RankingError, first_line
+from moon_rec.files import read_json
 from moon_rec.mapped_tensors import WEIGHTS, Stored, stored_tensors
 from moon_rec.recorded import difference, recorded_files
 from moon_rec.shop.non_click_recipe import NonClickRecipe
 from ranking.config import RankerConfig
 from ranking.model import InputSizes, Ranker
-from ranking.seed_folders import RANKER_FILE
+from ranking.seed_folders import RANKER_FILE, files_by_seed
 
+FORMAT_VERSION = 2
 WEIGHTS_FILE = "weights.safetensors"
 _AGAIN = "train the ranker again, or take it from whoever made it"
 _COUNTS = {
@@ -53,6 +55,37 @@ class Said:
     validation_auc: tuple[float, ...]
     rows_per_second: float
     non_clicks: NonClickRecipe | None = None
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """`ranker.json`, its version checked.
+
+    Raises:
+        RankingError: no ranker there, or one of another version.
+    """
+    try:
+        about = read_json(path / "ranker.json")
+    except (MoonRecError, OSError) as error:
+        seeds = files_by_seed(path, RANKER_FILE)
+        hint = f"; it holds those of {', '.join(seeds)}: name one" if seeds else ""
+        raise RankingError(f"no ranker at {path}: {error}{hint}") from None
+    if not isinstance(about, dict):
+        raise RankingError(
+            f"{path}/ranker.json is a {type(about).__name__}, wanted names and values; train the ranker again"
+        )
+    version = about.get("format_version")
+    if version == 1:
+        raise RankingError(
+            f"{path}/ranker.json: format_version 1 did not save vocabularies; train the ranker again"
+        )
+    if version != FORMAT_VERSION:
+        raise RankingError(
+            f"{path}/ranker.json: format_version {version!r}, wanted {FORMAT_VERSION}; read it with the "
+            "version of moon_rec that wrote it"
+        )
+    if not (path / "weights.safetensors").is_file():
+        raise RankingError(f"no ranker at {path}: weights.safetensors is not there")
+    return about
 
 
 def parse_about(about: Mapping[str, Any], where: Path) -> Said:

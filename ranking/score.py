@@ -20,11 +20,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
-import torch
 
 from moon_rec.command import Parser, count, run
 from moon_rec.errors import RankingError
@@ -42,13 +42,15 @@ from ranking.features.impressions import in_requests
 from ranking.features.requests import RequestReader
 from ranking.seed_folders import SCORES
 from ranking.stream import OWN, ImpressionStream
-from ranking.trained import TrainedRanker, predict, threads
+
+if TYPE_CHECKING:
+    from ranking.trained import TrainedRanker
 
 CHUNK_ROWS = 65_536
 
 
 def score_impressions(
-    ranker: TrainedRanker,
+    ranker: "TrainedRanker",
     shop: Shop,
     out: Path | str,
     impressions: Sequence[Path] = (),
@@ -136,7 +138,7 @@ def _tell_unknown(stream: ImpressionStream, num_rows: int) -> None:
 class _Scorer:
     """What all chunks are scored with."""
 
-    def __init__(self, ranker: TrainedRanker, shop: Shop, batch_size: int | None):
+    def __init__(self, ranker: "TrainedRanker", shop: Shop, batch_size: int | None):
         self.ranker, self.batch_size = ranker, batch_size
         self.reader = RequestReader.of(shop, ranker.preparation)
         self.counters = Counters.of(shop, ranker.features)
@@ -146,6 +148,8 @@ class _Scorer:
 
     def score(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Scores of a chunk, in its order."""
+        from ranking.trained import predict, threads
+
         label = self.ranker.features.label
         ordered = with_counters(self.counters, in_requests(frame.with_row_index("row")))
         requests = self.reader.read(ordered)
@@ -223,6 +227,10 @@ def main(argv: list[str] | None = None) -> None:
     period = given.period or ("all" if given.impressions else "test")
     shop = Shop.open(given.shop)
     items, queries, coverage = open_pair(shop, given.items, given.queries, given.accept)
+    import torch  # this and TorchRec, after what can be refused without
+
+    from ranking.trained import TrainedRanker
+
     ranker = TrainedRanker.load(given.ranker, items, queries)
     if given.device == "cuda" and not torch.cuda.is_available():
         raise RankingError("--device cuda, but torch finds no GPU; leave it out")

@@ -6,9 +6,29 @@
 from pathlib import Path
 
 from moon_rec.errors import RankingError
-from moon_rec.outputs import OutputKind, parquet_with
+from moon_rec.outputs import OutputKind, json_with, parquet_with
+from ranking.features.preparation import FILES
 
 RANKER_FILE, SCORES_FILE = "ranker.json", "scores.parquet"
+RANKER = OutputKind(
+    "a ranker",
+    RANKER_FILE,
+    json_with("format_version", "config", "preparation"),
+    (
+        "weights.safetensors",
+        "semantic_ids.safetensors",
+        "items_sample.safetensors",
+        "queries_sample.safetensors",
+        "preparation/preparation.json",
+        *(f"preparation/{file}" for file in FILES.values()),
+    ),
+)
+SEEDS = OutputKind(
+    "a folder of one ranker a seed",
+    f"seed-*/{RANKER_FILE}",
+    RANKER.says,
+    RANKER.below("seed-*"),
+)
 SCORES = OutputKind(
     "a table of scores",
     "",

@@ -1,7 +1,7 @@
 """Train a ranker: `python -m ranking.train SHOP --out DIR --content cube --items DIR --queries DIR`.
 
 With several processes: `torchrun --nproc-per-node 2 -m ranking.train SHOP --out DIR`. The training itself is
-in `training.py`.
+in `training/`, and is loaded with torch and TorchRec when there is something to train: `--help` and most refusals come without (1 second of 5).
 """
 
 import os
@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from moon_rec.allocator import keep_freed_memory
 from moon_rec.command import Parser, add_config_options, count, run
@@ -28,13 +29,26 @@ from moon_rec.vector_pairs import add_accept_option, open_pair
 from ranking.chosen_settings import add_choice_option, choose_settings, refuse_chosen_twice
 from ranking.config import FIRST_SETTINGS, SETTINGS, WAYS, RankerConfig, refuse_whole_history
 from ranking.features import FeatureConfig, RankingTables, add_feature_options, counters_said
-from ranking.seed_folders import RANKER_FILE, seed_name
-from ranking.trained import RANKER, SEEDS, TrainedRanker, refuse_other_training
-from ranking.training.checkpoint import POSITION, Checkpoints
-from ranking.training.course import Log, train_on_rank, train_ranker
-from ranking.training.trainer import DivergedError
+from ranking.seed_folders import RANKER, RANKER_FILE, SEEDS, seed_name
+
+if TYPE_CHECKING:
+    from ranking.trained import TrainedRanker
+    from ranking.training.course import train_ranker
+    from ranking.training.following import Log
 
 __all__ = ["RankerConfig", "TrainedRanker", "train_ranker"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "TrainedRanker":
+        from ranking.trained import TrainedRanker
+
+        return TrainedRanker
+    if name == "train_ranker":
+        from ranking.training.course import train_ranker
+
+        return train_ranker
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -113,7 +127,7 @@ def _runs(given: Namespace, config: RankerConfig) -> list[_Run]:
         except MoonRecError as error:
             hint = "; or go on with --resume" * (given.seeds > 1 and given.out.is_dir())
             raise RankingError(f"{error}{hint}") from None
-    if any(folder.glob(f"**/{POSITION}")) and not (given.resume or given.overwrite):
+    if folder.is_dir() and not (given.resume or given.overwrite) and _keeps_training(folder):
         raise RankingError(
             f"{folder} keeps a training that was stopped: go on with --checkpoint-every N and --resume, begin anew "
             "with --overwrite, or name another folder"
@@ -132,6 +146,13 @@ def _runs(given: Namespace, config: RankerConfig) -> list[_Run]:
     ]
 
 
+def _keeps_training(folder: Path) -> bool:
+    """Whether there is a checkpoint somewhere in it."""
+    from ranking.training.checkpoint import POSITION
+
+    return any(folder.glob(f"**/{POSITION}"))
+
+
 def _finished_seeds(runs: Sequence[_Run], counted: Sequence[_Run]) -> str:
     """How many of `counted` are trained, in words; "" for none."""
     done = sum((run.out / RANKER_FILE).exists() for run in counted)
@@ -147,6 +168,8 @@ def _train_one_of(
     tracker: Tracker | None,
 ) -> None:
     """Train one of the runs; an error of one among several seeds says which, and how to go on."""
+    from ranking.training.trainer import DivergedError
+
     try:
         _train(given, one, tables, vectors, tracker)
     except DivergedError as error:
@@ -174,6 +197,9 @@ def _is_finished(
     """
     if not run.out.exists():
         return False
+    from ranking.trained import refuse_other_training
+    from ranking.training.checkpoint import Checkpoints
+
     refuse_other_training(run.out, run.config, tables, vectors)
     if os.environ.get("RANK", "0") == "0":
         # of a process that was ended between the ranker and their removal
@@ -194,6 +220,9 @@ def _train(
     tracker: Tracker | None,
 ) -> None:
     """Train one ranker and save it."""
+    from ranking.training.checkpoint import Checkpoints
+    from ranking.training.course import train_on_rank
+
     checkpoints = None
     if given.checkpoint_every is not None:
         checkpoints = Checkpoints(
@@ -237,7 +266,7 @@ def _tracked(
     run: _Run,
     tables: RankingTables,
     vectors: Mapping[str, EmbeddingTable | None],
-) -> Iterator[Log]:
+) -> Iterator["Log"]:
     """A run of the tracking store for the block."""
     found = {name: table.digest for name, table in vectors.items() if table is not None}
     params = run.config.model_dump(mode="json")

@@ -20,9 +20,9 @@ from safetensors.torch import save_file
 
 from moon_rec.config import make_config
 from moon_rec.embedding_table import EmbeddingTable
-from moon_rec.errors import MoonRecError, RankingError
-from moon_rec.files import read_json, write_json
-from moon_rec.outputs import OutputKind, atomic_folder, json_with
+from moon_rec.errors import RankingError
+from moon_rec.files import write_json
+from moon_rec.outputs import atomic_folder
 from moon_rec.progress import progress
 from moon_rec.recorded import record
 from moon_rec.shop.non_click_recipe import NonClickRecipe
@@ -33,33 +33,13 @@ from ranking.content.item_codes import item_codes
 from ranking.content.semantic_ids import SemanticIds
 from ranking.content.vector_origin import VectorOrigin
 from ranking.features import FeatureConfig, Period, RankingTables, Requests
-from ranking.features.preparation import FILES, Preparation
+from ranking.features.preparation import Preparation
 from ranking.loader import Loader
 from ranking.model import InputSizes, Ranker
-from ranking.saved import load_model, parse_about, refuse_changed
+from ranking.saved import FORMAT_VERSION, load_model, parse_about, read_about, refuse_changed
 from ranking.search_unit import search_options
-from ranking.seed_folders import RANKER_FILE, files_by_seed
+from ranking.seed_folders import RANKER, RANKER_FILE
 
-FORMAT_VERSION = 2
-RANKER = OutputKind(
-    "a ranker",
-    RANKER_FILE,
-    json_with("format_version", "config", "preparation"),
-    (
-        "weights.safetensors",
-        "semantic_ids.safetensors",
-        "items_sample.safetensors",
-        "queries_sample.safetensors",
-        "preparation/preparation.json",
-        *(f"preparation/{file}" for file in FILES.values()),
-    ),
-)
-SEEDS = OutputKind(
-    "a folder of one ranker a seed",
-    f"seed-*/{RANKER_FILE}",
-    RANKER.says,
-    RANKER.below("seed-*"),
-)
 SCORING_ROWS = 4096
 SCORING_BEHAVIOURS = 2**19
 """Padded behaviours a scoring batch may hold: fewer rows are scored at a time where histories are long."""
@@ -290,37 +270,6 @@ def refuse_other_training(
         raise RankingError(
             f"{path} was trained with other {', '.join(others)}; go on with the same ones, replace it with --overwrite, or name another folder"
         )
-
-
-def read_about(path: Path) -> dict[str, Any]:
-    """`ranker.json`, its version checked.
-
-    Raises:
-        RankingError: no ranker there, or one of another version.
-    """
-    try:
-        about = read_json(path / "ranker.json")
-    except (MoonRecError, OSError) as error:
-        seeds = files_by_seed(path, RANKER_FILE)
-        hint = f"; it holds those of {', '.join(seeds)}: name one" if seeds else ""
-        raise RankingError(f"no ranker at {path}: {error}{hint}") from None
-    if not isinstance(about, dict):
-        raise RankingError(
-            f"{path}/ranker.json is a {type(about).__name__}, wanted names and values; train the ranker again"
-        )
-    version = about.get("format_version")
-    if version == 1:
-        raise RankingError(
-            f"{path}/ranker.json: format_version 1 did not save vocabularies; train the ranker again"
-        )
-    if version != FORMAT_VERSION:
-        raise RankingError(
-            f"{path}/ranker.json: format_version {version!r}, wanted {FORMAT_VERSION}; read it with the "
-            "version of moon_rec that wrote it"
-        )
-    if not (path / "weights.safetensors").is_file():
-        raise RankingError(f"no ranker at {path}: weights.safetensors is not there")
-    return about
 
 
 def _refuse_other_vectors(

@@ -8,9 +8,8 @@ from moon_rec.verification import Verified, as_recorded, tensors_in
 from ranking.content.semantic_ids import SemanticIds
 from ranking.content.vector_origin import VectorOrigin
 from ranking.features.preparation import Preparation
-from ranking.saved import Said, check_fit, parse_about, refuse_changed, weights_of
+from ranking.saved import Said, check_fit, parse_about, read_about, refuse_changed, weights_of
 from ranking.seed_folders import RANKER_FILE
-from ranking.trained import read_about
 from ranking.training.checkpoint import POSITION, read_position
 
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from representation.encoder import ProductEncoder, build_encoder, open_encoder
     from representation.interface import Encoder
     from representation.metrics.recall import search_recall
-    from representation.model.backbone import BackboneConfig
+    from representation.model.backbone_config import BackboneConfig
     from representation.model.lora import LoraConfig
     from representation.posttraining import Checkpoint, PosttrainConfig
     from representation.pretraining import PretrainConfig
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 _WHERE = {
-    "BackboneConfig": "representation.model.backbone",
+    "BackboneConfig": "representation.model.backbone_config",
     "BenchmarkSet": "representation.sets.benchmark_set",
     "Checkpoint": "representation.posttraining",
     "Encoder": "representation.interface",

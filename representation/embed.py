@@ -33,7 +33,6 @@ from moon_rec.table_writer import table_bytes
 from moon_rec.texts import has_text
 from moon_rec.vector_checks import TABLE
 from moon_rec.vector_pairs import add_precision
-from representation.encoders.frame_inputs import all_it_reads
 from representation.interface import Encoder, Modality
 from representation.storage.shards import Encode, Shards
 from representation.version import made_by
@@ -66,6 +65,8 @@ def embed_shop(
         ShopError: a picture that cannot be decoded, unless `leave_out`.
         EncoderError: a modality that the encoder does not read, or vectors that are not of unit length.
     """
+    from representation.encoders.frame_inputs import all_it_reads
+
     if shard_size < 1 or batch_size < 1:
         raise EncoderError(
             f"shard_size {shard_size} and batch_size {batch_size} must be at least 1"

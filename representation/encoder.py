@@ -27,9 +27,7 @@ from representation.encoders.checkpoint import (
 )
 from representation.encoders.dual import DualEncoder
 from representation.encoders.frame_encoder import FrameEncoder, pool
-from representation.encoders.frame_inputs import (
-    where_to,
-)
+from representation.encoders.frame_inputs import where_to
 from representation.encoders.frozen_tower import FrozenTower
 from representation.encoders.locked import LockedEncoder
 from representation.encoders.parts import WithParts
@@ -40,10 +38,12 @@ from representation.encoders.qwen import (
     is_embedding_checkpoint,
     settings_of,
 )
+from representation.encoders.random_parts import random_parts
 from representation.encoders.text import TextEncoder
 from representation.interface import Encoder
 from representation.mixture import Routing
-from representation.model.backbone import BackboneConfig, Dtype, Embedded, Inputs, part_of
+from representation.model.backbone import Embedded, Inputs, part_of
+from representation.model.backbone_config import BackboneConfig, Dtype
 from representation.model.families import backbone_of, load_module
 from representation.model.lora import (
     LoraConfig,
@@ -52,8 +52,6 @@ from representation.model.lora import (
 from representation.model.picture_pruning import Pruning, pruned
 from representation.model.pixels import PictureLayout, square
 from representation.model.prompt import Richness
-from representation.model.qwen import random_backbone, scale_tokens
-from representation.model.tokenizer import shop_texts, token_rarity, train_tokenizer
 from representation.picture_focus import compression_of
 from representation.picture_focus.compression import Places
 from representation.trainable import Cut, Side, TextKind, Trainable
@@ -394,20 +392,6 @@ def untrained_encoder(
     """As `build_encoder`, not saved; on `device`, by default a GPU where there is one."""
     if config.checkpoint is not None:
         return ProductEncoder.from_checkpoint(config, device)
-    texts = shop_texts(shop)
-    tokenizer = train_tokenizer(texts, config.vocabulary_size)
-    vocabulary = tokenizer.get_vocab()
-    module: Any = random_backbone(config, vocabulary, len(vocabulary), seed)
-    if config.token_scale:
-        scale_tokens(module, token_rarity(tokenizer, texts), config.token_scale)
+    module, tokenizer, settings = random_parts(shop, config, seed)
     module.to(where_to(device))
-    dim = config.text_dim
-    widths = (*[width for width in sorted(set(config.widths)) if width < dim], dim)
-    settings = EncoderConfig(
-        image_size=config.side,
-        widths=widths,
-        prompt=config.prompt,
-        pooling=config.pooling or "mean",
-        attention=config.attention or "bidirectional",
-    )
     return ProductEncoder(module, tokenizer, settings)

@@ -3,7 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -26,14 +26,9 @@ from moon_rec.shop import Shop
 from moon_rec.shop.options import about_simulation, add_engagement, add_period, add_seed, add_shop
 from moon_rec.shown import as_console_text
 from moon_rec.vector_pairs import about_pair, add_table_options, open_pair
-from representation.metrics.larger_catalogues import LARGEST_SIZE
-from representation.metrics.shop_metrics import (
-    measure_larger_catalogues,
-    measure_segments,
-    measure_shop_by_row,
-)
-from representation.search.approximate import Index, IndexConfig
-from representation.sets.search_cases import ShopSearches
+
+if TYPE_CHECKING:
+    from representation.search.approximate import IndexConfig
 
 CURVE = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
 SEGMENT_K = 10
@@ -42,6 +37,8 @@ FIGURES = OutputKind(
 )
 ASKED = ("period", "engagement", "index", "effort", "seed")
 """Options that the figures name."""
+_EFFORT = {"ivf": "probes", "hnsw": "search_width"}
+"""Approximate index -> the setting that `--effort` is."""
 SEGMENTS = f"image_search_recall@{SEGMENT_K}"
 
 
@@ -56,12 +53,17 @@ def main(argv: list[str] | None = None) -> None:
     shop = Shop.open(options.shop)
     items, queries, coverage = open_pair(shop, options.items, options.queries, options.accept)
     assert items is not None and queries is not None
+    from representation.metrics import shop_metrics  # torch and faiss, after the arguments
+    from representation.sets.search_cases import ShopSearches
+
     ks = tuple(sorted(set(options.ks)))
     say(f"measuring {len(items):,} items and {len(queries):,} queries on {shop.name}")
     searches = ShopSearches.of(shop, items, queries, options.period, options.engagement)
     all_ks = tuple(sorted({*ks, *CURVE})) if options.picture else ks
     seed = options.seed
-    measured = measure_shop_by_row(searches, all_ks, index=_index(options), seed=seed).estimates
+    measured = shop_metrics.measure_shop_by_row(
+        searches, all_ks, index=_index(options), seed=seed
+    ).estimates
     kept = {name: each for name, each in measured.items() if _cut(name) in (None, *ks)}
     if not any("_search_recall@" in name for name in kept):
         say(
@@ -69,9 +71,9 @@ def main(argv: list[str] | None = None) -> None:
         )
     segments, larger = {}, {}
     if any(name.startswith("image_search_recall@") for name in kept):
-        segments = measure_segments(searches, SEGMENT_K, depth=options.segment_depth)
+        segments = shop_metrics.measure_segments(searches, SEGMENT_K, depth=options.segment_depth)
     if options.catalogue:
-        larger = measure_larger_catalogues(searches, options.catalogue, ks, seed=seed)
+        larger = shop_metrics.measure_larger_catalogues(searches, options.catalogue, ks, seed=seed)
     if options.out:
         about = about_pair(shop, items, queries)
         about |= {name: getattr(options, name) for name in ASKED}
@@ -104,7 +106,7 @@ def _parser() -> Parser:
     about = "levels of the category path that make a segment"
     parser.add_argument("--segment-depth", type=count, default=1, metavar="N", help=about)
     about = "search approximately (ivf, hnsw) and print what share of the exact ranking is found; segments, pictures and metrics of items stay exact"
-    parser.add_argument("--index", choices=get_args(Index), default="exact", help=about)
+    parser.add_argument("--index", choices=("exact", *_EFFORT), default="exact", help=about)
     about = "lists searched (ivf) or efSearch (hnsw): larger finds more and is slower"
     parser.add_argument("--effort", type=count, metavar="N", help=about)
     about = "extrapolate search recall to catalogues of so many items, such as 1e6 1e8"
@@ -119,6 +121,8 @@ def _parser() -> Parser:
 
 def _size(text: str) -> int:
     """A number of items: `1000000` or `1e6`."""
+    from representation.metrics.larger_catalogues import LARGEST_SIZE
+
     try:
         number = float(text)
     except ValueError:
@@ -130,16 +134,15 @@ def _size(text: str) -> int:
     return int(number)
 
 
-def _index(options: Any) -> IndexConfig | None:
+def _index(options: Any) -> "IndexConfig | None":
+    from representation.search.approximate import IndexConfig
+
     if options.index == "exact":
         if options.effort is not None:
             raise ConfigError("--effort is of an approximate index: add --index ivf or hnsw")
         return None
     effort = {} if options.effort is None else {_EFFORT[options.index]: options.effort}
     return IndexConfig(kind=options.index, **effort)
-
-
-_EFFORT = {"ivf": "probes", "hnsw": "search_width"}
 
 
 def _cut(name: str) -> int | None:

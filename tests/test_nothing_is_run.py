@@ -4,6 +4,7 @@ Each place that is allowed is named with its reason; one that is not there any m
 """
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,7 @@ MAY = {
 }  # fmt: skip
 
 
+@functools.cache
 def _files() -> list[Path]:
     found = [file for folder in FOLDERS for file in sorted((ROOT / folder).rglob("*.py"))]
     assert len(found) > 400, "the project has moved"
@@ -54,8 +56,8 @@ def _is(node: ast.expr | None, value: object) -> bool:
 def dangers(source: str) -> Iterator[str]:
     """What in a module's source could run what it reads."""
     aliases: dict[str, str] = {}
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(ast.parse(source)))
+    for node in nodes:
         if isinstance(node, ast.Import):
             for one in node.names:
                 aliases[one.asname or one.name.split(".")[0]] = one.name if one.asname else one.name.split(".")[0]  # fmt: skip
@@ -66,7 +68,7 @@ def dangers(source: str) -> Iterator[str]:
                 yield f"import {node.module}"
             for one in node.names:
                 aliases[one.asname or one.name] = f"{node.module}.{one.name}"
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Call):
             yield from _of_call(node, aliases)
         elif isinstance(node, ast.Attribute) and _full(_dotted(node), aliases) in CALLS:

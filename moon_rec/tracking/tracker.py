@@ -10,17 +10,16 @@ a training nothing: what was not sent is told at the end, with the command that 
 import contextlib
 import json
 import math
-import os
 import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from moon_rec import reachable
-from moon_rec.addresses import MASK, shown_uri
+from moon_rec.addresses import shown_uri
 from moon_rec.errors import MoonRecError, StudyError
 from moon_rec.progress import say
 from moon_rec.surroundings import is_of_disk
@@ -50,8 +49,9 @@ from moon_rec.tracking.names import (
     plain_text,
 )
 from moon_rec.tracking.run import TrackedRun
-from moon_rec.tracking.sending import Delivery, Sender, deliver
+from moon_rec.tracking.sending import Sender
 from moon_rec.tracking.store import NOTE, PARENT, RUN, TAG, Store, why_of, within
+from moon_rec.tracking.unsent import not_sent, send_left_behind
 
 SECONDS_TO_REACH = reachable.SECONDS
 SECONDS_AWAY = 60.0
@@ -193,7 +193,7 @@ class Tracker:
         for journal in self._journals():
             with contextlib.suppress(FileNotFoundError):  # sent and removed meanwhile
                 if journal.folder.name == run_id:
-                    path, kept_out = _file_of(journal, name, self._new_folder)
+                    path, kept_out = view.file_of(journal, name, self._new_folder)
                     if path is not None:
                         return path
         try:
@@ -331,47 +331,12 @@ class Tracker:
             for why in one.refused:
                 say(f"tracking: {self.uri} refused one of {one.opening['name']!r}: {why}")
         if left:
-            say(self._not_sent(sender, [one.journal for one in left]))
+            say(not_sent(self.uri, sender.fault, [one.journal for one in left]))
         sender.stop()
         if is_patient and not left:
-            self._send_left_behind()
+            earlier = journals_of(self._address, self.experiment, self._say_damaged)
+            send_left_behind(earlier, self._store, self.uri, self._patience)
         self._store.release()
-
-    def _send_left_behind(self) -> None:
-        """Send what earlier commands left in the journal of this store: they were killed, or it was away."""
-        until, count = time.monotonic() + self._patience, 0
-        for journal in list(journals_of(self._address, self.experiment, self._say_damaged)):
-            lock = journal.lock() if time.monotonic() < until else None
-            if lock is None:
-                continue  # its process is at work
-            try:
-                opening = journal.opening()
-                if opening is not None:
-                    deliver(Delivery(journal, opening, self._store), self._store, lambda _: None)
-                    journal.remove()
-                    count += 1
-            except (MoonRecError, OSError) as error:
-                say(f"tracking: {journal.folder} is left in the journal: {error}")
-            finally:
-                os.close(lock)
-        if count:
-            runs = "1 run" if count == 1 else f"{count:,} runs"
-            say(f"tracking: {runs} that earlier commands left in the journal: sent to {self.uri}")
-
-    def _not_sent(self, sender: Sender, journals: list[JournalReader]) -> str:
-        written = [one for one in journals if isinstance(one, Journal)]
-        lost = sum(one.num_held + one.num_lost for one in written)
-        roots = sorted({one.folder.parent for one in written})
-        runs = "1 run is" if len(journals) == 1 else f"{len(journals)} runs are"
-        line = f"tracking: {runs} not all in {self.uri} ({sender.fault or 'no answer'})"
-        if lost:
-            faults = ", ".join(sorted({one.fault for one in written if one.fault}))
-            line += (
-                f"; {lost:,} entries are lost, for their journal could not be written ({faults})"
-            )
-        words = " ".join(map(str, roots))
-        line += f"; what is missing is kept, send it: python -m moon_rec track send {words}"
-        return line + (" --track URI (with its password)" if MASK in self.uri else "")
 
     def _runs(self, filter_string: str | None) -> list[dict[str, Any]]:
         """Finished runs of journal and store, oldest first; the journal's view of a run goes first, for it has all of it."""
@@ -431,24 +396,3 @@ class Tracker:
         if path not in self._damaged:
             self._damaged.add(path)
             say(f"warning: {error}")
-
-
-def _file_of(
-    journal: JournalReader, name: str, new_folder: Callable[[], Path]
-) -> tuple[Path | None, str]:
-    """A file or document that a journal has, where it can be read, and why it was kept out of the journal where it was; None where there is none."""
-    found = None
-    for number, entry in journal.read():
-        if entry["op"] in ("file", "text") and entry["name"] == name:
-            found = number, entry  # the last of a name counts, as in MLflow
-    if found is None:
-        return None, ""
-    number, entry = found
-    if entry["op"] == "file":
-        path = journal.file(entry, number)
-        if path.exists() or "fault" not in entry:
-            return path, ""
-        return None, f"it could not be copied when it was tracked: {entry['fault']}"
-    path = new_folder() / Path(name).name
-    path.write_text(str(entry["text"]), encoding="utf-8")
-    return path, ""

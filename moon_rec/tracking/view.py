@@ -1,5 +1,7 @@
 """Runs as their readers see them, whether they lie in the store or still in a journal."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moon_rec.tracking.journal import Entry, JournalReader
@@ -63,3 +65,24 @@ def of_journal(journal: JournalReader) -> dict[str, Any]:
         "metrics": {plain_metric_name(name): value for name, (_, _, value) in newest.items()},
         "tags": tags,
     }
+
+
+def file_of(
+    journal: JournalReader, name: str, new_folder: Callable[[], Path]
+) -> tuple[Path | None, str]:
+    """A file or document that a journal has, where it can be read, and why it was kept out of the journal where it was; None where there is none."""
+    found = None
+    for number, entry in journal.read():
+        if entry["op"] in ("file", "text") and entry["name"] == name:
+            found = number, entry  # the last of a name counts, as in MLflow
+    if found is None:
+        return None, ""
+    number, entry = found
+    if entry["op"] == "file":
+        path = journal.file(entry, number)
+        if path.exists() or "fault" not in entry:
+            return path, ""
+        return None, f"it could not be copied when it was tracked: {entry['fault']}"
+    path = new_folder() / Path(name).name
+    path.write_text(str(entry["text"]), encoding="utf-8")
+    return path, ""

@@ -12,9 +12,7 @@ Notable choices
 
 import math
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,9 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from moon_rec.code_version import differing
 from moon_rec.embedding_table import EmbeddingTable
-from moon_rec.errors import RankingError
 from moon_rec.files import digest_of
 from moon_rec.kept import note_begins_again, note_kept
 from moon_rec.progress import Bar, progress, say
@@ -42,11 +38,12 @@ from ranking.model import InputSizes, Ranker
 from ranking.prefetch import prefetched
 from ranking.search_unit import search_options
 from ranking.trained import SCORING_ROWS, TrainedRanker, content_stores, threads
-from ranking.training.checkpoint import Checkpoints, Position, load_state, read_position
+from ranking.training.checkpoint import Checkpoints, Position
 from ranking.training.devices import is_launched, process_group, rank, training_device, world_size
 from ranking.training.following import STEPS_BETWEEN_LINES, Following, Log, judge_of
-from ranking.training.make_pretraining import pretrain_content_model, refuse_other_content_model
+from ranking.training.make_pretraining import pretrain_content_model
 from ranking.training.optimiser import rate_factor
+from ranking.training.resuming import resume, to_resume
 from ranking.training.trainer import DivergedError, LocalTrainer, Trainer
 from ranking.version import made_by
 
@@ -106,7 +103,7 @@ def train_on_rank(
         device = training_device(config)
         if device.type != "cpu" or is_launched():
             stack.enter_context(process_group(device))
-        found = _to_resume(checkpoints, position)
+        found = to_resume(checkpoints, position)
         is_sharded = dist.is_initialized()
         model, content, semantic_ids = prepare(tables, config, items, queries, is_sharded)
         started = time.perf_counter()
@@ -115,7 +112,7 @@ def train_on_rank(
             pretrain_content_model(model, tables, config, content, device, checkpoints, position)
         trainer = _trainer(model, config, device)
         if found is not None:
-            position = _resume(found, trainer, rates)
+            position = resume(found, trainer, rates)
         before = position.rows
         course = _Course(trainer, tables, config, content, position, checkpoints, log)
         course.run(description if rank() == 0 else None)
@@ -362,62 +359,3 @@ class _Course:
         if best is None or patience is None:
             return False
         return len(self.position.validation) - 1 - best >= patience
-
-
-def _to_resume(checkpoints: Checkpoints | None, wanted: Position) -> Path | None:
-    """The checkpoint to go on from, None to begin anew.
-
-    Raises:
-        RankingError: the newest one is of another training, or there is one and none is wanted.
-    """
-    if checkpoints is not None and checkpoints.anew and not checkpoints.resume:
-        if rank() == 0:
-            checkpoints.remove()  # the others do not look
-        return None
-    found = checkpoints.latest() if checkpoints is not None else None
-    if checkpoints is not None and found is None:
-        refuse_other_content_model(checkpoints, wanted)
-    if checkpoints is None or found is None:
-        return None
-    if not checkpoints.resume:
-        raise RankingError(
-            f"{checkpoints.folder} holds the checkpoint {found.name} of an unfinished training; go on "
-            "from it with --resume, or remove the folder"
-        )
-    position, diverged = read_position(found), checkpoints.diverged()
-    is_same = position.digest == wanted.digest
-    if diverged is not None and is_same and not _are_lower(wanted.rates, diverged):
-        rates = ", ".join(f"{name} = {value:g}" for name, value in diverged.items())
-        raise RankingError(
-            f"{checkpoints.folder}: the training diverged with {rates}; resume with lower ones, or remove the folder"
-        )
-    if not is_same or (position.rates != wanted.rates and diverged is None):
-        raise RankingError(
-            f"{found} is of a training with other settings, tables or vectors; "
-            "resume with the same ones, or remove the folder"
-        )
-    return found
-
-
-def _are_lower(rates: Mapping[str, float], than: Mapping[str, float]) -> bool:
-    """Whether none is higher, and one is lower."""
-    return all(rates[name] <= than[name] for name in than) and dict(rates) != dict(than)
-
-
-def _resume(path: Path, trainer: Trainer, rates: dict[str, float]) -> Position:
-    """Load the state of a checkpoint into `trainer` and give its position."""
-    position = read_position(path)
-    if position.best_epoch is not None:
-        trainer.keep()
-    load_state(path, trainer.state())
-    if position.rates != rates:
-        position.lowered.append({"step": position.step, "before": position.rates})
-        position.rates = rates
-    if rank() == 0:
-        say(f"going on from {path}: {position.rows:,} rows done")
-        if why := differing(position.made_by, made_by()):
-            say(
-                f"those rows were trained on with {why}; the bits may differ from a training in one go"
-            )
-    position.made_by = made_by()
-    return position

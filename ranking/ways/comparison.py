@@ -12,6 +12,7 @@ training then keeps its own best epoch. `--set unknown_rate=R` and `--set kept_e
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -33,7 +34,6 @@ from ranking.judging.side_by_side import side_by_side
 from ranking.version import made_by
 from ranking.ways.picture import draw
 from ranking.ways.result import WayResult
-from ranking.ways.step_cost import StepCost, step_costs
 from ranking.ways.variations import (
     FACTORISATION,
     IDS_ONLY,
@@ -47,6 +47,9 @@ from ranking.ways.variations import (
     run_all,
     told_of,
 )
+
+if TYPE_CHECKING:
+    from ranking.ways.step_cost import StepCost
 
 NUM_RESAMPLES = 500
 WRITTEN = {
@@ -65,7 +68,7 @@ WRITTEN = {
 def compare_ways(
     scores: dict[str, list[pl.DataFrame]],
     variations: Sequence[Variation],
-    costs: dict[str, StepCost],
+    costs: dict[str, "StepCost"],
     num_resamples: int = NUM_RESAMPLES,
 ) -> list[WayResult]:
     """Every variation against the baseline, on the same rows.
@@ -259,12 +262,14 @@ def _epochs_said(baseline: Variation, settings: Sequence[str]) -> str:
 
 def _costs(
     inputs: Inputs, chosen: Sequence[Variation], settings: Sequence[str]
-) -> dict[str, StepCost]:
+) -> dict[str, "StepCost"]:
     shop = Shop.open(inputs.shop)
     tables = RankingTables.build(shop, inputs.features)
     items, queries = inputs.vectors(shop)
     found = {one.name: one.config(settings, 0) for one in chosen if not one.features}
     configs = {name: config for name, config in found.items() if config is not None}
+    from ranking.ways.step_cost import step_costs
+
     return step_costs(tables, configs, items, queries, IDS_ONLY)
 
 

@@ -1,11 +1,13 @@
 """What one way of using content gains over the baseline, and what it costs."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ranking.comparison import Comparison
-from ranking.ways.step_cost import StepCost
 from ranking.ways.variations import FACTORISATION, NO_COUNTERS, TREES, TREES_SIMILARITY
+
+if TYPE_CHECKING:
+    from ranking.ways.step_cost import StepCost
 
 TITLES = {
     NO_COUNTERS: "ids only, no counters",
@@ -31,7 +33,7 @@ class WayResult:
     gains: dict[str, Comparison]
     permuted: dict[str, Comparison]
     content: dict[str, Comparison]
-    cost: StepCost | None
+    cost: "StepCost | None"
 
     @property
     def title(self) -> str:

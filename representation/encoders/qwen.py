@@ -29,7 +29,7 @@ from representation.encoders.frame_inputs import framing_tokens
 from representation.fusion.config import FusionConfig, ResidualEnhancementConfig
 from representation.mixture.config import ExpertsConfig
 from representation.model.added_parts import AddedParts
-from representation.model.backbone import Attention, BackboneConfig, Pooling
+from representation.model.backbone_config import Attention, BackboneConfig, Pooling
 from representation.model.prompt import CONTENT, PromptConfig
 from representation.picture_focus.config import CompressionConfig, LateFusionConfig
 

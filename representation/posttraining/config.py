@@ -41,31 +41,12 @@ from representation.posttraining.mixture import (
     QueryKind,
     check_mixture,
 )
-from representation.posttraining.presets import PRESETS, Preset
+from representation.posttraining.presets import MAY_BE_NONE, PRESETS, Preset, over
 from representation.training.config import TrainingConfig
 
 OwnShare = Annotated[float, Field(ge=0, le=0.9)]
 Entries = Annotated[int, Field(ge=1, le=2**27)]
 """Vectors compared with a query, or kept in a queue."""
-
-_MAY_BE_NONE = (
-    "alignment",
-    "co_augmentation",
-    "compression_tokens",
-    "curation",
-    "core_region",
-    "experts",
-    "filtering",
-    "late_fusion",
-    "fusion",
-    "residual_enhancement",
-    "lora",
-    "num_negatives",
-    "queue_length",
-    "max_age",
-    "chunk_size",
-    "own_picture_share",
-)
 
 
 def _read_of_log(*queries: QueryKind) -> CountsWhen:
@@ -319,7 +300,7 @@ class PosttrainConfig(TrainingConfig):
         if not isinstance(values, dict):
             return values
         given = {
-            name: None if name in _MAY_BE_NONE and value == "none" else value
+            name: None if name in MAY_BE_NONE and value == "none" else value
             for name, value in values.items()
         }
         name = given.pop("preset", None)
@@ -329,7 +310,7 @@ class PosttrainConfig(TrainingConfig):
             raise ValueError(
                 f"no preset {name!r}; there are {', '.join(PRESETS)}{nearest(str(name), PRESETS)}"
             )
-        return cls._what_counts(_over(PRESETS[name], given), given)
+        return cls._what_counts(over(PRESETS[name], given), given)
 
     @classmethod
     def _what_counts(cls, values: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -406,14 +387,3 @@ def refuse_idle(config: PosttrainConfig, widths: Sequence[int]) -> None:
             raise ConfigError(
                 f"{name} = {value!r} changes nothing: only the widths below the full one read it, and the encoder has {widths[0]} alone; leave it out"
             )
-
-
-def _over(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`over`'s values in place of `under`'s, within nested settings too."""
-    both = dict(under)
-    for name, value in over.items():
-        kept = both.get(name)
-        both[name] = (
-            _over(kept, value) if isinstance(kept, dict) and isinstance(value, dict) else value
-        )
-    return both

@@ -38,3 +38,34 @@ PRESETS: dict[Preset, dict[str, Any]] = {
     },
 }
 """What each preset sets; all else is as by default."""
+
+MAY_BE_NONE = (
+    "alignment",
+    "co_augmentation",
+    "compression_tokens",
+    "curation",
+    "core_region",
+    "experts",
+    "filtering",
+    "late_fusion",
+    "fusion",
+    "residual_enhancement",
+    "lora",
+    "num_negatives",
+    "queue_length",
+    "max_age",
+    "chunk_size",
+    "own_picture_share",
+)
+"""Settings for which a file may say `none`, which TOML has no word for."""
+
+
+def over(under: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The values `given` in place of `under`'s, within nested settings too."""
+    both = dict(under)
+    for name, value in given.items():
+        kept = both.get(name)
+        both[name] = (
+            over(kept, value) if isinstance(kept, dict) and isinstance(value, dict) else value
+        )
+    return both

@@ -31,7 +31,7 @@ from moon_rec.bounds import (
 from moon_rec.config import Config, CountsWhen, Rules
 from moon_rec.errors import ConfigError
 from moon_rec.processor import multiplies_bfloat16
-from representation.model.backbone import BackboneConfig
+from representation.model.backbone_config import BackboneConfig
 from representation.model.lora import narrow_inputs
 
 Log = Callable[[int, dict[str, float]], None]

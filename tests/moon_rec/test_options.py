@@ -3,6 +3,8 @@
 import argparse
 import importlib
 import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -42,6 +44,15 @@ COMMANDS = (
     "exchange_rate.study.plan_keys",
     "exchange_rate.verify",
 )
+WITH_TORCH = {
+    "exchange_rate.demo",
+    "exchange_rate.study.command",
+    "exchange_rate.study.plan_keys",
+    "representation.core_region.command",
+    "representation.curate",
+    "representation.write",
+}
+"""Whose help takes some seconds: what their settings are, or what they look at, is said by modules that load torch."""
 NUMBERS = {
     count: ["0", "-1", "1.5", "nan", "inf", "two", "true", "", "9" * 40, "+1", "1_0", "²"],
     seed_number: ["-1", "1.5", "nan", "x", "", str(2**63)],
@@ -102,6 +113,24 @@ def test_no_option_takes_a_number_that_is_none(module, capsys):
                 said = capsys.readouterr().err
                 assert caught.value.code == 2 and said.count("\n") == 1
                 assert option in said and (wrong[:100] in said)
+
+
+def test_help_comes_without_torch():
+    """Nor TorchRec, nor transformers; with any warning an error, in a process of its own that asks each command in turn."""
+    ask = """
+import importlib, sys
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name).main(["--help"])
+    except SystemExit as done:
+        assert not done.code, name
+    assert not {"torch", "torchrec", "transformers"} & sys.modules.keys(), name
+"""
+    names = [name for name in COMMANDS if name not in WITH_TORCH]
+    words = [sys.executable, "-W", "error", "-c", ask, *names]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
+    assert done.stdout.count("example:\n  python -m ") == len(names)
 
 
 def test_all_commands_are_in_the_list():

@@ -268,9 +268,10 @@ def test_what_hangs_is_ended(hanging, name):
 
 
 def test_while_libraries_load(tmp_path):
+    """Of a command that loads torch before it reads its words."""
     for wait in (0.3, 1.0):
         errors = tmp_path / "errors"
-        child = start(["ranking.train", "SHOP"], errors)
+        child = start(["exchange_rate.study", "SHOP"], errors)
         time.sleep(wait)
         child.send_signal(signal.SIGINT)
         code, said = child.wait(60), errors.read_text()
@@ -279,6 +280,7 @@ def test_while_libraries_load(tmp_path):
             (code, said) == (-signal.SIGINT, "")
             or (code == 130 and said.startswith("stopped by Ctrl-C: nothing is kept; begin again"))
             or ("runpy" in said and "moon_rec" not in said)
+            or "init_import_site" in said
         )
 
 

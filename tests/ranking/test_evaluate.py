@@ -235,7 +235,7 @@ def test_users_that_a_metric_does_not_count_do_not_help():
 
 def test_scores_carry_what_to_group_by(planted):
     tables = RankingTables.build(planted.shop, FeatureConfig(history_length=4))
-    ranker = train_ranker(tables, RankerConfig(batch_size=64))
+    ranker = train_ranker(tables, RankerConfig(batch_size=512))
     scores = score(ranker, tables)
     assert tuple(scores.columns) == COLUMNS
     shop = planted.shop
@@ -292,9 +292,9 @@ def two_rankers(planted, tmp_path_factory):
     items, queries = planted.items, planted.queries
     items.save(folder / "items")
     queries.save(folder / "queries")
-    train_ranker(tables, RankerConfig(batch_size=64)).save(folder / "ids")
+    train_ranker(tables, RankerConfig(batch_size=256)).save(folder / "ids")
     cube = train_ranker(
-        tables, RankerConfig(content="cube", batch_size=64, epochs=2), items, queries
+        tables, RankerConfig(content="cube", batch_size=256, epochs=2), items, queries
     )
     cube.save(folder / "cube")
     scores = score(cube, tables)

@@ -86,7 +86,8 @@ def test_requests_equal_rows(few, tables, ranker):
 def test_everything_learns_the_planted_taste(planted):
     tables = RankingTables.build(planted.shop, FEATURES)
     config = RankerConfig.reading(
-        **{**SMALL, "embedding_dim": 8, "tower": (32, 16), "epochs": 3}, content=EVERYTHING
+        **{**SMALL, "batch_size": 128, "embedding_dim": 8, "tower": (32, 16), "epochs": 3},
+        content=EVERYTHING,
     )
     ranker = train_ranker(tables, config, planted.items, planted.queries)
     labels = tables.periods["test"].labels

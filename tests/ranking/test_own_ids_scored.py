@@ -33,7 +33,7 @@ texts = st.one_of(
 @pytest.fixture(scope="module")
 def ranker(planted):
     config = RankerConfig(
-        content="none", batch_size=64, tower=(8,), attention_dim=4, embedding_dim=4
+        content="none", batch_size=512, tower=(8,), attention_dim=4, embedding_dim=4
     )
     return train_ranker(RankingTables.build(planted.shop, FeatureConfig(history_length=4)), config)
 

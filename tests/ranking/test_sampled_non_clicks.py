@@ -15,7 +15,7 @@ from ranking.ways.comparison import main as ways_main
 
 RECIPE = NonClickRecipe("moon_rec", 3, "uniformly", 7, ProbeAuc(0.71, 0.7, 0.72))
 SAID = "non-clicks sampled (3 a positive uniformly; seed 7; a model without content tells them with AUC 0.710 [0.700, 0.720])"
-SMALL = ["batch_size=64", "tower=[8]", "attention_dim=4", "embedding_dim=4"]
+SMALL = ["batch_size=256", "tower=[8]", "attention_dim=4", "embedding_dim=4"]
 SET = [word for setting in SMALL for word in ("--set", setting)]
 FEW = ["--resamples", "20"]
 

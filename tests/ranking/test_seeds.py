@@ -3,14 +3,14 @@
 import polars as pl
 import pytest
 
-import ranking.train
 from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import RankingError
 from ranking.evaluate import main as evaluate_main
 from ranking.judging.side_by_side import main as compare_main
 from ranking.train import main as train_main
-from ranking.train import train_on_rank
 from ranking.trained import TrainedRanker
+from ranking.training import course
+from ranking.training.course import train_on_rank
 
 SMALL = ["--set", "batch_size=512", "--set", "tower=[8]", "--set", "seed=5", "--set", "epochs=1"]
 
@@ -82,7 +82,7 @@ def test_seeds_that_failed_half_way_are_gone_on_with(planted, tmp_path, monkeypa
             raise RankingError("training diverged")
         return train_on_rank(tables, config, *others, **named)
 
-    monkeypatch.setattr(ranking.train, "train_on_rank", fails_at_six)
+    monkeypatch.setattr(course, "train_on_rank", fails_at_six)
     words = shop_and_out(planted, out, "--seeds", "3")
     with pytest.raises(
         RankingError, match=r"seed-6: training diverged; finished seeds are kept.*--resume"
@@ -113,7 +113,7 @@ def test_a_seed_goes_on_from_its_own_checkpoint(planted, tmp_path, monkeypatch):
             raise RankingError("the lights went out")
         return found
 
-    monkeypatch.setattr(ranking.train, "train_on_rank", watched)
+    monkeypatch.setattr(course, "train_on_rank", watched)
     words = shop_and_out(planted, out, "--seeds", "2", "--checkpoint-every", "2")
     with pytest.raises(RankingError, match="lights"):
         train_main(words)

@@ -1,10 +1,5 @@
 """The commands of the two training stages: from shop to encoder, and their refusals in one line."""
 
-import subprocess
-import sys
-
-import pytest
-
 from moon_rec.command import run
 from representation import ProductEncoder, posttrain, pretrain
 
@@ -49,15 +44,3 @@ def test_errors_are_one_line(little_shop, tmp_path, capsys):
         assert run(command.main, words) == 2
         error = capsys.readouterr().err
         assert error.startswith("error: ") and "stepps" in error and error.count("\n") == 1
-
-
-@pytest.mark.parametrize("name", ["pretrain", "posttrain", "embed"])
-def test_help_shows_an_example(name):
-    module = f"representation.{name}"
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", module, "--help"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0 and f"example:\n  python -m {module} " in done.stdout

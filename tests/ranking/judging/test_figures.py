@@ -40,17 +40,20 @@ def compared(request):
 def test_every_picture_is_drawn_twice_the_same(compared, tmp_path):
     a, segments, found = compared
     names, about = ("ids", "cube"), "demo (simulated), test period"
-    curve = curve_of(a[0], 10)
-    metrics = evaluate(a[0], num_resamples=10, segments=segments)
     pictures = {
         "differences": lambda to: figures.draw_differences(found, names, about, to),
         "segments": lambda to: figures.draw_segments(found, segments, names, about, to),
-        "calibration": lambda to: figures.draw_calibration({"a": curve, "b": curve}, about, to),
         "power": lambda to: figures.draw_power(power_tables(found), about, to),
-        "evaluation": lambda to: figures.draw_evaluation(
-            curve, metrics, segments, "ids", about, to
-        ),
     }
+    if len(a) == 1:  # these show one seed's scores, however many there are
+        curve = curve_of(a[0], 10)
+        metrics = evaluate(a[0], num_resamples=10, segments=segments)
+        pictures |= {
+            "calibration": lambda to: figures.draw_calibration({"a": curve, "b": curve}, about, to),
+            "evaluation": lambda to: figures.draw_evaluation(
+                curve, metrics, segments, "ids", about, to
+            ),
+        }
     for name, draw in pictures.items():
         first, second = tmp_path / f"{name}.png", tmp_path / f"{name}_again.png"
         draw(first)

@@ -26,7 +26,7 @@ def ours(planted, tmp_path_factory):
     keep_own_ids(folder / "shop")
     shop = Shop.open(folder / "shop")
     config = RankerConfig(
-        content="none", batch_size=64, tower=(8,), attention_dim=4, embedding_dim=4
+        content="none", batch_size=512, tower=(8,), attention_dim=4, embedding_dim=4
     )
     ranker = train_ranker(RankingTables.build(shop, FeatureConfig()), config)
     ranker.save(folder / "ranker")

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import math
 import shutil
 from typing import ClassVar
 
@@ -21,7 +22,7 @@ from ranking.metrics import auc
 from ranking.train import main as train_main
 from ranking.train import train_ranker
 from ranking.trained import TrainedRanker, content_stores, threads
-from ranking.training import course
+from ranking.training import resuming
 from ranking.training.checkpoint import (
     CONTENT_MODEL,
     Checkpoints,
@@ -92,6 +93,12 @@ def unbroken(planted, tables, tmp_path_factory):
     return train_ranker(tables, CONFIG, *vectors, checkpoints=Checkpoints(folder, 23)), folder
 
 
+@pytest.fixture(scope="module")
+def plain(tables):
+    """A training without vectors that wrote nothing down."""
+    return train_ranker(tables, IDS)
+
+
 @pytest.mark.parametrize("killed_at", [[25], [3, 65, 7]])
 def test_a_resumed_training_has_the_bits_of_an_unbroken_one(
     planted, tables, unbroken, kill, tmp_path, killed_at
@@ -123,7 +130,7 @@ def test_a_checkpoint_of_other_code_is_gone_on_from_and_said(
     planted, tables, unbroken, monkeypatch, tmp_path, capsys
 ):
     shutil.copytree(unbroken[1], tmp_path / "kept")
-    monkeypatch.setattr(course, "made_by", lambda: {"code": "corrected"})
+    monkeypatch.setattr(resuming, "made_by", lambda: {"code": "corrected"})
     kept = Checkpoints(tmp_path / "kept", 1000, True)
     train_ranker(tables, CONFIG, planted.items, planted.queries, checkpoints=kept)
     told = " ".join(capsys.readouterr().err.split())
@@ -222,14 +229,13 @@ def test_the_content_model_of_another_training_is_refused(planted, tables, tmp_p
         train_ranker(tables, config, *vectors, checkpoints=resumed)
 
 
-def test_writing_checkpoints_changes_no_bit(tables, tmp_path):
-    plain = train_ranker(tables, IDS)
+def test_writing_checkpoints_changes_no_bit(tables, plain, tmp_path):
     written = train_ranker(tables, IDS, checkpoints=Checkpoints(tmp_path / "here", every=5))
     for name, value in plain.model.state_dict().items():
         assert torch.equal(value, written.model.state_dict()[name]), name
 
 
-def test_a_checkpoint_half_written_is_not_taken(tables, tmp_path, kill, monkeypatch):
+def test_a_checkpoint_half_written_is_not_taken(tables, plain, tmp_path, kill):
     folder = tmp_path / "here"
     heal = kill(12)
     with pytest.raises(Killed):
@@ -241,7 +247,6 @@ def test_a_checkpoint_half_written_is_not_taken(tables, tmp_path, kill, monkeypa
     (folder / ".step-000000015.partial" / "shard-00001-model-00001-of-00001.safetensors").touch()
     assert Checkpoints(folder).latest() == found
     resumed = train_ranker(tables, IDS, checkpoints=Checkpoints(folder, 5, resume=True))
-    plain = train_ranker(tables, IDS)
     assert all(
         torch.equal(value, resumed.model.state_dict()[name])
         for name, value in plain.model.state_dict().items()
@@ -268,12 +273,12 @@ def test_checkpoints_of_another_training_are_refused(tables, tmp_path, kill):
 
 
 def test_patience_stops_after_epochs_that_gain_nothing(tables):
-    long = IDS.model_copy(update={"epochs": 8, "learning_rate": 3e-2, "patience": None})
+    long = IDS.model_copy(update={"epochs": 6, "learning_rate": 3e-2, "patience": None})
     stopped = train_ranker(tables, long.model_copy(update={"patience": 1})).validation_auc
     whole = train_ranker(tables, long).validation_auc
-    assert len(whole) == 8
+    assert len(whole) == 6
     falls = [later <= max(whole[: at + 1]) for at, later in enumerate(whole[1:])]
-    assert falls.index(True) + 2 == len(stopped) < 8
+    assert falls.index(True) + 2 == len(stopped) < 6
     assert stopped == whole[: len(stopped)]
 
 
@@ -374,9 +379,11 @@ class Followed:
 
 def test_the_command_resumes_and_follows_the_training(planted, tmp_path, kill, monkeypatch):
     monkeypatch.setattr("ranking.train.Tracker", Followed)
+    monkeypatch.setattr("ranking.training.following.SECONDS_BETWEEN_LINES", math.inf)
     out = tmp_path / "ranker"
     words = [str(planted.shop.path), "--out", str(out), "--set", "batch_size=32"]
-    words += ["--set", "epochs=2", "--checkpoint-every", "9"]
+    words += ["--set", "epochs=2", "--set", "tower=[16]", "--set", "embedding_dim=8"]
+    words += ["--feature", "history_length=10", "--checkpoint-every", "9"]
     heal = kill(50)
     with pytest.raises(Killed):
         train_main(words)

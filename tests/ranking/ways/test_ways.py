@@ -12,7 +12,7 @@ from ranking.ways import variations
 from ranking.ways.comparison import against_factors, compare_ways, main, markdown
 from ranking.ways.variations import Inputs, Variation, run_all
 
-SETTINGS = ["batch_size=64", "tower=[32,16]", "attention_dim=8", "embedding_dim=8", "epochs=2"]
+SETTINGS = ["batch_size=192", "tower=[32,16]", "attention_dim=8", "embedding_dim=8", "epochs=2"]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ Notable choices
 """
 
 import contextlib
-import csv
 import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,8 +19,15 @@ import pyarrow as pa
 
 from moon_rec.errors import ShopError, first_line
 from moon_rec.parquet_bounds import refuse_bombs
+from moon_rec.shop.readers.interactions.lines import (
+    delimiter_of,
+    fields_of,
+    first_lines,
+    is_number,
+    ragged_line,
+)
 from moon_rec.shop.readers.interactions.parted import parted
-from moon_rec.shop.readers.interactions.unpacking import PACKED, decoded, unpacked
+from moon_rec.shop.readers.interactions.unpacking import PACKED, decoded
 from moon_rec.values import shown
 
 DELIMITED = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data", ".inter", ".item", ".user", "")
@@ -29,13 +35,8 @@ JSON_LINES = (".jsonl", ".ndjson", ".json")
 ARROW = (".arrow", ".feather", ".ipc")
 PARQUET = (".parquet", ".pq")
 DUCKDB = (".duckdb", ".db")
-DELIMITERS = "\t,;|\x01"
 ROWS_LOOKED_AT = 10_000
 """Of JSON lines, for the types of their columns."""
-FIRST_LINES = 20
-MOST_BYTES_OF_A_LINE = 1 << 20
-
-
 HEADER_MEND = (
     'name the columns in their order, such as --set log.names=["user","item","rating","time"]'
 )
@@ -156,7 +157,7 @@ def open_source(
 def unreadable(source: Source, error: BaseException) -> ShopError:
     """What to tell of rows that polars cannot read: of delimited text, the first line with another number of fields."""
     for path in source.paths if source.is_text and len(source.delimiter) == 1 else ():
-        broken = _ragged_line(path, source.delimiter, len(source.columns))
+        broken = ragged_line(path, source.delimiter, len(source.columns))
         if broken is not None:
             number, fields, text = broken
             return ShopError(
@@ -286,7 +287,7 @@ def _delimited(
             for field in line.split("\t")
         )
     )
-    header = _fields(lines[0], delimiter, quoted)
+    header = fields_of(lines[0], delimiter, quoted)
     if names and len(header) != len(names):
         raise ShopError(
             f"{paths[0]} has {len(header)} columns, {len(names)} names are given: give each a name"
@@ -333,80 +334,11 @@ def _duckdb(file: str, table: str) -> pl.LazyFrame:
         raise ShopError(f"{file} cannot be read as DuckDB: {first_line(error)}") from None
 
 
-def first_lines(path: Path, number: int = FIRST_LINES, encoding: str | None = None) -> list[str]:
-    """The first lines of a text file, packed or not.
-
-    Raises:
-        ShopError: it is no text of that encoding, or its packing is damaged.
-    """
-    lines: list[str] = []
-    try:
-        if encoding is not None:
-            text = decoded(path, encoding).read().decode()
-            return [line.rstrip("\r") for line in text.split("\n", number)[:number] if line]
-        with unpacked(path) as file:
-            for _ in range(number):
-                line = file.readline(MOST_BYTES_OF_A_LINE)
-                if not line:
-                    break
-                utf = "utf-8-sig" if not lines else "utf-8"
-                lines.append(line.decode(utf).rstrip("\r\n"))
-            return lines
-    except UnicodeDecodeError as error:
-        raise ShopError(
-            f"{path}: line {len(lines) + 1} is no UTF-8 text ({error.reason}): write it as UTF-8, or of an import name its encoding, such as --set log.encoding=latin-1"
-        ) from None
-    except (OSError, EOFError, pa.ArrowException) as error:
-        raise ShopError(f"{path} cannot be read: {first_line(error)}; fetch it again") from None
-
-
-def delimiter_of(lines: Sequence[str]) -> str:
-    """The delimiter that parts the first line, and the others alike; a comma where there is but one column."""
-    best, most = ",", 0
-    for delimiter in DELIMITERS:
-        number = len(_fields(lines[0], delimiter, quoted=delimiter != "\t"))
-        if number > most and number > 1:
-            best, most = delimiter, number
-    return best
-
-
-def _fields(line: str, delimiter: str, quoted: bool) -> list[str]:
-    """The fields of a line."""
-    if len(delimiter) > 1:
-        return line.split(delimiter)
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-    return next(csv.reader([line], delimiter=delimiter, quoting=quoting), [])
-
-
 def _check_header(source: Source, mend: str) -> None:
     """Refuse a first line of values: it would be lost as a header."""
     names = list(source.columns)
-    numbers = [name for name in names if _is_number(name)]
+    numbers = [name for name in names if is_number(name)]
     if len(numbers) * 2 >= len(names):
         raise ShopError(
             f"{source.paths[0]}: the first line ({shown(', '.join(names))}) looks like values, not names: {mend}"
         )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text.split("_duplicated_")[0])
-    except ValueError:
-        return False
-    return True
-
-
-def _ragged_line(path: Path, delimiter: str, wanted: int) -> tuple[int, int, str] | None:
-    """The first line that has more fields than the header: its number from 1, its fields, its text."""
-    with unpacked(path) as file:
-        number = 0
-        while line := file.readline(MOST_BYTES_OF_A_LINE):
-            number += 1
-            text = line.decode("utf-8", "replace").rstrip("\r\n")
-            try:
-                fields = len(next(csv.reader([text], delimiter=delimiter), []))
-            except csv.Error:
-                continue
-            if text and fields > wanted:
-                return number, fields, text
-    return None

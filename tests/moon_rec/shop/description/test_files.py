@@ -4,8 +4,6 @@ import importlib.util
 import json
 import math
 
-import pytest
-
 from moon_rec.command import run
 from moon_rec.shop import Shop
 from moon_rec.shop.commands import main
@@ -48,17 +46,6 @@ def faults(value, schema, whole, place="$"):
         elif isinstance(further, dict):
             found += faults(one, further, whole, f"{place}.{name}")
     return found
-
-
-@pytest.fixture(scope="module")
-def simulated(tmp_path_factory):
-    from moon_rec.shop.simulate import SimulationConfig, simulate_shop
-
-    folder = tmp_path_factory.mktemp("described")
-    config = SimulationConfig(num_users=60, num_requests=200, num_items=60)
-    simulate_shop(config, folder / "shop")
-    assert run(main, ["describe", str(folder / "shop"), "--out", str(folder / "out")]) == 0
-    return folder
 
 
 def test_the_json_keeps_the_schema_beside_it(simulated):

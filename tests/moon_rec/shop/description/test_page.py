@@ -48,16 +48,6 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def simulated(tmp_path_factory):
-    from moon_rec.shop.simulate import SimulationConfig, simulate_shop
-
-    folder = tmp_path_factory.mktemp("page")
-    simulate_shop(SimulationConfig(num_users=60, num_requests=200, num_items=60), folder / "shop")
-    assert run(main, ["describe", str(folder / "shop"), "--out", str(folder / "out")]) == 0
-    return folder
-
-
-@pytest.fixture(scope="module")
 def page(simulated):
     return (simulated / "out" / "shop.html").read_text()
 
