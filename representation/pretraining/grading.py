@@ -182,7 +182,9 @@ def continued(
         if not goes_on.any():
             return said, has_ended
         of_rows = goes_on[pictured]
-        added = [one.unflatten(0, (len(of_rows), -1))[of_rows].flatten(0, 1) for one in embedded.added]  # fmt: skip
+        squares = len(embedded.added[0]) // max(len(of_rows), 1) if embedded.added else 1
+        of_squares = of_rows.repeat_interleave(squares)
+        added = [one[of_squares] for one in embedded.added]
         embedded = Embedded(embedded.states[goes_on], embedded.is_picture[goes_on], added)
         mask, last, tokens = mask[goes_on], last[goes_on], tokens[goes_on]
         alive, pictured = alive[goes_on], pictured[goes_on]
