@@ -144,7 +144,7 @@ def words_of(encoder: ProductEncoder, items: pl.DataFrame) -> list[list[int]]:
     ]
     parts = zip(values_of(items, "title"), category_leaves(items), values, strict=True)
     texts = [" ".join(part for part in each if part) for each in parts]
-    found = encoder.composer.texts(texts, 10_000, prompt=" ")
+    found = encoder.composer.texts(texts, 10_000, prompt=" ", are_shown=False)
     return [list(dict.fromkeys(tokens))[:MOST_WORDS] for tokens in found]
 
 

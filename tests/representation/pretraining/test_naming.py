@@ -9,6 +9,7 @@ import torch
 from moon_rec.config import load_config
 from moon_rec.errors import ConfigError
 from representation.encoder import ProductEncoder
+from representation.fusion import FusionConfig
 from representation.pretraining import PretrainConfig, pretrain
 from representation.pretraining.naming import MOST_WORDS, NamingBatches, bag_loss, naming_loss
 from representation.pretraining.naming import words_of as named_by
@@ -30,6 +31,13 @@ def test_a_product_is_named_by_its_title_subject_and_attributes(little_shop, enc
     other = items.with_columns(category=pl.lit("Home/Lamp"))
     named = named_by(encoder, other)[0]
     assert encoder.tokenizer.decode(named).split() == ["red", "mug", "pale", "lamp"]
+
+
+def test_words_are_named_alike_where_an_encoder_has_fusion(little_shop, encoder):
+    items = little_shop.items.head(4).collect()
+    wanted = named_by(encoder, items)
+    encoder.add_fusion(FusionConfig(heads=2), 0)
+    assert named_by(encoder, items) == wanted
 
 
 def test_the_loss_is_that_of_a_bag_of_words():
