@@ -33,6 +33,7 @@ from moon_rec.table_writer import table_bytes
 from moon_rec.texts import has_text
 from moon_rec.vector_checks import TABLE
 from moon_rec.vector_pairs import add_precision
+from representation.core_region.crops import box_columns, boxes_told
 from representation.encoders.frame_inputs import all_it_reads
 from representation.interface import Encoder, Modality
 from representation.storage.shards import Encode, Shards
@@ -172,9 +173,11 @@ class _Job:
         unread = set() if part.reads_pictures else {part.picture}
         there = set(pq.read_schema(file).names) - unread
         columns = [column for column in columns_of(part.source) if column in there]
+        columns += box_columns(there)
         shards = Shards(folder, file, part.key, columns, self.shard_size)
         picture = part.picture if self.leave_out and part.picture in columns else None
-        shards.write(part.name, part.kept, encode, self.encoder.dim, picture)
+        with boxes_told(getattr(self.encoder, "cut", None)):  # a class of one's own has none
+            shards.write(part.name, part.kept, encode, self.encoder.dim, picture)
         table = shards.join(path, self.encoder, self.shop.digest, self.precision, part.kind)
         note_kept(path, "whole")
         num_left_out = pq.read_metadata(file).num_rows - len(table)

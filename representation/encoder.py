@@ -75,6 +75,7 @@ class ProductEncoder(WithParts, FrameEncoder):
 
     modalities = frozenset({"text", "image"})
     features_are_small = False
+    _core: CoreRegion | None = None
 
     def __init__(
         self, module: Any, tokenizer: PreTrainedTokenizerBase, config: EncoderConfig
@@ -178,7 +179,11 @@ class ProductEncoder(WithParts, FrameEncoder):
     def cut(self) -> Cut:
         """White margins make a picture a square; with a core region, so do they of it."""
         region = self.config.core_region
-        return square if region is None else CoreRegion(region)
+        if region is None:
+            return square
+        if self._core is None or self._core.config is not region:
+            self._core = CoreRegion(region)
+        return self._core
 
     @property
     def says_price(self) -> bool:

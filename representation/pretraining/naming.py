@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from moon_rec.seeds import generator
+from representation.core_region.box import Box
 from representation.encoder import ProductEncoder
 from representation.encoders.frame_encoder import pool
 from representation.model.backbone import Inputs
@@ -74,6 +75,7 @@ class NamingBatches:
         items: what is named: `item_id`, title, category, attributes; each has a picture, in the order of `pictures`.
         batch_size: rows of a step.
         with_titles: half of a batch is of titles.
+        boxes: where the core region of each picture is, as far as it is known.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class NamingBatches:
         with_titles: bool,
         seed: int,
         scratch_bytes: int,
+        boxes: Sequence[Box | None] | None = None,
     ) -> None:
         self._encoder, self._seed, self._with_titles = encoder, seed, with_titles
         self._size = batch_size // 2 if with_titles else batch_size
@@ -97,6 +100,7 @@ class NamingBatches:
             encoder.layout.image_size,
             scratch_bytes=scratch_bytes,
             cut=encoder.cut,
+            boxes=boxes,
         )
 
     def make(self, step: int) -> NamingBatch:

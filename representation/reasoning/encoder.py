@@ -14,7 +14,7 @@ import torch
 
 from moon_rec.errors import EncoderError
 from moon_rec.files import digest_of
-from representation.core_region.crops import boxes_in
+from representation.core_region.crops import boxes_in, boxes_told
 from representation.encoder import ProductEncoder
 from representation.encoders.frame_inputs import check_items, in_batches, pictures_of, row_names
 from representation.interface import Modality
@@ -82,7 +82,8 @@ class ReasoningEncoder(ProductEncoder):
         if "item_id" not in frame.columns:
             raise EncoderError("what was written is looked up by item_id, and the frame has none; give it that column")  # fmt: skip
         answers = self._written.of(frame["item_id"].to_list())
-        return self._behind(frame, modality, batch_size, progress, answers)[0]
+        with boxes_told(self.cut if progress else None):
+            return self._behind(frame, modality, batch_size, progress, answers)[0]
 
     def written(
         self,
@@ -96,7 +97,8 @@ class ReasoningEncoder(ProductEncoder):
         Raises:
             As `encode_items`.
         """
-        return self._behind(frame, modality, batch_size, progress, None)
+        with boxes_told(self.cut if progress else None):
+            return self._behind(frame, modality, batch_size, progress, None)
 
     @torch.inference_mode()
     def _behind(

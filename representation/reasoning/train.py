@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-import polars as pl
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -27,8 +26,7 @@ from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement
 from moon_rec.texts import normal_text
-from representation.core_region.box import Box
-from representation.core_region.crops import BOX_COLUMN, known_boxes
+from representation.core_region.crops import known_boxes, tell_boxes
 from representation.encoder import ProductEncoder
 from representation.fusion import FusionConfig, ResidualEnhancementConfig
 from representation.losses import infonce
@@ -211,14 +209,16 @@ class Reasoning(Graded, Stage[ReasoningBatch, Reasoned]):
         words = searches.join(pairs.lazy().select("search_id").unique(), on="search_id", how="semi")
         self._dialogue = dialogue_of(encoder)
         say(f"reason on {pairs.height:,} pairs before the cut of {known.height:,} products")
+        ids = known["item_id"].to_numpy()
+        names = [f"items.image of item {item_id}" for item_id in ids]
         return ReasoningBatches(
             encoder,
             self._dialogue,
             pairs,
             words.collect(),
             known,
-            PictureFile.of(shop, "items", known["item_id"].to_numpy()),
-            _boxes(shop, known) if encoder.config.core_region is not None else None,
+            PictureFile.of(shop, "items", ids),
+            known_boxes(shop, "items", ids, names, encoder.cut),
             KnownPositives.from_pairs(
                 every, shop.in_period(shop.searches, "train"), items=known_items(shop)
             ),
@@ -308,12 +308,8 @@ class Reasoning(Graded, Stage[ReasoningBatch, Reasoned]):
         return numbers
 
     def warn(self, numbers: Mapping[str, float], encoder: ProductEncoder) -> None:
+        tell_boxes(encoder.cut)
         if self._config.policy_weight and not numbers.get("groups_that_differ", 1.0):
             say(
                 "warning: at the end all roll-outs of a product earned alike, so rewards taught nothing; pretrain longer, or raise sampling_temperature"
             )
-
-
-def _boxes(shop: Shop, items: pl.DataFrame) -> list[Box | None] | None:
-    names = [f"items.{BOX_COLUMN} of item {item_id}" for item_id in items["item_id"]]
-    return known_boxes(shop, "items", items["item_id"].to_numpy(), names)
