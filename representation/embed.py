@@ -291,6 +291,11 @@ def _behind_written(encoder: Encoder, shop: Shop, chosen: Namespace) -> Encoder:
             f"--written changes nothing: {chosen.encoder} writes nothing before it embeds (representation.reason); leave it out"
         )
     written = WrittenAttributes.open(chosen.written, encoder.digest)
+    seen = chosen.modality or all_it_reads(encoder)
+    if written.modality not in (None, seen):
+        raise EncoderError(
+            f"{chosen.written} was written of products by modality {written.modality}, and they are embedded by {seen}: words would tell what is not to be shown; embed with --modality {written.modality}, or write again with --modality {seen}"
+        )
     ids = shop.items.select("item_id")
     if chosen.modality == "image":
         ids = shop.items.filter(pl.col("image").is_not_null()).select("item_id")

@@ -64,11 +64,11 @@ def write_shop(
             if answers is None:
                 frame = shop.items.filter(pl.col("item_id").is_in(own.implode())).sort("item_id")
                 _, answers = encoder.written(frame.collect(), modality, batch_size, progress=False)
-                write_answers(files[-1], own.to_list(), answers, encoder.digest)
+                write_answers(files[-1], own.to_list(), answers, encoder.digest, modality)
             note_kept(folder, f"{len(files):,} parts")
             found += answers
             bar.advance(len(own))
-    write_answers(out, ids.to_list(), found, encoder.digest)
+    write_answers(out, ids.to_list(), found, encoder.digest, modality)
     for file in files:
         file.unlink()
     folder.rmdir()

@@ -15,11 +15,12 @@ import pyarrow.parquet as pq
 from moon_rec.errors import EncoderError
 from moon_rec.files import atomic_file, digest_file
 from moon_rec.outputs import OutputKind, parquet_with
+from representation.interface import Modality
 
 COLUMNS = {"item_id": pl.Int64, "written": pl.String}
 TOKENS = {"tokens": pl.List(pl.Int32), "has_ended": pl.Boolean}
 WRITTEN = OutputKind("a table of written attributes", "", parquet_with(*COLUMNS), ())
-_ENCODER = b"moon_rec.encoder"
+_ENCODER, _MODALITY = b"moon_rec.encoder", b"moon_rec.modality"
 
 
 class Answer(NamedTuple):
@@ -41,10 +42,13 @@ class WrittenAttributes:
 
     Attributes:
         digest: 16 hex digits of the file.
+        modality: what of a product was shown to the encoder that wrote; None: the file does not say.
     """
 
-    def __init__(self, answers: dict[int, Answer], digest: str, path: Path) -> None:
-        self._answers, self.digest, self.path = answers, digest, path
+    def __init__(
+        self, answers: dict[int, Answer], digest: str, path: Path, modality: str | None = None
+    ) -> None:
+        self._answers, self.digest, self.path, self.modality = answers, digest, path, modality
 
     @classmethod
     def open(cls, path: Path, encoder: str) -> "WrittenAttributes":
@@ -57,7 +61,8 @@ class WrittenAttributes:
         """
         try:
             frame = pl.read_parquet(path)
-            by = (pq.read_schema(path).metadata or {}).get(_ENCODER, b"").decode()
+            told = pq.read_schema(path).metadata or {}
+            by, modality = (told.get(name, b"").decode() for name in (_ENCODER, _MODALITY))
         except (OSError, pl.exceptions.PolarsError, ValueError) as error:
             raise EncoderError(
                 f"no table of written attributes at {path}: {str(error).splitlines()[0]:.120}; make one with python -m representation.write"
@@ -83,7 +88,8 @@ class WrittenAttributes:
                 f"{path}: item {twice['item_id'][0]} is written about twice; keep one"
             )
         rows = frame.select(*wanted).iter_rows()
-        return cls({row[0]: Answer(*row[1:]) for row in rows}, digest_file(path), path)
+        answers = {row[0]: Answer(*row[1:]) for row in rows}
+        return cls(answers, digest_file(path), path, modality or None)
 
     def of(self, item_ids: Sequence[int]) -> list[Answer]:
         """Of each product.
@@ -100,9 +106,17 @@ class WrittenAttributes:
 
 
 def write_answers(
-    path: Path, item_ids: Sequence[int], answers: Sequence[Answer], encoder: str
+    path: Path,
+    item_ids: Sequence[int],
+    answers: Sequence[Answer],
+    encoder: str,
+    modality: Modality = "both",
 ) -> None:
-    """A file that `WrittenAttributes.open` opens, of answers with tokens."""
+    """A file that `WrittenAttributes.open` opens, of answers with tokens.
+
+    Args:
+        encoder: digest of the one that wrote. modality: what of a product it was shown.
+    """
     columns = {
         "item_id": item_ids,
         "written": [one.text for one in answers],
@@ -111,4 +125,5 @@ def write_answers(
     }
     table = pl.DataFrame(columns, schema=COLUMNS | TOKENS).to_arrow()
     with atomic_file(path) as temporary:
-        pq.write_table(table.replace_schema_metadata({_ENCODER: encoder.encode()}), temporary)
+        told = {_ENCODER: encoder.encode(), _MODALITY: modality.encode()}
+        pq.write_table(table.replace_schema_metadata(told), temporary)
