@@ -132,19 +132,39 @@ def load_config(
         settings: words such as `epochs=2`, `backbone.text_dim=96` or, within a list of the file, `encoders.0.name=first`; a value is read as TOML, else as
             plain text.
         shared: such words under those, that several settings share: where these cannot read one, it stays at its default.
-        base: values under those of the file.
+        base: values under those of the file, such as a recipe's; what of them changes nothing beside what is given goes without a word.
 
     Raises:
         ConfigError: a file that is missing or no TOML, or a setting that is unknown, invalid or changes nothing, by its dotted name.
     """
-    values = merged(base or {}, read_toml(file) if file is not None else {})
-    values = _put_all(values, settings)
+    given = read_toml(file) if file is not None else {}
+    values = over_base(kind, base or {}, given, settings)
     if not shared:
         return _made(kind, values, None)
     under = _put_all({}, shared)
     idle = _made(kind, under | values, LENIENT).idle()
     kept = {name: value for name, value in under.items() if name not in idle}
     return _made(kind, kept | values, None)
+
+
+def over_base(
+    kind: type[Config],
+    base: Mapping[str, Any],
+    given: Mapping[str, Any],
+    settings: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Values that are given, and words over them, over those of `base` that still count then.
+
+    Raises:
+        ConfigError: as `load_config`, but for what changes nothing.
+    """
+    while True:
+        values = _put_all(merged(base, given), settings)
+        of_base = base.keys() - _put_all(merged({}, given), settings).keys()
+        idle = _made(kind, values, LENIENT).idle().keys() & of_base if of_base else ()
+        if not idle:
+            return values
+        base = {name: value for name, value in base.items() if name not in idle}
 
 
 def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

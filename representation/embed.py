@@ -157,6 +157,8 @@ class _Job:
 
     def table(self, part: _Part, encode: Encode) -> EmbeddingTable:
         """The table `out/kind`: kept, finished from shards, or computed."""
+        from representation.core_region.crops import box_columns, boxes_told
+
         path, file = self.out / part.kind, self.shop.path / FILES[part.source]
         made_of = [self.encoder.digest, self.shop.digest, part.name, self.shard_size, made_by()]
         folder = path.with_name(f".{part.kind}-shards-{digest_of(made_of)}")
@@ -173,9 +175,11 @@ class _Job:
         unread = set() if part.reads_pictures else {part.picture}
         there = set(pq.read_schema(file).names) - unread
         columns = [column for column in columns_of(part.source) if column in there]
+        columns += box_columns(there)
         shards = Shards(folder, file, part.key, columns, self.shard_size)
         picture = part.picture if self.leave_out and part.picture in columns else None
-        shards.write(part.name, part.kept, encode, self.encoder.dim, picture)
+        with boxes_told(getattr(self.encoder, "cut", None)):  # a class of one's own has none
+            shards.write(part.name, part.kept, encode, self.encoder.dim, picture)
         table = shards.join(path, self.encoder, self.shop.digest, self.precision, part.kind)
         note_kept(path, "whole")
         num_left_out = pq.read_metadata(file).num_rows - len(table)
@@ -281,6 +285,7 @@ def _behind_written(encoder: Encoder, shop: Shop, chosen: Namespace) -> Encoder:
     Raises:
         EncoderError: an encoder that writes nothing, a file that is none of its, or that lacks a product.
     """
+    from representation.encoders.frame_inputs import all_it_reads
     from representation.reasoning.encoder import ReasoningEncoder
     from representation.reasoning.written import WrittenAttributes
 
@@ -289,6 +294,7 @@ def _behind_written(encoder: Encoder, shop: Shop, chosen: Namespace) -> Encoder:
             f"--written changes nothing: {chosen.encoder} writes nothing before it embeds (representation.reason); leave it out"
         )
     written = WrittenAttributes.open(chosen.written, encoder.digest)
+    written.check(chosen.modality or all_it_reads(encoder))
     ids = shop.items.select("item_id")
     if chosen.modality == "image":
         ids = shop.items.filter(pl.col("image").is_not_null()).select("item_id")

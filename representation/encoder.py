@@ -73,6 +73,7 @@ class ProductEncoder(WithParts, FrameEncoder):
 
     modalities = frozenset({"text", "image"})
     features_are_small = False
+    _core: CoreRegion | None = None
 
     def __init__(
         self, module: Any, tokenizer: PreTrainedTokenizerBase, config: EncoderConfig
@@ -176,7 +177,11 @@ class ProductEncoder(WithParts, FrameEncoder):
     def cut(self) -> Cut:
         """White margins make a picture a square; with a core region, so do they of it."""
         region = self.config.core_region
-        return square if region is None else CoreRegion(region)
+        if region is None:
+            return square
+        if self._core is None or self._core.config is not region:
+            self._core = CoreRegion(region)
+        return self._core
 
     @property
     def says_price(self) -> bool:
@@ -309,6 +314,10 @@ class ProductEncoder(WithParts, FrameEncoder):
 
     def _views(self, embedded: Embedded, inputs: Inputs) -> list[Tensor]:
         """Unit vectors of the rows; behind them those of their pictures, where the encoder compresses these."""
+        return [functional.normalize(one, dim=-1) for one in self.unscaled(embedded, inputs)]
+
+    def unscaled(self, embedded: Embedded, inputs: Inputs) -> list[Tensor]:
+        """As vectors are before they are made unit length, `(batch, dim)` in float32 each: of the rows, and, where the encoder compresses pictures, of these."""
         compression, pooling = compression_of(self.module), self.config.pooling
         places = Places.of(embedded.is_picture, inputs.mask)
         if compression is not None:
@@ -319,8 +328,7 @@ class ProductEncoder(WithParts, FrameEncoder):
         found = [pool(states, inputs.mask, pooling)]
         if compression is not None:
             found.append(compression.image_states(states, places, found[0]))
-        fused = (self.backbone.fused(one, embedded, inputs.words) for one in found)
-        return [functional.normalize(one, dim=-1) for one in fused]
+        return [self.backbone.fused(one, embedded, inputs.words) for one in found]
 
 
 _OTHERS: dict[Family, type[TextEncoder | DualEncoder | LockedEncoder]] = {

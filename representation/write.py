@@ -20,6 +20,7 @@ from moon_rec.processes import refuse_many_processes
 from moon_rec.progress import progress, say
 from moon_rec.shop import Shop
 from moon_rec.shop.options import add_shop
+from representation.core_region.crops import boxes_told
 from representation.interface import Modality
 from representation.reasoning.encoder import ReasoningEncoder
 from representation.reasoning.written import (
@@ -55,7 +56,7 @@ def write_shop(
     folder = out.with_name(f".{out.name}-parts-{digest_of(made_of)}")
     folder.mkdir(parents=True, exist_ok=True)
     found, files = [], []
-    with progress("write", len(ids)) as bar:
+    with boxes_told(encoder.cut), progress("write", len(ids)) as bar:
         for start in range(0, len(ids), PART):
             own = ids[start : start + PART]
             files.append(folder / f"{start:012d}.parquet")

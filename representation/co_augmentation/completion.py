@@ -59,6 +59,6 @@ class WrittenWords(NearestProduct):
         """See `Completion.titles`; None where nothing is written."""
         ids: Sequence[int] = lacking["item_id"].to_list()
         new = lacking.filter(pl.Series([one not in self._said for one in ids], dtype=pl.Boolean))
-        said = self._writer.for_pictures(new["item_id"].to_list(), new["image"].to_list())
+        said = self._writer.for_pictures(new)
         self._said.update(zip(new["item_id"], said, strict=True))
         return [self._said[one] or None for one in ids]

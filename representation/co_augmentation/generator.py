@@ -26,6 +26,7 @@ class Product:
         entities: that its title, category, attributes and description name, in their order.
         in_title: those of them that its title names.
         image: its encoded picture; None where it has none.
+        box: where it is on its picture, `[x0, y0, x1, y1]` as the shop's column `core_box` says; None where that is not known.
     """
 
     item_id: int
@@ -33,6 +34,7 @@ class Product:
     entities: tuple[str, ...] = ()
     in_title: frozenset[str] = frozenset()
     image: bytes | None = None
+    box: list[float] | None = None
 
     @cached_property
     def picture(self) -> Image.Image | None:

@@ -43,6 +43,7 @@ from representation.co_augmentation.image_title_filter import (
     least_score,
 )
 from representation.co_augmentation.titles import TemplateTitles, products_of
+from representation.core_region.crops import box_columns
 from representation.curation.entities import Gazetteer
 from representation.model.prompt import TEXT_COLUMNS
 from representation.report.sheet import save
@@ -143,7 +144,8 @@ class _Making:
     ) -> None:
         self._shop, self._config, self._filter = shop, config, image_filter
         items = shop.items.filter(pl.col("listed_at") < shop.cut_time)
-        items = items.select("item_id", *TEXT_COLUMNS).join(shop.pictured("items"), on="item_id")
+        told = (*TEXT_COLUMNS, *box_columns(items.collect_schema().names()))
+        items = items.select("item_id", *told).join(shop.pictured("items"), on="item_id")
         self._items = items.sort("item_id").collect()
         if not self._items.height:
             raise EncoderError(f"{shop.path}: no product is listed before the cut; there is nothing to train on")  # fmt: skip

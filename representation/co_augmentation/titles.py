@@ -12,6 +12,7 @@ import polars as pl
 from moon_rec.seeds import generator
 from moon_rec.texts import normal_texts
 from representation.co_augmentation.generator import Product
+from representation.core_region.crops import BOX_COLUMN
 from representation.curation.entities import EntityRecogniser
 from representation.model.prompt import product_texts
 
@@ -54,14 +55,15 @@ def products_of(
     """Products with the entities of their texts.
 
     Args:
-        items: `item_id` and the columns of `prompt.TEXT_COLUMNS`.
+        items: `item_id`, the columns of `prompt.TEXT_COLUMNS`, and `core_box` where the shop has it.
         pictures: encoded, as many.
     """
     titles, texts = product_texts(items, "title"), product_texts(items, "richer")
     named = recogniser.entities(pl.Series("text", [str(text) for text in texts], dtype=pl.String))
     said = recogniser.entities(pl.Series("text", titles, dtype=pl.String))
-    rows = zip(items["item_id"], titles, named, said, pictures, strict=True)
+    boxes = items[BOX_COLUMN].to_list() if BOX_COLUMN in items.columns else [None] * items.height
+    rows = zip(items["item_id"], titles, named, said, pictures, boxes, strict=True)
     return [
-        Product(item_id, title, tuple(of_all), frozenset(of_title), picture)
-        for item_id, title, of_all, of_title, picture in rows
+        Product(item_id, title, tuple(of_all), frozenset(of_title), picture, box)
+        for item_id, title, of_all, of_title, picture, box in rows
     ]

@@ -13,6 +13,7 @@ import polars as pl
 from moon_rec.errors import EncoderError
 from moon_rec.texts import normal_texts
 from representation.co_augmentation.generator import Product
+from representation.core_region.crops import BOX_COLUMN
 from representation.encoder import ProductEncoder
 from representation.interface import Encoder
 from representation.model.prompt import SEPARATOR
@@ -20,6 +21,7 @@ from representation.pretraining.grading import greedy_answers
 from representation.pretraining.questions import QUESTIONS, Asked
 
 ENRICH = "Write a richer title for the product, with these words."
+_SHOWN = {"item_id": pl.Int64(), "image": pl.Binary(), BOX_COLUMN: pl.List(pl.Float64())}
 TITLE = next(one.words for one in QUESTIONS if one.name == "title")
 
 
@@ -53,23 +55,23 @@ class WrittenTitles:
             SEPARATOR.join(part for part in (one.title, ", ".join(one.unsaid)) if part)
             for one in products
         ]
-        ids = [one.item_id for one in products]
-        return self._written(ENRICH, contexts, ids, [one.image for one in products])
+        items = pl.DataFrame(
+            [(one.item_id, one.image, one.box) for one in products], schema=_SHOWN, orient="row"
+        )
+        return self._written(ENRICH, contexts, items)
 
-    def for_pictures(self, item_ids: Sequence[int], pictures: Sequence[bytes]) -> list[str]:
-        """A title for each encoded picture, of nothing else."""
-        return self._written(TITLE, [""] * len(pictures), item_ids, pictures)
+    def for_pictures(self, items: pl.DataFrame) -> list[str]:
+        """A title for each picture, of nothing else.
 
-    def _written(
-        self,
-        words: str,
-        contexts: Sequence[str],
-        item_ids: Sequence[int],
-        pictures: Sequence[bytes | None],
-    ) -> list[str]:
+        Args:
+            items: `item_id`, `image`, and `core_box` where the shop has it.
+        """
+        return self._written(TITLE, [""] * items.height, items)
+
+    def _written(self, words: str, contexts: Sequence[str], items: pl.DataFrame) -> list[str]:
         asked = [Asked(row, "title", words, context, "") for row, context in enumerate(contexts)]
-        items = pl.DataFrame({"item_id": pl.Series(list(item_ids), dtype=pl.Int64)})
         if not asked:
             return []
+        pictures = items["image"].to_list()
         found = greedy_answers(self._encoder, asked, items, pictures, most_tokens=self._most_tokens)
         return normal_texts(found)

@@ -4,7 +4,8 @@ Both are cut where a picture is decoded, out of the picture in its own size, onc
 tokens where it had M.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -57,9 +58,41 @@ class CoreRegion:
             )
 
 
-def cut_at(cut: Cut, picture: Image.Image, size: int, box: Box | None) -> np.ndarray:
-    """A picture's square, or its two squares with the box where it is known."""
-    return cut.in_box(picture, size, box) if isinstance(cut, CoreRegion) else cut(picture, size)
+@contextmanager
+def boxes_told(cut: Cut | None) -> Iterator[None]:
+    """Say at the end how many of the pictures that were cut within have no box; nothing of a cut without a core region."""
+    if isinstance(cut, CoreRegion):
+        cut.num_pictures = cut.num_without = 0
+    yield
+    tell_boxes(cut)
+
+
+def tell_boxes(cut: Cut | None) -> None:
+    """Say how many of the pictures that were cut since the last `boxes_told` have no box; nothing of a cut without a core region."""
+    if isinstance(cut, CoreRegion):
+        cut.tell()
+
+
+def cut_at(cut: Cut, picture: Image.Image, size: int, box: Box | None, name: str) -> np.ndarray:
+    """A picture's square, or its two squares with the box where it is known.
+
+    Args:
+        name: what an error calls the picture.
+
+    Raises:
+        EncoderError: the box lies off the picture.
+    """
+    if not isinstance(cut, CoreRegion):
+        return cut(picture, size)
+    try:
+        return cut.in_box(picture, size, box)
+    except EncoderError as error:
+        raise EncoderError(f"{name}: {BOX_COLUMN}, {error}") from None
+
+
+def box_columns(there: Collection[str]) -> list[str]:
+    """`core_box` where it is among a table's columns: what encoders read of a picture besides its bytes. Wherever pictures of a table are chosen for an encoder, so is this."""
+    return [BOX_COLUMN] if BOX_COLUMN in there else []
 
 
 def boxes_in(frame: pl.DataFrame, names: Sequence[str]) -> list[Box | None] | None:
@@ -91,15 +124,16 @@ def _box(value: Any, name: str) -> Box | None:
 
 
 def known_boxes(
-    shop: Shop, table: str, ids: np.ndarray, names: Sequence[str]
+    shop: Shop, table: str, ids: np.ndarray, names: Sequence[str], cut: Cut
 ) -> list[Box | None] | None:
-    """The boxes of a shop's rows by their ids, where its table has the column `core_box`; None where it has not.
+    """The boxes of a shop's rows by their ids, where its table has the column `core_box`; None where it has not, or `cut` reads none.
 
     Raises:
         EncoderError: as `boxes_in`.
     """
     key = KEYS[table][0]
-    if BOX_COLUMN not in shop.table(table).collect_schema() or not len(ids):
+    is_read = isinstance(cut, CoreRegion) and len(ids) > 0
+    if not is_read or BOX_COLUMN not in shop.table(table).collect_schema():
         return None
     rows = pl.DataFrame({key: ids}).lazy()
     found = rows.join(

@@ -5,6 +5,7 @@ one folder a module beside it; a checkpoint of its that does more than transform
 """
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -15,6 +16,7 @@ from moon_rec.config import Config
 from moon_rec.errors import EncoderError, MoonRecError
 from moon_rec.files import read_json, write_json
 from moon_rec.outputs import OutputKind, json_with
+from moon_rec.progress import say
 from moon_rec.recorded import difference, record, recorded_files
 from moon_rec.shown import plain_name, visible
 from moon_rec.strict_json import load_json
@@ -65,7 +67,7 @@ _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 def read_config(name: str | Path) -> dict[str, Any]:
-    """`config.json` of a folder or of a name on the hub. Where `a` is a folder here, `a/b` is one, too, not a name: a slip of the pen asks nothing of the network.
+    """`config.json` of a folder or of a name on the hub. Where `a` is a folder here, `a/b` is one, too, not a name: a slip of the pen asks nothing of the network. What else it asks is said first.
 
     Raises:
         EncoderError: neither.
@@ -76,17 +78,30 @@ def read_config(name: str | Path) -> dict[str, Any]:
     parent = Path(where).parent
     if not Path(where).is_dir() and parent.name and parent.is_dir():
         raise EncoderError(f"no encoder at {where!r}: {parent} is a folder here without it")
+    is_here = Path(where).is_dir()
+    if not is_here:
+        _tell_of_hub(where)
     try:
         if (Path(where) / "config.json").exists():
             load_json(Path(where) / "config.json")  # with bounds; transformers has none
-        found, _ = PretrainedConfig.get_config_dict(where)
+        with quiet():
+            found, _ = PretrainedConfig.get_config_dict(where)
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise EncoderError(f"no encoder at {where!r}: {one_line(error)}") from None
+        why = one_line(error)
+        if not is_here:
+            why = f"no such folder here, and from the hub: {why}"
+        raise EncoderError(f"no encoder at {where!r}: {why}") from None
     if not isinstance(found, dict) or not isinstance(found.get("model_type"), str):
         raise EncoderError(
             f"no encoder at {where!r}: it has no config.json that names a model_type"
         )
     return found
+
+
+@cache
+def _tell_of_hub(name: str) -> None:
+    """Once a process: a folder's name with a slip of the pen waits half a minute where the hub cannot be reached."""
+    say(f"no folder {name} here: asking the hub for it")
 
 
 def family_of(config: dict[str, Any], name: str | Path) -> Family:

@@ -20,7 +20,7 @@ from moon_rec.masking import masked_mean
 from moon_rec.outputs import atomic_folder
 from moon_rec.shop.pictures import decode
 from representation.core_region.box import Box
-from representation.core_region.crops import CoreRegion, boxes_in, cut_at
+from representation.core_region.crops import boxes_in, boxes_told, cut_at
 from representation.encoders.checkpoint import ENCODER, Family, write_about
 from representation.encoders.frame_inputs import (
     all_it_reads,
@@ -59,15 +59,16 @@ def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
 
 
 class Seen(NamedTuple):
-    """A row's picture, how it is cut, and where its core region is, where that is known."""
+    """A row's picture, how it is cut, where its core region is, where that is known, and what an error calls it."""
 
     picture: Image.Image
     cut: Cut
     box: Box | None
+    name: str
 
     def squares(self, size: int) -> np.ndarray:
         """What the encoder is shown of it, `(size, size, 3)` uint8; with a core region `(2, size, size, 3)`."""
-        return cut_at(self.cut, self.picture, size, self.box)
+        return cut_at(self.cut, self.picture, size, self.box, self.name)
 
 
 class FrameEncoder:
@@ -200,9 +201,10 @@ class FrameEncoder:
         names = row_names(frame, "item_id", "items.image of item")
         tokens = self.tokens(texts, "item", self.item_text)
         boxes = boxes_in(frame, names)
-        return self._encode(
-            "item", tokens, pictures, names, boxes, batch_size, "products" * progress
-        )
+        with boxes_told(self.cut if progress else None):
+            return self._encode(
+                "item", tokens, pictures, names, boxes, batch_size, "products" * progress
+            )
 
     def encode_queries(
         self, frame: pl.DataFrame, batch_size: int = 256, progress: bool = True
@@ -219,9 +221,10 @@ class FrameEncoder:
         names = row_names(frame, "search_id", "searches.query_image of search")
         tokens = self.tokens(texts, "query", "words")
         boxes = boxes_in(frame, names)
-        return self._encode(
-            "query", tokens, pictures, names, boxes, batch_size, "queries" * progress
-        )
+        with boxes_told(self.cut if progress else None):
+            return self._encode(
+                "query", tokens, pictures, names, boxes, batch_size, "queries" * progress
+            )
 
     @torch.inference_mode()
     def _encode(
@@ -252,14 +255,13 @@ class FrameEncoder:
                             decode(pictures[row] or b"", where=names[row]),
                             cut,
                             None if boxes is None else boxes[row],
+                            names[row],
                         )
                         for row in map(int, rows)
                     )
                 found = self._vectors(side, [tokens[row] for row in rows], shown)
                 vectors[rows] = found.cpu().numpy()
         self.module.train(was_training)
-        if isinstance(cut, CoreRegion) and description:
-            cut.tell()
         return vectors
 
     def _vectors(

@@ -41,7 +41,7 @@ def adapter_deltas(encoder: str | Path) -> dict[str, Tensor]:
     file = folder / "adapter_model.safetensors"
     if not file.is_file():
         raise EncoderError(
-            f"{encoder} has no {ADAPTER_FOLDER}/adapter_model.safetensors: it was not trained with lora; merge whole weights with --task-arithmetic"
+            f"{encoder} has no {ADAPTER_FOLDER}/adapter_model.safetensors: it was not trained with lora, or has experts, whose adapters stand in its weights alone; merge whole weights with --task-arithmetic"
         )
     about = settings_in(folder, "adapter_config.json")
     rank, alpha = about.get("r"), about.get("lora_alpha")

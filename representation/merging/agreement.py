@@ -67,11 +67,12 @@ def _facts(encoder: FrameEncoder) -> Iterator[tuple[str, Any]]:
 
 
 def _flat(prefix: str, values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Each value by its dotted name."""
+    """Each value by its dotted name; that settings of a part are there at all goes before them."""
     for name, value in values.items():
         if name in _OF_THE_FOLDER:
             continue
         if isinstance(value, dict):
+            yield f"{prefix} {name}", "set"
             yield from _flat(f"{prefix} {name}", value)
         else:
             yield f"{prefix} {name}", value

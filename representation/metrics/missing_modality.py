@@ -25,6 +25,7 @@ from moon_rec.shop.engagement import Engagement
 from moon_rec.shop.shop import Period
 from moon_rec.texts import has_text
 from representation.co_augmentation.generator import Completion
+from representation.core_region.crops import box_columns
 from representation.interface import Encoder, Modality
 from representation.metrics.recall import READINGS, search_recall
 from representation.metrics.shop_metrics import SEARCHED_BY
@@ -115,7 +116,8 @@ class _Measuring:
         self._k = k
         self._period: Period = period
         self._engagement: Engagement = engagement
-        columns = ("item_id", *TEXT_COLUMNS, "image")
+        self._box = box_columns(shop.items.collect_schema().names())
+        columns = ("item_id", *TEXT_COLUMNS, "image", *self._box)
         self._items = shop.items.select(*columns).sort("item_id").collect()
         self._has = {
             "pictures": self._items["image"].is_not_null().to_numpy(),
@@ -190,10 +192,11 @@ class _Measuring:
         can = self._has[other][is_drawn]
         asked = rows.filter(pl.Series(can))
         if lacking == "pictures":
+            asked = asked.drop(self._box)  # of the picture that it lacks
             given = self._completion.pictures(asked.drop("image"), known)
             found = asked.with_columns(image=pl.Series(given, dtype=pl.Binary))
         else:
-            asked = asked.select("item_id", "image")
+            asked = asked.select("item_id", "image", *self._box)
             given = self._completion.titles(asked, known)
             found = asked.with_columns(title=pl.Series(given, dtype=pl.String))
         done = np.array([one is not None for one in given], dtype=bool)

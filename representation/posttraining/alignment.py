@@ -158,7 +158,7 @@ def check_core_region(config: PosttrainConfig, encoder: Trainable) -> None:
         )
     if encoder.config.core_region is not None:
         raise ConfigError(
-            "core_region: the encoder of --start has one already, which goes on as it is; leave it out"
+            "core_region: the encoder of --start has one already, which goes on as it is; leave it out, or set core_region=none over a recipe that has it"
         )
 
 
@@ -171,11 +171,11 @@ def check_mixture_of_experts(config: PosttrainConfig, encoder: Trainable) -> Non
     had = experts_of(encoder) is not None
     if config.experts is not None and (had or not isinstance(encoder, ProductEncoder)):
         why = (
-            "the encoder of --start has experts already, which go on as they are"
+            "the encoder of --start has experts already, which go on as they are; set experts=none over a recipe that has them, or"
             if had
-            else "they stand in place of a language model's feed-forward layers, and this encoder has no such model"
+            else "they stand in place of a language model's feed-forward layers, and this encoder has no such model;"
         )
-        raise ConfigError(f"experts: {why}; leave experts out")
+        raise ConfigError(f"experts: {why} leave experts out")
     has = had or config.experts is not None
     if has and config.compile_layers:
         raise ConfigError(

@@ -16,7 +16,7 @@ from moon_rec.shop import Shop
 from representation.co_augmentation.config import CoAugmentationConfig
 from representation.co_augmentation.files import Augmentation
 from representation.co_augmentation.shown import CoAugmented
-from representation.core_region.crops import CoreRegion, known_boxes
+from representation.core_region.crops import boxes_told, known_boxes
 from representation.mixture.modality_driven import Objective
 from representation.model.prompt import TEXT_COLUMNS, product_texts
 from representation.negatives import HardNegatives, KnownPositives
@@ -135,7 +135,7 @@ class Batches:
             self._size,
             scratch_bytes=scratch_bytes,
             cut=self._cut,
-            boxes=known_boxes(shop, table, ids, names),
+            boxes=known_boxes(shop, table, ids, names, self._cut),
         )
 
     def _tokens_of(self, side: Side, kind: TextKind) -> list[list[int]]:
@@ -157,10 +157,9 @@ class Batches:
         if self._world_size > 1 and not (self._images.is_shared or self._photos.is_shared):
             return
         products, searches = self._shown()
-        self._images.decode_ahead(products, "products' pictures")
-        self._photos.decode_ahead(searches, "shoppers' photos")
-        if isinstance(self._cut, CoreRegion):
-            self._cut.tell()
+        with boxes_told(self._cut):
+            self._images.decode_ahead(products, "products' pictures")
+            self._photos.decode_ahead(searches, "shoppers' photos")
 
     def remember_ahead(self, folder: Path | None, shop_digest: str) -> None:
         """Have an encoder with frozen towers compute ahead what they make of the texts and pictures that the steps show; altered pictures and drawn words are never the same twice.

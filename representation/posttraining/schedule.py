@@ -41,20 +41,27 @@ class Schedule:
         self._own = {True: own.filter("has_image"), False: own}
         self._own_shares = own_shares
         self.pairs: dict[PairKind, pl.DataFrame] = {}
-        weights = []
+        weights, lack_pictures = [], False
         for name, weight in mixture.items():
             kind = KINDS[name]
             rows = pairs[kind.query]
             if "image" in kind.item:
-                rows = rows.filter("has_image")
+                seen = rows.filter("has_image")
+                lack_pictures |= weight > 0 and seen.height < rows.height
+                rows = seen
             if weight > 0 and rows.height >= 2:
                 self.pairs[kind] = rows
                 weights.append(weight)
             elif weight > 0:
                 say(f"no pairs of kind {name} before the cut: its weight goes to the other kinds")
         if not self.pairs:
+            mend = (
+                "products of the log's pairs have no picture, which its kinds show; set a mixture such as {'text->richer-text' = 1.0}"
+                if lack_pictures
+                else "set engagement to what the log has (clicked), or pairs=catalogue for a shop without searches"
+            )
             raise EncoderError(
-                "there is no pair of any kind in the mixture before the cut; a shop without searches can be trained with pairs=catalogue"
+                f"there is no pair of any kind in the mixture before the cut; {mend}"
             )
         shares = np.array(weights) / sum(weights)
         drawn = generator(seed, "kinds").choice(len(shares), size=steps, p=shares)

@@ -16,6 +16,7 @@ from moon_rec.errors import EncoderError
 from moon_rec.progress import progress, say
 from moon_rec.shop import Shop
 from moon_rec.vector_pairs import check_pair
+from representation.core_region.crops import box_columns
 from representation.negatives.spatial import gather
 from representation.posttraining.mixture import QueryKind
 from representation.trainable import Trainable
@@ -92,7 +93,8 @@ def _table(
     shop: Shop, encoder: Trainable, key: str, ids: np.ndarray, share: tuple[int, int]
 ) -> EmbeddingTable:
     """Of the products or the searches of `ids`."""
-    searches = shop.searches.select("search_id", "query_text", "query_image")
+    box = box_columns(shop.searches.collect_schema().names())
+    searches = shop.searches.select("search_id", "query_text", "query_image", *box)
     rows, encode = shop.items, encoder.encode_items
     if key == "search_id":
         rows, encode = searches, encoder.encode_queries

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from moon_rec.seeds import generator
+from representation.core_region.box import Box
 from representation.encoder import ProductEncoder
 from representation.model.backbone import Inputs
 from representation.pretraining.objective import IGNORED, Dialogue, pad_labels
@@ -54,6 +55,7 @@ class QuestionBatches:
     Args:
         items: what is asked about: `item_id` and `has_image`, in the order of `pictures`.
         lengths: most tokens of what is said before the question, and of the answer.
+        boxes: where the core region of each picture is, as far as it is known.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class QuestionBatches:
         lengths: tuple[int, int],
         seed: int,
         scratch_bytes: int,
+        boxes: Sequence[Box | None] | None = None,
     ) -> None:
         self._encoder, self._asked, self._size, self._seed = encoder, asked, batch_size, seed
         self._dialogue = Dialogue(encoder.composer, *lengths)
@@ -77,6 +80,7 @@ class QuestionBatches:
             encoder.layout.image_size,
             scratch_bytes=scratch_bytes,
             cut=encoder.cut,
+            boxes=boxes,
         )
         self._order = (-1, np.zeros(0, np.int64))
 

@@ -23,6 +23,7 @@ from moon_rec.progress import progress, say
 from moon_rec.seeds import generator
 from moon_rec.shares import mean_share
 from moon_rec.shop import Shop
+from representation.core_region.crops import box_columns, boxes_in
 from representation.encoder import ProductEncoder
 from representation.model.backbone import Backbone, Embedded, Inputs
 from representation.model.prompt import TEXT_COLUMNS
@@ -45,7 +46,7 @@ class Grader:
     """Grades answers about the same products each time.
 
     Args:
-        items: `item_id`, the columns of `TEXT_COLUMNS` and a boolean `has_image`.
+        items: `item_id`, the columns of `TEXT_COLUMNS` and a boolean `has_image`; `core_box`, where it is known.
         pictures: of each product, None where it has none.
         batch_size: questions answered at once.
     """
@@ -63,7 +64,8 @@ class Grader:
         ids = later.select("item_id").sort("item_id").collect()["item_id"]
         drawn = ids.gather(generator(seed, "graded").permutation(len(ids))[:num_products]).sort()
         chosen = pl.DataFrame({"item_id": drawn})
-        texts = later.select("item_id", *TEXT_COLUMNS).join(chosen.lazy(), on="item_id", how="semi")
+        told = (*TEXT_COLUMNS, *box_columns(later.collect_schema().names()))
+        texts = later.select("item_id", *told).join(chosen.lazy(), on="item_id", how="semi")
         found = [
             piece.join(chosen, on="item_id", how="semi").select("item_id", "image")
             for piece in shop.pictures("items")
@@ -132,7 +134,8 @@ def greedy_answers(
     has = [pictures[one.row] is not None for one in asked]
     rows = dialogue.questions([one.words for one in asked], [one.context for one in asked], has)
     names = [f"items.image of item {item_id}" for item_id in items["item_id"]]
-    store = PictureStore(pictures, names, encoder.layout.image_size, keep=False, cut=encoder.cut)
+    boxes, size = boxes_in(items, names), encoder.layout.image_size
+    store = PictureStore(pictures, names, size, keep=False, cut=encoder.cut, boxes=boxes)
     order = sorted(range(len(rows)), key=lambda place: (has[place], len(rows[place])))
     answers = [""] * len(rows)
     was_training = encoder.module.training

@@ -3,7 +3,7 @@
 Answers to questions teach a language model to speak of products; nothing in them asks that the vector of a picture lie where that of its words lies, which is what a search by words needs. Two tasks do:
 - `picture_words`: the mean of a picture's tokens, as they enter the language model, names the product. It trains the projector, as LLaVA's first stage does (Liu et al. 2023, Visual Instruction Tuning,
   4.2: "feature alignment"), at a thirtieth of the cost, for the language model is not run.
-- `vector_words`: the vector of a picture alone, and that of a title alone, name the product, before they are made unit length, read as the encoder's settings say (pooling, attention). It trains
+- `vector_words`: the vector of a picture alone, and that of a title alone, name the product, before they are made unit length, read as the encoder's settings say (pooling, attention, parts such as fusion). It trains
   the language model for the use that post-training makes of it, which next-token prediction does not.
 
 The words are those of title, main subject and attribute values, each token once. Let E be the embeddings of tokens, s the state and W the words' tokens: the loss is the cross-entropy of softmax(E s)
@@ -22,8 +22,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from moon_rec.seeds import generator
+from representation.core_region.box import Box
 from representation.encoder import ProductEncoder
-from representation.encoders.frame_encoder import pool
 from representation.model.backbone import Inputs
 from representation.model.prompt import category_leaves, values_of
 from representation.pretraining.objective import IGNORED, pad_labels
@@ -74,6 +74,7 @@ class NamingBatches:
         items: what is named: `item_id`, title, category, attributes; each has a picture, in the order of `pictures`.
         batch_size: rows of a step.
         with_titles: half of a batch is of titles.
+        boxes: where the core region of each picture is, as far as it is known.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class NamingBatches:
         with_titles: bool,
         seed: int,
         scratch_bytes: int,
+        boxes: Sequence[Box | None] | None = None,
     ) -> None:
         self._encoder, self._seed, self._with_titles = encoder, seed, with_titles
         self._size = batch_size // 2 if with_titles else batch_size
@@ -97,6 +99,7 @@ class NamingBatches:
             encoder.layout.image_size,
             scratch_bytes=scratch_bytes,
             cut=encoder.cut,
+            boxes=boxes,
         )
 
     def make(self, step: int) -> NamingBatch:
@@ -144,7 +147,7 @@ def words_of(encoder: ProductEncoder, items: pl.DataFrame) -> list[list[int]]:
     ]
     parts = zip(values_of(items, "title"), category_leaves(items), values, strict=True)
     texts = [" ".join(part for part in each if part) for each in parts]
-    found = encoder.composer.texts(texts, 10_000, prompt=" ")
+    found = encoder.composer.texts(texts, 10_000, prompt=" ", are_shown=False)
     return [list(dict.fromkeys(tokens))[:MOST_WORDS] for tokens in found]
 
 
@@ -174,8 +177,7 @@ def bag_loss(scores: Tensor, words: Tensor) -> Tensor:
 
 
 def _at_vector(encoder: ProductEncoder, inputs: Inputs) -> Tensor:
-    states = encoder.backbone.output_states(inputs, encoder.config.attention == "causal")
-    return pool(states, inputs.mask, encoder.config.pooling)
+    return encoder.unscaled(encoder.backbone.embedded(inputs), inputs)[0]
 
 
 def _at_picture(encoder: ProductEncoder, inputs: Inputs) -> Tensor:

@@ -18,6 +18,8 @@ from moon_rec.errors import ConfigError, EncoderError
 from moon_rec.progress import say
 from moon_rec.seeds import generator
 from moon_rec.shop import Shop
+from representation.core_region.box import Box
+from representation.core_region.crops import known_boxes, tell_boxes
 from representation.encoder import ProductEncoder
 from representation.model.prompt import TEXT_COLUMNS
 from representation.pretraining.batches import QuestionBatch, QuestionBatches
@@ -150,7 +152,14 @@ class _Pretraining(Graded, Stage[OneBatch, Answered]):
             )
 
     def warn(self, numbers: Mapping[str, float], encoder: ProductEncoder) -> None:
+        tell_boxes(encoder.cut)
         warn_of_chance(numbers["loss"], math.log(len(encoder.tokenizer)))
+
+    def _boxes(self, encoder: ProductEncoder, items: pl.DataFrame) -> list[Box | None] | None:
+        """Where the core region of each product's picture is, as far as the shop knows and the encoder reads it."""
+        ids = items["item_id"].to_numpy()
+        names = [f"items.image of item {item_id}" for item_id in ids]
+        return known_boxes(self._shop, "items", ids, names, encoder.cut)
 
     def _remembering(self, batches: Remembering) -> Remembering:
         """With what the frozen tower makes of their pictures computed ahead, where that is asked for."""
@@ -188,6 +197,7 @@ class Pretraining(_Pretraining[QuestionBatch]):
             (config.context_tokens, config.answer_tokens),
             config.seed,
             scratch_bytes=int(config.scratch_gb * 1e9),
+            boxes=self._boxes(encoder, items),
         )
         return self._remembering(batches)
 
@@ -233,6 +243,7 @@ class Naming(_Pretraining[NamingBatch]):
             self._is_at_vector,
             config.seed,
             int(config.scratch_gb * 1e9),
+            self._boxes(encoder, items),
         )
         return self._remembering(batches)
 

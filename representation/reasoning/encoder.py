@@ -14,7 +14,7 @@ import torch
 
 from moon_rec.errors import EncoderError
 from moon_rec.files import digest_of
-from representation.core_region.crops import boxes_in
+from representation.core_region.crops import boxes_in, boxes_told
 from representation.encoder import ProductEncoder
 from representation.encoders.frame_inputs import check_items, in_batches, pictures_of, row_names
 from representation.interface import Modality
@@ -81,12 +81,10 @@ class ReasoningEncoder(ProductEncoder):
             return self.written(frame, modality, batch_size, progress)[0]
         if "item_id" not in frame.columns:
             raise EncoderError("what was written is looked up by item_id, and the frame has none; give it that column")  # fmt: skip
-        if self._written.modality not in ("", modality):
-            raise EncoderError(
-                f"{self._written.path} was written of {self._written.modality} of products, and they are embedded by {modality}; write again with --modality {modality}"
-            )
+        self._written.check(modality)
         answers = self._written.of(frame["item_id"].to_list())
-        return self._behind(frame, modality, batch_size, progress, answers)[0]
+        with boxes_told(self.cut if progress else None):
+            return self._behind(frame, modality, batch_size, progress, answers)[0]
 
     def written(
         self,
@@ -100,7 +98,8 @@ class ReasoningEncoder(ProductEncoder):
         Raises:
             As `encode_items`.
         """
-        return self._behind(frame, modality, batch_size, progress, None)
+        with boxes_told(self.cut if progress else None):
+            return self._behind(frame, modality, batch_size, progress, None)
 
     def answers(
         self,
@@ -114,7 +113,8 @@ class ReasoningEncoder(ProductEncoder):
         Raises:
             As `encode_items`.
         """
-        return self._behind(frame, modality, batch_size, progress, None, embeds=False)[1]
+        with boxes_told(self.cut if progress else None):
+            return self._behind(frame, modality, batch_size, progress, None, embeds=False)[1]
 
     @torch.inference_mode()
     def _behind(

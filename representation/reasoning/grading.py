@@ -11,6 +11,7 @@ from moon_rec.progress import say
 from moon_rec.seeds import generator
 from moon_rec.shares import mean_share
 from moon_rec.shop import Shop
+from representation.core_region.crops import box_columns
 from representation.encoder import ProductEncoder
 from representation.pretraining.grading import as_logged
 from representation.reasoning.encoder import ReasoningEncoder
@@ -36,7 +37,8 @@ class WritingGrader:
     @classmethod
     def of(cls, shop: Shop, num_products: int, seed: int = 0) -> "WritingGrader | None":
         """Of up to `num_products` products listed from the cut on, drawn by `seed`; None, which is said, where none of them has an attribute."""
-        columns = shop.items.select("item_id", "title", "attributes", "image", "listed_at")
+        box = box_columns(shop.items.collect_schema().names())
+        columns = shop.items.select("item_id", "title", "attributes", "image", "listed_at", *box)
         is_later = pl.col("listed_at") >= shop.cut_time
         later = columns.filter(is_later).select("item_id", "attributes").sort("item_id").collect()
         ids = later["item_id"].filter(

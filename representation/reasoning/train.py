@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-import polars as pl
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -27,8 +26,7 @@ from moon_rec.progress import say
 from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement
 from moon_rec.texts import normal_text
-from representation.core_region.box import Box
-from representation.core_region.crops import BOX_COLUMN, known_boxes
+from representation.core_region.crops import known_boxes, tell_boxes
 from representation.encoder import ProductEncoder
 from representation.fusion import FusionConfig, ResidualEnhancementConfig
 from representation.losses import infonce
@@ -288,6 +286,7 @@ class Reasoning(Graded, Stage[ReasoningBatch, Reasoned]):
         return numbers
 
     def warn(self, numbers: Mapping[str, float], encoder: ProductEncoder) -> None:
+        tell_boxes(encoder.cut)
         if self._config.policy_weight and not numbers.get("groups_that_differ", 1.0):
             say(
                 "warning: at the end all roll-outs of a product earned alike, so rewards taught nothing; pretrain longer, or raise sampling_temperature"
@@ -320,14 +319,15 @@ def batches_of(
     """
     words = searches.select("search_id", query_text=normal_text("query_text"))
     words = words.join(pairs.lazy().select("search_id").unique(), on="search_id", how="semi")
+    ids = items["item_id"].to_numpy()
     return ReasoningBatches(
         encoder,
         dialogue_of(encoder),
         pairs,
         words.collect(),
         items,
-        PictureFile.of(shop, "items", items["item_id"].to_numpy()),
-        _boxes(shop, items) if encoder.config.core_region is not None else None,
+        PictureFile.of(shop, "items", ids),
+        known_boxes(shop, "items", ids, [f"items.image of item {one}" for one in ids], encoder.cut),
         known,
         config.batch_size,
         config.seed,
@@ -355,8 +355,3 @@ def earned(
     stated = [names.read(one.text) if one.has_ended else None for one in answers]
     rewards = Rewards(config.accuracy_weight, config.retrieval_weight, config.invalid_reward)
     return rewards.of(stated, [batch.true[row] for row in own.tolist()], success)
-
-
-def _boxes(shop: Shop, items: pl.DataFrame) -> list[Box | None] | None:
-    names = [f"items.{BOX_COLUMN} of item {item_id}" for item_id in items["item_id"]]
-    return known_boxes(shop, "items", items["item_id"].to_numpy(), names)

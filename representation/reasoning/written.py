@@ -42,14 +42,13 @@ class WrittenAttributes:
 
     Attributes:
         digest: 16 hex digits of the file.
-        modality: what of products was shown; "": not known.
+        modality: what of a product was shown to the encoder that wrote; None: the file does not say.
     """
 
     def __init__(
-        self, answers: dict[int, Answer], digest: str, path: Path, modality: str = ""
+        self, answers: dict[int, Answer], digest: str, path: Path, modality: str | None = None
     ) -> None:
-        self._answers, self.digest, self.path = answers, digest, path
-        self.modality = modality
+        self._answers, self.digest, self.path, self.modality = answers, digest, path, modality
 
     @classmethod
     def open(cls, path: Path, encoder: str) -> "WrittenAttributes":
@@ -62,8 +61,8 @@ class WrittenAttributes:
         """
         try:
             frame = pl.read_parquet(path)
-            about = pq.read_schema(path).metadata or {}
-            by, modality = (about.get(name, b"").decode() for name in (_ENCODER, _MODALITY))
+            told = pq.read_schema(path).metadata or {}
+            by, modality = (told.get(name, b"").decode() for name in (_ENCODER, _MODALITY))
         except (OSError, pl.exceptions.PolarsError, ValueError) as error:
             raise EncoderError(
                 f"no table of written attributes at {path}: {str(error).splitlines()[0]:.120}; make one with python -m representation.write"
@@ -89,7 +88,19 @@ class WrittenAttributes:
                 f"{path}: item {twice['item_id'][0]} is written about twice; keep one"
             )
         rows = frame.select(*wanted).iter_rows()
-        return cls({row[0]: Answer(*row[1:]) for row in rows}, digest_file(path), path, modality)
+        answers = {row[0]: Answer(*row[1:]) for row in rows}
+        return cls(answers, digest_file(path), path, modality or None)
+
+    def check(self, seen: Modality) -> None:
+        """Words of what is not to be shown would tell it.
+
+        Raises:
+            EncoderError: it was written of another modality than products are embedded by.
+        """
+        if self.modality not in (None, seen):
+            raise EncoderError(
+                f"{self.path} was written of products by modality {self.modality}, and they are embedded by {seen}: words would tell what is not to be shown; embed with --modality {self.modality}, or write again with --modality {seen}"
+            )
 
     def of(self, item_ids: Sequence[int]) -> list[Answer]:
         """Of each product.
@@ -112,7 +123,11 @@ def write_answers(
     encoder: str,
     modality: Modality = "both",
 ) -> None:
-    """A file that `WrittenAttributes.open` opens, of answers with tokens."""
+    """A file that `WrittenAttributes.open` opens, of answers with tokens.
+
+    Args:
+        encoder: digest of the one that wrote. modality: what of a product it was shown.
+    """
     columns = {
         "item_id": item_ids,
         "written": [one.text for one in answers],
@@ -121,5 +136,5 @@ def write_answers(
     }
     table = pl.DataFrame(columns, schema=COLUMNS | TOKENS).to_arrow()
     with atomic_file(path) as temporary:
-        about = {_ENCODER: encoder.encode(), _MODALITY: modality.encode()}
-        pq.write_table(table.replace_schema_metadata(about), temporary)
+        told = {_ENCODER: encoder.encode(), _MODALITY: modality.encode()}
+        pq.write_table(table.replace_schema_metadata(told), temporary)

@@ -7,7 +7,7 @@ each is, and is not, the recipe's card says.
 
 from typing import Any, Literal
 
-from moon_rec.config import merged, nearest, read_toml
+from moon_rec.config import merged, nearest, over_base, read_toml
 from moon_rec.errors import ConfigError
 from representation.recipes.card import FOLDER, NAMES
 
@@ -108,4 +108,10 @@ def with_recipe(values: dict[str, Any]) -> dict[str, Any]:
     given = {
         name: value for name, value in values.items() if name not in below or value is not None
     }
+    if isinstance(given.get("posttraining"), dict):
+        from representation.posttraining import PosttrainConfig  # takes a second
+
+        given["posttraining"] = over_base(
+            PosttrainConfig, below.pop("posttraining"), given["posttraining"]
+        )
     return merged(below, given)

@@ -131,7 +131,8 @@ def save(figure: Figure, path: Path | str) -> None:
         warnings.simplefilter("always")
         save_figure(figure, path, dpi=DPI, compress_level=PACKING)
     if any("missing from" in str(one.message) for one in found):
-        say(f"{path}: boxes stand for letters that no font here has; a page (.html) shows them")
+        # by its name alone: a folder that is made whole or not at all lies elsewhere until then
+        say(f"{Path(path).name}: boxes stand for letters that no font here has; sheets that are pages (.html) show them")  # fmt: skip
 
 
 def wrapped(text: str | None, inches: float, points: float, lines: int) -> str:

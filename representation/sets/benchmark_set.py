@@ -19,6 +19,7 @@ import polars as pl
 from moon_rec.errors import ShopError, first_line
 from moon_rec.files import digest_of
 from moon_rec.shop.schema import columns_of
+from representation.core_region.crops import box_columns
 from representation.sets.relations import Related, Relation
 from representation.sets.stored_vectors import frame_digest
 
@@ -143,17 +144,18 @@ class BenchmarkSet:
 
 
 def _with_columns(frame: pl.DataFrame, wanted: dict[str, pl.DataType], where: str) -> pl.DataFrame:
-    """The wanted columns in their types and order, nulls where they are absent; others are dropped."""
+    """The wanted columns in their types and order, nulls where they are absent; others are dropped, but for boxes on pictures."""
     key = next(iter(wanted))
     needed = [key, "title"] if "title" in wanted else [key]
     missing = [name for name in needed if name not in frame.columns]
     if missing:
         raise ShopError(f"{where} has no column {missing[0]!r}; it has {', '.join(frame.columns)}")
     try:
-        return frame.select(
+        found = frame.select(
             pl.col(name).cast(dtype) if name in frame.columns else pl.lit(None, dtype).alias(name)
             for name, dtype in wanted.items()
         )
+        return found.with_columns(frame.select(box_columns(frame.columns)))
     except pl.exceptions.PolarsError as error:
         raise ShopError(
             f"{where}: a column has another type than a shop's: {first_line(error)}"

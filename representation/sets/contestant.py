@@ -21,6 +21,7 @@ from moon_rec.embedding_table import EmbeddingTable
 from moon_rec.errors import TableError
 from moon_rec.seeds import generator
 from moon_rec.texts import has_text
+from representation.core_region.crops import box_columns, boxes_told
 from representation.interface import Encoder, Modality
 from representation.sets.benchmark_set import BenchmarkSet, QueryType
 from representation.sets.stored_vectors import encoded
@@ -136,7 +137,8 @@ class EncoderContestant:
         round_table = generator(0, "others' pictures", len(pictured)).permutation(pictured)
         whose = np.arange(gallery.height)
         whose[round_table] = np.roll(round_table, 1)
-        dealt = gallery.with_columns(image=gallery["image"].gather(whose))
+        shown = ["image", *box_columns(gallery.columns)]
+        dealt = gallery.with_columns(gallery.select(shown)[whose])
         frame = dealt.with_row_index("row")
         return self._products(frame, "both", "products by their texts and others' pictures")
 
@@ -146,7 +148,8 @@ class EncoderContestant:
         if lacks is not None:
             return lacks
         columns = {"text": ["title"], "image": ["image"], "both": ["title", "image"]}[modality]
-        frame = self._bench.gallery.with_row_index("row")[rows].select("row", "item_id", *columns)
+        gallery = self._bench.gallery.with_row_index("row")[rows]
+        frame = gallery.select("row", "item_id", *columns, *box_columns(gallery.columns))
         return self._products(frame, modality, f"labelled products by {kind}")
 
     def queries(self, kind: QueryType, shown: Shown = "both") -> Vectors | NotMeasured:
@@ -195,7 +198,8 @@ class EncoderContestant:
         self, frame: pl.DataFrame, words: str, encode: Callable[[pl.DataFrame], np.ndarray]
     ) -> Vectors:
         rows = frame["row"].to_numpy().astype(np.int64)
-        vectors = encoded(self._folder, words, frame.drop("row"), encode, self.dim, self.name)
+        with boxes_told(getattr(self._encoder, "cut", None)):
+            vectors = encoded(self._folder, words, frame.drop("row"), encode, self.dim, self.name)
         return unit_vectors(rows, vectors, f"{self.name}, {words}")
 
 

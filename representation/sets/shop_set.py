@@ -22,6 +22,7 @@ from moon_rec.shop import Shop
 from moon_rec.shop.engagement import Engagement, engagements
 from moon_rec.shop.shop import Period
 from moon_rec.texts import normal_text
+from representation.core_region.crops import box_columns
 from representation.sets.benchmark_set import BenchmarkSet, Labelled, QueryType, Rows
 from representation.sets.relations import (
     WINDOW_DAYS,
@@ -172,6 +173,7 @@ def _products(
     removed = pl.concat(alike).unique().sort("row", "alike")
     removed = removed.group_by("row", maintain_order=True).agg("alike")["alike"].to_list()
     queries = gallery[asked_rows].select(
+        *box_columns(gallery.columns),
         query_id=pl.col("item_id"),
         query_text=pl.col("title"),
         query_image=pl.col("image"),
@@ -185,10 +187,11 @@ def _products(
 
 def _searches(shop: Shop, search_ids: np.ndarray) -> pl.DataFrame:
     wanted = pl.DataFrame({"search_id": search_ids}, schema={"search_id": pl.Int64})
+    box = box_columns(shop.searches.collect_schema().names())
     return (
         shop.searches.join(wanted.lazy(), "search_id", "semi")
         .sort("search_id")
-        .select("query_text", "query_image", "user_id", query_id="search_id")
+        .select("query_text", "query_image", "user_id", *box, query_id="search_id")
         .collect(engine="streaming")
     )
 

@@ -36,7 +36,7 @@ def check_fusion(config: Fusing, encoder: Trainable) -> None:
             )
         if getattr(encoder.config, name) is not None:
             raise ConfigError(
-                f"{name}: the encoder of --start has it already, which goes on as it is; leave it out"
+                f"{name}: the encoder of --start has it already, which goes on as it is; leave it out, or set {name}=none over a recipe that has it"
             )
         parts = config.trained_parts
         if parts is not None and "language" not in parts and config.lora is None:

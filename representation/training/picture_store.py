@@ -225,7 +225,7 @@ class PictureStore:
         global _shared_room
         name, box = self._names[row], None if self._boxes is None else self._boxes[row]
         if self._cut is not square or not (_shared or _shared_room):
-            return cut_at(self._cut, decode(data, where=name), self._size, box)
+            return cut_at(self._cut, decode(data, where=name), self._size, box, name)
         key = hashlib.blake2b(data, digest_size=16).digest(), self._size
         found = _shared.get(key)
         if found is None:

@@ -82,6 +82,10 @@ def _written(
     return make
 
 
+def _written_by_itself(folder: Path) -> None:
+    _written(lambda table: table, by=ProductEncoder.from_pretrained(folder / "reasons", "cpu").digest)(folder)  # fmt: skip
+
+
 EMBED = "representation.embed shop --out new"
 BEHIND = f"{EMBED} --encoder reasons --written written.parquet"
 OF_WRITTEN = [
@@ -131,6 +135,12 @@ OF_WRITTEN = [
         BEHIND,
         ("written.parquet has tokens of encoder 0123456789abcdef, and this one is ", "leave out the column tokens"),
         _written(lambda table: table, by="0123456789abcdef"),
+    ),
+    Case(
+        "fusion: written of pictures and words, embedded by words alone",
+        f"{BEHIND} --modality text",
+        ("written.parquet was written of products by modality both, and they are embedded by text", "--modality both"),
+        _written_by_itself,
     ),
     Case(
         "fusion: an encoder that is to write and does not",
@@ -189,7 +199,7 @@ CASES = [
     Case(
         "fusion: twice",
         _started("fused", fusion={"heads": 4}),
-        ("fusion: the encoder of --start has it already", "leave it out"),
+        ("fusion: the encoder of --start has it already", "leave it out, or set fusion=none over a recipe"),
     ),
     Case(
         "fusion: residual enhancement twice, in reasoning",

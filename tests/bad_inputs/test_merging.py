@@ -57,7 +57,7 @@ CASES = [
     Case("merge: shares and a scale", f"{MERGE} --task-arithmetic a --scale 1 --weights .5 .5", ("weights and scale", "name one")),
     Case("merge: two bases", f"{MERGE} --task-arithmetic a --adapters a", ("--adapters", "--task-arithmetic")),
     Case("merge: a scale beyond reason", f"{MERGE} --task-arithmetic a --scale 11", ("scale 11: wanted above 0, at most 10",)),
-    Case("merge: no adapter", "representation.merge a a --adapters b --out new", ("a has no adapter/", "not trained with lora")),
+    Case("merge: no adapter", "representation.merge a a --adapters b --out new", ("a has no adapter/", "not trained with lora, or has experts")),
     Case("merge: an adapter of another kind", adapter, ("use_dora = True", "plain low-rank"), of_adapter(use_dora=True)),
     Case("merge: an adapter of another rank", adapter, ("does not fit r = 3",), of_adapter(r=3)),
     Case("merge: an adapter without a rank", adapter, ("r = 'two'", "wanted numbers"), of_adapter(r="two")),

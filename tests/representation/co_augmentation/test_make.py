@@ -249,7 +249,7 @@ def test_a_model_writes_what_it_is_asked_for_greedily(encoder, little_shop, monk
     assert asked == [(ENRICH, "green mug pale | maker1", True), (ENRICH, "grey lamp pale | maker1", False)]  # fmt: skip
     assert found == writer.enriched(products[:1]) + writer.enriched(products[1:])
     asked.clear()
-    assert len(writer.for_pictures([101], [products[0].image or b""])) == 1
+    assert len(writer.for_pictures(few.filter(pl.col("item_id") == 101))) == 1
     assert asked == [("Write the product's title.", "", True)]
     with pytest.raises(
         EncoderError, match="towers: this encoder has no language model that writes"

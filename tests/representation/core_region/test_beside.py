@@ -160,11 +160,12 @@ def test_a_box_that_is_none_is_named(seeing, items, value):
         seeing.encode_items(few, progress=False)
 
 
-def test_boxes_come_from_a_column_of_the_shop(shop, little_shop):
+def test_boxes_come_from_a_column_of_the_shop(shop, little_shop, seeing, encoder):
     ids, names = np.array([104, 100, 102]), ["a", "b", "c"]
     wanted = [None, Box(1, 1, 9, 8), Box(1, 1, 9, 8)]
-    assert known_boxes(shop, "items", ids, names) == wanted
-    assert known_boxes(little_shop, "items", ids, names) is None
+    assert known_boxes(shop, "items", ids, names, seeing.cut) == wanted
+    assert known_boxes(little_shop, "items", ids, names, seeing.cut) is None
+    assert known_boxes(shop, "items", ids, names, encoder.cut) is None
 
 
 def test_a_picture_and_its_region_are_altered_alike():

@@ -14,6 +14,7 @@ from transformers import AutoModelForImageTextToText
 
 from moon_rec.errors import EncoderError
 from representation.encoder import ProductEncoder, open_encoder
+from representation.encoders import checkpoint
 from representation.encoders.qwen import FAMILY_IMAGES
 from representation.model.backbone import BackboneConfig, checkpoint_gradients
 from representation.model.families import load_module
@@ -233,8 +234,9 @@ def test_how_an_embedding_checkpoint_is_known(checkpoints, tmp_path):
 
 
 @pytest.mark.parametrize("family", ["qwen2_5", "embedding"])
-def test_a_name_is_opened_like_a_folder(checkpoints, tmp_path, monkeypatch, family):
-    """As the hub's files lie in the local cache; nothing is asked of the network."""
+def test_a_name_is_opened_like_a_folder(checkpoints, tmp_path, monkeypatch, capsys, family):
+    """As the hub's files lie in the local cache; nothing is asked of the network. That a name is none of a folder is said before, once."""
+    checkpoint._tell_of_hub.cache_clear()
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     repository, revision = tmp_path / "models--someone--something", "0" * 40
@@ -248,7 +250,9 @@ def test_a_name_is_opened_like_a_folder(checkpoints, tmp_path, monkeypatch, fami
     assert (named.digest, named.config) == (local.digest, local.config)
     with pytest.raises(EncoderError, match="no encoder at 'someone/nothing'") as caught:
         open_encoder("someone/nothing")
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and "no such folder here" in str(caught.value)
+    said = [line for line in capsys.readouterr().err.splitlines() if "asking the hub" in line]
+    assert said == [f"no folder someone/{name} here: asking the hub for it" for name in ("something", "nothing")]  # fmt: skip
 
 
 def test_weights_that_are_missing_are_named(checkpoints, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from moon_rec.errors import EncoderError
+from representation.core_region.config import CoreRegionConfig
 from representation.encoder import ProductEncoder
 from representation.merging.adapters import check_adapter_is_all
 from representation.merging.agreement import check_agreement
@@ -57,6 +58,7 @@ def first(encoder_path):
     ("change", "says"),
     [
         (with_setting(pooling="last"), "setting pooling is last, wanted mean"),
+        (with_setting(core_region=CoreRegionConfig()), "setting core_region is set, wanted None"),
         (with_setting(image_mean=(0.4, 0.4, 0.4)), "setting image_mean is"),
         (another_tokenizer, "the number of tokens is"),
         (another_casing, "the tokenizer's digest is"),

@@ -138,9 +138,9 @@ def test_a_writer_writes_the_titles_and_each_once(encoder, little_shop):
         def __init__(self):
             self.asked = []
 
-        def for_pictures(self, item_ids, pictures):
-            self.asked += item_ids
-            return ["" if item_id % 2 else f"mug {item_id}" for item_id in item_ids]
+        def for_pictures(self, items):
+            self.asked += items["item_id"].to_list()
+            return ["" if item_id % 2 else f"mug {item_id}" for item_id in items["item_id"]]
 
     writer = Writer()
     completion = WrittenWords(encoder, writer)  # type: ignore[arg-type]

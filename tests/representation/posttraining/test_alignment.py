@@ -304,7 +304,10 @@ def test_an_encoder_with_experts_is_trained_further(little_shop, encoder_path, t
     first = trained(little_shop, encoder_path, tmp_path / "first")
     second = trained(little_shop, tmp_path / "first", tmp_path / "second", experts=None, balance_weight=0.1)  # fmt: skip
     assert second.config.experts == first.config.experts and second.digest != first.digest
-    with pytest.raises(ConfigError, match="has experts already, which go on as they are"):
+    with pytest.raises(
+        ConfigError,
+        match="has experts already, which go on as they are; set experts=none over a recipe",
+    ):
         trained(little_shop, tmp_path / "first", tmp_path / "third")
 
 

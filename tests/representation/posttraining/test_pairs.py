@@ -166,8 +166,14 @@ def test_kinds_without_pairs_give_way(little_shop, capsys):
     plan = Schedule(pairs, own_pairs(little_shop), mixture, {}, 5, 4, 0)
     assert {kind.name for kind in plan.kinds} == {"text->image"}
     assert "no pairs of kind title+image->title+image" in capsys.readouterr().err
-    with pytest.raises(EncoderError, match="no pair of any kind"):
+    with pytest.raises(
+        EncoderError,
+        match="no pair of any kind in the mixture before the cut; set engagement to what the log has",
+    ):
         Schedule(pairs, own_pairs(little_shop), {"title+image->title+image": 1.0}, {}, 5, 4, 0)
+    unseen = {form: rows.with_columns(has_image=pl.lit(False)) for form, rows in pairs.items()}
+    with pytest.raises(EncoderError, match="products of the log's pairs have no picture"):
+        Schedule(unseen, own_pairs(little_shop), {"text->title+image": 1.0}, {}, 5, 4, 0)
 
 
 def test_mixture_refusals():

@@ -7,6 +7,7 @@ import torch
 
 from moon_rec.errors import EncoderError
 from representation import pretrain as command
+from representation.core_region.config import CoreRegionConfig
 from representation.pretraining import grading
 from representation.pretraining.grading import Grader, grades_as_lines, greedy_answers, token_f1
 from representation.pretraining.objective import Dialogue, chat_turn
@@ -79,6 +80,36 @@ def _common_token(encoder, asked, dialogue, pictures, store):
 )
 def test_token_f1(said, true, wanted):
     assert token_f1(said, true) == pytest.approx(wanted)
+
+
+@torch.no_grad()
+def test_rows_with_pictures_may_end_before_those_without(encoder):
+    """One row of words, two with a picture and its core region; all that show one end first, then the words go on. Each token is what its row alone would be told."""
+    encoder.add_core_region(CoreRegionConfig())
+    dialogue = Dialogue(encoder.composer, 8, 8)
+    has = [False, True, True]
+    rows = dialogue.questions(["what", "where", "what is it"], [""] * 3, has)
+    squares = np.random.default_rng(0).integers(0, 256, (2, 2, 16, 16, 3), dtype=np.uint8)
+    ends, end = iter([(False, True, False), (False, True), (False,)]), dialogue.end[0]
+    told = []
+
+    def choose(logits):
+        told.append(logits)
+        return torch.where(torch.tensor(next(ends)), end, 5)
+
+    inputs = encoder.composer.batch(rows, squares)
+    said, has_ended = grading.continued(encoder, inputs, end, 3, choose)
+    assert said == [[5, 5, 5], [], [5]] and has_ended == [False, True, True]
+    alone = []
+
+    def listen(logits):
+        alone.append(logits)
+        return torch.tensor([5])
+
+    last = encoder.composer.batch(rows[2:], squares[1:])
+    grading.continued(encoder, last, end, 2, listen)
+    torch.testing.assert_close(told[0][2], alone[0][0])
+    torch.testing.assert_close(told[1][1], alone[1][0])
 
 
 def test_right_wrong_and_half_answers(graded, encoder, monkeypatch):

@@ -9,8 +9,16 @@ import torch
 from moon_rec.config import load_config
 from moon_rec.errors import ConfigError
 from representation.encoder import ProductEncoder
+from representation.fusion import FusionConfig
+from representation.picture_focus import CompressionConfig, LateFusionConfig
 from representation.pretraining import PretrainConfig, pretrain
-from representation.pretraining.naming import MOST_WORDS, NamingBatches, bag_loss, naming_loss
+from representation.pretraining.naming import (
+    MOST_WORDS,
+    NamingBatches,
+    _at_vector,
+    bag_loss,
+    naming_loss,
+)
 from representation.pretraining.naming import words_of as named_by
 from representation.pretraining.objective import IGNORED
 from representation.pretraining.train import _train_items
@@ -30,6 +38,25 @@ def test_a_product_is_named_by_its_title_subject_and_attributes(little_shop, enc
     other = items.with_columns(category=pl.lit("Home/Lamp"))
     named = named_by(encoder, other)[0]
     assert encoder.tokenizer.decode(named).split() == ["red", "mug", "pale", "lamp"]
+
+
+def test_words_are_named_alike_where_an_encoder_has_fusion(little_shop, encoder):
+    items = little_shop.items.head(4).collect()
+    wanted = named_by(encoder, items)
+    encoder.add_fusion(FusionConfig(heads=2), 0)
+    assert named_by(encoder, items) == wanted
+
+
+def test_the_vector_that_names_is_the_encoders_whatever_parts_it_has(little_shop, encoder):
+    encoder.add_fusion(FusionConfig(heads=2), 0)
+    encoder.add_late_fusion(LateFusionConfig(), 0)
+    encoder.add_compression_tokens(CompressionConfig(), 0)
+    torch.nn.init.normal_(encoder.module.modality_fusion.output.weight)
+    _, made = batches(little_shop, encoder)
+    for side in made.make(0).sides:
+        with torch.no_grad():
+            found = torch.nn.functional.normalize(_at_vector(encoder, side), dim=1)
+            torch.testing.assert_close(found, encoder.embed(side))
 
 
 def test_the_loss_is_that_of_a_bag_of_words():

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import json
 import re
 from typing import get_args
 
@@ -155,3 +156,32 @@ def test_an_encoder_of_a_study_may_be_a_recipe():
     )
     with pytest.raises(ConfigError, match="no recipe 'mon'"):
         make_config(EncoderRun, {"name": "a", "recipe": "mon"})
+
+
+@pytest.mark.parametrize(
+    ("recipe", "stage", "kind", "off", "gone"),
+    [
+        ("moon2", "posttraining", PosttrainConfig, "hard_negatives=0", "filtering"),
+        ("moon1", "posttraining", PosttrainConfig, "hard_negatives=0", "hard_negative_kinds"),
+        ("moon1", "posttraining", PosttrainConfig, "num_negatives=none", "queue_term"),
+        ("moon.refinement", "curation", CurationConfig, "hardest_query=false", "hardest_keep"),
+    ],
+)
+def test_a_part_goes_off_with_what_hangs_on_it(recipe, stage, kind, off, gone):
+    """What the recipe says of a part that is switched off is not refused as changing nothing; what a user says of it is."""
+    values = recipe_values(recipe, stage)
+    found = load_config(kind, None, [off], base=values)
+    assert gone not in found.changed()
+    told = getattr(load_config(kind, None, [], base=values), gone)
+    kept = json.dumps(told.model_dump() if hasattr(told, "model_dump") else told)
+    with pytest.raises(ConfigError, match=f"{gone} = .* changes nothing"):
+        load_config(kind, None, [off, f"{gone}={kept}".replace(": ", " = ")], base=values)
+
+
+def test_a_part_of_a_studys_recipe_goes_off_with_what_hangs_on_it():
+    off = {"name": "one", "recipe": "moon2", "start": "folder", "posttraining": {"hard_negatives": 0}}  # fmt: skip
+    found = EncoderRun.model_validate(off).posttraining
+    assert found is not None and found.filtering is None and found.experts is not None
+    off["posttraining"] |= {"filtering": {"threshold": 0.5}}
+    with pytest.raises(ValueError, match=r"filtering = .* changes nothing"):
+        EncoderRun.model_validate(off)

@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from PIL import Image
 
 from moon_rec.command import run
@@ -16,7 +17,7 @@ from representation.report.neighbour_sheet import (
     find,
     sheet_of,
 )
-from representation.report.sheet import sheet_figure, wrapped
+from representation.report.sheet import save, sheet_figure, wrapped
 from representation.sets.search_cases import Gallery, SearchCases, ShopSearches
 
 
@@ -169,3 +170,11 @@ def test_tables_of_two_encoders_are_refused(hand_made_shop, hand_made_tables, tm
         draw_neighbours(
             tmp_path / "s.png", hand_made_shop, items, EmbeddingTable.from_arrays(queries.ids, wide)
         )
+
+
+def test_letters_that_no_font_has_are_said_by_the_name_of_the_sheet(tmp_path, capsys):
+    """Not by the folder that it is made in, which is gone when one reads it."""
+    figure = Figure((1, 1))
+    figure.text(0.1, 0.5, "\U000ffffd")
+    save(figure, tmp_path / "sheet.png")
+    assert capsys.readouterr().err.startswith("sheet.png: boxes stand for letters")
