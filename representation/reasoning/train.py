@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
+import polars as pl
 import torch
 from pydantic import Field
 from torch import Tensor
