@@ -22,7 +22,7 @@ from benchmarks.own_photo_recall import photo_of
 from benchmarks.pair_training import both_ways, numbered, saved_state, taken_up
 from benchmarks.photo_places import Places, matched, matching_loss
 from benchmarks.title_features import Split, pieces
-from benchmarks.title_recall import named, recalls
+from benchmarks.title_recall import recalls
 from benchmarks.title_towers import LateBlocks, early_states, normalised
 from moon_rec.progress import say
 from moon_rec.seeds import generator, seed_of
@@ -41,6 +41,8 @@ CHUNK = 128
 STEPS_BETWEEN = 50
 SOME = 256
 """Catalogue pictures whose places' mean and spread a training begins with."""
+LOOKED_AT = 8_000
+"""Products among which those that look alike are looked up."""
 AMONG = 4
 """A group's others are drawn from this many times as many nearest pictures."""
 ALTERED = AugmentationConfig(turn=25.0, zoom=0.3, shift=0.1, light=0.3, tint=0.1)
@@ -153,12 +155,12 @@ class Tuning:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=options.steps, pct_start=0.1)  # fmt: skip
         kept = f"photos-{options.seed}-{options.views}{'-foreground' * self._region}{subset(options)}.safetensors"  # fmt: skip
         state, parts = options.work / kept, {"seeing": seeing, "optimizer": optimizer, "schedule": schedule}  # fmt: skip
-        done = taken_up(state, parts) or {"steps": 0, "seconds": self._took, "curve": [], "near": None}  # fmt: skip
+        done = taken_up(state, parts) or {"steps": 0, "seconds": self._took, "curve": [], "alike": None}  # fmt: skip
         for step in range(done["steps"], options.steps):
             start, random = time.process_time(), generator(options.seed, "photos", step)
             if options.near and step % options.look == 0:
-                done["near"] = self._look(step, done)
-            rows = self._drawn(done["near"], random)
+                done["alike"] = self._look(generator(options.seed, "photos, alike", step))
+            rows = self._drawn(done["alike"], random)
             views = self._early(self._views(rows, random))
             with torch.autocast("cpu", torch.bfloat16):
                 loss = seeing.loss(seeing(views), seeing(self._plain[rows]), self._same[rows])
@@ -185,24 +187,24 @@ class Tuning:
             found |= matched(seeing.places, asked, gallery, own, seeing.log_temperature, self._options.shortlist)  # fmt: skip
         return found
 
-    def _look(self, step: int, done: dict[str, Any]) -> Tensor:
-        """Nearest pictures of each that is trained on, and recall of the photos for choosing."""
-        gallery = self.seeing.kept(self._plain)
-        found = {way: named(shares) for way, shares in self._found("validation", gallery).items()}
-        done["curve"].append({"step": step, "validation": found})
-        told = ", ".join(f"{way} {shares['R@10']:.3f}" for way, shares in found.items())
-        say(f"tuned, step {step:,}: validation R@10 {told}")
-        train = gallery.vectors[torch.from_numpy(self._split.train)]
-        return nearest(train, min(AMONG * self._options.near, len(train) - 1))
+    def _look(self, random: np.random.Generator) -> dict[str, Tensor]:
+        """Products trained on, at most `LOOKED_AT` by chance, and for each the places of those whose pictures are nearest to its own."""
+        train = self._split.train
+        rows = random.choice(train, min(LOOKED_AT, len(train)), replace=False)
+        vectors = self.seeing.kept(self._plain[rows]).vectors
+        near = nearest(vectors, min(AMONG * self._options.near, len(rows) - 1))
+        return {"rows": torch.from_numpy(rows), "near": near}
 
-    def _drawn(self, near: Tensor | None, random: np.random.Generator) -> np.ndarray:
-        """Products of a batch, by chance or in groups."""
-        train, options = self._split.train, self._options
-        if near is None:
-            return random.choice(train, options.batch_size, replace=False)
-        firsts = random.choice(len(train), -(-options.batch_size // options.near), replace=False)
-        others = near.numpy()[firsts][:, random.permutation(near.shape[1])[: options.near - 1]]
-        return train[np.unique(np.concatenate([firsts, others.ravel()]))]
+    def _drawn(self, alike: dict[str, Tensor] | None, random: np.random.Generator) -> np.ndarray:
+        """Products of a batch, by chance or in groups of those that look alike."""
+        options = self._options
+        if alike is None:
+            return random.choice(self._split.train, options.batch_size, replace=False)
+        rows, near = alike["rows"].numpy(), alike["near"].numpy()
+        groups = -(-options.batch_size // options.near)
+        firsts = random.choice(len(rows), min(groups, len(rows)), replace=False)
+        others = near[firsts][:, random.permutation(near.shape[1])[: options.near - 1]]
+        return rows[np.unique(np.concatenate([firsts, others.ravel()]))]
 
     def _views(self, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """A view of each product's picture."""
