@@ -90,9 +90,9 @@ def matched(
         ways = {"places": met, "both": met / of_places + cosines[nearest] / over}
         is_own = nearest == right
         for name, scores in ways.items():
-            rank = int((scores >= scores[is_own]).sum()) - 1 if is_own.any() else len(cosines)
+            rank = int((scores >= scores[is_own]).sum()) - 1 if is_own.any() else max(DEPTHS)
             ranks[name].append(rank)
-        ranks["shortlist"].append(0 if is_own.any() else len(cosines))
+        ranks["shortlist"].append(0 if is_own.any() else max(DEPTHS))
     return {name: _recalls(found) for name, found in ranks.items()}
 
 
