@@ -140,7 +140,7 @@ class Tuning:
         self._photos = {what: self._early(self._squares(some)) for what, some in photos.items()}
         self._same = numbered(self._pictures)
         torch.manual_seed(seed_of(options.seed, "tuned"))
-        self.seeing = Seeing(self._model, options, self._plain[:SOME])
+        self.seeing = Seeing(self._model, options, self._plain[split.train[:SOME]])
 
     def run(self) -> dict[str, Any]:
         """Train; recall of each part's photos, and what it took."""
