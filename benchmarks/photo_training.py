@@ -10,7 +10,7 @@ A view of a picture of a product trained on finds the picture by InfoNCE both wa
 
 import argparse
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -62,12 +62,8 @@ def subset(options: argparse.Namespace) -> str:
     return f"-{options.photos}-{options.gallery}" if options.photos or options.gallery else ""
 
 
-class Kept(NamedTuple):
-    """Of pictures: a unit vector each `(pictures, dim)`; with `--places` also their places' vectors in float16 `(pictures, places, channels)` and what each counts `(pictures, places)`."""
-
-    vectors: Tensor
-    places: Tensor | None = None
-    counts: Tensor | None = None
+Kept = tuple[Tensor, ...]
+"""Of pictures: a unit vector each `(pictures, dim)`; with `--places` also their places' vectors `(pictures, places, channels)` and what each counts `(pictures, places)`."""
 
 
 class Seeing(nn.Module):
@@ -92,24 +88,23 @@ class Seeing(nn.Module):
         pooled, seen = self.late.with_places(states, self._after)
         pooled = functional.normalize(pooled, dim=-1) * self.projection.in_features**0.5
         vectors = functional.normalize(self.projection(pooled).float(), dim=-1)
-        return Kept(vectors, *self.places(seen)) if self.places is not None else Kept(vectors)
+        return (vectors, *self.places(seen)) if self.places is not None else (vectors,)
 
     @torch.no_grad()
     def kept(self, states: Tensor) -> Kept:
-        """As `forward`, in chunks and bfloat16."""
+        """As `forward`, in chunks and bfloat16; places' vectors in float16."""
         parts: list[Kept] = []
         for part in states.split(CHUNK):
             with torch.autocast("cpu", torch.bfloat16):
-                found = self(part)
-            of_places = found.places.half() if found.places is not None else None
-            parts.append(found._replace(places=of_places))
-        return Kept(*(torch.cat(column) if column[0] is not None else None for column in zip(*parts, strict=True)))  # fmt: skip
+                vectors, *of_places = self(part)
+            parts.append((vectors, *(one.half() for one in of_places[:1]), *of_places[1:]))
+        return tuple(torch.cat(column) for column in zip(*parts, strict=True))
 
     def loss(self, asked: Kept, shown: Kept, same: Tensor) -> Tensor:
         """InfoNCE both ways by one vector, and by places."""
-        found = both_ways(asked.vectors, shown.vectors, same, self.log_temperature)
+        found = both_ways(asked[0], shown[0], same, self.log_temperature)
         if self.places is not None:
-            scores = self.places.scores(asked.places, shown.places, shown.counts)
+            scores = self.places.scores(asked[1], shown[1], shown[2])
             found = found + matching_loss(scores, same, self.places.log_temperature)
         return found
 
@@ -182,7 +177,7 @@ class Tuning:
         """Recall of a part's photos, by each way of search."""
         seeing, own = self.seeing, getattr(self._split, what)
         asked = seeing.kept(self._photos[what])
-        found = {"one vector": recalls(asked.vectors, gallery.vectors, own)}
+        found = {"one vector": recalls(asked[0], gallery[0], own)}
         if seeing.places is not None:
             found |= matched(seeing.places, asked, gallery, own, seeing.log_temperature, self._options.shortlist)  # fmt: skip
         return found
@@ -191,7 +186,7 @@ class Tuning:
         """Products trained on, at most `LOOKED_AT` by chance, and for each the places of those whose pictures are nearest to its own."""
         train = self._split.train
         rows = random.choice(train, min(LOOKED_AT, len(train)), replace=False)
-        vectors = self.seeing.kept(self._plain[rows]).vectors
+        vectors = self.seeing.kept(self._plain[rows])[0]
         near = nearest(vectors, min(AMONG * self._options.near, len(rows) - 1))
         return {"rows": torch.from_numpy(rows), "near": near}
 

@@ -72,7 +72,7 @@ def test_groups_are_of_the_nearest_pictures_trained_on_and_never_of_others(
 
     def rows_of(self, alike, random):
         seen.append(
-            (self._split, self.seeing.kept(self._plain).vectors.numpy(), drawn(self, alike, random))
+            (self._split, self.seeing.kept(self._plain)[0].numpy(), drawn(self, alike, random))
         )
         return seen[-1][2]
 
