@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from PIL import Image
 from rich.table import Table
 
 from benchmarks.chain import describe_machine
@@ -70,8 +71,13 @@ def rendered(pictures: pl.DataFrame, seed: int, difficulty: float = 1.0) -> list
     for item, image in track(pictures.iter_rows(), "rendering photos", pictures.height):
         random = generator(seed, STREAM, int(item))
         picture = decode(image, f"items.image of item {item}")
-        photos.append(encode(render_photo(picture, random, difficulty)))
+        photos.append(photo_of(picture, random, difficulty))
     return photos
+
+
+def photo_of(picture: Image.Image, random: np.random.Generator, difficulty: float = 1.0) -> bytes:
+    """A JPEG photo rendered of a catalogue picture."""
+    return encode(render_photo(picture, random, difficulty))
 
 
 def own_recall(

@@ -141,12 +141,19 @@ class LateBlocks(nn.Module):
         self.last = grid[0] * grid[1]
 
     def forward(self, states: Tensor) -> Tensor:
+        return self.with_places(states, 0)[0]
+
+    def with_places(self, states: Tensor, after: int) -> tuple[Tensor, Tensor]:
+        """As `forward`, and the states after so many of these blocks `(pictures, places, channels)`."""
         count = len(states)
         inner = states.view(count, -1, self.places).transpose(0, 1).flatten(1)
         inner = inner.to(torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32)  # fmt: skip
-        for block, is_residual in zip(self.blocks, self._is_residual, strict=True):
+        seen = inner
+        for done, (block, is_residual) in enumerate(zip(self.blocks, self._is_residual, strict=True), 1):  # fmt: skip
             inner = inner + block(inner) if is_residual else block(inner)
-        return self.head(inner).view(-1, count, self.last).float().mean(dim=2).T
+            seen = inner if done == after else seen
+        pooled = self.head(inner).view(-1, count, self.last).float().mean(dim=2).T
+        return pooled, seen.view(len(seen), count, -1).permute(1, 2, 0)
 
 
 def early_states(model: EfficientNetLiteModel, pictures: Tensor, first: int = FIRST_LATE) -> Tensor:

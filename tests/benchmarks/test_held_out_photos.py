@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import held_out_photos
+from benchmarks import photo_training
 from benchmarks.held_out_photos import main
 from moon_rec.shop.pictures import decode
 from representation.core_region.box import Box, crop
@@ -27,26 +27,26 @@ def test_a_stopped_tuning_goes_on_and_photos_are_of_what_is_held_out(
     monkeypatch,
 ):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    more = ["--steps", "3", "--region", "foreground", "--frozen"]
+    more = ["--steps", "3", "--region", "foreground", "--views", "rendered", "--near", "2", "--look", "2", "--late", "8", "--places", "3", "--frozen"]  # fmt: skip
     main(given(little_shop, starters, whole, *more))
     record = json.loads((whole / "out.json").read_text())
-    assert record["tuned"]["recall"]["R@10"]["count"] == 6
-    save = held_out_photos.saved_state
-    monkeypatch.setattr(held_out_photos, "STEPS_BETWEEN", 2)
+    assert record["tuned, both"]["recall"]["R@10"]["count"] == 6
+    save = photo_training.saved_state
+    monkeypatch.setattr(photo_training, "STEPS_BETWEEN", 2)
 
     def stop(*saved):
         save(*saved)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(held_out_photos, "saved_state", stop)
+    monkeypatch.setattr(photo_training, "saved_state", stop)
     with pytest.raises(KeyboardInterrupt):
         main(given(little_shop, starters, parts, *more))
-    monkeypatch.setattr(held_out_photos, "saved_state", save)
+    monkeypatch.setattr(photo_training, "saved_state", save)
     main(given(little_shop, starters, parts, *more))
     again = json.loads((parts / "out.json").read_text())
-    assert again["tuned"]["curve"][-1]["loss"] == record["tuned"]["curve"][-1]["loss"]
-    assert again["tuned"]["recall"] == record["tuned"]["recall"]
-    few = ["--steps", "0", "--photos", "3", "--gallery", "20", "--region", "both"]
+    assert again["curve"][-1]["loss"] == record["curve"][-1]["loss"]
+    assert again["tuned, both"]["recall"] == record["tuned, both"]["recall"]
+    few = ["--steps", "1", "--photos", "3", "--gallery", "20", "--region", "both"]
     main(given(little_shop, starters, whole, *few, "--frozen", "efficientnet-lite0"))
     fewer = json.loads((whole / "out.json").read_text())
     assert fewer["products"] == 20 and fewer["efficientnet-lite0"]["recall"]["R@10"]["count"] == 3
@@ -55,8 +55,35 @@ def test_a_stopped_tuning_goes_on_and_photos_are_of_what_is_held_out(
 def test_a_picture_is_cut_to_its_box_before_it_is_squared(little_shop, monkeypatch):  # noqa: F811
     data = little_shop.items.select("image").drop_nulls("image").head(1).collect()["image"][0]
     box = Box(2, 3, 9, 14)
-    monkeypatch.setattr(held_out_photos, "foreground_box", lambda _: box)
-    (cut,) = held_out_photos._squares([data], 16, region=True)
+    monkeypatch.setattr(photo_training, "foreground_box", lambda _: box)
+    (cut,) = photo_training.squares_of([data], 16, region=True)
     assert (cut == square(crop(decode(data), box), 16)).all()
-    (whole,) = held_out_photos._squares([data], 16)
+    (whole,) = photo_training.squares_of([data], 16)
     assert (whole == square(decode(data), 16)).all() and not np.array_equal(cut, whole)
+
+
+def test_groups_are_of_the_nearest_pictures_trained_on_and_never_of_others(
+    little_shop,  # noqa: F811
+    starters,  # noqa: F811
+    tmp_path,
+    monkeypatch,
+):
+    seen = []
+
+    def rows_of(self, alike, random):
+        seen.append(
+            (self._split, self.seeing.kept(self._plain)[0].numpy(), drawn(self, alike, random))
+        )
+        return seen[-1][2]
+
+    drawn = photo_training.Tuning._drawn
+    monkeypatch.setattr(photo_training.Tuning, "_drawn", rows_of)
+    monkeypatch.setattr(photo_training, "AMONG", 1)
+    main(given(little_shop, starters, tmp_path, "--steps", "1", "--views", "rendered", "--near", "3", "--batch-size", "3", "--frozen"))  # fmt: skip
+    ((split, vectors, rows),) = seen
+    assert set(rows) <= set(split.train) and len(rows) == 3
+    scores = vectors[split.train] @ vectors[split.train].T
+    alike_three = [set(split.train[np.argsort(-line)[1:4]]) for line in scores]
+    assert any(
+        set(rows) - {own} <= alike for own, alike in zip(split.train, alike_three, strict=True)
+    )
