@@ -28,7 +28,7 @@ from benchmarks.own_photo_recall import rendered
 from benchmarks.photo_training import CHUNK, VIEWS, Tuning, squares_of, subset
 from benchmarks.title_features import HELD_OUT, VALIDATION, Split, pieces, split_of
 from benchmarks.title_recall import recalls, with_intervals
-from moon_rec.command import Parser, count, run
+from moon_rec.command import Parser, count, run, seed_number
 from moon_rec.files import write_json
 from moon_rec.shop import Shop
 from representation.encoders.locked import locked_pair
@@ -146,15 +146,19 @@ def _parser() -> Parser:
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
     parser.add_argument("--frozen", nargs="*", default=["efficientnet-lite0", "dinov2-small"])
     parser.add_argument("--region", choices=REGIONS, default="none", help="what a tower sees of a picture; a tuned one sees the region in place of both")  # fmt: skip
-    parser.add_argument("--photos", type=int, default=0, help="of held-out products; 0: all")
-    parser.add_argument("--gallery", type=int, default=0, help="products; 0: all")
+    parser.add_argument(
+        "--photos", type=seed_number, default=0, help="of held-out products; 0: all"
+    )
+    parser.add_argument("--gallery", type=seed_number, default=0, help="products; 0: all")
     parser.add_argument("--side", type=count, default=64, help="of a square, in pixels; a photo's")
-    parser.add_argument("--steps", type=int, default=250, help="of tuning; 0: frozen towers alone")
+    parser.add_argument(
+        "--steps", type=seed_number, default=250, help="of tuning; 0: frozen towers alone"
+    )
     parser.add_argument("--late", type=count, default=5, help="first block that is tuned")
-    parser.add_argument("--places", type=int, default=0, help="also match places of the states after so many of the tuned blocks; 0: one vector alone")  # fmt: skip
+    parser.add_argument("--places", type=seed_number, default=0, help="also match places of the states after so many of the tuned blocks; 0: one vector alone")  # fmt: skip
     parser.add_argument("--shortlist", type=count, default=500, help="products found by one vector whose places are matched")  # fmt: skip
     parser.add_argument("--views", choices=VIEWS, default=VIEWS[0], help="what tuning sees of a product trained on beside its picture: post-training's altered view, or a photo rendered as those measured are")  # fmt: skip
-    parser.add_argument("--near", type=int, default=0, help="products of a group in a batch, of pictures that look alike; 0: batches by chance")  # fmt: skip
+    parser.add_argument("--near", type=seed_number, default=0, help="products of a group in a batch, of pictures that look alike; 0: batches by chance")  # fmt: skip
     parser.add_argument("--look", type=count, default=150, help="steps after which alike pictures are looked up again (with --near)")  # fmt: skip
     parser.add_argument("--batch-size", type=count, default=256)
     parser.add_argument("--tower-rate", type=float, default=5e-4)

@@ -24,6 +24,7 @@ from benchmarks.photo_places import Places, matched, matching_loss
 from benchmarks.title_features import Split, pieces
 from benchmarks.title_recall import recalls
 from benchmarks.title_towers import LateBlocks, early_states, normalised
+from moon_rec.errors import ConfigError
 from moon_rec.progress import say
 from moon_rec.seeds import generator, seed_of
 from moon_rec.shop.pictures import decode
@@ -129,6 +130,11 @@ class Tuning:
         self._region = options.region != "none"
         self._pair = locked_pair(options.weights / "minilm", options.weights / "efficientnet-lite0", device="cpu", image_size=options.side)  # fmt: skip
         self._model = self._pair.vision.to(memory_format=torch.channels_last)
+        tuned = len(self._model.blocks) - options.late
+        if tuned < max(1, options.places):
+            raise ConfigError(
+                f"--late {options.late} --places {options.places}: of the tower's {len(self._model.blocks)} blocks {max(tuned, 0)} are tuned; take a smaller --late, or --places of {max(tuned, 0)} at most"
+            )
         name = f"early-{options.side}-{options.late}{'-foreground' * self._region}{subset(options)}"
         states, self._took = pieces(options.work, name, len(self._pictures), lambda first, end: self._early(self._squares(self._pictures[first:end])).numpy())  # fmt: skip
         self._plain = torch.from_numpy(states)

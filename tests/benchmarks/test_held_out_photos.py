@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import photo_training
 from benchmarks.held_out_photos import main
+from moon_rec.errors import ConfigError
 from moon_rec.shop.pictures import decode
 from representation.core_region.box import Box, crop
 from representation.model.pixels import square
@@ -46,6 +47,8 @@ def test_a_stopped_tuning_goes_on_and_photos_are_of_what_is_held_out(
     again = json.loads((parts / "out.json").read_text())
     assert again["curve"][-1]["loss"] == record["curve"][-1]["loss"]
     assert again["tuned, both"]["recall"] == record["tuned, both"]["recall"]
+    with pytest.raises(ConfigError, match="take a smaller --late, or --places of 8 at most"):
+        main(given(little_shop, starters, whole, *more, "--places", "9"))
     few = ["--steps", "1", "--photos", "3", "--gallery", "20", "--region", "both"]
     main(given(little_shop, starters, whole, *few, "--frozen", "efficientnet-lite0"))
     fewer = json.loads((whole / "out.json").read_text())
