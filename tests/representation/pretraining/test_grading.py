@@ -90,7 +90,7 @@ def test_rows_with_pictures_may_end_before_those_without(encoder):
     has = [False, True, True]
     rows = dialogue.questions(["what", "where", "what is it"], [""] * 3, has)
     squares = np.random.default_rng(0).integers(0, 256, (2, 2, 16, 16, 3), dtype=np.uint8)
-    ends, end = iter([(False, True, False), (False, True), (False,)]), dialogue.end[0]
+    ends, end = iter([(False, True, False), (False, True), (False,), (False,)]), dialogue.end[0]
     told = []
 
     def choose(logits):
