@@ -20,7 +20,7 @@ from moon_rec.bounds import (
     Temperature,
     distinct,
 )
-from moon_rec.config import LENIENT, CountsWhen, Rules, nearest
+from moon_rec.config import LENIENT, CountsWhen, Rules, merged, nearest
 from moon_rec.errors import ConfigError
 from moon_rec.shop.engagement import Engagement
 from representation.co_augmentation.config import CoAugmentationConfig
@@ -41,7 +41,7 @@ from representation.posttraining.mixture import (
     QueryKind,
     check_mixture,
 )
-from representation.posttraining.presets import MAY_BE_NONE, PRESETS, Preset, over
+from representation.posttraining.presets import MAY_BE_NONE, PRESETS, Preset
 from representation.training.config import TrainingConfig
 
 OwnShare = Annotated[float, Field(ge=0, le=0.9)]
@@ -310,7 +310,7 @@ class PosttrainConfig(TrainingConfig):
             raise ValueError(
                 f"no preset {name!r}; there are {', '.join(PRESETS)}{nearest(str(name), PRESETS)}"
             )
-        return cls._what_counts(over(PRESETS[name], given), given)
+        return cls._what_counts(merged(PRESETS[name], given), given)
 
     @classmethod
     def _what_counts(cls, values: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

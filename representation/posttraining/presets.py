@@ -58,14 +58,3 @@ MAY_BE_NONE = (
     "own_picture_share",
 )
 """Settings for which a file may say `none`, which TOML has no word for."""
-
-
-def over(under: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """The values `given` in place of `under`'s, within nested settings too."""
-    both = dict(under)
-    for name, value in given.items():
-        kept = both.get(name)
-        both[name] = (
-            over(kept, value) if isinstance(kept, dict) and isinstance(value, dict) else value
-        )
-    return both
